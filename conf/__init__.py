@@ -1,0 +1,1 @@
+"""Hydra configuration, one folder per role; packaged so that an installed command finds it."""

@@ -1,0 +1,1 @@
+"""What runs in the vehicle: perceive, plan, notice, record, send, update."""

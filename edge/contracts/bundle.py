@@ -1,0 +1,114 @@
+"""All that an engine must know about a model: files, tensors, label map, thresholds, golden answers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+import msgspec
+
+from edge.contracts.fields import Count, Finite, Milliseconds, Name, OpenEnum, Ratio, Sha256, Size, Text
+from edge.contracts.scene import Category
+
+BUNDLE_SCHEMA = 1
+CALIBRATION_TABLE_VERSION = 1
+"""Version of the calibration table's layout; a model only runs with the version it was trained on."""
+
+
+class EngineKind(OpenEnum):
+    """Which runtime reads the file."""
+
+    ONNX = "onnx"
+    TFLITE = "tflite"
+    UNKNOWN = "unknown"
+
+
+class Precision(OpenEnum):
+    """Arithmetic of the network's convolutions."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
+    UNKNOWN = "unknown"
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One input or output of the network, by name."""
+
+    name: Name
+    dtype: Annotated[str, msgspec.Meta(pattern=r"^(uint8|int32|int64|float32)$")]
+    shape: tuple[Size, ...]
+
+
+class EngineFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that holds the network for one runtime."""
+
+    kind: EngineKind
+    precision: Precision
+    sha256: Sha256
+    size_bytes: Count
+    graph: Name = "full"
+    """Which rung this file serves: ``full`` or ``small``."""
+
+
+class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of board: which engine it prefers, and the latency that lockstep time charges it."""
+
+    name: Name
+    engines: tuple[EngineKind, ...]
+    modelled_ms: dict[str, Milliseconds]
+    """Per stage, what a tick costs on this board in virtual time."""
+    threads: Size = 1
+
+
+class GoldenSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Inputs with known outputs; a board that answers differently does not drive on this bundle."""
+
+    sha256: Sha256
+    size_bytes: Count
+    frames: Count
+    tolerance: Finite
+    """Largest allowed difference from the recorded outputs, relative to each output's range."""
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model came from; free of personal data."""
+
+    parent_bundle_id: Name | None = None
+    dataset_id: Name | None = None
+    run_id: Name | None = None
+    verdict_sha256: Sha256 | None = None
+    recipe: Text = ""
+
+
+class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as vehicles install it."""
+
+    schema: Count = BUNDLE_SCHEMA
+    bundle_id: Name
+    model: Name
+    profile: Name
+    release_counter: Count
+    """Grows with every release to a profile; a vehicle never goes back."""
+    engines: tuple[EngineFile, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    categories: tuple[Category, ...]
+    """Channel order of the class heads."""
+    thresholds: dict[Category, Ratio]
+    """The score above which a box counts, per class: evaluated and shipped as one."""
+    calibration_table_version: Count = CALIBRATION_TABLE_VERSION
+    golden: GoldenSet
+    provenance: Provenance = Provenance()
+
+    def __post_init__(self) -> None:
+        if not self.engines:
+            raise ValueError(f"bundle {self.bundle_id} lists no engine file")
+        lacking = [str(c) for c in self.categories if c not in self.thresholds]
+        if lacking:
+            raise ValueError(f"bundle {self.bundle_id} has no threshold for {', '.join(lacking)}")
+
+    def content_id(self) -> str:
+        """Hash what the model is (files, tensors, labels, thresholds), not who signed or released it."""
+        spec = (self.model, self.engines, self.inputs, self.outputs, self.categories)
+        spec_bytes = msgspec.msgpack.encode((spec, sorted(self.thresholds.items()), self.golden))
+        return "b-" + hashlib.sha256(spec_bytes).hexdigest()[:16]

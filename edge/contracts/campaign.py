@@ -1,0 +1,42 @@
+"""The fleet's request: arm these rules, this many times, with this much around each, until then."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from edge.contracts.clip import TriggerRule
+from edge.contracts.fields import Count, Finite, Name, Ratio, Seconds, StampNs, Text
+
+CAMPAIGN_SCHEMA = 1
+
+ClipSeconds = Annotated[float, msgspec.Meta(ge=0.0, le=60.0)]
+
+
+class ArmedRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One trigger rule and the numbers it runs with."""
+
+    rule: TriggerRule
+    version: Count = 1
+    threshold: Finite
+    """What the rule's value must cross; its unit is the rule's."""
+    ticks_of: tuple[Count, Count] = (1, 1)
+    """(N, M): the condition must hold in N of the last M ticks."""
+    min_interval_s: Seconds = 2.0
+    weight: Ratio = 0.5
+    """Multiplies the worth of this rule's events when a quota chooses between rules."""
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """What to record, how many, until when. An unknown rule in it is ignored by an older vehicle."""
+
+    schema: Count = CAMPAIGN_SCHEMA
+    campaign_id: Name
+    purpose: Text = ""
+    rules: tuple[ArmedRule, ...]
+    before_s: ClipSeconds = 3.0
+    after_s: ClipSeconds = 2.0
+    max_clips_per_drive: Count = 8
+    max_bytes_per_drive: Count = 256 * 1024 * 1024
+    until_ns: StampNs

@@ -1,0 +1,186 @@
+"""What one tick concludes: boxes, agents and their futures, and the plan that was chosen."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.contracts.fields import (
+    Acceleration,
+    Count,
+    Finite,
+    Length,
+    Metres,
+    Milliseconds,
+    Name,
+    OpenEnum,
+    Radians,
+    Ratio,
+    Seconds,
+    Speed,
+    StampNs,
+)
+
+
+class Category(OpenEnum):
+    """The ten detection classes of nuScenes, plus two it does not have."""
+
+    CAR = "car"
+    TRUCK = "truck"
+    BUS = "bus"
+    TRAILER = "trailer"
+    CONSTRUCTION_VEHICLE = "construction_vehicle"
+    PEDESTRIAN = "pedestrian"
+    MOTORCYCLE = "motorcycle"
+    BICYCLE = "bicycle"
+    TRAFFIC_CONE = "traffic_cone"
+    BARRIER = "barrier"
+    ANIMAL = "animal"
+    DEBRIS = "debris"
+    UNKNOWN = "unknown"
+
+
+CATEGORIES: tuple[Category, ...] = tuple(c for c in Category if c is not Category.UNKNOWN)
+"""Channel order of every class head and heat map, (12,)."""
+
+
+class Attribute(OpenEnum):
+    """What a road user is doing, as far as it can be seen."""
+
+    MOVING = "moving"
+    STOPPED = "stopped"
+    PARKED = "parked"
+    FALLEN = "fallen"
+    UNKNOWN = "unknown"
+
+
+class BoxSource(OpenEnum):
+    """Who says that the box is there."""
+
+    NETWORK = "network"
+    RADAR = "radar"
+    TRACKER = "tracker"
+    HINDSIGHT = "hindsight"
+    ANNOTATOR = "annotator"
+    UNKNOWN = "unknown"
+
+
+class Box3D(msgspec.Struct, frozen=True, kw_only=True):
+    """One road user at one instant: an upright cuboid in the ego frame, centre at (x, y, z)."""
+
+    category: Category
+    x_m: Metres
+    y_m: Metres
+    z_m: Metres
+    length_m: Length
+    width_m: Length
+    height_m: Length
+    yaw_rad: Radians
+    vx_mps: Speed = 0.0
+    """Velocity over the ground, in ego axes."""
+    vy_mps: Speed = 0.0
+    score: Ratio = 1.0
+    attribute: Attribute = Attribute.UNKNOWN
+    source: BoxSource = BoxSource.NETWORK
+    track_id: Count | None = None
+    covariance: tuple[Finite, Finite, Finite] | None = None
+    """Position covariance (xx, xy, yy) in square metres."""
+
+
+class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
+    """One possible future: positions in the ego frame of the tick, every ``step_s`` seconds from then."""
+
+    points_ego: tuple[tuple[Metres, Metres], ...]
+    step_s: Seconds
+    probability: Ratio = 1.0
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """A tracked road user: its box now, how long it is known, and up to six futures."""
+
+    track_id: Count
+    box: Box3D
+    first_seen_ns: StampNs
+    hits: Count
+    is_confirmed: bool
+    futures: tuple[Trajectory, ...] = ()
+
+
+class RadarTrack(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the radar follows on its own, formed outside the network."""
+
+    track_id: Count
+    x_m: Metres
+    y_m: Metres
+    vx_mps: Speed
+    vy_mps: Speed
+    hits: Count
+    age_s: Seconds
+    rcs_dbsm: Finite = 0.0
+
+
+class Rung(OpenEnum):
+    """The ways to run a tick, richest first."""
+
+    FULL = "full"
+    SMALL = "small"
+    CAMERAS_SUBSET = "cameras_subset"
+    RADAR_ONLY = "radar_only"
+    MINIMUM_RISK = "minimum_risk"
+    UNKNOWN = "unknown"
+
+
+class Perception(msgspec.Struct, frozen=True, kw_only=True):
+    """What the vehicle believes at one instant."""
+
+    stamp_ns: StampNs
+    rung: Rung
+    bundle_id: Name
+    boxes: tuple[Box3D, ...] = ()
+    agents: tuple[Agent, ...] = ()
+    radar_tracks: tuple[RadarTrack, ...] = ()
+    has_fault: bool = False
+    """The network's output was unusable (NaN, wrong shape) and was thrown away."""
+
+
+class PlanSource(OpenEnum):
+    """Where the chosen plan came from, best first."""
+
+    NETWORK = "network"
+    ROUTE = "route"
+    MINIMUM_RISK = "minimum_risk"
+    UNKNOWN = "unknown"
+
+
+class PlanPoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Where the vehicle means to be, in the ego frame of the tick, and how fast."""
+
+    x_m: Metres
+    y_m: Metres
+    yaw_rad: Radians
+    speed_mps: Speed
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan of one tick and why it was allowed."""
+
+    stamp_ns: StampNs
+    source: PlanSource
+    points: tuple[PlanPoint, ...]
+    step_s: Seconds
+    acceleration_mps2: Acceleration
+    """Commanded now."""
+    steering_rad: Radians
+    min_ttc_s: Seconds
+    """Smallest time to collision over the plan; ``TTC_FREE_S`` when nothing is in the way."""
+    rejected: tuple[tuple[Name, Count], ...] = ()
+    """How many proposals each check refused."""
+
+
+TTC_FREE_S = 60.0
+
+
+class StageTime(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one stage of a tick took."""
+
+    stage: Name
+    ms: Milliseconds

@@ -1,0 +1,40 @@
+"""What a stamp means: integer nanoseconds of a named clock.
+
+Cameras run at 36 Hz, which is not a whole number of nanoseconds, so frame k is computed from the
+epoch each time and never accumulated: an hour of ticks drifts by nothing.
+"""
+
+import msgspec
+
+from edge.contracts.fields import Name, OpenEnum
+
+FRAME_RATE_HZ = 36
+NS_PER_S = 1_000_000_000
+
+VIRTUAL_EPOCH_NS = 1_700_000_000 * NS_PER_S
+"""Where every virtual clock starts: a constant, so that the same seed gives the same bytes."""
+
+
+class ClockKind(OpenEnum):
+    """Which clock a stamp was read from."""
+
+    UTC = "utc"
+    MONOTONIC = "monotonic"
+    VIRTUAL = "virtual"
+    UNKNOWN = "unknown"
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """A clock by name; a monotonic one only means something together with its boot."""
+
+    kind: ClockKind
+    boot_id: Name | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is ClockKind.MONOTONIC and self.boot_id is None:
+            raise ValueError("a monotonic stamp needs the boot_id of the machine that read it")
+
+
+def frame_stamp_ns(frame_index: int, epoch_ns: int = VIRTUAL_EPOCH_NS) -> int:
+    """Give the stamp of camera frame ``frame_index`` after ``epoch_ns``."""
+    return epoch_ns + frame_index * NS_PER_S // FRAME_RATE_HZ

@@ -1,0 +1,1 @@
+"""Turn images, radar and the calibration into boxes and tracks."""

@@ -1,0 +1,1 @@
+"""Proposals checked by plain code; the minimum-risk manoeuvre."""

@@ -1,0 +1,1 @@
+"""What runs in the cloud, in the order a clip meets it."""
