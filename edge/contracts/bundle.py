@@ -7,7 +7,17 @@ from typing import Annotated
 
 import msgspec
 
-from edge.contracts.fields import Count, Finite, Milliseconds, Name, OpenEnum, Ratio, Sha256, Size, Text
+from edge.contracts.fields import (
+    Count,
+    Finite,
+    Milliseconds,
+    Name,
+    OpenEnum,
+    Ratio,
+    Sha256,
+    Size,
+    Text,
+)
 from edge.contracts.scene import Category
 
 BUNDLE_SCHEMA = 1

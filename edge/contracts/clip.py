@@ -6,7 +6,17 @@ import hashlib
 
 import msgspec
 
-from edge.contracts.fields import Count, Finite, Metres, Name, OpenEnum, Ratio, Sha256, StampNs, Text
+from edge.contracts.fields import (
+    Count,
+    Finite,
+    Metres,
+    Name,
+    OpenEnum,
+    Ratio,
+    Sha256,
+    StampNs,
+    Text,
+)
 from edge.contracts.sensors import CameraName, CameraRig
 from edge.contracts.time import Clock
 

@@ -6,7 +6,7 @@ uses a bare ``float``: each field names its unit through one of the types below.
 """
 
 import enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from msgspec import Meta
 
@@ -40,5 +40,4 @@ class OpenEnum(enum.StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        members: dict[str, Any] = cls.__members__
-        return members.get("UNKNOWN")
+        return cls.__members__.get("UNKNOWN")

@@ -115,7 +115,9 @@ class CameraRig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         names = tuple(c.name for c in self.cameras)
         if names != CAMERAS:
-            raise ValueError(f"a rig lists the eight cameras in order, got {[str(n) for n in names]}")
+            raise ValueError(
+                f"a rig lists the eight cameras in order, got {[str(n) for n in names]}"
+            )
 
     @property
     def rig_id(self) -> str:
