@@ -1,0 +1,331 @@
+"""Keep blobs by the hash of their content: write once, never change, found under the same key anywhere.
+
+A folder and an S3 bucket look the same from here, down to the key, so that a fleet that outgrows its
+disk copies the folder and changes one setting. Writing is create-only: whoever comes second learns
+that the blob is there already, and nobody can put other bytes under a name that others trust.
+"""
+
+import base64
+import hashlib
+import importlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
+
+_PIECE_BYTES = 1024 * 1024
+
+
+@dataclass
+class StoreSettings:
+    """Where blobs live. Credentials come from the S3 client's own environment, never from here."""
+
+    kind: str = "folder"
+    """``folder`` or ``s3``."""
+    root: str = ""
+    """Folder of the blobs; empty means ``store`` beside the catalog."""
+    bucket: str = ""
+    prefix: str = ""
+    """Put before every key in the bucket, for instance ``ringroad/``."""
+    endpoint_url: str = ""
+    """Empty means the S3 client's own default."""
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+
+
+class BlobStore(Protocol):
+    """Blobs under their SHA-256. Every method raises ``StoreUnavailableError`` when the store fails."""
+
+    def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
+        """Store ``source`` durably; False when the blob was there already.
+
+        Raises:
+            HashMismatchError: The content is not what ``blob_id`` promises; nothing was stored.
+        """
+
+    def get(self, blob_id: str) -> bytes:
+        """Read a whole blob.
+
+        Raises:
+            OperatorError: The store has no such blob.
+            HashMismatchError: The stored bytes are no longer those of ``blob_id``.
+        """
+
+    def head(self, blob_id: str) -> int | None:
+        """Give the blob's size in bytes, or None when it is not there."""
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Give the ids that start with ``prefix``, in order."""
+
+
+def open_store(settings: StoreSettings, default_root: Path) -> BlobStore:
+    """Open the store that the settings name.
+
+    Raises:
+        OperatorError: The settings name no store, or S3 without a bucket.
+    """
+    if settings.kind == "folder":
+        return FolderStore(Path(settings.root) if settings.root else default_root)
+    if settings.kind == "s3" and settings.bucket:
+        return S3Store(settings.bucket, settings.prefix, _s3_client(settings))
+    raise OperatorError(
+        f"store {settings.kind!r} with bucket {settings.bucket!r}: expected 'folder', or 's3' with a bucket"
+    )
+
+
+def blob_key(blob_id: str) -> str:
+    """Give the key of a blob; the first two digits spread the blobs over folders.
+
+    Raises:
+        OperatorError: It is not a SHA-256 in lower-case hex.
+    """
+    if len(blob_id) != 64 or not set(blob_id) <= set("0123456789abcdef"):
+        raise OperatorError(f"blob id {blob_id!r}: expected 64 hex digits")
+    return f"blobs/sha256/{blob_id[:2]}/{blob_id}"
+
+
+class FolderStore:
+    """Blobs as files. A reader sees a whole blob or none, even after a power cut in mid-write."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._incoming = root / "incoming"
+        with _store_errors(f"folder {root}"):
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            (root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            sync_folder(root / "blobs")
+            sync_folder(root)
+
+    def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
+        """See ``BlobStore``. File and folder are synced before this returns, also when it is False."""
+        target = self.root / blob_key(blob_id)
+        temporary = self._incoming / f"{blob_id}.{secrets.token_hex(8)}"
+        with _store_errors(f"blob {blob_id}"):
+            try:
+                _copy_synced(source, temporary, blob_id)
+                _make_folder(target.parent)
+                try:
+                    os.link(temporary, target)
+                    is_new = True
+                except FileExistsError:
+                    is_new = False
+                sync_folder(target.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return is_new
+
+    def get(self, blob_id: str) -> bytes:
+        """See ``BlobStore``."""
+        with _store_errors(f"blob {blob_id}"):
+            try:
+                content = (self.root / blob_key(blob_id)).read_bytes()
+            except FileNotFoundError:
+                raise _missing(blob_id, f"folder {self.root}") from None
+        return _checked(blob_id, content)
+
+    def head(self, blob_id: str) -> int | None:
+        """See ``BlobStore``."""
+        with _store_errors(f"blob {blob_id}"):
+            try:
+                return (self.root / blob_key(blob_id)).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """See ``BlobStore``."""
+        with _store_errors(f"folder {self.root}"):
+            paths = (self.root / "blobs" / "sha256").glob(f"{prefix[:2]}*/{prefix}*")
+            names = sorted(path.name for path in paths)
+        yield from names
+
+    def sweep(self, before_s: float) -> int:
+        """Delete unfinished writes older than ``before_s`` (seconds since 1970) and count them."""
+        count = 0
+        for path in self._incoming.iterdir():
+            try:
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
+                    count += 1
+            except FileNotFoundError:
+                continue
+        return count
+
+
+class S3Store:
+    """Blobs as objects of one bucket of any S3; ``client`` is boto3's.
+
+    The store must honour ``If-None-Match: *`` on PUT. Its checksum verdict is not relied upon (some
+    servers accept a wrong one): every read is hashed here.
+    """
+
+    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self._client = client
+
+    def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
+        """See ``BlobStore``."""
+        key = self._key(blob_id)
+        _check_source(source, blob_id)
+        checksum = base64.b64encode(bytes.fromhex(blob_id)).decode()
+        with self._errors(f"blob {blob_id}"), _body(source) as body:
+            try:
+                self._client.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum
+                )
+            except self._client.exceptions.ClientError as error:
+                if _status(error) == 412:
+                    return False
+                raise
+        return True
+
+    def get(self, blob_id: str) -> bytes:
+        """See ``BlobStore``."""
+        with self._errors(f"blob {blob_id}"):
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(blob_id))
+                content: bytes = answer["Body"].read()
+            except self._client.exceptions.ClientError as error:
+                if _status(error) == 404:
+                    raise _missing(blob_id, f"bucket {self.bucket}") from None
+                raise
+        return _checked(blob_id, content)
+
+    def head(self, blob_id: str) -> int | None:
+        """See ``BlobStore``."""
+        with self._errors(f"blob {blob_id}"):
+            try:
+                answer = self._client.head_object(Bucket=self.bucket, Key=self._key(blob_id))
+            except self._client.exceptions.ClientError as error:
+                if _status(error) == 404:
+                    return None
+                raise
+        return int(answer["ContentLength"])
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """See ``BlobStore``."""
+        folder = f"{self.prefix}blobs/sha256/"
+        start = f"{folder}{prefix[:2]}/{prefix}" if len(prefix) >= 2 else folder + prefix
+        with self._errors(f"bucket {self.bucket}"):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=start):
+                for item in page.get("Contents", ()):
+                    yield item["Key"].rpartition("/")[2]
+
+    def _key(self, blob_id: str) -> str:
+        return self.prefix + blob_key(blob_id)
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        exceptions = importlib.import_module("botocore.exceptions")
+        try:
+            yield
+        except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+            raise StoreUnavailableError(f"{what} in bucket {self.bucket}: {error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries survive a power cut; a renamed or linked file needs this too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace a small file so that readers and power cuts meet the old or the new one, never a mix."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _pieces(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+
+
+def _copy_synced(source: Path | bytes, target: Path, blob_id: str) -> None:
+    digest = hashlib.sha256()
+    with target.open("xb") as file:
+        for piece in _pieces(source):
+            digest.update(piece)
+            file.write(piece)
+        _check_hash(blob_id, digest.hexdigest())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_source(source: Path | bytes, blob_id: str) -> None:
+    digest = hashlib.sha256()
+    for piece in _pieces(source):
+        digest.update(piece)
+    _check_hash(blob_id, digest.hexdigest())
+
+
+def _checked(blob_id: str, content: bytes) -> bytes:
+    _check_hash(blob_id, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check_hash(blob_id: str, found: str) -> None:
+    if found != blob_id:
+        raise HashMismatchError(f"blob {blob_id} refused: its bytes hash to {found}")
+
+
+def _missing(blob_id: str, where: str) -> OperatorError:
+    return OperatorError(f"blob {blob_id} is not in {where}")
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+@contextmanager
+def _store_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(f"{what}: {error}") from error
+
+
+@contextmanager
+def _body(source: Path | bytes) -> Iterator[Any]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file:
+        yield file
+
+
+def _status(error: Any) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _s3_client(settings: StoreSettings) -> Any:
+    boto3 = importlib.import_module("boto3")  # only who keeps blobs in S3 pays for loading it
+    config = importlib.import_module("botocore.config").Config(
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        retries={"max_attempts": 3, "mode": "standard"},
+    )
+    return boto3.client("s3", endpoint_url=settings.endpoint_url or None, config=config)
