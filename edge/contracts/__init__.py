@@ -1,1 +1,1 @@
-"""The only thing vehicle and fleet share: records, axes, units and the wire. Depends on numpy and msgspec alone."""
+"""The only thing vehicle and fleet share: records, axes, units and the wire; numpy and msgspec alone."""
