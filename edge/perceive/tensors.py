@@ -486,23 +486,35 @@ def read_outputs(
         segmentation=checked["segmentation"][0].argmax(axis=0).astype(np.uint8),
         plans=checked["plans"][0],
         plan_scores=checked["plan_scores"][0],
-        recollection=recollection_from(checked, frame_set, spec),
+        recollection=recollect(
+            checked["queries"][0],
+            checked["query_cells"][0],
+            checked["query_scores"][0],
+            stamp_ns=frame_set.stamp_ns,
+            world_from_ego=frame_set.ego.world_from_ego,
+            spec=spec,
+        ),
     )
 
 
-def recollection_from(
-    outputs: Mapping[str, NDArray[np.generic]], frame_set: FrameSet, spec: NetSpec
+def recollect(
+    features: Floats,
+    cells: NDArray[np.generic],
+    scores: Floats,
+    *,
+    stamp_ns: int,
+    world_from_ego: Pose,
+    spec: NetSpec,
 ) -> Recollection:
-    """Keep this tick's queries for the next."""
-    cells = np.asarray(outputs["query_cells"][0], np.float32)
-    row, column = np.divmod(cells, spec.bev_cells)
+    """Keep one tick's queries (K, d), their BEV cells (K,) and scores (K,) for the next."""
+    row, column = np.divmod(np.asarray(cells, np.float32), spec.bev_cells)
     points = (np.stack([row, column], axis=1) + 0.5) * spec.cell_m - spec.bev_range_m
     return Recollection(
-        stamp_ns=frame_set.stamp_ns,
-        world_from_ego=frame_set.ego.world_from_ego,
-        features=np.asarray(outputs["queries"][0], np.float32),
+        stamp_ns=stamp_ns,
+        world_from_ego=world_from_ego,
+        features=features,
         points_ego=points.astype(np.float32),
-        scores=np.asarray(outputs["query_scores"][0], np.float32),
+        scores=scores,
     )
 
 

@@ -1,0 +1,302 @@
+"""Turn examples into weights: a fixed number of steps, the same ones every time for a seed.
+
+The schedule counts steps and never seconds, so that a slower machine learns the same model. In a
+fine-tune BatchNorm is frozen: live statistics move to the rare domain and cost everyday accuracy
+several times what the new class gains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge.contracts.scene import CATEGORIES
+from edge.contracts.sensors import CameraRig
+from edge.perceive.tensors import (
+    NetSpec,
+    Recollection,
+    calibration_table,
+    memory_inputs,
+    radar_raster,
+    radar_tokens,
+    recollect,
+)
+from models.bev import BevNet
+from models.examples import (
+    PLAIN_VIEW,
+    Example,
+    ExampleSource,
+    Light,
+    Senses,
+    View,
+    daylight,
+    night,
+)
+from models.losses import LossWeights, Targets, loss_of, make_targets
+
+_TURNS = 24
+
+
+@dataclass
+class FitSettings:
+    """One dial per choice; the defaults are the recipe of a baseline."""
+
+    steps: int = 9600
+    batch: int = 2
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_ratio: float = 0.06
+    gradient_clip: float = 5.0
+    ema_decay: float = 0.998
+    mirror_ratio: float = 0.5
+    turn_ratio: float = 0.3
+    gain_min: float = 0.5
+    gain_max: float = 1.3
+    night_ratio: float = 0.25
+    radar_drop_ratio: float = 0.3
+    memory_ratio: float = 0.5
+    fresh_ratio: float = 1.0
+    """Share of a batch drawn from the fresh examples; the rest is replay."""
+    is_batchnorm_frozen: bool = False
+    positive_weights: dict[str, float] = field(default_factory=dict)
+    """Factor on the heat-map peaks of a class, by category name."""
+    reset_classes: list[str] = field(default_factory=list)
+    """Classes whose heat-map output starts anew, because the parent never saw one."""
+    log_every: int = 50
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """Where a training run stands; losses are means since the last report."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+
+
+def fit(
+    net: BevNet,
+    fresh: ExampleSource,
+    settings: FitSettings,
+    *,
+    replay: ExampleSource | None = None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
+) -> BevNet:
+    """Train for ``settings.steps`` steps and return the averaged weights.
+
+    With ``torch.distributed`` initialised, gradients are averaged over the processes and each draws
+    its own examples.
+    """
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng([settings.seed, rank, 20])
+    _reset_classes(net, settings.reset_classes)
+    net = net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    average = deepcopy(net)
+    optimiser = _optimiser(net, settings)
+    positive = torch.tensor([settings.positive_weights.get(str(c), 1.0) for c in CATEGORIES])
+    batches = _batches(fresh, replay, settings, rng)
+    history: list[dict[str, float]] = []
+    for step in range(settings.steps):
+        if settings.is_batchnorm_frozen:
+            _freeze_batchnorm(net)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate_at(step, settings)
+        inputs, targets = _prepare(net, next(batches), settings, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = net(*inputs)
+        loss, parts = loss_of(outputs, targets, positive, LossWeights())
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        _average_gradients(net)
+        nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
+        optimiser.step()
+        _update_average(average, net, step, settings.ema_decay)
+        history.append(parts)
+        if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
+            means = {k: float(np.mean([h[k] for h in history])) for k in parts}
+            on_progress(FitProgress(step + 1, settings.steps, means))
+            history = []
+    return average.eval()
+
+
+def learning_rate_at(step: int, settings: FitSettings) -> float:
+    """Give the rate of a step: linear warm-up, then a half cosine to nearly nothing."""
+    done = step / settings.steps
+    if done < settings.warmup_ratio:
+        return settings.learning_rate * max(done / settings.warmup_ratio, 1e-3)
+    rest = (done - settings.warmup_ratio) / (1.0 - settings.warmup_ratio)
+    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * rest)) + 1e-6
+
+
+def _optimiser(net: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
+    """AdamW; weight decay on matrices and kernels only."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    vectors = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def _reset_classes(net: BevNet, names: list[str]) -> None:
+    """Start the heat-map row of a class from the mean of the others, at the prior of a rare thing."""
+    out = net.heatmap[1]
+    assert isinstance(out, nn.Conv2d) and out.bias is not None
+    with torch.no_grad():
+        for name in names:
+            row = [str(c) for c in CATEGORIES].index(name)
+            others = [k for k in range(len(CATEGORIES)) if k != row]
+            out.weight[row] = out.weight[others].mean(dim=0) * 0.1
+            out.bias[row] = -3.5
+
+
+def _freeze_batchnorm(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def _average_gradients(net: nn.Module) -> None:
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
+    """Follow the weights with an exponential moving average that forgets its start quickly."""
+    rate = 1.0 - min(decay, (2 + step) / (11 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), rate)
+    for kept, live in zip(average.buffers(), net.buffers(), strict=True):
+        kept.copy_(live)
+
+
+def _batches(
+    fresh: ExampleSource,
+    replay: ExampleSource | None,
+    settings: FitSettings,
+    rng: np.random.Generator,
+) -> Iterator[list[Example]]:
+    """Draw batches for ever: each source in shuffled passes, mixed by ``fresh_ratio``."""
+    new = _passes(fresh, rng)
+    old = _passes(replay, rng) if replay is not None else new
+    while True:
+        yield [
+            next(new if rng.uniform() < settings.fresh_ratio else old)
+            for _ in range(settings.batch)
+        ]
+
+
+def _passes(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
+    if len(source) == 0:
+        raise ValueError("nothing to learn from: the source holds no examples")
+    while True:
+        for number in rng.permutation(len(source)):
+            yield source[int(number)]
+
+
+def _prepare(
+    net: BevNet, batch: list[Example], settings: FitSettings, rng: np.random.Generator
+) -> tuple[list[Tensor], Targets]:
+    """Vary a batch, give half of it a memory, and build network inputs and targets."""
+    spec = net.spec
+    with_memory = settings.memory_ratio > 0 and rng.uniform() < settings.memory_ratio
+    viewed: list[Example] = []
+    views: list[View] = []
+    lights: list[Light] = []
+    for example in batch:
+        view = _draw_view(settings, rng)
+        has_radar = rng.uniform() >= settings.radar_drop_ratio
+        senses = view.senses(example.senses)
+        earlier = view.senses(example.earlier) if example.earlier is not None else None
+        if not has_radar:
+            senses = replace(senses, radar_points=senses.radar_points[:0])
+            earlier = replace(earlier, radar_points=earlier.radar_points[:0]) if earlier else None
+        viewed.append(Example(example.rig, senses, view.labels(example.labels), earlier))
+        views.append(view)
+        is_night = rng.uniform() < settings.night_ratio
+        gain = (settings.gain_min, settings.gain_max)
+        lights.append(night(rng) if is_night else daylight(rng, gain))
+    recollections: list[Recollection | None] = [None] * len(batch)
+    if with_memory and all(e.earlier is not None for e in viewed):
+        recollections = list(_recall(net, viewed, views, lights, rng))
+    senses_now = [e.senses for e in viewed]
+    rigs = [e.rig for e in viewed]
+    inputs = collate(senses_now, rigs, views, lights, recollections, spec, rng)
+    return inputs, make_targets([e.labels for e in viewed], spec)
+
+
+def _draw_view(settings: FitSettings, rng: np.random.Generator) -> View:
+    is_mirrored = bool(rng.uniform() < settings.mirror_ratio)
+    is_turned = rng.uniform() < settings.turn_ratio
+    turn_rad = 2.0 * math.pi * int(rng.integers(1, _TURNS)) / _TURNS if is_turned else 0.0
+    return View(is_mirrored, turn_rad)
+
+
+@torch.no_grad()
+def _recall(
+    net: BevNet,
+    batch: list[Example],
+    views: list[View],
+    lights: list[Light],
+    rng: np.random.Generator,
+) -> Iterator[Recollection]:
+    """Run the earlier instants to get the queries that the network would remember."""
+    earlier = [e.earlier for e in batch if e.earlier is not None]
+    blank: list[Recollection | None] = [None] * len(batch)
+    inputs = collate(earlier, [e.rig for e in batch], views, lights, blank, net.spec, rng)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = net(*inputs)
+    for number, senses in enumerate(earlier):
+        yield recollect(
+            outputs["queries"][number].float().numpy(),
+            outputs["query_cells"][number].numpy(),
+            outputs["query_scores"][number].float().numpy(),
+            stamp_ns=senses.stamp_ns,
+            world_from_ego=senses.world_from_ego,
+            spec=net.spec,
+        )
+
+
+def collate(
+    batch: list[Senses],
+    rigs: list[CameraRig],
+    views: list[View] | None,
+    lights: list[Light] | None,
+    recollections: list[Recollection | None],
+    spec: NetSpec,
+    rng: np.random.Generator,
+) -> list[Tensor]:
+    """Stack senses into the network's inputs, in the order of ``input_specs``."""
+    columns: list[list[NDArray[np.generic]]] = [[] for _ in range(9)]
+    for number, senses in enumerate(batch):
+        view = views[number] if views else PLAIN_VIEW
+        table = calibration_table(rigs[number], spec, view.turn_rad)
+        images = lights[number].images(senses.images, rng) if lights else senses.images
+        memory, pose = memory_inputs(
+            recollections[number], senses.stamp_ns, senses.world_from_ego, spec
+        )
+        row = (images, table.index[None], table.geometry, radar_raster(senses.radar_points, spec),
+               radar_tokens(senses.radar_points, spec), senses.ultrasonics, senses.ego, memory,
+               pose)  # fmt: skip
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return [torch.from_numpy(np.concatenate(column)) for column in columns]
