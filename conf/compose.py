@@ -1,0 +1,139 @@
+"""Compose a run's settings from YAML and the command line, checked against the plain dataclass.
+
+Hydra chooses and merges files; the dataclass beside the code has the last word on which keys exist
+and what they hold. Every ``key=value`` is therefore handed to Hydra as "add or override" and judged
+afterwards by the schema, so that a default which no YAML file repeats can still be set by hand, and a
+misspelt key is refused wherever it came from.
+
+Call it once, in a main; what comes out is a typed record and no Hydra type passes below. Hydra's state
+is process-wide: never call it from a thread of a service.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.resources
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from edge.contracts.errors import OperatorError
+
+T = TypeVar("T")
+
+
+def compose(
+    config_name: str, overrides: Sequence[str], schema: type[T], *, config_module: str = "conf"
+) -> T:
+    """Build the settings of a run.
+
+    Args:
+        config_name: A file at the root of ``conf``, without ``.yaml``.
+        overrides: As on the command line: ``model=nano`` chooses a file of a group, ``seed=3`` sets
+            a value. The last one wins.
+        schema: The dataclass that the result is.
+        config_module: The package that holds the YAML files.
+
+    Raises:
+        OperatorError: A file, a key or a value makes no sense; one line names it and the nearest
+            valid one.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    forced = [_add_or_override(word, config_module) for word in overrides]
+    try:
+        with initialize_config_module(config_module, version_base="1.3"):
+            config = hydra_compose(config_name, forced)
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise OperatorError(f"configuration {config_name} refused: {_one_line(error)}") from error
+    return settings_from(values, schema, origin=f"configuration {config_name}")
+
+
+def settings_from(values: object, schema: type[T], *, origin: str) -> T:
+    """Turn plain values (of a YAML file, say) into a settings record.
+
+    Args:
+        values: Dicts, lists and scalars.
+        schema: A dataclass or msgspec record; keys that ``values`` lacks keep their defaults.
+        origin: Where the values came from, for the error message.
+
+    Raises:
+        OperatorError: An unknown key, a value of the wrong type, or a number that is not finite.
+    """
+    try:
+        _refuse_unknown(values, inspect.type_info(schema), at="")
+        return msgspec.convert(values, schema)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise OperatorError(f"{origin} refused: {_one_line(error)}") from error
+
+
+def write_resolved(settings: object, path: Path) -> str:
+    """Write settings as indented JSON beside a run's results and give the SHA-256 of the file."""
+    compact = msgspec.json.encode(settings, order="deterministic")
+    text = msgspec.json.format(compact, indent=2) + b"\n"
+    path.write_bytes(text)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _add_or_override(word: str, config_module: str) -> str:
+    """Prefix a plain ``key=value`` with ``++``; leave group choices and explicit prefixes alone."""
+    key = word.partition("=")[0]
+    if not key.strip() or key[0] in "+~" or "@" in key:
+        return word
+    is_group = importlib.resources.files(config_module).joinpath(key).is_dir()
+    return word if is_group else f"++{word}"
+
+
+def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
+    """Walk values and schema side by side; msgspec itself lets unknown keys and open enums pass."""
+    match kind:
+        case inspect.DataclassType() | inspect.StructType() if isinstance(value, dict):
+            fields = {field.encode_name: field.type for field in kind.fields}
+            for key, inner in value.items():
+                if key not in fields:
+                    raise ValueError(f"no key {_join(at, key)}{_nearest(str(key), fields)}")
+                _refuse_unknown(inner, fields[key], at=_join(at, key))
+        case inspect.DictType() if isinstance(value, dict):
+            for key, inner in value.items():
+                _refuse_unknown(key, kind.key_type, at=at)
+                _refuse_unknown(inner, kind.value_type, at=_join(at, key))
+        case inspect.ListType() | inspect.VarTupleType() if isinstance(value, list):
+            for index, inner in enumerate(value):
+                _refuse_unknown(inner, kind.item_type, at=f"{at}[{index}]")
+        case inspect.TupleType() if isinstance(value, list):
+            for index, (inner, item_type) in enumerate(zip(value, kind.item_types, strict=False)):
+                _refuse_unknown(inner, item_type, at=f"{at}[{index}]")
+        case inspect.UnionType():
+            options = [option for option in kind.types if not isinstance(option, inspect.NoneType)]
+            if value is not None and len(options) == 1:
+                _refuse_unknown(value, options[0], at=at)
+        case inspect.EnumType():
+            names = [member.value for member in kind.cls]
+            if value not in names:
+                raise ValueError(f"{at}: no {value!r}{_nearest(str(value), names)}")
+        case inspect.FloatType() if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{at}: {value} is not a finite number")
+
+
+def _join(at: str, key: object) -> str:
+    return f"{at}.{key}" if at else str(key)
+
+
+def _nearest(word: str, valid: Any) -> str:
+    names = [str(name) for name in valid]
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(sorted(names))}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split("Config search path")[0].split())

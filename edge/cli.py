@@ -1,0 +1,165 @@
+"""The command `ringroad`: one table of groups, each loaded only when it is called.
+
+A board has the `edge` extra and nothing else, yet the same command runs there: `ringroad --help`
+imports no group, and a group whose packages are not installed is one clear sentence. The root is
+therefore a few lines of plain code and not a Typer application, which would import every group to
+describe it; each group is an ordinary Typer application (or one function, for a lone command).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import typer
+import typer.main
+from rich.console import Console
+from rich.table import Table
+
+from edge.contracts.errors import OperatorError, RingroadError
+
+PACKAGES = ("edge", "fleet", "models", "sim", "conf")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One line of the table: where a group's commands live and what they need."""
+
+    module: str
+    attribute: str
+    """A ``typer.Typer`` (a group of verbs) or a function (a command by itself)."""
+    help: str
+    extra: str
+    """What to install for it: the ``ringroad[extra]``."""
+
+
+GROUPS: dict[str, Group] = {
+    "edge": Group(
+        "edge.commands", "app", "The vehicle's runtime: probe a board, replay a clip", "edge"
+    ),
+    "sim": Group("sim.cli", "app", "The simulator: drive, show", "sim"),
+    "fleet": Group("fleet.cli", "fleet", "The fleet service: serve", "fleet"),
+    "clips": Group("fleet.cli", "clips", "Clips that vehicles sent home", "fleet"),
+    "label": Group("fleet.cli", "label", "What is true about a clip", "fleet"),
+    "dataset": Group("fleet.cli", "dataset", "Frozen lists of labelled clips", "fleet"),
+    "train": Group("fleet.cli", "train", "Train a network or fine-tune one", "fleet"),
+    "evaluate": Group(
+        "fleet.cli", "evaluate", "Judge a candidate against incumbent and control", "fleet"
+    ),
+    "bundle": Group("fleet.cli", "bundle", "Exported, signed models", "fleet"),
+    "rollout": Group("fleet.cli", "rollout", "Bring a bundle to vehicles, wave by wave", "fleet"),
+    "bench": Group("sim.bench", "app", "Measure latency on this machine", "sim,edge"),
+    "lap": Group(
+        "sim.lap_cli", "lap", "Once round the whole loop, in one command", "edge,fleet,sim"
+    ),
+}
+
+USAGE = "usage: ringroad [--debug] [--version] [--help] GROUP ..."
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command line and exit: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = False
+    while words and words[0].startswith("-"):
+        option = words.pop(0)
+        if option == "--version":
+            _leave(f"ringroad {version('ringroad')}")
+        elif option in ("--help", "-h"):
+            _leave(help_table())
+        elif option == "--debug":
+            debug = True
+        else:
+            _complain(f"no such option: {option}\n{USAGE}", code=2)
+    if not words:
+        _leave(help_table())
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    _run(words[0], words[1:], debug=debug)
+
+
+def help_table() -> Table:
+    """List every group by the table alone, so that help imports nothing."""
+    table = Table(box=None, show_header=False, padding=(0, 2), title=USAGE, title_justify="left")
+    for name, group in GROUPS.items():
+        table.add_row(f"[bold]{name}[/bold]", group.help)
+    table.caption = "`ringroad GROUP --help` tells the rest; --debug shows tracebacks."
+    table.caption_justify = "left"
+    return table
+
+
+def load(name: str) -> Any:
+    """Import a group by name and give its command.
+
+    Raises:
+        OperatorError: There is no such group, its packages are not installed, or it is not part of
+            this installation.
+    """
+    group = GROUPS[name]
+    try:
+        entry = getattr(importlib.import_module(group.module), group.attribute, None)
+    except ModuleNotFoundError as error:
+        raise missing(name, error) from error
+    if entry is None:
+        raise OperatorError(
+            f"`ringroad {name}` is not part of this installation: "
+            f"{group.module} has no {group.attribute}"
+        )
+    if isinstance(entry, typer.Typer):
+        return typer.main.get_group(entry)
+    lone = typer.Typer(add_completion=False)
+    lone.command(name)(entry)
+    return typer.main.get_command(lone)
+
+
+def missing(name: str, error: ModuleNotFoundError) -> OperatorError:
+    """Say in one sentence what a group lacks, from the import that failed."""
+    lacking = error.name or "a module"
+    if lacking.partition(".")[0] in PACKAGES:
+        return OperatorError(f"`ringroad {name}` is not part of this installation: no {lacking}")
+    return OperatorError(
+        f"`ringroad {name}` needs {lacking}, which is not installed: "
+        f"pip install 'ringroad[{GROUPS[name].extra}]'"
+    )
+
+
+def _run(name: str, words: list[str], *, debug: bool) -> None:
+    if name not in GROUPS:
+        close = difflib.get_close_matches(name, GROUPS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        _complain(f"no such group: {name}{hint}\n{USAGE}", code=2)
+    try:
+        load(name)(args=words, prog_name=f"ringroad {name}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - this is the main
+        if debug:
+            traceback.print_exc()
+        _complain(_one_line(name, error), code=1)
+
+
+def _one_line(name: str, error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        error = missing(name, error)
+    if isinstance(error, RingroadError):
+        return " ".join(str(error).split())
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {what} (`ringroad --debug {name} ...` shows where)"
+
+
+def _leave(text: object) -> None:
+    Console(highlight=False).print(text)
+    sys.exit(0)
+
+
+def _complain(text: str, *, code: int) -> None:
+    sys.stderr.write(f"ringroad: {text}\n")
+    sys.exit(code)

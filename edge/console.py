@@ -1,0 +1,125 @@
+"""What every command says and how: tables or JSON, and progress that suits where it is read.
+
+On a terminal results are Rich tables and stages a live line; elsewhere a stage is one plain line, so
+that a log stays readable. With ``--json`` stdout carries the JSON and nothing else: progress moves
+to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 200
+"""Columns of a table that goes to a file or a pipe: nothing is cut at an imagined 80."""
+
+
+def show_json(value: object) -> None:
+    """Print anything that msgspec encodes (records, dataclasses, dicts) as indented JSON."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def show_table(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, title: str = ""
+) -> None:
+    """Print rows: a table of ``columns``, or with ``as_json`` a JSON list of whole rows."""
+    if as_json:
+        show_json(list(rows))
+        return
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    _console().print(table)
+
+
+def show_record(record: Mapping[str, object], *, as_json: bool, title: str = "") -> None:
+    """Print one record: a line per field, or with ``as_json`` a JSON object."""
+    if as_json:
+        show_json(record)
+        return
+    rows = [{"field": name, "value": value} for name, value in record.items()]
+    show_table(rows, ("field", "value"), as_json=False, title=title)
+
+
+@dataclass
+class Stage:
+    """A stage in progress: ``advance`` it, and ``note`` what is worth a word at its end."""
+
+    on_advance: Callable[[int], None]
+    notes: list[str] = field(default_factory=list)
+
+    def advance(self, count: int = 1) -> None:
+        """Count steps that are done."""
+        self.on_advance(count)
+
+    def note(self, text: str) -> None:
+        """Add a few words to the line that closes the stage."""
+        self.notes.append(text)
+
+
+@dataclass
+class Stages:
+    """The stages of one command; a live bar on a terminal, one line per stage elsewhere."""
+
+    console: Console
+    clock: Callable[[], float] = time.monotonic
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+        """Run one stage.
+
+        Args:
+            name: What it does, in a few words.
+            total: Steps it will ``advance``; None when that is not known.
+        """
+        began_s = self.clock()
+        with self._progress() as progress:
+            task = progress.add_task(name, total=total)
+            stage = Stage(lambda count: progress.advance(task, count))
+            yield stage
+        words = ", ".join([f"{self.clock() - began_s:.1f} s", *stage.notes])
+        self.console.print(f"{name}: {words}", markup=False, soft_wrap=True)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+
+def stages(*, as_json: bool = False) -> Stages:
+    """Give the stage reporter of a command; it speaks on stderr when stdout is for JSON."""
+    return Stages(_console(stderr=as_json))
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)

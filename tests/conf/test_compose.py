@@ -1,0 +1,139 @@
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from conf.compose import compose, settings_from, write_resolved
+from edge.contracts.clip import TriggerRule
+from edge.contracts.errors import OperatorError
+
+
+class Weather(StrEnum):
+    DAY = "day"
+    NIGHT = "night"
+
+
+@dataclass
+class World:
+    fog_ratio: float = 0.0
+    weather: Weather = Weather.DAY
+    sun_rad: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass
+class Drive:
+    seed: int = 7
+    vehicles: int = 3
+    note: str | None = None
+    world: World = field(default_factory=World)
+    rules: list[TriggerRule] = field(default_factory=list)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A package of YAML files as `conf` is one."""
+    package = tmp_path / "drive_conf"
+    (package / "world").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "drive.yaml").write_text("defaults:\n  - world: clear\n  - _self_\nvehicles: 5\n")
+    (package / "world" / "clear.yaml").write_text("fog_ratio: 0.1\n")
+    (package / "world" / "murk.yaml").write_text("fog_ratio: 0.9\nweather: night\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "drive_conf"
+    sys.modules.pop("drive_conf", None)
+
+
+def refusal(module: str, *overrides: str) -> str:
+    with pytest.raises(OperatorError) as caught:
+        compose("drive", overrides, Drive, config_module=module)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_yaml_is_laid_over_the_defaults_of_the_dataclass(module: str) -> None:
+    drive = compose("drive", [], Drive, config_module=module)
+    assert drive == Drive(seed=7, vehicles=5, world=World(fog_ratio=0.1))
+
+
+def test_last_override_wins_over_yaml_and_group(module: str) -> None:
+    words = ["world=murk", "vehicles=8", "vehicles=9"]
+    drive = compose("drive", words, Drive, config_module=module)
+    assert (drive.vehicles, drive.world.fog_ratio, drive.world.weather) == (9, 0.9, Weather.NIGHT)
+
+
+def test_default_that_no_yaml_repeats_can_be_set(module: str) -> None:
+    drive = compose("drive", ["seed=11", "world.sun_rad=[0.5,1]"], Drive, config_module=module)
+    assert (drive.seed, drive.world.sun_rad) == (11, (0.5, 1.0))
+
+
+def test_misspelt_configuration_key_is_refused(module: str) -> None:
+    assert "no key vehciles; did you mean vehicles?" in refusal(module, "vehciles=4")
+
+
+def test_misspelt_nested_key_is_refused(module: str) -> None:
+    assert "no key world.fog_rato; did you mean fog_ratio?" in refusal(module, "world.fog_rato=1")
+
+
+def test_misspelt_group_is_refused(module: str) -> None:
+    assert "no key wrold; did you mean world?" in refusal(module, "wrold=murk")
+
+
+def test_unknown_choice_of_a_group_lists_the_choices(module: str) -> None:
+    message = refusal(module, "world=mruk")
+    assert "Available options in 'world': clear murk" in message
+
+
+def test_key_misspelt_in_the_yaml_itself_is_refused() -> None:
+    with pytest.raises(OperatorError, match=r"deer\.yaml refused: no key sede; did you mean seed"):
+        settings_from({"sede": 1}, Drive, origin="deer.yaml")
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("vehicles=many", "Expected `int`, got `str` - at `$.vehicles`"),
+        ("vehicles=2.5", "Expected `int`, got `float` - at `$.vehicles`"),
+        ("seed=true", "Expected `int`, got `bool` - at `$.seed`"),
+        ("world.fog_ratio=nan", "world.fog_ratio: nan is not a finite number"),
+        ("world.weather=nite", "world.weather: no 'nite'; did you mean night?"),
+        ("world.sun_rad=[1]", "length 2"),
+        ("weights.a=inf", "weights.a: inf is not a finite number"),
+        ("note=[1]", "Expected `str | null`"),
+        ("vehicles=", "Expected `int`, got `str`"),
+        ("=3", "refused"),
+        ("world.weather=${nowhere}", "nowhere"),
+        ("seed=???", "seed"),
+    ],
+)
+def test_wrong_value_is_refused_by_name(module: str, word: str, complaint: str) -> None:
+    assert complaint in refusal(module, word)
+
+
+def test_open_enum_is_closed_in_configuration(module: str) -> None:
+    message = refusal(module, "rules=[radar_wihtout_box]")
+    assert "rules[0]: no 'radar_wihtout_box'; did you mean radar_without_box?" in message
+
+
+def test_configuration_that_does_not_exist_is_refused(module: str) -> None:
+    with pytest.raises(OperatorError, match="nonesuch"):
+        compose("nonesuch", [], Drive, config_module=module)
+
+
+def test_two_compositions_in_one_process_do_not_meet(module: str) -> None:
+    first = compose("drive", ["seed=1"], Drive, config_module=module)
+    second = compose("drive", [], Drive, config_module=module)
+    assert (first.seed, second.seed) == (1, 7)
+
+
+def test_resolved_configuration_lies_beside_the_results_with_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    digest = write_resolved(Drive(seed=3), path)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert settings_from(json.loads(path.read_text()), Drive, origin="config.json") == Drive(seed=3)
+    assert write_resolved(Drive(seed=4), path) != digest
