@@ -7,7 +7,6 @@ that the blob is there already, and nobody can put other bytes under a name that
 
 import base64
 import hashlib
-import importlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -222,10 +221,11 @@ class S3Store:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        exceptions = importlib.import_module("botocore.exceptions")
+        from botocore.exceptions import BotoCoreError, ClientError
+
         try:
             yield
-        except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+        except (ClientError, BotoCoreError) as error:
             raise StoreUnavailableError(f"{what} in bucket {self.bucket}: {error}") from error
 
 
@@ -322,8 +322,10 @@ def _status(error: Any) -> int:
 
 
 def _s3_client(settings: StoreSettings) -> Any:
-    boto3 = importlib.import_module("boto3")  # only who keeps blobs in S3 pays for loading it
-    config = importlib.import_module("botocore.config").Config(
+    import boto3  # here, so that only who keeps blobs in S3 pays for loading it
+    from botocore.config import Config
+
+    config = Config(
         connect_timeout=settings.connect_timeout_s,
         read_timeout=settings.read_timeout_s,
         retries={"max_attempts": 3, "mode": "standard"},

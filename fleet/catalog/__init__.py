@@ -1,0 +1,49 @@
+"""What the fleet knows, in one database: rows that answer questions, events that cannot be rewritten.
+
+A row is only the latest state; what happened stands in append-only event streams, each a hash chain, and
+row and event are written in one transaction. Read ``records`` for what is kept, ``chain`` for the proof.
+"""
+
+from fleet.catalog.chain import Checkpoint, Event, Head, StreamKind, merkle_root, stream_name
+from fleet.catalog.database import Catalog, Transaction
+from fleet.catalog.records import (
+    BundleRow,
+    CampaignRow,
+    CampaignState,
+    ClipRow,
+    DatasetRow,
+    KeyPurpose,
+    KeyRow,
+    LabelRow,
+    QuarantineRow,
+    ReportRow,
+    RolloutRow,
+    RunRow,
+    TrustState,
+    VehicleRow,
+)
+
+__all__ = [
+    "BundleRow",
+    "CampaignRow",
+    "CampaignState",
+    "Catalog",
+    "Checkpoint",
+    "ClipRow",
+    "DatasetRow",
+    "Event",
+    "Head",
+    "KeyPurpose",
+    "KeyRow",
+    "LabelRow",
+    "QuarantineRow",
+    "ReportRow",
+    "RolloutRow",
+    "RunRow",
+    "StreamKind",
+    "Transaction",
+    "TrustState",
+    "VehicleRow",
+    "merkle_root",
+    "stream_name",
+]

@@ -1,0 +1,261 @@
+"""Open the catalog, read rows as records, and write rows and events in one transaction.
+
+SQLite by default, several processes on one file: write-ahead log, every commit synced (an
+acknowledgement to a vehicle rests on it), one short write transaction at a time that takes its lock at
+its beginning, so that two writers wait for each other instead of failing half-way.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy
+from sqlalchemy import Connection, Engine, RowMapping, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
+from fleet.catalog.chain import Checkpoint, Event, Fact, Head, StreamKind, next_event, stream_name
+from fleet.catalog.chain import verify_events as verify_stream
+from fleet.catalog.tables import EVENTS, METADATA, TABLES
+
+R = TypeVar("R", bound=msgspec.Struct)
+Value = str | int | float | bytes | bool | None
+
+BUSY_TIMEOUT_MS = 30_000
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class Catalog:
+    """The fleet's database. Every method raises ``StoreUnavailableError`` when the database fails."""
+
+    def __init__(self, where: Path | str) -> None:
+        """Open, and make where it is new.
+
+        Args:
+            where: A file, or a SQLAlchemy URL.
+        """
+        url = where if isinstance(where, str) and "://" in where else f"sqlite:///{where}"
+        self._engine = sqlalchemy.create_engine(url)
+        if self._engine.dialect.name == "sqlite":
+            _make_file(Path(self._engine.url.database or ""))
+            _set_up_sqlite(self._engine)
+        self._writer = self._engine.execution_options(is_write=True)
+        with _database_errors(), self._writer.begin() as connection:
+            METADATA.create_all(connection)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self, *, at_ns: int, actor: str) -> Iterator[Transaction]:
+        """Open the one write transaction; it commits, durably, when the block ends without an error.
+
+        Args:
+            at_ns: When this happens, by the clock of whoever writes.
+            actor: Who does it: ``gateway``, ``operator``, a stage.
+        """
+        with _database_errors(), self._writer.begin() as connection:
+            yield Transaction(connection, at_ns, actor)
+
+    def get(self, record: type[R], *key: Value) -> R | None:
+        """Read the row with this key, or None."""
+        with _database_errors(), self._engine.connect() as connection:
+            return _get(connection, record, key)
+
+    def all(self, record: type[R], **equal: Value) -> list[R]:
+        """Read the rows whose columns equal the given values, in order of their key."""
+        with _database_errors(), self._engine.connect() as connection:
+            return _all(connection, record, equal)
+
+    def total(
+        self, record: type[R], column: str, *, since_ns: int = 0, **equal: Value
+    ) -> tuple[int, int]:
+        """Count the rows written at or after ``since_ns`` and add up one of their columns."""
+        table = TABLES[record]
+        query = select(func.count(), func.coalesce(func.sum(table.c[column]), 0))
+        query = query.where(table.c.at_ns >= since_ns, *_conditions(table, equal))
+        with _database_errors(), self._engine.connect() as connection:
+            count, added = connection.execute(query).one()
+        return int(count), int(added)
+
+    def events(self, stream: str) -> list[Event]:
+        """Read a stream, oldest first."""
+        return self.all(Event, stream=stream)
+
+    def event_count(self, kind: StreamKind) -> int:
+        """Count the events of all streams of a kind: it grows exactly when something happened there."""
+        query = select(func.count()).where(EVENTS.c.stream.startswith(f"{kind}/", autoescape=True))
+        with _database_errors(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def verify_chain(self, stream: str) -> int:
+        """Check a stream's hash chain and count its events.
+
+        Raises:
+            HashMismatchError: The stream was tampered with.
+        """
+        return verify_stream(stream, self.events(stream))
+
+    def checkpoint(self) -> Checkpoint:
+        """Put the heads of all streams under one Merkle root."""
+        last = select(EVENTS.c.stream, func.max(EVENTS.c.seq).label("seq"))
+        newest = last.group_by(EVENTS.c.stream).subquery()
+        query = select(EVENTS.c.stream, EVENTS.c.seq, EVENTS.c.hash).join(
+            newest, (EVENTS.c.stream == newest.c.stream) & (EVENTS.c.seq == newest.c.seq)
+        )
+        with _database_errors(), self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return Checkpoint.of(_record(row, Head) for row in rows)
+
+    def verify_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Check every chain, and that each still holds what the checkpoint saw.
+
+        Raises:
+            HashMismatchError: A chain is broken, cut short, or was written anew since.
+        """
+        if Checkpoint.of(checkpoint.heads).root != checkpoint.root:
+            raise HashMismatchError("the checkpoint's heads do not give its root")
+        for head in checkpoint.heads:
+            self.verify_chain(head.stream)
+            event = self.get(Event, head.stream, head.seq)
+            if event is None or event.hash != head.hash:
+                found = event.hash if event else "nothing"
+                raise HashMismatchError(
+                    f"stream {head.stream} event {head.seq}: the checkpoint saw {head.hash}, now {found}"
+                )
+
+
+class Transaction:
+    """What can be done inside one write transaction; all of it happens, or none."""
+
+    def __init__(self, connection: Connection, at_ns: int, actor: str) -> None:
+        self.at_ns = at_ns
+        self._actor = actor
+        self._connection = connection
+
+    def add(self, record: msgspec.Struct) -> bool:
+        """Write a row; False when there is one with its key already, which stays as it is."""
+        table = TABLES[type(record)]
+        row = msgspec.to_builtins(record, builtin_types=(bytes,))
+        insert = _INSERTS[self._connection.dialect.name](table).values(row)
+        done = self._connection.execute(insert.on_conflict_do_nothing(index_elements=_keys(table)))
+        return int(done.rowcount) == 1
+
+    def change(self, record: type[R], *key: Value, **columns: Any) -> R:
+        """Set columns of the row with this key and give the new row.
+
+        Raises:
+            OperatorError: There is no such row.
+        """
+        table = TABLES[record]
+        values = msgspec.to_builtins(columns, builtin_types=(bytes,))
+        update = table.update().where(*_is_key(table, key)).values(values)
+        if self._connection.execute(update).rowcount != 1:
+            raise OperatorError(f"{table.name} has no row {'/'.join(map(str, key))}")
+        changed = self.get(record, *key)
+        assert changed is not None
+        return changed
+
+    def get(self, record: type[R], *key: Value) -> R | None:
+        """Read the row with this key, or None."""
+        return _get(self._connection, record, key)
+
+    def all(self, record: type[R], **equal: Value) -> list[R]:
+        """Read the rows whose columns equal the given values, in order of their key."""
+        return _all(self._connection, record, equal)
+
+    def append(
+        self, kind: StreamKind, name: str, schema: str, *, cause: str, **facts: Fact
+    ) -> Event:
+        """Append an event to the stream of ``name``."""
+        stream = stream_name(kind, name)
+        newest = (
+            select(EVENTS).where(EVENTS.c.stream == stream).order_by(EVENTS.c.seq.desc()).limit(1)
+        )
+        row = self._connection.execute(newest).mappings().one_or_none()
+        last = _record(row, Event) if row else None
+        event = next_event(
+            stream, last, schema, facts, at_ns=self.at_ns, actor=self._actor, cause=cause
+        )
+        self._connection.execute(EVENTS.insert().values(msgspec.structs.asdict(event)))
+        return event
+
+
+def _get(connection: Connection, record: type[R], key: tuple[Value, ...]) -> R | None:
+    table = TABLES[record]
+    row = connection.execute(select(table).where(*_is_key(table, key))).mappings().one_or_none()
+    return _record(row, record) if row else None
+
+
+def _all(connection: Connection, record: type[R], equal: dict[str, Value]) -> list[R]:
+    table = TABLES[record]
+    query = select(table).where(*_conditions(table, equal)).order_by(*table.primary_key.columns)
+    return [_record(row, record) for row in connection.execute(query).mappings()]
+
+
+def _record(row: RowMapping, record: type[R]) -> R:
+    return msgspec.convert({str(name): value for name, value in row.items()}, record)
+
+
+def _keys(table: Table) -> list[str]:
+    return [column.name for column in table.primary_key.columns]
+
+
+def _is_key(table: Table, key: tuple[Value, ...]) -> list[Any]:
+    return [column == value for column, value in zip(table.primary_key.columns, key, strict=True)]
+
+
+def _conditions(table: Table, equal: dict[str, Value]) -> list[Any]:
+    return [table.c[name] == value for name, value in equal.items()]
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty write-ahead database, complete under its name at once.
+
+    Switching a shared file to write-ahead fails with "locked" when two processes try together, however
+    long they are told to wait; a file that appears in that mode leaves nothing to switch.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with closing(sqlite3.connect(temporary)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say, see below
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        is_write = connection.get_execution_options().get("is_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise OperatorError(f"catalog refused a row: {error.orig}") from error
+    except DBAPIError as error:
+        raise StoreUnavailableError(f"catalog: {error.orig}") from error
