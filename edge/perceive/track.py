@@ -1,0 +1,354 @@
+"""Give boxes an identity: this tick's boxes in, agents known over ticks out.
+
+Constant-velocity Kalman filters in the world frame, so that the vehicle's own turning moves nobody
+else. A track is confirmed by N hits within M ticks and coasts through short gaps; its class is a vote
+over its life, because one tick's class is a guess. Association is greedy within a gate: with the gates
+below two neighbours would have to stand closer than one of them is long to be confused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import (
+    CATEGORIES,
+    Agent,
+    Attribute,
+    Box3D,
+    BoxSource,
+    Category,
+    Trajectory,
+)
+from edge.contracts.sensors import EgoState
+from edge.perceive import kalman
+from edge.perceive.association import nearest_pairs
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_GROUP_OF: dict[Category, int] = {
+    **dict.fromkeys(CATEGORIES, 0),  # vehicles
+    Category.PEDESTRIAN: 1,
+    Category.MOTORCYCLE: 1,
+    Category.BICYCLE: 1,
+    Category.ANIMAL: 1,
+    Category.TRAFFIC_CONE: 2,
+    Category.BARRIER: 2,
+    Category.DEBRIS: 2,
+}
+_INDEX_OF = {category: k for k, category in enumerate(CATEGORIES)}
+_VEHICLES = 0
+_STANDING_MPS = 0.5
+_HEADING_BY_MOTION_MPS = 2.0
+
+
+@dataclass
+class TrackerSettings:
+    """Gates and patience of the tracker."""
+
+    confirm_hits: int = 3
+    confirm_ticks: int = 6
+    """A track is confirmed when ``confirm_hits`` of the last ``confirm_ticks`` ticks saw it."""
+    coast_s: float = 0.6
+    """How long a confirmed track lives without a box."""
+    tentative_coast_s: float = 0.1
+    vehicle_gate_m: float = 2.5
+    vulnerable_gate_m: float = 1.5
+    thing_gate_m: float = 1.2
+    gate_growth_mps: float = 2.0
+    """How fast a gate widens while its track is not seen."""
+    other_class_m: float = 0.5
+    """Distance added to a pair whose classes differ within a group."""
+    position_sigma_m: float = 0.4
+    velocity_sigma_mps: float = 0.8
+    vehicle_acceleration_mps2: float = 1.0
+    vulnerable_acceleration_mps2: float = 0.7
+    thing_acceleration_mps2: float = 0.2
+    shape_weight: float = 0.15
+    """Weight of the newest box in length, width, height, elevation and heading."""
+    vote_memory: float = 0.97
+    """What a class vote is worth one tick later."""
+
+
+@dataclass(eq=False)
+class _Tracks:
+    """One row per track, oldest first."""
+
+    mean_world: Floats  # (N, 4) x, y, vx, vy
+    covariance_world: Floats  # (N, 4, 4)
+    shape_m: Floats  # (N, 4) length, width, height, z
+    heading_world: Floats  # (N, 2), any length
+    votes: Floats  # (N, categories)
+    score: Floats  # (N,)
+    group: Ints  # (N,)
+    track_id: Ints  # (N,)
+    first_seen_ns: Ints  # (N,)
+    last_seen_ns: Ints  # (N,)
+    hits: Ints  # (N,)
+    recent: NDArray[np.bool_]  # (N, confirm_ticks), newest first
+    is_confirmed: NDArray[np.bool_]  # (N,)
+
+    def select(self, index: NDArray[np.bool_]) -> _Tracks:
+        return _Tracks(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def followed_by(self, other: _Tracks) -> _Tracks:
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return _Tracks(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+
+@dataclass(eq=False)
+class _Measured:
+    """This tick's boxes as arrays in the world frame."""
+
+    position_world: Floats  # (B, 2)
+    velocity_world: Floats  # (B, 2)
+    heading_world: Floats  # (B, 2) unit
+    shape_m: Floats  # (B, 4) length, width, height, z
+    score: Floats  # (B,)
+    category: Ints  # (B,)
+    group: Ints  # (B,)
+
+
+@dataclass(eq=False)
+class Tracker:
+    """Follows boxes over ticks. Same boxes, same agents."""
+
+    settings: TrackerSettings = field(default_factory=TrackerSettings)
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as after a jump in time. Track ids go on."""
+        self._tracks = _born(_measure((), np.eye(2), np.zeros(2)), 0, 0, self.settings)
+        self._stamp_ns = -1
+        self._next_id = getattr(self, "_next_id", 1)
+
+    def update(
+        self,
+        boxes: Sequence[Box3D],
+        futures: Sequence[tuple[Trajectory, ...]],
+        ego: EgoState,
+        stamp_ns: int,
+    ) -> tuple[Agent, ...]:
+        """Take in one tick's boxes.
+
+        Args:
+            boxes: In the ego frame of this tick; empty when the network had nothing to say.
+            futures: Per box, its predicted trajectories; shorter than ``boxes`` means none.
+            ego: Own pose, which carries ego to world.
+            stamp_ns: When the boxes were seen. A stamp that does not grow resets the tracker.
+
+        Returns:
+            Every living track, tentative ones included, oldest first, in the ego frame. The box of an
+            agent that was seen in this tick has source ``NETWORK``, a coasting one ``TRACKER``.
+        """
+        rotation, origin = planar(ego.world_from_ego)
+        measured = _measure(boxes, rotation, origin)
+        self._predict(stamp_ns)
+        row, column = self._associate(measured, stamp_ns)
+        self._take_in(measured, row, column, stamp_ns)
+        column_of = dict(
+            zip(self._tracks.track_id[row].tolist(), column.tolist(), strict=True)
+        ) | self._give_birth(measured, column, stamp_ns)
+        self._bury(stamp_ns)
+        futures_of = {
+            track_id: futures[column] if column < len(futures) else ()
+            for track_id, column in column_of.items()
+        }
+        return _agents(self._tracks, futures_of, rotation, origin)
+
+    def coast(self, ego: EgoState, stamp_ns: int) -> tuple[Agent, ...]:
+        """Move on through a tick in which no network looked: nobody is seen, nobody is missed."""
+        self._predict(stamp_ns)
+        self._bury(stamp_ns)
+        return _agents(self._tracks, {}, *planar(ego.world_from_ego))
+
+    def _predict(self, stamp_ns: int) -> None:
+        if stamp_ns <= self._stamp_ns:
+            self.reset()
+        dt_s = (stamp_ns - self._stamp_ns) / 1e9 if self._stamp_ns >= 0 else 0.0
+        self._stamp_ns = stamp_ns
+        tracks, s = self._tracks, self.settings
+        acceleration = np.array(
+            [
+                s.vehicle_acceleration_mps2,
+                s.vulnerable_acceleration_mps2,
+                s.thing_acceleration_mps2,
+            ]
+        )[tracks.group]
+        tracks.mean_world, tracks.covariance_world = kalman.predict(
+            tracks.mean_world, tracks.covariance_world, dt_s, acceleration
+        )
+
+    def _associate(self, measured: _Measured, stamp_ns: int) -> tuple[Ints, Ints]:
+        tracks, s = self._tracks, self.settings
+        offset = tracks.mean_world[:, None, :2] - measured.position_world[None]
+        cost = np.hypot(offset[..., 0], offset[..., 1])
+        favourite = tracks.votes.argmax(axis=1)
+        cost += s.other_class_m * (favourite[:, None] != measured.category[None])
+        cost[tracks.group[:, None] != measured.group[None]] = np.inf
+        gate = np.array([s.vehicle_gate_m, s.vulnerable_gate_m, s.thing_gate_m])[tracks.group]
+        gate = gate + s.gate_growth_mps * (stamp_ns - tracks.last_seen_ns) / 1e9
+        return nearest_pairs(cost, gate[:, None])
+
+    def _take_in(self, measured: _Measured, row: Ints, column: Ints, stamp_ns: int) -> None:
+        tracks, s = self._tracks, self.settings
+        mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
+        seen = np.concatenate(
+            [measured.position_world[column], measured.velocity_world[column]], axis=1
+        )
+        sigma = np.array([s.position_sigma_m] * 2 + [s.velocity_sigma_mps] * 2)
+        for k in range(4):
+            direction = np.broadcast_to(np.eye(4)[k], mean.shape)
+            kalman.update(mean, covariance, direction, seen[:, k], np.full(len(row), sigma[k] ** 2))
+        tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
+        w = s.shape_weight
+        tracks.shape_m[row] = (1 - w) * tracks.shape_m[row] + w * measured.shape_m[column]
+        tracks.heading_world[row] = (1 - w) * tracks.heading_world[row] + w * (
+            measured.heading_world[column]
+        )
+        tracks.votes *= s.vote_memory
+        tracks.votes[row, measured.category[column]] += measured.score[column]
+        tracks.score[row] = measured.score[column]
+        tracks.last_seen_ns[row] = stamp_ns
+        tracks.hits[row] += 1
+        tracks.recent[:, 1:] = tracks.recent[:, :-1].copy()
+        tracks.recent[:, 0] = False
+        tracks.recent[row, 0] = True
+        tracks.is_confirmed |= tracks.recent.sum(axis=1) >= s.confirm_hits
+
+    def _give_birth(self, measured: _Measured, column: Ints, stamp_ns: int) -> dict[int, int]:
+        """Start a track for every box that nobody claimed; return its id → box number."""
+        is_new = np.ones(len(measured.score), np.bool_)
+        is_new[column] = False
+        orphans = np.flatnonzero(is_new)
+        chosen = _Measured(**{f.name: getattr(measured, f.name)[orphans] for f in fields(measured)})
+        born = _born(chosen, self._next_id, stamp_ns, self.settings)
+        self._next_id += len(orphans)
+        self._tracks = self._tracks.followed_by(born)
+        return dict(zip(born.track_id.tolist(), orphans.tolist(), strict=True))
+
+    def _bury(self, stamp_ns: int) -> None:
+        tracks, s = self._tracks, self.settings
+        patience_s = np.where(tracks.is_confirmed, s.coast_s, s.tentative_coast_s)
+        self._tracks = tracks.select((stamp_ns - tracks.last_seen_ns) / 1e9 <= patience_s)
+
+
+def planar(world_from_ego: Pose) -> tuple[Floats, Floats]:
+    """Give rotation (2, 2) and origin (2,) of the ego frame on the ground plane."""
+    c, s = math.cos(world_from_ego.yaw_rad), math.sin(world_from_ego.yaw_rad)
+    return np.array([[c, -s], [s, c]]), np.array([world_from_ego.x_m, world_from_ego.y_m])
+
+
+def _measure(boxes: Sequence[Box3D], rotation: Floats, origin: Floats) -> _Measured:
+    rows = [
+        (b.x_m, b.y_m, b.vx_mps, b.vy_mps, math.cos(b.yaw_rad), math.sin(b.yaw_rad),
+         b.length_m, b.width_m, b.height_m, b.z_m, b.score)
+        for b in boxes
+    ]  # fmt: skip
+    values = np.array(rows, np.float64).reshape(-1, 11)
+    return _Measured(
+        position_world=values[:, 0:2] @ rotation.T + origin,
+        velocity_world=values[:, 2:4] @ rotation.T,
+        heading_world=values[:, 4:6] @ rotation.T,
+        shape_m=values[:, 6:10],
+        score=values[:, 10],
+        category=np.array([_INDEX_OF[b.category] for b in boxes], np.int64),
+        group=np.array([_GROUP_OF[b.category] for b in boxes], np.int64),
+    )
+
+
+def _born(measured: _Measured, first_id: int, stamp_ns: int, settings: TrackerSettings) -> _Tracks:
+    """Start one tentative track per measured box."""
+    count = len(measured.score)
+    spread = np.array([settings.position_sigma_m] * 2 + [2.0 * settings.velocity_sigma_mps] * 2)
+    votes = np.zeros((count, len(CATEGORIES)))
+    votes[np.arange(count), measured.category] = measured.score
+    recent = np.zeros((count, settings.confirm_ticks), np.bool_)
+    recent[:, 0] = True
+    return _Tracks(
+        mean_world=np.concatenate([measured.position_world, measured.velocity_world], axis=1),
+        covariance_world=np.tile(np.diag(spread**2), (count, 1, 1)),
+        shape_m=measured.shape_m,
+        heading_world=measured.heading_world,
+        votes=votes,
+        score=measured.score,
+        group=measured.group,
+        track_id=first_id + np.arange(count, dtype=np.int64),
+        first_seen_ns=np.full(count, stamp_ns, np.int64),
+        last_seen_ns=np.full(count, stamp_ns, np.int64),
+        hits=np.ones(count, np.int64),
+        recent=recent,
+        is_confirmed=np.full(count, settings.confirm_hits <= 1),
+    )
+
+
+def _agents(
+    tracks: _Tracks,
+    futures_of: dict[int, tuple[Trajectory, ...]],
+    rotation: Floats,
+    origin: Floats,
+) -> tuple[Agent, ...]:
+    """Describe every track in the ego frame."""
+    position = (tracks.mean_world[:, :2] - origin) @ rotation
+    velocity = tracks.mean_world[:, 2:] @ rotation
+    heading = _driving_forwards(tracks) @ rotation
+    yaw = np.arctan2(heading[:, 1], heading[:, 0])
+    spread = rotation.T @ tracks.covariance_world[:, :2, :2] @ rotation
+    columns = zip(
+        position.tolist(), velocity.tolist(), yaw.tolist(), spread.reshape(-1, 4).tolist(),
+        tracks.shape_m.tolist(), tracks.votes.argmax(axis=1).tolist(), tracks.score.tolist(),
+        tracks.track_id.tolist(), tracks.first_seen_ns.tolist(), tracks.hits.tolist(),
+        tracks.is_confirmed.tolist(), strict=True,
+    )  # fmt: skip
+    agents = []
+    for (x, y), (
+        vx,
+        vy,
+    ), yaw_rad, cov, shape, winner, score, track_id, first, hits, sure in columns:
+        length, width, height, z = shape
+        is_standing = math.hypot(vx, vy) < _STANDING_MPS
+        box = Box3D(
+            category=CATEGORIES[winner],
+            x_m=x,
+            y_m=y,
+            z_m=z,
+            length_m=length,
+            width_m=width,
+            height_m=height,
+            yaw_rad=yaw_rad,
+            vx_mps=vx,
+            vy_mps=vy,
+            score=score,
+            attribute=Attribute.STOPPED if is_standing else Attribute.MOVING,
+            source=BoxSource.NETWORK if track_id in futures_of else BoxSource.TRACKER,
+            track_id=track_id,
+            covariance=(cov[0], cov[1], cov[3]),
+        )
+        agents.append(
+            Agent(
+                track_id=track_id,
+                box=box,
+                first_seen_ns=first,
+                hits=hits,
+                is_confirmed=sure,
+                futures=futures_of.get(track_id, ()),
+            )
+        )
+    return tuple(agents)
+
+
+def _driving_forwards(tracks: _Tracks) -> Floats:
+    """Turn round the heading of vehicles that seem to drive backwards: front and rear look alike."""
+    velocity = tracks.mean_world[:, 2:]
+    is_fast = np.hypot(velocity[:, 0], velocity[:, 1]) > _HEADING_BY_MOTION_MPS
+    is_backwards = (velocity * tracks.heading_world).sum(axis=1) < 0.0
+    is_flipped = is_fast & is_backwards & (tracks.group == _VEHICLES)
+    return np.where(is_flipped[:, None], -tracks.heading_world, tracks.heading_world)

@@ -1,0 +1,142 @@
+"""Radar tracker: bodies become tracks, ghosts do not."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import RadarTrack
+from edge.contracts.sensors import EgoState, RadarScan
+from edge.contracts.time import frame_stamp_ns
+from edge.perceive.radar_track import RadarTracker
+
+TICK_S = 1.0 / 36.0
+
+
+@dataclass
+class Body:
+    """Something that reflects, at a place and with a velocity in the world."""
+
+    x_m: float
+    y_m: float
+    vx_mps: float = 0.0
+    vy_mps: float = 0.0
+    length_m: float = 4.0
+    width_m: float = 1.8
+    probability: float = 0.92
+    echoes: int = 2
+
+
+def ghosts(rng: np.random.Generator, count: int = 8) -> np.ndarray:
+    """Echoes from nowhere: uniform in range and bearing, any speed."""
+    reach, bearing = rng.uniform(1, 60, count), rng.uniform(-math.pi, math.pi, count)
+    columns = [reach * np.cos(bearing), reach * np.sin(bearing)]
+    return np.stack([*columns, rng.normal(0, 4, count), rng.normal(0, 8, count)], axis=1)
+
+
+def echoes(rng: np.random.Generator, bodies: Sequence[Body], t_s: float, pose: Pose) -> np.ndarray:
+    points = [np.zeros((0, 4))]
+    for b in bodies:
+        for _ in range(b.echoes):
+            if rng.random() > b.probability:
+                continue
+            x = b.x_m + b.vx_mps * t_s + rng.uniform(-0.5, 0.5) * b.length_m
+            y = b.y_m + b.vy_mps * t_s + rng.uniform(-0.5, 0.5) * b.width_m
+            x, y, _ = pose.inverse() @ np.array([x, y, 0.0])
+            reach = math.hypot(x, y) + rng.normal(0, 0.15)
+            bearing = math.atan2(y, x) + rng.normal(0, 0.015)
+            sight = math.cos(bearing + pose.yaw_rad), math.sin(bearing + pose.yaw_rad)
+            radial = sight[0] * b.vx_mps + sight[1] * b.vy_mps + rng.normal(0, 0.15)
+            row = [reach * math.cos(bearing), reach * math.sin(bearing), radial, 10.0]
+            points.append(np.array([row]))
+    return np.concatenate(points)
+
+
+def scan(tracker: RadarTracker, k: int, points: np.ndarray, pose: Pose) -> tuple[RadarTrack, ...]:
+    ego = EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=pose)
+    return tracker.update(RadarScan(points.astype(np.float32)), ego, frame_stamp_ns(k))
+
+
+def drive(
+    bodies: Sequence[Body], ticks: int, seed: int = 0, ego_mps: float = 0.0
+) -> tuple[tuple[RadarTrack, ...], Pose]:
+    rng, tracker = np.random.default_rng(seed), RadarTracker()
+    for k in range(ticks):
+        pose = Pose.from_xy_yaw(ego_mps * k * TICK_S, 0.0, 0.0)
+        points = np.concatenate([echoes(rng, bodies, k * TICK_S, pose), ghosts(rng)])
+        tracks = scan(tracker, k, points, pose)
+    return tracks, pose
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_seconds_of_ghosts_confirm_at_most_two_tracks(seed: int) -> None:
+    rng, tracker = np.random.default_rng(seed), RadarTracker()
+    born = {track.track_id for k in range(360) for track in scan(tracker, k, ghosts(rng), Pose())}
+    assert len(born) <= 2
+
+
+def test_a_parked_van_is_a_track_that_stands_still_while_we_drive_past() -> None:
+    tracks, pose = drive([Body(30, 3, length_m=2.0)], 72, ego_mps=8.0)
+    (van,) = tracks
+    assert math.hypot(van.x_m + pose.x_m - 30, van.y_m - 3) < 1.0
+    assert math.hypot(van.vx_mps, van.vy_mps) < 1.0
+    assert van.hits > 60
+
+
+def test_a_car_ahead_is_followed_with_its_speed() -> None:
+    tracks, _ = drive([Body(20, 0, vx_mps=12.0, echoes=1)], 72, ego_mps=10.0)
+    (car,) = tracks
+    assert car.x_m == pytest.approx(20 + 2 * 71 * TICK_S, abs=1.5)
+    assert car.vx_mps == pytest.approx(12.0, abs=0.5)
+
+
+def test_a_crossing_animal_is_confirmed_within_a_second_with_its_sideways_motion() -> None:
+    animal = Body(25, -4, vy_mps=2.0, length_m=0.5, width_m=1.0, probability=0.55, echoes=1)
+    tracks, _ = drive([animal], 36)
+    (near,) = [t for t in tracks if math.hypot(t.x_m - 25, t.y_m + 2) < 2]
+    assert near.vy_mps == pytest.approx(2.0, abs=1.2)
+    assert 7 <= near.hits <= 36
+
+
+def test_a_body_with_many_echoes_is_not_many_tracks() -> None:
+    tracks, _ = drive([Body(20, 0, echoes=5, length_m=4.5)], 72)
+    assert 1 <= len(tracks) <= 2
+
+
+def test_a_body_that_leaves_takes_its_track_along() -> None:
+    rng, tracker = np.random.default_rng(0), RadarTracker()
+    for k in range(36):
+        tracks = scan(tracker, k, echoes(rng, [Body(20, 0)], 0.0, Pose()), Pose())
+    assert len(tracks) == 1
+    gone = [len(scan(tracker, k, ghosts(rng), Pose())) for k in range(36, 72)]
+    assert gone[-1] == 0
+
+
+def test_nothing_seen_is_no_track() -> None:
+    tracker = RadarTracker()
+    assert all(scan(tracker, k, np.zeros((0, 4)), Pose()) == () for k in range(5))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        hnp.arrays(
+            np.float32,
+            st.tuples(st.integers(0, 12), st.just(4)),
+            elements=st.floats(width=32, allow_nan=True, allow_infinity=True),
+        ),
+        max_size=10,
+    )
+)
+def test_any_scan_gives_finite_repeatable_tracks(scans: list[np.ndarray]) -> None:
+    one, two = RadarTracker(), RadarTracker()
+    for k, points in enumerate(scans):
+        tracks = scan(one, k, points, Pose())
+        assert tracks == scan(two, k, points, Pose())
+        assert all(math.isfinite(t.x_m + t.y_m + t.vx_mps + t.vy_mps) for t in tracks)

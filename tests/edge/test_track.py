@@ -1,0 +1,183 @@
+"""Box tracker: identities that survive gaps, turns and doubt."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import Agent, Box3D, BoxSource, Category, Trajectory
+from edge.contracts.sensors import EgoState
+from edge.contracts.time import frame_stamp_ns
+from edge.perceive.track import Tracker, TrackerSettings
+
+TICK_S = 1.0 / 36.0
+
+
+def car(x_m: float, y_m: float, vx_mps: float = 0.0, **changes) -> Box3D:
+    fields = {
+        "category": Category.CAR,
+        "x_m": x_m,
+        "y_m": y_m,
+        "z_m": 0.8,
+        "length_m": 4.5,
+        "width_m": 1.8,
+        "height_m": 1.5,
+        "yaw_rad": 0.0,
+        "vx_mps": vx_mps,
+    }
+    return Box3D(**(fields | changes))
+
+
+def ego_at(k: int, pose: Pose | None = None) -> EgoState:
+    return EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=pose or Pose())
+
+
+def feed(tracker: Tracker, k: int, *boxes: Box3D, pose: Pose | None = None) -> tuple[Agent, ...]:
+    return tracker.update(boxes, (), ego_at(k, pose), frame_stamp_ns(k))
+
+
+def test_three_hits_in_six_ticks_confirm() -> None:
+    tracker = Tracker()
+    seen = [feed(tracker, k, car(20, 0))[0].is_confirmed for k in range(3)]
+    assert seen == [False, False, True]
+
+
+def test_one_false_box_never_becomes_an_agent_that_counts() -> None:
+    tracker = Tracker()
+    feed(tracker, 0, car(20, 0))
+    later = [agent for k in range(1, 10) for agent in feed(tracker, k)]
+    assert not any(agent.is_confirmed for agent in later)
+    assert feed(tracker, 10) == ()
+
+
+def test_a_confirmed_agent_coasts_through_half_a_second_with_its_identity_and_motion() -> None:
+    tracker = Tracker()
+    for k in range(36):
+        before = feed(tracker, k, car(20 + 10 * k * TICK_S, 0, 10.0))
+    for k in range(36, 54):
+        (coasting,) = feed(tracker, k)
+        assert coasting.box.source is BoxSource.TRACKER
+    (after,) = feed(tracker, 54, car(20 + 10 * 54 * TICK_S, 0, 10.0))
+    assert coasting.box.x_m == pytest.approx(20 + 10 * 53 * TICK_S, abs=0.05)
+    assert after.track_id == before[0].track_id
+    assert after.box.source is BoxSource.NETWORK
+    assert (after.hits, after.first_seen_ns) == (37, frame_stamp_ns(0))
+
+
+def test_an_agent_that_is_gone_for_good_is_deleted() -> None:
+    tracker = Tracker()
+    for k in range(10):
+        feed(tracker, k, car(20, 0))
+    assert [len(feed(tracker, k)) for k in (30, 31)] == [1, 0]  # 22 ticks are 0.61 s
+
+
+def test_velocity_is_learned_from_positions_when_the_network_gives_none() -> None:
+    tracker = Tracker(TrackerSettings(velocity_sigma_mps=100.0))
+    for k in range(72):
+        (agent,) = feed(tracker, k, car(30 - 5 * k * TICK_S, 2))
+    assert agent.box.vx_mps == pytest.approx(-5.0, abs=0.3)
+    assert agent.box.vy_mps == pytest.approx(0.0, abs=0.1)
+
+
+def test_own_turning_moves_nobody() -> None:
+    """A parked car seen from a vehicle that drives a circle stands still in the world."""
+    tracker = Tracker()
+    for k in range(72):
+        yaw = 0.5 * k * TICK_S
+        pose = Pose.from_xy_yaw(20 * math.sin(yaw), 20 * (1 - math.cos(yaw)), yaw)
+        x, y, _ = pose.inverse() @ np.array([30.0, 10.0, 0.0])
+        (agent,) = feed(tracker, k, car(float(x), float(y), yaw_rad=-yaw), pose=pose)
+    assert (agent.box.x_m, agent.box.y_m) == (pytest.approx(x), pytest.approx(y))
+    assert math.hypot(agent.box.vx_mps, agent.box.vy_mps) < 0.01
+    assert agent.box.yaw_rad == pytest.approx(-yaw)
+
+
+def test_two_cars_that_pass_close_keep_their_identities() -> None:
+    tracker = Tracker()
+    for k in range(72):
+        t = k * TICK_S
+        one, two = car(10 + 10 * t, 0, 10.0), car(30 - 10 * t, 3.2, -10.0, yaw_rad=math.pi)
+        boxes = (one, two) if k % 2 else (two, one)
+        agents = feed(tracker, k, *boxes)
+    by_id = {agent.track_id: agent.box.vx_mps for agent in agents}
+    assert {1: by_id[1] > 0, 2: by_id[2] > 0} in ({1: True, 2: False}, {1: False, 2: True})
+    assert len(agents) == 2
+
+
+def test_a_class_that_flips_once_is_outvoted() -> None:
+    tracker = Tracker()
+    for k in range(12):
+        category = Category.TRUCK if k == 11 else Category.CAR
+        (agent,) = feed(tracker, k, car(20, 0, category=category))
+    assert agent.box.category is Category.CAR
+
+
+def test_a_pedestrian_beside_a_car_is_not_its_track() -> None:
+    tracker = Tracker()
+    feed(tracker, 0, car(20, 0))
+    agents = feed(tracker, 1, car(20, 0.5, category=Category.PEDESTRIAN))
+    assert [a.box.category for a in agents] == [Category.CAR, Category.PEDESTRIAN]
+
+
+def test_a_vehicle_that_moves_drives_forwards() -> None:
+    """Front and rear look alike; a heading against the motion is turned round."""
+    tracker = Tracker()
+    for k in range(10):
+        (agent,) = feed(tracker, k, car(20 + 8 * k * TICK_S, 0, 8.0, yaw_rad=-math.pi))
+    assert math.cos(agent.box.yaw_rad) == pytest.approx(1.0)
+
+
+def test_futures_stay_with_their_box() -> None:
+    tracker = Tracker()
+    future = Trajectory(points_ego=((1.0, 2.0),), step_s=0.25)
+    for k in range(2):
+        agents = tracker.update(
+            (car(20, 0), car(40, 0)), ((), (future,)), ego_at(k), frame_stamp_ns(k)
+        )
+    assert [agent.futures for agent in agents] == [(), (future,)]
+
+
+def test_a_tick_without_a_network_misses_nobody() -> None:
+    """Radar-only ticks are no evidence of absence: N of M goes on where it stopped."""
+    tracker = Tracker()
+    for k in range(2):
+        feed(tracker, k, car(20, 0))
+    for k in (2, 3):
+        tracker.coast(ego_at(k), frame_stamp_ns(k))
+    assert feed(tracker, 4, car(20, 0))[0].is_confirmed
+
+
+def test_a_stamp_that_does_not_grow_resets_but_ids_go_on() -> None:
+    tracker = Tracker()
+    feed(tracker, 5, car(20, 0))
+    assert feed(tracker, 5, car(20, 0))[0].track_id == 2
+
+
+coordinate = st.floats(-60, 60, allow_nan=False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.builds(
+                car, coordinate, coordinate, st.floats(-20, 20), score=st.floats(0, 1)
+            ),
+            max_size=6,
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)  # fmt: skip
+def test_any_boxes_give_finite_unique_repeatable_agents(ticks: list[list[Box3D]]) -> None:
+    one, two = Tracker(), Tracker()
+    for k, boxes in enumerate(ticks):
+        agents = feed(one, k, *boxes)
+        assert agents == feed(two, k, *boxes)
+        ids = [agent.track_id for agent in agents]
+        assert len(set(ids)) == len(ids) >= len(boxes)
+        assert all(math.isfinite(a.box.x_m + a.box.vx_mps + a.box.yaw_rad) for a in agents)
+        assert sum(a.box.source is BoxSource.NETWORK for a in agents) == len(boxes)
