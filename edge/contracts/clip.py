@@ -14,6 +14,7 @@ from edge.contracts.fields import (
     OpenEnum,
     Ratio,
     Sha256,
+    Size,
     StampNs,
     Text,
 )
@@ -80,6 +81,8 @@ class ClipManifest(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: StampNs
     end_ns: StampNs
     frame_count: Count
+    frame_step: Size = 1
+    """Every how many frame sets of the drive one was recorded."""
     missing: tuple[tuple[CameraName, Count], ...] = ()
     """Frames that should be there and are not, per camera."""
     privacy: Privacy

@@ -140,7 +140,7 @@ def step(
     subjects = _advance(armed.subjects, crossing, armed_rule, now_ns, interval_ns)
     if armed.fired_ns is not None and now_ns - armed.fired_ns < interval_ns:
         return None, Armed(fired_ns=armed.fired_ns, subjects=subjects)
-    needed = max(armed_rule.ticks_of[0], 1)
+    needed, _window = armed_rule.ticks_of
     ready = [
         finding
         for finding in crossing.values()
@@ -163,7 +163,7 @@ def _advance(
     interval_ns: int,
 ) -> dict[int | None, Subject]:
     """Shift this tick into every subject's history; forget those long quiet, which re-arms them."""
-    mask = (1 << max(armed_rule.ticks_of[1], 1)) - 1
+    mask = (1 << armed_rule.ticks_of[1]) - 1
     advanced = {}
     for track_id in dict.fromkeys([*subjects, *crossing]):
         old = subjects.get(track_id, Subject())

@@ -1,0 +1,174 @@
+"""A manifest and its frames into one MCAP file, the same bytes each time, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from foxglove_schemas_protobuf.CameraCalibration_pb2 import CameraCalibration
+from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from foxglove_schemas_protobuf.FrameTransform_pb2 import FrameTransform
+from foxglove_schemas_protobuf.PointCloud_pb2 import PointCloud
+from foxglove_schemas_protobuf.SceneUpdate_pb2 import SceneUpdate
+from google.protobuf.message import Message
+from mcap.well_known import MessageEncoding, SchemaEncoding
+from mcap.writer import CompressionType, Writer
+from mcap_protobuf.schema import build_file_descriptor_set
+
+from edge.clip_file import foxglove
+from edge.clip_file.frames import (
+    CALIBRATION_TOPICS,
+    IMAGE_TOPICS,
+    MANIFEST_ATTACHMENT,
+    RADAR_TOPIC,
+    SCENE_TOPIC,
+    TICK_TOPIC,
+    TRANSFORM_TOPIC,
+    ClipFrame,
+    Tick,
+    check_clip,
+)
+from edge.contracts.clip import ClipManifest
+from edge.contracts.sensors import CAMERAS, CameraRig
+
+LIBRARY = "ringroad"
+"""In place of the writing library's name and version, which would change the bytes."""
+CHUNK_BYTES = 1024 * 1024
+PART_SUFFIX = ".part"
+"""Ends the name of a file that is still being written."""
+
+_SCHEMAS: dict[type[Message], tuple[str, ...]] = {
+    CompressedImage: IMAGE_TOPICS,
+    CameraCalibration: CALIBRATION_TOPICS,
+    PointCloud: (RADAR_TOPIC,),
+    FrameTransform: (TRANSFORM_TOPIC,),
+    SceneUpdate: (SCENE_TOPIC,),
+}
+
+
+def encode_manifest(manifest: ClipManifest) -> bytes:
+    """Give the bytes of a manifest, as sealed into the clip and sent ahead of it."""
+    return msgspec.msgpack.encode(manifest)
+
+
+def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
+    """Give the bytes of a clip.
+
+    Raises:
+        SchemaError: The frames are not what the manifest says.
+    """
+    check_clip(manifest, frames)
+    buffer = io.BytesIO()
+    writer = Writer(
+        buffer, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE, enable_data_crcs=True
+    )
+    writer.start(library=LIBRARY)
+    writer.add_attachment(
+        create_time=manifest.start_ns,
+        log_time=manifest.start_ns,
+        name=MANIFEST_ATTACHMENT,
+        media_type="application/msgpack",
+        data=encode_manifest(manifest),
+    )
+    topics = _Topics(writer)
+    topics.put_rig(manifest.rig, manifest.start_ns)
+    for sequence, frame in enumerate(frames):
+        topics.put_frame(frame, sequence)
+    writer.finish()  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
+
+
+def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) -> str:
+    """Write a clip to ``path``, whole or not at all, and durably.
+
+    Returns:
+        The ``blob_id``: SHA-256 of the file.
+
+    Raises:
+        SchemaError: The frames are not what the manifest says.
+        OSError: The disk refused; nothing but a ``.part`` file can be left behind.
+    """
+    content = encode_clip(manifest, frames)
+    part = path.with_name(path.name + PART_SUFFIX)
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    _sync_folder(path.parent)
+    return hashlib.sha256(content).hexdigest()
+
+
+class _Topics:
+    """The channels of one clip being written, by topic."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._channels: dict[str, int] = {}
+        for message, topics in _SCHEMAS.items():
+            schema = writer.register_schema(
+                name=message.DESCRIPTOR.full_name,
+                encoding=SchemaEncoding.Protobuf,
+                data=build_file_descriptor_set(message).SerializeToString(deterministic=True),
+            )
+            for topic in topics:
+                self._channels[topic] = writer.register_channel(
+                    topic=topic, message_encoding=MessageEncoding.Protobuf, schema_id=schema
+                )
+        self._channels[TICK_TOPIC] = writer.register_channel(
+            topic=TICK_TOPIC, message_encoding=MessageEncoding.MessagePack, schema_id=0
+        )
+
+    def put_rig(self, rig: CameraRig, stamp_ns: int) -> None:
+        """Write what holds for the whole clip: calibrations, and where the cameras sit."""
+        for topic, camera in zip(CALIBRATION_TOPICS, rig.cameras, strict=True):
+            self._put(topic, foxglove.calibration(camera, stamp_ns), stamp_ns, 0)
+            self._put(TRANSFORM_TOPIC, foxglove.camera_transform(camera, stamp_ns), stamp_ns, 0)
+
+    def put_frame(self, frame: ClipFrame, sequence: int) -> None:
+        """Write one frame; its tick comes first, and everything that follows belongs to it."""
+        stamp_ns = frame.stamp_ns
+        tick = Tick(
+            index=frame.index,
+            stamp_ns=stamp_ns,
+            ego=frame.ego,
+            route=frame.route,
+            ultrasonics_m=tuple(frame.ultrasonics.ranges_m.tolist()),
+            perception=frame.perception,
+            plan=frame.plan,
+        )
+        self._put_bytes(TICK_TOPIC, msgspec.msgpack.encode(tick), stamp_ns, sequence)
+        self._put(RADAR_TOPIC, foxglove.point_cloud(frame.radar, stamp_ns), stamp_ns, sequence)
+        self._put(TRANSFORM_TOPIC, foxglove.ego_transform(frame.ego, stamp_ns), stamp_ns, sequence)
+        for topic, name, jpeg in zip(IMAGE_TOPICS, CAMERAS, frame.jpegs, strict=True):
+            if jpeg is not None:
+                image = foxglove.compressed_image(jpeg, str(name), stamp_ns)
+                self._put(topic, image, stamp_ns, sequence)
+        if frame.perception is not None:
+            scene = foxglove.scene_update(frame.perception, frame.plan, stamp_ns)
+            self._put(SCENE_TOPIC, scene, stamp_ns, sequence)
+
+    def _put(self, topic: str, message: Message, stamp_ns: int, sequence: int) -> None:
+        self._put_bytes(topic, message.SerializeToString(deterministic=True), stamp_ns, sequence)
+
+    def _put_bytes(self, topic: str, payload: bytes, stamp_ns: int, sequence: int) -> None:
+        self._writer.add_message(
+            channel_id=self._channels[topic],
+            log_time=stamp_ns,
+            publish_time=stamp_ns,
+            sequence=sequence,
+            data=payload,
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
