@@ -30,13 +30,15 @@ class Labels:
     """What is true about one instant, in the ego frame.
 
     ``boxes``: (N, 11), see ``BOX_FIELDS``. ``futures``: (N, 12, 2) positions relative to the box centre
-    every 0.25 s, NaN where unknown. ``ignored``: (M, 3) discs x, y, radius. ``is_absence_known``: (C,).
+    every 0.25 s, NaN where unknown. ``ignored``, ``looked``: (M, 3) discs x, y, radius; inside the
+    latter absence is known for every class. ``is_absence_known``: (C,), for everywhere else.
     ``ego_future``: (12, 3) x, y, yaw or None. ``segmentation``: uint8 (n, n) or None.
     """
 
     boxes: Floats = field(default_factory=lambda: np.zeros((0, len(BOX_FIELDS)), np.float32))
     futures: Floats = field(default_factory=lambda: np.zeros((0, FUTURE_STEPS, 2), np.float32))
     ignored: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    looked: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     is_absence_known: NDArray[np.bool_] = field(
         default_factory=lambda: np.ones(len(CATEGORIES), np.bool_)
     )
@@ -130,8 +132,6 @@ class View:
         boxes[:, 1:3] = self.points(boxes[:, 1:3])
         boxes[:, 7] = self.angles(boxes[:, 7])
         boxes[:, 8:10] = self.points(boxes[:, 8:10])
-        ignored = labels.ignored.copy()
-        ignored[:, :2] = self.points(ignored[:, :2])
         ego_future = labels.ego_future
         if ego_future is not None:
             turned = self.points(ego_future[:, :2])
@@ -145,10 +145,14 @@ class View:
             labels,
             boxes=boxes,
             futures=self.points(labels.futures),
-            ignored=ignored,
+            ignored=self._discs(labels.ignored),
+            looked=self._discs(labels.looked),
             ego_future=ego_future,
             segmentation=segmentation,
         )
+
+    def _discs(self, discs: Floats) -> Floats:
+        return np.concatenate([self.points(discs[:, :2]), discs[:, 2:]], axis=1)
 
 
 PLAIN_VIEW = View()

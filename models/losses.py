@@ -95,11 +95,18 @@ def make_targets(batch: list[Labels], spec: NetSpec) -> Targets:
 
 def _counted_cells(labels: Labels, spec: NetSpec) -> NDArray[np.bool_]:
     """Mark where an empty cell is evidence of absence: (C, n, n)."""
+    is_looked_at = _inside(labels.looked, spec)
+    is_known = labels.is_absence_known[:, None, None] | is_looked_at[None]
+    return is_known & ~_inside(labels.ignored, spec)[None]
+
+
+def _inside(discs: Floats, spec: NetSpec) -> NDArray[np.bool_]:
+    """Mark the cells whose centre lies in a disc, (n, n)."""
     centres = (np.arange(spec.bev_cells) + 0.5) * spec.cell_m - spec.bev_range_m
-    is_known = np.ones((spec.bev_cells, spec.bev_cells), np.bool_)
-    for x, y, radius in labels.ignored:
-        is_known &= np.hypot(centres[:, None] - x, centres[None, :] - y) > radius
-    return is_known[None] & labels.is_absence_known[:, None, None]
+    is_inside = np.zeros((spec.bev_cells, spec.bev_cells), np.bool_)
+    for x, y, radius in discs:
+        is_inside |= np.hypot(centres[:, None] - x, centres[None, :] - y) <= radius
+    return is_inside
 
 
 def _draw_box(

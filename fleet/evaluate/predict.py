@@ -1,0 +1,78 @@
+"""Run a model over a frozen dataset through the vehicle's own code: its engine, its tensors, its decoding.
+
+Each sample comes with the instant before it, so the network looks with the memory it would have on the
+road. Boxes are kept down to a low score; thresholds are applied later, where they are chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from edge.contracts.scene import CATEGORIES
+from edge.contracts.sensors import CameraRig
+from edge.perceive.engine import Engine
+from edge.perceive.tensors import (
+    Memory,
+    NetOutput,
+    NetSpec,
+    calibration_table,
+    network_inputs,
+    read_outputs,
+)
+from fleet.dataset import Dataset
+from fleet.evaluate.matching import EvalFrame, TruthLabel
+from fleet.samples import Sample, SampleLabels
+
+SCORE_FLOOR = 0.05
+NIGHT = "night"
+
+_FLOORS = dict.fromkeys(CATEGORIES, SCORE_FLOOR)
+
+
+def predict(dataset: Dataset, engine: Engine, spec: NetSpec) -> Iterator[EvalFrame]:
+    """Answer every sample of a dataset, in its order.
+
+    Raises:
+        OutputFault: The model's output was unusable; such a model is not evaluated further.
+    """
+    for number in range(len(dataset)):
+        sample = dataset[number]
+        output = look(sample, dataset.rig_of(sample), engine, spec)
+        yield EvalFrame(
+            frame_id=sample.sample_id,
+            place_id=sample.place_id,
+            truths=truths_of(sample.labels),
+            predictions=output.boxes,
+            is_night=NIGHT in sample.tags,
+            tags=frozenset(sample.tags),
+        )
+
+
+def look(sample: Sample, rig: CameraRig, engine: Engine, spec: NetSpec) -> NetOutput:
+    """Run a model on one sample, with the memory of the instant before where there is one."""
+    table = calibration_table(rig, spec)
+    memory = Memory()
+    if sample.earlier is not None:
+        before = sample.earlier.to_frame_set(rig)
+        outputs = engine.run(network_inputs(before, table, memory, spec))
+        memory = memory.with_(read_outputs(outputs, before, spec, _FLOORS).recollection)
+    now = sample.now.to_frame_set(rig)
+    outputs = engine.run(network_inputs(now, table, memory, spec))
+    return read_outputs(outputs, now, spec, _FLOORS)
+
+
+def truths_of(labels: SampleLabels) -> tuple[TruthLabel, ...]:
+    """Read labels as truth; what stands in an ignored disc is neither to be found nor missed."""
+    return tuple(
+        TruthLabel(
+            box=labelled.box,
+            visible_px=labelled.visible_px,
+            encounter_id=labelled.encounter_id,
+            is_ignored=any(
+                math.hypot(labelled.box.x_m - disc.x_m, labelled.box.y_m - disc.y_m) < disc.radius_m
+                for disc in labels.ignored
+            ),
+        )
+        for labelled in labels.boxes
+    )

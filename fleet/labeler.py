@@ -1,0 +1,66 @@
+"""Who can be asked what is true: the seam behind which people sit, or a simulator plays them.
+
+Two kinds of question, as in any labelling department. *Annotate* is the full-care pass over chosen
+instants, bought for evaluation sets. *Review* shows one uncertain track in one clip and asks what it
+is; it is cheap, and the learning loop may ask nothing else. Both are counted in tracks and seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from edge.contracts.fields import Count, Metres, Name, Seconds, StampNs
+from fleet.samples import SampleBox, SampleLabels
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an uncertain track stands at one instant, in the ego frame."""
+
+    stamp_ns: StampNs
+    x_m: Metres
+    y_m: Metres
+
+
+class ReviewQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """One track of one clip that nobody is sure of."""
+
+    vehicle_id: Name
+    clip_id: str
+    track: Name
+    sightings: tuple[Sighting, ...]
+    reason: Name
+    """``radar_without_box``, ``low_confidence`` …"""
+    value: float
+    """How much an answer is thought to teach; the queue is asked best first."""
+
+
+class ReviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reviewer said; no boxes means that there is nothing."""
+
+    track: Name
+    boxes: Mapping[StampNs, SampleBox]
+    """Per instant at which the object could be seen."""
+    is_nothing: bool
+    """The reviewer looked and there is no road user there."""
+
+
+class LabelCost(msgspec.Struct, kw_only=True):
+    """What was asked so far."""
+
+    tracks: Count = 0
+    seconds: Seconds = 0.0
+
+
+class Labeler(Protocol):
+    """Answers questions about recorded instants; may be wrong, is never free."""
+
+    cost: LabelCost
+
+    def annotate(self, vehicle_id: str, stamps_ns: Sequence[int]) -> Mapping[int, SampleLabels]:
+        """Label every road user at these instants with full care."""
+
+    def review(self, question: ReviewQuestion, stamps_ns: Sequence[int]) -> ReviewAnswer:
+        """Say what one uncertain track is, with a box at each of these instants where it is seen."""

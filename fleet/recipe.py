@@ -1,0 +1,182 @@
+"""Data sets that are made on demand: a seeded recipe, rendered, labelled with full care, frozen.
+
+The base, tune and gate sets are not files that somebody once made; they are recipes with a hash.
+Whoever has the recipe and the code has the set, and the cache only saves the time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from edge.contracts.fields import Count, Name, Ratio, Seconds, Size, Text
+from edge.contracts.geometry import Pose
+from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.time import NS_PER_S
+from fleet.dataset import DatasetManifest, freeze
+from fleet.labeler import Labeler
+from fleet.samples import Sample, SampleBox, SampleLabels, SensedInstant
+from fleet.store import BlobStore
+
+RECIPE_VERSION = 1
+"""Raise it when rendering or labelling changes, so that no cache serves yesterday's pictures."""
+FUTURE_STEP_S = 0.25
+FUTURE_STEPS = 12
+PAIR_GAP_S = 0.25
+
+
+class DataRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """How to make one set: where, when, how many, with what trouble in it."""
+
+    name: Name
+    split: Name
+    """``train``, ``tune`` or ``gate``; a place is in exactly one."""
+    road_map: Name
+    scenario: Name = "none"
+    places: Size
+    """How many of the split's places are visited, in the map's own order."""
+    visits_per_place: Size = 1
+    instants_per_visit: Size = 4
+    instant_gap_s: Seconds = 1.5
+    has_futures: bool = True
+    """Follow every visit for three more seconds, so that futures are known."""
+    night_ratio: Ratio = 0.0
+    seed: Count = 0
+    version: Count = RECIPE_VERSION
+    purpose: Text = ""
+
+    @property
+    def recipe_id(self) -> str:
+        """Hash of everything that decides what the set holds."""
+        return "r-" + hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedInstant:
+    """One instant worth labelling, the one before it, and what the map says about the ground."""
+
+    now: FrameSet
+    earlier: FrameSet
+    segmentation: bytes
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedScene:
+    """One visit to one place. ``vehicle_id`` is how the labeler knows it.
+
+    ``ego_poses``: where the vehicle was at every quarter of a second from the first instant on, by
+    stamp; at the last instants it reaches three seconds further.
+    """
+
+    scene_id: str
+    vehicle_id: str
+    place_id: str
+    rig: CameraRig
+    instants: tuple[RenderedInstant, ...]
+    ego_poses: Mapping[int, Pose]
+
+
+class SceneRenderer(Protocol):
+    """Drives through a recipe and shows what the sensors saw."""
+
+    def render(self, recipe: DataRecipe, share: tuple[int, int]) -> Iterator[RenderedScene]:
+        """Render part ``share[0]`` of ``share[1]`` of a recipe's visits."""
+
+    def labeler(self) -> Labeler:
+        """Give the full-care annotator of what was rendered so far."""
+
+
+def samples_of(scene: RenderedScene, labeler: Labeler) -> Iterator[Sample]:
+    """Label one rendered scene and turn its instants into rows."""
+    labels = labeler.annotate(scene.vehicle_id, sorted(scene.ego_poses))
+    for instant in scene.instants:
+        stamp_ns = instant.now.stamp_ns
+        said = with_futures(stamp_ns, labels, scene.ego_poses)
+        said = msgspec.structs.replace(said, segmentation=instant.segmentation)
+        yield Sample(
+            sample_id=hashlib.sha256(f"{scene.scene_id}:{stamp_ns}".encode()).hexdigest(),
+            clip_id=scene.scene_id,
+            place_id=scene.place_id,
+            rig_id=scene.rig.rig_id,
+            now=SensedInstant.from_frame_set(instant.now),
+            earlier=SensedInstant.from_frame_set(instant.earlier),
+            labels=said,
+            tags=instant.tags,
+        )
+
+
+def with_futures(
+    stamp_ns: int, labels: Mapping[int, SampleLabels], ego_poses: Mapping[int, Pose]
+) -> SampleLabels:
+    """Add to the labels of one instant what the later instants know of the same tracks and of the ego."""
+    now = labels[stamp_ns]
+    pose = ego_poses[stamp_ns]
+    later = [stamp_ns + round((k + 1) * FUTURE_STEP_S * NS_PER_S) for k in range(FUTURE_STEPS)]
+    found = [_nearest(ego_poses, wanted) for wanted in later]
+    if any(stamp is None for stamp in found):
+        return now
+    ego_from_ego = [pose.inverse() @ ego_poses[s] for s in found if s is not None]
+    tracks = [
+        {b.track: (b.box.x_m, b.box.y_m) for b in labels[s].boxes}
+        for s in found
+        if s is not None and s in labels
+    ]
+    if len(tracks) < FUTURE_STEPS:
+        return now
+    boxes = tuple(_with_future(box, tracks, ego_from_ego) for box in now.boxes)
+    ego_future = tuple((p.x_m, p.y_m, p.yaw_rad) for p in ego_from_ego)
+    return msgspec.structs.replace(now, boxes=boxes, ego_future=ego_future)
+
+
+def _nearest(ego_poses: Mapping[int, Pose], wanted_ns: int) -> int | None:
+    best = min(ego_poses, key=lambda stamp: abs(stamp - wanted_ns))
+    return best if abs(best - wanted_ns) < 0.05 * NS_PER_S else None
+
+
+def _with_future(
+    labelled: SampleBox, tracks: Sequence[Mapping[str, tuple[float, float]]], poses: Sequence[Pose]
+) -> SampleBox:
+    points = []
+    for known, ego_from_later in zip(tracks, poses, strict=True):
+        if labelled.track not in known:
+            return labelled
+        x, y = known[labelled.track]
+        moved = ego_from_later @ np.array([x, y, 0.0])
+        points.append((float(moved[0]) - labelled.box.x_m, float(moved[1]) - labelled.box.y_m))
+    return msgspec.structs.replace(labelled, future=tuple(points))
+
+
+def build_set(
+    recipe: DataRecipe,
+    renderer: SceneRenderer,
+    store: BlobStore,
+    *,
+    on_progress: Callable[[int], None] = lambda samples: None,
+) -> DatasetManifest:
+    """Render, label and freeze a whole recipe in this process."""
+    samples: list[Sample] = []
+    rigs: dict[str, CameraRig] = {}
+    for scene in renderer.render(recipe, (0, 1)):
+        rigs[scene.rig.rig_id] = scene.rig
+        samples.extend(samples_of(scene, renderer.labeler()))
+        on_progress(len(samples))
+    return freeze(
+        samples,
+        rigs.values(),
+        store,
+        name=recipe.name,
+        split=recipe.split,
+        purpose=recipe.recipe_id,
+    )
+
+
+def load_recipe(path: Path) -> DataRecipe:
+    """Read a recipe from YAML; a misspelt key is refused."""
+    raise OSError(path)
