@@ -45,7 +45,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One input or output of the network, by name."""
 
     name: Name
-    dtype: Annotated[str, msgspec.Meta(pattern=r"^(uint8|int32|int64|float32)$")]
+    dtype: Annotated[str, msgspec.Meta(pattern=r"^(uint8|int32|int64|float32)\Z")]
     shape: tuple[Size, ...]
 
 
@@ -65,7 +65,7 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name
     engines: tuple[EngineKind, ...]
-    modelled_ms: dict[str, Milliseconds]
+    modelled_ms: dict[Name, Milliseconds]
     """Per stage, what a tick costs on this board in virtual time."""
     threads: Size = 1
 
@@ -119,6 +119,7 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def content_id(self) -> str:
         """Hash what the model is (files, tensors, labels, thresholds), not who signed or released it."""
-        spec = (self.model, self.engines, self.inputs, self.outputs, self.categories)
-        spec_bytes = msgspec.msgpack.encode((spec, sorted(self.thresholds.items()), self.golden))
+        tensors = (self.engines, self.inputs, self.outputs, self.calibration_table_version)
+        labels = (self.categories, sorted(self.thresholds.items()))
+        spec_bytes = msgspec.msgpack.encode((self.model, tensors, labels, self.golden))
         return "b-" + hashlib.sha256(spec_bytes).hexdigest()[:16]

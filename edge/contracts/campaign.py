@@ -27,6 +27,11 @@ class ArmedRule(msgspec.Struct, frozen=True, kw_only=True):
     weight: Ratio = 0.5
     """Multiplies the worth of this rule's events when a quota chooses between rules."""
 
+    def __post_init__(self) -> None:
+        needed, window = self.ticks_of
+        if not 1 <= needed <= window:
+            raise ValueError(f"ticks_of asks for {needed} of {window} ticks: 1 <= N <= M")
+
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     """What to record, how many, until when. An unknown rule in it is ignored by an older vehicle."""

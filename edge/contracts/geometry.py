@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 
 def wrap_rad(angle_rad: float) -> float:
     """Bring an angle into [-pi, pi)."""
-    return (angle_rad + math.pi) % (2.0 * math.pi) - math.pi
+    wrapped = math.remainder(angle_rad, math.tau)
+    return -math.pi if wrapped == math.pi else wrapped
 
 
 class Pose(msgspec.Struct, frozen=True, kw_only=True):

@@ -188,6 +188,9 @@ _encoder = msgspec.msgpack.Encoder()
 _decoders = {kind: msgspec.msgpack.Decoder(row.record) for kind, row in TABLE.items()}
 _kind_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What hostile bytes can make msgspec raise; nesting a thousand deep is a RecursionError."""
+
 
 def encode(message: Message) -> bytes:
     """Encode a message's header frame."""
@@ -207,7 +210,7 @@ def decode(header: bytes | memoryview) -> Message | UnknownMessage:
         if kind not in _decoders:
             return UnknownMessage(kind)
         return _decoders[kind].decode(header)
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+    except (*_UNDECODABLE, KeyError) as error:
         raise SchemaError(f"not a message: {error}") from error
 
 
@@ -219,5 +222,5 @@ def decode_record(payload: bytes | memoryview, record: type[Any], what: str) -> 
     """
     try:
         return msgspec.msgpack.decode(payload, type=record)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise SchemaError(f"{what} does not decode: {error}") from error
