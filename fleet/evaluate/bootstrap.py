@@ -1,0 +1,271 @@
+"""Intervals by paired bootstrap: encounters and places are drawn again, never frames.
+
+Ten frames of one animal are one piece of evidence, not ten: frames of an encounter succeed and fail
+together, and an interval over frames would be far too narrow. *Paired* means that both models meet the
+same drawn clusters, so that what is hard for both cancels.
+
+mAP over thousands of resamples is cheap because nothing is matched or sorted again: each prediction keeps
+its place in the score order and is counted as often as its place was drawn (cumulative weights).
+Intervals are percentile intervals, two-sided: the lower bound of a 95 % interval is the 2.5 % quantile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import Category
+from fleet.evaluate.matching import (
+    MATCH_DISTANCES_M,
+    Bools,
+    Floats,
+    Ints,
+    Matches,
+    distance_column,
+)
+from fleet.evaluate.metrics import FIRST_RECALL_POINT, RECALL_POINTS, mean_clipped
+
+Weights = NDArray[np.int32]
+_CELLS_AT_ONCE = 2_000_000
+"""Size of a block of resamples times predictions; bounds memory, changes no result."""
+
+
+@dataclass
+class BootstrapSettings:
+    """How often to draw, and how sure to be."""
+
+    resamples: int = 2000
+    confidence_ratio: float = 0.95
+    seed: int = 0
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """An estimate, its percentile interval and the number of clusters behind it."""
+
+    estimate: float
+    lower: float
+    upper: float
+    clusters: int
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterRecall:
+    """Hits and truths of a class per cluster, at one threshold."""
+
+    clusters: tuple[str, ...]
+    """Sorted; an encounter each, but truths without an encounter id fall under their place."""
+    encounters: int
+    """How many of the clusters are encounters."""
+    hits: Ints  # (C,)
+    truths: Ints  # (C,)
+
+
+def cluster_recall(
+    matches: Matches, category: Category, threshold: float, distance_m: float = 2.0
+) -> ClusterRecall:
+    """Count hits and truths of a class per encounter, at one threshold and distance."""
+    rows = matches.truth_rows(category)
+    names = [_cluster_of(matches, int(row)) for row in rows]
+    clusters, index = np.unique(np.array(names, dtype=str), return_inverse=True)
+    is_found = matches.found_score[rows, distance_column(distance_m)] >= threshold
+    return ClusterRecall(
+        clusters=tuple(str(c) for c in clusters),
+        encounters=len({matches.encounter_ids[row] for row in rows} - {None}),
+        hits=np.bincount(index[is_found], minlength=len(clusters)),
+        truths=np.bincount(index, minlength=len(clusters)),
+    )
+
+
+def recall_interval(recall: ClusterRecall, settings: BootstrapSettings) -> Interval:
+    """Bound the recall of one model, its encounters drawn again.
+
+    Raises:
+        OperatorError: There is no truth to find.
+    """
+    weights = _draws(len(recall.clusters), settings)
+    truths = weights @ recall.truths
+    estimate = float(recall.hits.sum() / recall.truths.sum())
+    return _interval(estimate, weights @ recall.hits / truths, recall.clusters, settings)
+
+
+def recall_difference(
+    first: ClusterRecall, second: ClusterRecall, settings: BootstrapSettings
+) -> Interval:
+    """Bound recall of ``first`` minus recall of ``second``, paired by encounter.
+
+    Raises:
+        OperatorError: They did not face the same truths, or there is none.
+    """
+    if first.clusters != second.clusters or not np.array_equal(first.truths, second.truths):
+        raise OperatorError(
+            f"recalls cannot be paired: expected the same truths in the same encounters, got "
+            f"{int(first.truths.sum())} in {len(first.clusters)} against "
+            f"{int(second.truths.sum())} in {len(second.clusters)}"
+        )
+    weights = _draws(len(first.clusters), settings)
+    gained = first.hits - second.hits
+    estimate = float(gained.sum() / first.truths.sum())
+    return _interval(
+        estimate, weights @ gained / (weights @ first.truths), first.clusters, settings
+    )
+
+
+def map_difference(
+    first: Matches,
+    second: Matches,
+    categories: Sequence[Category],
+    settings: BootstrapSettings,
+) -> Interval:
+    """Bound mAP of ``first`` minus mAP of ``second`` over the given classes, paired by place.
+
+    Raises:
+        OperatorError: They were not evaluated on the same frames, or a class has no counted truth.
+    """
+    if first.frames.frame_ids != second.frames.frame_ids or not np.array_equal(
+        first.is_truth_counted, second.is_truth_counted
+    ):
+        raise OperatorError(
+            f"mAP cannot be paired: expected the same frames and truths, got "
+            f"{len(first.frames.frame_ids)} frames with {int(first.is_truth_counted.sum())} truths "
+            f"against {len(second.frames.frame_ids)} with {int(second.is_truth_counted.sum())}"
+        )
+    places = first.frames.places
+    weights = _draws(len(places), settings)
+    once = np.ones((1, len(places)), np.int32)
+    estimate = _mean_ap(first, categories, once) - _mean_ap(second, categories, once)
+    drawn = _mean_ap(first, categories, weights) - _mean_ap(second, categories, weights)
+    return _interval(float(estimate[0]), drawn, places, settings)
+
+
+def map_interval(
+    matches: Matches, categories: Sequence[Category], settings: BootstrapSettings
+) -> Interval:
+    """Bound the mAP of one model over the given classes, its places drawn again.
+
+    Raises:
+        OperatorError: A class has no counted truth.
+    """
+    places = matches.frames.places
+    weights = _draws(len(places), settings)
+    estimate = _mean_ap(matches, categories, np.ones((1, len(places)), np.int32))
+    return _interval(float(estimate[0]), _mean_ap(matches, categories, weights), places, settings)
+
+
+def weighted_average_precision(
+    is_hit: Bools, place: Ints, weights: Weights, truths_at: Ints
+) -> Floats:
+    """Compute AP of one class at one distance for every resample.
+
+    Only hits change recall, so the curve needs two points per hit: just before it, after the false
+    alarms that lead up to it, and at it. Between them it is straight, as in nuScenes.
+
+    Args:
+        is_hit: (N,) outcomes, best score first.
+        place: (N,) index of the place of each prediction.
+        weights: (R, P) how often each resample drew each place.
+        truths_at: (P,) counted truths of the class per place.
+
+    Returns:
+        (R,); NaN where a resample drew no truth of the class.
+    """
+    truths = weights @ truths_at
+    hit_rows = np.flatnonzero(is_hit)
+    ap = np.zeros(len(weights))
+    if len(hit_rows) > 0:
+        block = max(1, _CELLS_AT_ONCE // len(is_hit))
+        for start in range(0, len(weights), block):
+            part = slice(start, start + block)
+            weight = weights[part].take(place, axis=1)  # (r, N)
+            ap[part] = _block_average_precision(weight, hit_rows, truths[part])
+    return np.where(truths > 0, ap, np.nan)
+
+
+def _block_average_precision(weight: Weights, hit_rows: Ints, truths: Ints) -> Floats:
+    """Read the precision of each resample at the recall points: (r, N) drawn counts to (r,) AP."""
+    points = RECALL_POINTS[FIRST_RECALL_POINT:]
+    seen = np.cumsum(weight, axis=1, dtype=np.int32)
+    hit_weight = weight[:, hit_rows]  # (r, T)
+    found = np.cumsum(hit_weight, axis=1, dtype=np.int32)
+    truths = np.maximum(truths, 1)[:, None]
+    hits_within = _hits_within(points, truths)
+    following = np.stack(
+        [np.searchsorted(f, n, side="right") for f, n in zip(found, hits_within, strict=True)]
+    )  # (r, P) the first hit that takes recall beyond each point
+    hit = np.minimum(following, len(hit_rows) - 1)
+    step = np.take_along_axis(hit_weight, hit, axis=1)
+    hits_at = np.take_along_axis(found, hit, axis=1)
+    boxes_at = np.take_along_axis(seen, hit_rows[hit], axis=1)
+    before = _ratio_or_one(hits_at - step, boxes_at - step)
+    share = (points - (hits_at - step) / truths) * truths / np.maximum(step, 1)
+    curve = before + share * (_ratio_or_one(hits_at, boxes_at) - before)
+    is_end = found[:, -1:] / truths == points
+    at_end = np.where(is_end, _ratio_or_one(found[:, -1:], seen[:, -1:]), 0.0)
+    return mean_clipped(np.where(following < len(hit_rows), curve, at_end))
+
+
+def _hits_within(points: Floats, truths: Ints) -> Ints:
+    """Give the most hits whose recall does not exceed each point, rounding as division does, (r, P)."""
+    most = np.floor(points * truths).astype(np.int64)
+    most += (most + 1) / truths <= points
+    most -= most / truths > points
+    return most
+
+
+def _ratio_or_one(hits: Weights, boxes: Weights) -> Floats:
+    return np.where(boxes > 0, hits / np.maximum(boxes, 1), 1.0)
+
+
+def _mean_ap(matches: Matches, categories: Sequence[Category], weights: Weights) -> Floats:
+    """Compute mAP per resample over the classes that the resample drew a truth of, (R,)."""
+    if not categories:
+        raise OperatorError("mAP needs at least one class, got none")
+    per_class = np.stack([_class_ap(matches, c, weights) for c in categories])  # (K, R)
+    is_drawn = ~np.isnan(per_class)
+    return np.asarray(np.nansum(per_class, axis=0) / np.maximum(is_drawn.sum(axis=0), 1))
+
+
+def _class_ap(matches: Matches, category: Category, weights: Weights) -> Floats:
+    place_of_frame = matches.frames.place
+    truth_places = place_of_frame[matches.truths.frame[matches.truth_rows(category)]]
+    if len(truth_places) == 0:
+        raise OperatorError(f"mAP over {category} is undefined: expected counted truths, got none")
+    truths_at = np.bincount(truth_places, minlength=len(matches.frames.places))
+    total = np.zeros(len(weights))
+    for distance_m in MATCH_DISTANCES_M:
+        rows, is_hit = matches.outcomes(category, distance_m)
+        place = place_of_frame[matches.predictions.frame[rows]]
+        total += weighted_average_precision(is_hit, place, weights, truths_at)
+    return total / len(MATCH_DISTANCES_M)
+
+
+def _cluster_of(matches: Matches, truth_row: int) -> str:
+    encounter_id = matches.encounter_ids[truth_row]
+    if encounter_id is not None:
+        return f"encounter {encounter_id}"
+    return f"place {matches.frames.places[matches.frames.place[matches.truths.frame[truth_row]]]}"
+
+
+def _draws(clusters: int, settings: BootstrapSettings) -> Weights:
+    """Draw as many clusters as there are, with replacement, per resample: counts, (R, C)."""
+    if clusters == 0:
+        raise OperatorError(
+            "nothing to resample: expected at least one encounter or place, got none"
+        )
+    rng = np.random.default_rng(settings.seed)
+    chance = np.full(clusters, 1.0 / clusters)
+    return rng.multinomial(clusters, chance, size=settings.resamples).astype(np.int32)
+
+
+def _interval(
+    estimate: float, drawn: Floats, clusters: Sequence[str], settings: BootstrapSettings
+) -> Interval:
+    tail = 0.5 * (1.0 - settings.confidence_ratio)
+    lower, upper = np.quantile(drawn, [tail, 1.0 - tail])
+    return Interval(
+        estimate=estimate, lower=float(lower), upper=float(upper), clusters=len(clusters)
+    )

@@ -1,0 +1,137 @@
+"""Closed loop as a veto: whoever can run an episode plugs in here, and one rule reads the answers.
+
+The fleet owns the protocol, a simulator implements it, the composition root joins them: so the gate asks
+for driving without importing a world. The rule: a candidate that collides more often than the incumbent
+in the same episode is refused, whatever its detection scores say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.fields import Count, Finite, Metres, Name, Seconds
+
+
+class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One simulated run, fully determined: the same spec and bundle give the same result."""
+
+    episode_id: Name
+    scenario: Name
+    map_name: Name
+    place_id: Name
+    seed: Count
+    duration_s: Seconds
+
+
+class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in one run."""
+
+    episode_id: Name
+    collisions: Count
+    """Contacts of the ego with anything, one per thing and contact."""
+    min_ttc_s: Seconds
+    """Smallest time to collision on the way; ``TTC_FREE_S`` when nothing ever was."""
+    progress_m: Metres
+    """Distance driven along the route."""
+    hard_brakes: Count = 0
+    minimum_risk_ticks: Count = 0
+    off_road_ticks: Count = 0
+    max_deceleration_mps2: Finite = 0.0
+
+
+class EpisodeRunner(Protocol):
+    """Whoever can drive a bundle through an episode."""
+
+    def run(self, episode: EpisodeSpec, bundle_dir: Path) -> EpisodeResult:
+        """Drive the bundle in ``bundle_dir`` through the episode and report."""
+        ...
+
+
+class EpisodeTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model did over all episodes."""
+
+    collisions: int
+    min_ttc_s: float
+    progress_m: float
+    hard_brakes: int
+    minimum_risk_ticks: int
+    off_road_ticks: int
+
+
+class EpisodeComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidate and incumbent over the same episodes."""
+
+    episodes: int
+    new_collisions: tuple[str, ...]
+    """Episodes in which the candidate collided more often than the incumbent, by id."""
+    candidate: EpisodeTotals | None
+    """None when there was no episode."""
+    incumbent: EpisodeTotals | None
+
+
+def run_episodes(
+    runner: EpisodeRunner, episodes: Sequence[EpisodeSpec], bundle_dir: Path
+) -> tuple[EpisodeResult, ...]:
+    """Drive one bundle through every episode, in order.
+
+    Raises:
+        OperatorError: The runner answered for another episode than it was asked.
+    """
+    results = []
+    for episode in episodes:
+        result = runner.run(episode, bundle_dir)
+        if result.episode_id != episode.episode_id:
+            raise OperatorError(
+                f"episode runner mixed up its answers: expected {episode.episode_id}, "
+                f"got {result.episode_id}; nothing is compared"
+            )
+        results.append(result)
+    return tuple(results)
+
+
+def compare_episodes(
+    candidate: Sequence[EpisodeResult], incumbent: Sequence[EpisodeResult]
+) -> EpisodeComparison:
+    """Find the episodes in which the candidate has a collision that the incumbent did not have.
+
+    Raises:
+        OperatorError: They did not drive the same episodes, or one twice.
+    """
+    before = {r.episode_id: r for r in incumbent}
+    after = {r.episode_id: r for r in candidate}
+    if (
+        before.keys() != after.keys()
+        or len(before) != len(incumbent)
+        or len(after) != len(candidate)
+    ):
+        lacking = sorted(before.keys() ^ after.keys())
+        raise OperatorError(
+            f"episodes cannot be compared: expected the same ones once each, got {len(candidate)} "
+            f"of the candidate and {len(incumbent)} of the incumbent, unpaired: {lacking}"
+        )
+    return EpisodeComparison(
+        episodes=len(after),
+        new_collisions=tuple(
+            sorted(i for i in after if after[i].collisions > before[i].collisions)
+        ),
+        candidate=_totals(candidate),
+        incumbent=_totals(incumbent),
+    )
+
+
+def _totals(results: Sequence[EpisodeResult]) -> EpisodeTotals | None:
+    if not results:
+        return None
+    return EpisodeTotals(
+        collisions=sum(r.collisions for r in results),
+        min_ttc_s=min(r.min_ttc_s for r in results),
+        progress_m=sum(r.progress_m for r in results),
+        hard_brakes=sum(r.hard_brakes for r in results),
+        minimum_risk_ticks=sum(r.minimum_risk_ticks for r in results),
+        off_road_ticks=sum(r.off_road_ticks for r in results),
+    )

@@ -1,0 +1,190 @@
+"""Lay results out as tables of plain values, once, for terminal, Markdown, JSON and report alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.contracts.scene import CATEGORIES, Category
+from fleet.evaluate.bootstrap import BootstrapSettings, Interval, cluster_recall, recall_interval
+from fleet.evaluate.gate import Claim, Evidence, RareRecall, Verdict
+from fleet.evaluate.matching import MATCH_DISTANCES_M, Matches
+from fleet.evaluate.metrics import (
+    ERRORS,
+    DetectionScores,
+    HeadingError,
+    class_scores,
+    operating_point,
+)
+from fleet.evaluate.slices import Slice, by_range, within
+
+Value = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; every row has one value per column, None where there is nothing to say."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+    def to_records(self) -> list[dict[str, Value]]:
+        """Give one dictionary per row, ready for JSON."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def to_text(self) -> str:
+        """Align the columns with blanks, under the title."""
+        cells = [self.columns, *(tuple(_shown(v) for v in row) for row in self.rows)]
+        widths = [max(len(row[k]) for row in cells) for k in range(len(self.columns))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+        return "\n".join([self.title, *(line.rstrip() for line in lines)]) + "\n"
+
+    def to_markdown(self) -> str:
+        """Write a Markdown table under the title in bold."""
+        cells = [self.columns, ("---",) * len(self.columns)]
+        cells += [tuple(_shown(v).replace("|", "\\|") for v in row) for row in self.rows]
+        lines = ["| " + " | ".join(row) + " |" for row in cells]
+        return "\n".join([f"**{self.title}**", "", *lines]) + "\n"
+
+
+def score_table(scores: DetectionScores, title: str = "Detection scores") -> Table:
+    """Lay out AP and errors per class, the mean last."""
+    ap_columns = tuple(f"ap_{d:g}m" for d in MATCH_DISTANCES_M)
+    rows: list[tuple[Value, ...]] = [
+        (str(c.category), c.instances, c.ap, *c.ap_at, *c.errors, None) for c in scores.classes
+    ]
+    rows += [
+        (str(category), n, *(None,) * (len(ap_columns) + len(ERRORS) + 2))
+        for category, n in scores.too_few
+    ]
+    instances = sum(c.instances for c in scores.classes)
+    ap_means = (float(np.mean(ap)) for ap in zip(*(c.ap_at for c in scores.classes), strict=True))
+    rows.append(("mean", instances, scores.mean_ap, *ap_means, *scores.mean_errors, scores.nds))
+    return Table(title, ("category", "truths", "ap", *ap_columns, *ERRORS, "nds"), tuple(rows))
+
+
+def range_table(
+    matches: Matches,
+    thresholds: Mapping[Category, float],
+    parts: Sequence[Slice] | None = None,
+    title: str = "By range",
+) -> Table:
+    """Lay out AP, recall and precision per class and slice; by default everything and its range bands.
+
+    Args:
+        thresholds: Score from which a box counts, per class; the table lists these classes.
+    """
+    parts = parts or (Slice("all"), *by_range(Slice("all")))
+    rows: list[tuple[Value, ...]] = []
+    for part in parts:
+        inside = within(matches, part)
+        for category in (c for c in CATEGORIES if c in thresholds):
+            rows.append((part.name, *_class_row(inside, category, thresholds[category])))
+    columns = ("slice", "category", "truths", "ap", "threshold", "recall", "precision")
+    return Table(title, columns, tuple(rows))
+
+
+def heading_table(errors: Iterable[HeadingError], title: str = "Heading error") -> Table:
+    """Lay out heading errors per heading band; degrees, because it is for reading."""
+    rows = tuple(
+        (str(e.band), e.found, _degrees(e.median_rad), _degrees(e.p90_rad), e.flipped_ratio)
+        for e in errors
+    )
+    return Table(title, ("heading", "found", "median_deg", "p90_deg", "flipped_ratio"), rows)
+
+
+def slice_table(
+    models: Mapping[str, Matches],
+    thresholds: Mapping[str, Mapping[Category, float]],
+    parts: Sequence[Slice],
+    settings: BootstrapSettings,
+    title: str = "Recall by slice",
+) -> Table:
+    """Lay out recall with its interval for several models side by side, one row per slice and class.
+
+    A slice that holds no counted truth of a class has no row for it.
+
+    Args:
+        models: Match tables by name (incumbent, candidate, control), all of the same frames.
+        thresholds: Per model and class; a slice without classes is shown for the classes listed here.
+    """
+    if not models:
+        return Table(title, ("slice", "category", "clusters", "truths"), ())
+    first = next(iter(models))
+    rows: list[tuple[Value, ...]] = []
+    for part in parts:
+        inside = {name: within(matches, part) for name, matches in models.items()}
+        for category in (c for c in CATEGORIES if c in (part.categories or thresholds[first])):
+            truths = len(inside[first].truth_rows(category))
+            if truths == 0:
+                continue
+            intervals = [
+                recall_interval(
+                    cluster_recall(inside[name], category, thresholds[name][category]), settings
+                )
+                for name in models
+            ]
+            bounds = [v for i in intervals for v in (i.estimate, i.lower, i.upper)]
+            rows.append((part.name, str(category), intervals[0].clusters, truths, *bounds))
+    per_model = tuple(f"{name}{end}" for name in models for end in ("", "_lower", "_upper"))
+    return Table(title, ("slice", "category", "clusters", "truths", *per_model), tuple(rows))
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Lay out the gate's reasons, one row per rule."""
+    rows = tuple((r.rule, r.expected, r.got, str(r.outcome)) for r in verdict.reasons)
+    return Table(f"Gate: {verdict.decision}", ("rule", "expected", "got", "outcome"), rows)
+
+
+def claim_table(evidence: Evidence, title: str = "Claimed slices") -> Table:
+    """Lay out before, after and control of each claimed slice, at each model's own threshold."""
+    columns = ("slice", "model", "threshold", "recall", "lower", "upper", "precision")
+    rows = tuple(row for claim in evidence.claims for row in _claim_rows(claim))
+    alarms = ("tune_false_alarms_per_clean_frame", "gate_false_alarms_per_clean_frame")
+    return Table(title, (*columns, *alarms), rows)
+
+
+def _claim_rows(claim: Claim) -> list[tuple[Value, ...]]:
+    models: list[tuple[str, RareRecall | None]] = [
+        ("incumbent", claim.incumbent),
+        ("candidate", claim.candidate),
+        ("control", claim.control),
+    ]
+    return [
+        (
+            claim.slice,
+            name,
+            rare.threshold,
+            *_bounds(rare.recall),
+            rare.precision,
+            rare.tune_false_alarms,
+            rare.gate_false_alarms,
+        )
+        for name, rare in models
+        if rare is not None
+    ]
+
+
+def _class_row(matches: Matches, category: Category, threshold: float) -> tuple[Value, ...]:
+    point = operating_point(matches, category, threshold)
+    ap = class_scores(matches, category).ap if point.truths else None
+    return (str(category), point.truths, ap, threshold, point.recall, point.precision)
+
+
+def _bounds(interval: Interval | None) -> tuple[Value, Value, Value]:
+    if interval is None:
+        return (None, None, None)
+    return (interval.estimate, interval.lower, interval.upper)
+
+
+def _degrees(angle_rad: float | None) -> float | None:
+    return None if angle_rad is None else float(np.degrees(angle_rad))
+
+
+def _shown(value: Value) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,193 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import Category
+from fleet.evaluate import (
+    BootstrapSettings,
+    ClusterRecall,
+    cluster_recall,
+    detection_scores,
+    map_difference,
+    map_interval,
+    match,
+    recall_difference,
+    recall_interval,
+)
+from fleet.evaluate.bootstrap import weighted_average_precision
+from fleet.evaluate.metrics import average_precision
+
+ANIMAL = Category.ANIMAL
+CLASSES = (Category.CAR, Category.PEDESTRIAN, Category.BARRIER, Category.TRAFFIC_CONE)
+FEW = BootstrapSettings(resamples=300)
+
+
+def _recall(hits, truths):
+    names = tuple(f"encounter {k:03d}" for k in range(len(truths)))
+    return ClusterRecall(names, len(names), np.array(hits), np.array(truths))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=30),
+    st.integers(0, 99),
+)
+def test_a_model_differs_from_itself_by_exactly_zero(counts, seed):
+    truths = [t for t, _ in counts]
+    recall = _recall([min(t, h) for t, h in counts], truths)
+    found = recall_difference(recall, recall, BootstrapSettings(resamples=50, seed=seed))
+    assert (found.estimate, found.lower, found.upper) == (0.0, 0.0, 0.0)
+
+
+def test_the_map_of_a_model_differs_from_itself_by_exactly_zero(drive):
+    matches = match(drive(1))
+    found = map_difference(matches, matches, CLASSES, FEW)
+    assert (found.estimate, found.lower, found.upper, found.clusters) == (0.0, 0.0, 0.0, 8)
+
+
+def test_a_model_that_finds_one_more_of_four_everywhere_gains_a_quarter_for_sure():
+    found = recall_difference(_recall([3] * 60, [4] * 60), _recall([2] * 60, [4] * 60), FEW)
+    assert (found.estimate, found.lower, found.upper) == (0.25, 0.25, 0.25)
+
+
+def test_ten_frames_of_the_same_encounter_are_no_more_evidence_than_one(frame, truth, box):
+    def drive(copies):
+        return match(
+            [
+                frame(
+                    [truth(category=ANIMAL, encounter_id=f"e{k}")],
+                    [box(category=ANIMAL)] if k % 3 == 0 else [],
+                    frame_id=f"f{k}-{copy}",
+                )
+                for k in range(30)
+                for copy in range(copies)
+            ]
+        )
+
+    once = recall_interval(cluster_recall(drive(1), ANIMAL, 0.5), FEW)
+    tenfold = recall_interval(cluster_recall(drive(10), ANIMAL, 0.5), FEW)
+    assert once == tenfold
+    assert once.clusters == 30
+
+
+def test_truths_without_an_encounter_fall_under_their_place(frame, truth):
+    frames = [
+        frame([truth(category=ANIMAL)], frame_id=f"f{k}", place_id=f"p{k % 2}") for k in range(6)
+    ]
+    recall = cluster_recall(match(frames), ANIMAL, 0.5)
+    assert recall.clusters == ("place p0", "place p1")
+    assert recall.truths.tolist() == [3, 3]
+    assert recall.encounters == 0
+
+
+def test_a_threshold_turns_weak_hits_into_misses(frame, truth, box):
+    label = truth(category=ANIMAL, encounter_id="e0")
+    matches = match([frame([label], [box(category=ANIMAL, score=0.4)])])
+    assert cluster_recall(matches, ANIMAL, 0.4).hits.tolist() == [1]
+    assert cluster_recall(matches, ANIMAL, 0.5).hits.tolist() == [0]
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    rng = np.random.default_rng(2)
+    first, second = _recall(rng.integers(0, 5, 40), [4] * 40), _recall([1] * 40, [4] * 40)
+    assert recall_difference(first, second, FEW) == recall_difference(first, second, FEW)
+    other = BootstrapSettings(resamples=300, seed=1)
+    assert recall_difference(first, second, FEW) != recall_difference(first, second, other)
+
+
+def test_the_interval_covers_the_true_difference_about_as_often_as_it_says():
+    # 60 encounters of 4 frames; each is hard or easy, so that its frames succeed and fail together.
+    rng = np.random.default_rng(11)
+    truths, covered, trials = [4] * 60, 0, 300
+    few = BootstrapSettings(resamples=400)
+    for _ in range(trials):
+        ease = rng.beta(1.0, 1.0, size=60)
+        first = rng.binomial(4, 0.2 + 0.8 * ease)  # mean recall 0.6
+        second = rng.binomial(4, 0.8 * ease)  # mean recall 0.4
+        found = recall_difference(_recall(first, truths), _recall(second, truths), few)
+        covered += found.lower <= 0.2 <= found.upper
+    assert 0.91 <= covered / trials <= 0.98
+
+
+def test_recall_on_different_truths_cannot_be_paired():
+    with pytest.raises(OperatorError, match="9 in 2 against 8 in 2"):
+        recall_difference(_recall([1, 1], [4, 5]), _recall([1, 1], [4, 4]), FEW)
+
+
+def test_map_on_different_frames_cannot_be_paired(drive):
+    with pytest.raises(OperatorError, match=r"40 frames .* against 39"):
+        map_difference(match(drive(1)), match(drive(1)[:-1]), CLASSES, FEW)
+
+
+def test_nothing_to_find_cannot_be_resampled():
+    with pytest.raises(OperatorError, match="nothing to resample"):
+        recall_interval(_recall([], []), FEW)
+
+
+def test_map_over_a_class_without_truth_is_refused(drive):
+    with pytest.raises(OperatorError, match="mAP over bus is undefined"):
+        map_interval(match(drive(1)), (Category.BUS,), FEW)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_estimate_is_the_map_of_the_plain_metric(drive, seed):
+    matches = match(drive(seed))
+    scores = detection_scores(matches, CLASSES, min_instances=1)
+    assert map_interval(matches, CLASSES, FEW).estimate == pytest.approx(scores.mean_ap, abs=1e-12)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=40), st.data())
+def test_a_place_that_is_not_drawn_is_as_if_it_had_never_been_driven(events, data):
+    is_hit, place = np.array([h for h, _ in events]), np.array([p for _, p in events])
+    drawn = np.array([data.draw(st.lists(st.booleans(), min_size=4, max_size=4))])
+    truths_at = np.bincount(place[is_hit], minlength=4) + 1
+    found = weighted_average_precision(is_hit, place, drawn.astype(np.int32), truths_at)
+    if not drawn.any():
+        assert np.isnan(found[0])
+        return
+    kept = drawn[0, place]
+    expected = average_precision(is_hit[kept], int(truths_at[drawn[0]].sum()))
+    assert found[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_place_drawn_twice_counts_like_two_places_that_saw_the_same(drive):
+    rng = np.random.default_rng(4)
+    is_hit = np.sort(rng.random(800))[::-1] > rng.random(800)
+    place, weights = rng.integers(0, 3, 800), np.array([[2, 0, 1]], np.int32)
+    truths_at = np.bincount(place[is_hit], minlength=3) + 20
+    often = np.repeat(is_hit, weights[0, place])
+    expected = average_precision(often, int(weights[0] @ truths_at))
+    found = weighted_average_precision(is_hit, place, weights, truths_at)
+    assert found[0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_resamples_in_blocks_are_the_same_as_all_at_once(drive, monkeypatch):
+    matches = match(drive(2))
+    whole = map_interval(matches, CLASSES, FEW)
+    monkeypatch.setattr("fleet.evaluate.bootstrap._CELLS_AT_ONCE", 1000)
+    assert map_interval(matches, CLASSES, FEW) == whole
+
+
+def test_a_better_model_shows_and_pairing_makes_it_show_more_clearly(drive):
+    good = match(drive(7, 120, 40, noise_m=0.3))
+    poor = match(drive(7, 120, 40, noise_m=0.9))
+    paired = map_difference(good, poor, CLASSES, FEW)
+    assert paired.lower > 0.0
+    alone = [map_interval(m, CLASSES, FEW) for m in (good, poor)]
+    assert paired.upper - paired.lower < sum(i.upper - i.lower for i in alone)
+
+
+def test_a_thousand_resamples_over_a_gate_split_take_less_than_ten_cpu_seconds(drive):
+    first = match(drive(5, 1200, 100, truths_per_frame=18, false_alarms_per_frame=10.0))
+    second = match(
+        drive(5, 1200, 100, truths_per_frame=18, false_alarms_per_frame=10.0, model_seed=1)
+    )
+    start = time.process_time()
+    found = map_difference(first, second, CLASSES, BootstrapSettings(resamples=1000))
+    spent_s = time.process_time() - start
+    assert found.lower < 0.0 < found.upper
+    assert spent_s < 10.0

@@ -1,0 +1,126 @@
+import pytest
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import Category
+from fleet.evaluate import (
+    SLICES,
+    Contender,
+    Decision,
+    GateSettings,
+    MatchSettings,
+    Slice,
+    compare_episodes,
+    gather,
+    judge,
+    match,
+)
+
+ANIMAL = Category.ANIMAL
+SETTINGS = GateSettings(min_guard_frames=60, min_guard_places=60, min_episodes=0)
+
+
+@pytest.fixture
+def contender(frame, truth, box):
+    """A model that finds every car, and the animals of the encounters it is told to find."""
+
+    def build(finds, ghosts=(), gate_truths=True):
+        def split(name, encounters):
+            frames = []
+            for k in range(encounters):
+                label = truth(category=ANIMAL, y_m=5.0, encounter_id=f"{name}{k}")
+                found = [box(category=ANIMAL, y_m=5.0, score=0.8)] if finds(k) else []
+                frames.append(
+                    frame([truth(), label], [box(), *found], frame_id=f"a{k}", place_id=f"p{k}")
+                )
+            for k in range(20):
+                ghost = [box(category=ANIMAL, y_m=-5.0, score=s) for s in ghosts[k : k + 1]]
+                frames.append(frame([truth()], [box(), *ghost], frame_id=f"c{k}", place_id=f"p{k}"))
+            return match(frames, MatchSettings())
+
+        return Contender(split("tune", 20), split("gate", 60 if gate_truths else 0))
+
+    return build
+
+
+def _never(k):
+    return False
+
+
+def test_a_model_that_learned_the_animal_is_told_from_one_that_did_not(contender):
+    candidate, blind = contender(lambda k: k % 2 == 0), contender(_never)
+    evidence = gather(candidate, blind, blind, [SLICES["animal"]], None, SETTINGS)
+    claim = evidence.claims[0]
+    assert (claim.encounters, claim.truths, claim.category) == (60, 60, "animal")
+    assert claim.over_incumbent.estimate == 0.5
+    assert 0.3 < claim.over_incumbent.lower < 0.5 < claim.over_incumbent.upper < 0.7
+    assert claim.over_control == claim.over_incumbent
+    assert judge(evidence, SETTINGS).decision is Decision.PASS
+
+
+def test_the_threshold_comes_from_the_tune_split_and_its_price_from_both(contender):
+    # Two ghosts on 20 clean frames, one allowed: the threshold goes just above the weaker one.
+    candidate = contender(lambda k: True, ghosts=(0.9, 0.4))
+    evidence = gather(candidate, contender(_never), None, [SLICES["animal"]], None, SETTINGS)
+    rare = evidence.claims[0].candidate
+    assert rare.threshold == pytest.approx(0.4)
+    assert (rare.tune_false_alarms, rare.gate_false_alarms) == (0.05, 0.05)
+    assert rare.recall.estimate == 1.0
+
+
+def test_ghosts_as_strong_as_the_animal_cost_the_animal(contender):
+    candidate = contender(lambda k: True, ghosts=(0.85, 0.85))
+    evidence = gather(candidate, contender(_never), None, [SLICES["animal"]], None, SETTINGS)
+    assert evidence.claims[0].candidate.recall.estimate == 0.0
+
+
+def test_the_guard_covers_ordinary_classes_with_enough_truths_and_leaves_the_animal_out(contender):
+    blind = contender(_never)
+    evidence = gather(blind, blind, None, [SLICES["animal"]], None, SETTINGS)
+    guard = evidence.guard
+    assert guard.categories == ("car",)
+    assert (guard.frames, guard.places) == (80, 60)
+    assert guard.candidate_map == pytest.approx(1.0)
+    assert (guard.difference.lower, guard.difference.upper) == (0.0, 0.0)
+
+
+def test_a_gate_split_without_the_claimed_class_is_not_enough_evidence(contender):
+    blind = contender(_never, gate_truths=False)
+    settings = GateSettings(min_episodes=0, min_instances=10)
+    evidence = gather(blind, blind, blind, [SLICES["animal"]], None, settings)
+    assert evidence.claims[0].candidate.recall is None
+    assert judge(evidence, settings).decision is Decision.NOT_ENOUGH_EVIDENCE
+
+
+def test_a_gate_split_without_any_class_to_score_has_no_guard(contender):
+    blind = contender(_never)
+    settings = GateSettings(min_instances=1000)
+    assert gather(blind, blind, None, [], None, settings).guard is None
+
+
+def test_a_claim_on_two_classes_is_refused(contender):
+    blind = contender(_never)
+    both = Slice("both", (ANIMAL, Category.TRUCK))
+    with pytest.raises(OperatorError, match="exactly one class"):
+        gather(blind, blind, None, [both], None, SETTINGS)
+
+
+def test_models_that_met_different_frames_cannot_be_compared(contender):
+    with pytest.raises(OperatorError, match="cannot be paired"):
+        gather(
+            contender(_never),
+            contender(_never, gate_truths=False),
+            None,
+            [SLICES["animal"]],
+            None,
+            SETTINGS,
+        )
+
+
+def test_the_same_inputs_give_the_same_verdict_byte_for_byte(contender):
+    def verdict():
+        candidate, blind = contender(lambda k: k % 3 == 0), contender(_never)
+        episodes = compare_episodes([], [])
+        evidence = gather(candidate, blind, blind, [SLICES["animal"]], episodes, SETTINGS)
+        return judge(evidence, SETTINGS)
+
+    assert verdict().to_json() == verdict().to_json()

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+
+from edge.contracts.scene import Category
+from fleet.evaluate import (
+    SLICES,
+    BootstrapSettings,
+    Contender,
+    GateSettings,
+    Table,
+    claim_table,
+    detection_scores,
+    gather,
+    heading_errors,
+    heading_table,
+    judge,
+    match,
+    range_table,
+    score_table,
+    slice_table,
+    verdict_table,
+)
+
+CAR, ANIMAL = Category.CAR, Category.ANIMAL
+FEW = BootstrapSettings(resamples=50)
+
+
+def test_a_table_reads_the_same_as_text_markdown_and_records():
+    table = Table("Scores", ("class", "ap"), (("car", 0.5), ("a|b", None)))
+    assert table.to_text() == "Scores\nclass  ap\ncar    0.500\na|b    -\n"
+    assert table.to_markdown() == (
+        "**Scores**\n\n| class | ap |\n| --- | --- |\n| car | 0.500 |\n| a\\|b | - |\n"
+    )
+    assert json.loads(json.dumps(table.to_records())) == [
+        {"class": "car", "ap": 0.5},
+        {"class": "a|b", "ap": None},
+    ]
+
+
+def test_the_score_table_ends_with_the_mean_and_lists_classes_with_too_few(frame, truth, box):
+    truths = [truth(), truth(x_m=20.0), truth(category="bus", y_m=9.0)]
+    scores = detection_scores(match([frame(truths, [box(), box(x_m=20.0)])]), min_instances=2)
+    records = {r["category"]: r for r in score_table(scores).to_records()}
+    assert records["car"]["ap_0.5m"] == pytest.approx(1.0)
+    assert (records["bus"]["truths"], records["bus"]["ap"]) == (1, None)
+    assert records["mean"]["nds"] == pytest.approx(scores.nds)
+
+
+def test_the_range_table_has_a_row_per_band_and_class(frame, truth, box):
+    matches = match([frame([truth(x_m=5.0), truth(x_m=15.0)], [box(x_m=5.0)])])
+    records = range_table(matches, {CAR: 0.5}).to_records()
+    assert [(r["slice"], r["truths"], r["recall"]) for r in records] == [
+        ("all", 2, 0.5),
+        ("all 0-10 m", 1, 1.0),
+        ("all 10-20 m", 1, 0.0),
+        ("all 20-30 m", 0, None),
+    ]
+
+
+def test_the_heading_table_speaks_degrees(frame, truth, box):
+    matches = match([frame([truth()], [box(yaw_rad=0.1)])])
+    records = heading_table(heading_errors(matches, [CAR], {})).to_records()
+    assert records[0]["heading"] == "along"
+    assert records[0]["median_deg"] == pytest.approx(5.7296, abs=1e-4)
+
+
+def test_the_slice_table_shows_models_side_by_side_and_skips_what_is_empty(frame, truth, box):
+    label = truth(category=ANIMAL, encounter_id="e")
+    models = {
+        "incumbent": match([frame([label])]),
+        "candidate": match([frame([label], [box(category=ANIMAL)])]),
+    }
+    thresholds = {name: {ANIMAL: 0.5} for name in models}
+    parts = [SLICES["animal"], SLICES["animal_night"]]
+    records = slice_table(models, thresholds, parts, FEW).to_records()
+    assert len(records) == 1
+    assert (records[0]["incumbent"], records[0]["candidate_lower"]) == (0.0, 1.0)
+
+
+def test_no_models_make_an_empty_slice_table():
+    assert slice_table({}, {}, [SLICES["all"]], FEW).rows == ()
+
+
+def test_the_verdict_and_its_claims_are_tables_too(frame, truth, box):
+    label = truth(category=ANIMAL, encounter_id="e")
+    frames = [frame([label], [box(category=ANIMAL)]), frame(frame_id="clean")]
+    model = Contender(match(frames), match(frames))
+    evidence = gather(model, model, model, [SLICES["animal"]], None, GateSettings())
+    rules = verdict_table(judge(evidence, GateSettings())).to_records()
+    assert rules[0]["rule"].startswith("false alarms of animal")
+    assert {r["outcome"] for r in rules} <= {"pass", "fail", "not_enough_evidence"}
+    claims = claim_table(evidence).to_records()
+    assert [r["model"] for r in claims] == ["incumbent", "candidate", "control"]
+    assert claims[0]["recall"] == 1.0
