@@ -13,9 +13,10 @@ compression. Every byte is under a checksum, and a reader refuses what it cannot
 from edge.clip_file.frames import Clip, ClipFrame
 from edge.clip_file.jpeg import decode_jpegs, encode_jpegs
 from edge.clip_file.read import decode_clip, read_clip
-from edge.clip_file.write import encode_clip, encode_manifest, write_clip
+from edge.clip_file.write import PART_SUFFIX, encode_clip, encode_manifest, write_clip
 
 __all__ = [
+    "PART_SUFFIX",
     "Clip",
     "ClipFrame",
     "decode_clip",

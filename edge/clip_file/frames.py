@@ -82,7 +82,8 @@ def check_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> None:
     for frame in frames:
         if not manifest.start_ns <= frame.stamp_ns <= manifest.end_ns:
             raise SchemaError(
-                f"frame {frame.index} is outside the clip's {manifest.start_ns} ns on"
+                f"frame {frame.index} is at {frame.stamp_ns} ns, outside its clip's "
+                f"{manifest.start_ns} to {manifest.end_ns} ns"
             )
         _check_frame(frame, manifest.rig)
 

@@ -1,0 +1,425 @@
+"""Keep the last seconds as JPEG, seal what lies around trigger events, keep the best clips of a drive.
+
+Three decisions a reader would question. A clip is sealed only when no later event can overlap it any
+more, so that overlapping windows always become one clip. A quota keeps the *worthiest* clips and not
+the first, and what it has once let go stays out, so that the outcome does not depend on the order in
+which clips came. And the random control stream lives apart (own windows, own quota, chosen by hash):
+were it merged with, or displaced by, what a trigger found, it would estimate nothing.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from edge.clip_file import (
+    PART_SUFFIX,
+    Clip,
+    ClipFrame,
+    encode_jpegs,
+    encode_manifest,
+    read_clip,
+    write_clip,
+)
+from edge.contracts.campaign import Campaign
+from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
+from edge.contracts.errors import OperatorError, SchemaError
+from edge.contracts.scene import Perception, Plan
+from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.time import FRAME_RATE_HZ, Clock
+
+CLIP_SUFFIX = ".mcap"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class RecorderSettings:
+    """How clips are recorded; how many and how long is the campaigns' business."""
+
+    privacy: str = "unknown"
+    """Why images may leave: ``synthetic`` or ``blurred``. The recorder refuses to start on anything else."""
+    frame_step: int = 3
+    """Record every n-th frame set: 3 is 12 Hz, a third of the bytes and of the JPEG work."""
+    jpeg_quality: int = 90
+    max_clip_s: float = 20.0
+    """Windows merge up to this length; the next event then starts a clip of its own."""
+    keeps_futures: bool = False
+    """Whether agents keep their predicted trajectories, a third of a clip's bytes; a replay remakes them."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive of one vehicle: what each of its clips says about itself."""
+
+    vehicle_id: str
+    drive_id: str
+    bundle_id: str
+    rig: CameraRig
+    clock: Clock
+    software: str = ""
+
+
+@dataclass(frozen=True)
+class SealedClip:
+    """A whole clip on disk."""
+
+    path: Path
+    manifest_bytes: bytes
+    clip_id: str
+    blob_id: str
+    size_bytes: int
+    worth: float
+
+
+@dataclass(frozen=True)
+class DriveClips:
+    """What a drive brought home."""
+
+    kept: tuple[SealedClip, ...]
+    """Best first."""
+    captured: int
+    """Windows that events opened; ``captured = len(kept) + evicted + lost``."""
+    evicted: int
+    """Let go because a quota had better ones."""
+    lost: int
+    """Could not be sealed: no frame was recorded, or the disk refused."""
+    control_captured: int
+    """Of ``captured``, those of the random stream: its kept share corrects its stated probability."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of frames to be sealed, by frame index, both ends included, and why."""
+
+    first: int
+    last: int
+    events: tuple[TriggerEvent, ...]
+    is_control: bool
+
+
+def join_window(windows: Sequence[Window], new: Window, longest: int) -> tuple[Window, ...]:
+    """Join a new window with those of its stream that it overlaps, while the union stays short enough.
+
+    Args:
+        windows: Not yet sealed.
+        new: To be added.
+        longest: Largest ``last - first`` of a union; a window alone may be longer.
+    """
+    apart: list[Window] = []
+    for window in reversed(windows):
+        first, last = min(window.first, new.first), max(window.last, new.last)
+        is_overlapping = window.first <= new.last and new.first <= window.last
+        if window.is_control is new.is_control and is_overlapping and last - first <= longest:
+            events = sorted((*window.events, *new.events), key=lambda event: event.stamp_ns)
+            new = Window(first, last, tuple(events), new.is_control)
+        else:
+            apart.append(window)
+    return (*reversed(apart), new)
+
+
+Rank = tuple[float, str]
+"""(-worth, clip_id): the smaller is kept. Control clips all have worth 0, so their hash decides."""
+
+
+@dataclass
+class Quota:
+    """Keeps the best clips of one stream: at most so many, at most so many bytes.
+
+    What it holds is the longest run of best clips offered so far that fits both limits. ``floor`` is
+    the best clip that it ever let go: nothing worse comes back, whatever room there is later.
+    """
+
+    max_clips: int
+    max_bytes: int
+    held: list[tuple[Rank, int]] = field(default_factory=list)
+    floor: Rank | None = None
+
+    def is_open_to(self, rank: Rank) -> bool:
+        """Tell whether a clip might be kept, before the work of sealing it."""
+        if self.floor is not None and rank > self.floor:
+            return False
+        return len(self.held) < self.max_clips or bool(self.held and rank < self.held[-1][0])
+
+    def offer(self, rank: Rank, size_bytes: int) -> list[str]:
+        """Take a clip in; give the clips that are let go for it, perhaps itself."""
+        if not self.is_open_to(rank):
+            return [rank[1]]
+        bisect.insort(self.held, (rank, size_bytes))
+        gone = []
+        while len(self.held) > self.max_clips or self._held_bytes() > self.max_bytes:
+            self.floor, _size = self.held.pop()
+            gone.append(self.floor[1])
+        return gone
+
+    def _held_bytes(self) -> int:
+        return sum(size_bytes for _rank, size_bytes in self.held)
+
+
+_Stream = tuple[str, bool]
+"""Whose quota: campaign, and whether its random control stream or its other rules."""
+
+
+class Recorder:
+    """Turns ticks and events of one drive into the best sealed clips. Feed it every tick, then close it."""
+
+    def __init__(
+        self,
+        settings: RecorderSettings,
+        drive: Drive,
+        campaigns: Sequence[Campaign],
+        folder: Path,
+    ) -> None:
+        """Start a drive: sweep the half-written files that a killed one left in ``folder``.
+
+        Args:
+            settings: How to record.
+            drive: What every clip says about itself.
+            campaigns: Their windows and quotas. A campaign that arms ``RANDOM`` beside other rules may
+                keep its ``max_clips_per_drive`` and ``max_bytes_per_drive`` of each.
+            folder: Where sealed clips go; made when missing.
+
+        Raises:
+            OperatorError: The settings' privacy does not let images leave, or a number makes no sense.
+        """
+        self._settings = settings
+        self._privacy = _leaving(settings.privacy)
+        if settings.frame_step < 1:
+            raise OperatorError(f"frame_step is {settings.frame_step}; it must be at least 1")
+        self._drive = drive
+        self._campaigns = {campaign.campaign_id: campaign for campaign in campaigns}
+        self._quotas: dict[_Stream, Quota] = {
+            (campaign.campaign_id, is_control): Quota(
+                campaign.max_clips_per_drive, campaign.max_bytes_per_drive
+            )
+            for campaign in campaigns
+            for is_control in (False, True)
+        }
+        self._before = max((_ticks(c.before_s) for c in campaigns), default=0)
+        after = max((_ticks(c.after_s) for c in campaigns), default=0)
+        # Two events of one tick must always fit into one clip, for they may have one clip_id.
+        self._longest = max(
+            _ticks(settings.max_clip_s), self._before + after + 2 * settings.frame_step
+        )
+        self._folder = folder
+        self._ring: deque[ClipFrame] = deque()
+        self._windows: tuple[Window, ...] = ()
+        self._clips: dict[str, SealedClip] = {}
+        self._holders: dict[str, set[_Stream]] = {}
+        self._captured = self._evicted = self._lost = self._control_captured = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob("*" + PART_SUFFIX):
+            part.unlink()
+
+    def add(
+        self,
+        frame_set: FrameSet,
+        perception: Perception | None,
+        plan: Plan | None,
+        events: Sequence[TriggerEvent],
+    ) -> None:
+        """Record one tick and the events that fired in it; seal what has become complete."""
+        index = frame_set.index
+        if index % self._settings.frame_step == 0:
+            self._ring.append(self._encode(frame_set, perception, plan))
+        for event in events:
+            self._windows = join_window(self._windows, self._window(event, index), self._longest)
+        self._seal([w for w in self._windows if index >= w.last + self._reach])
+        needed = min([index - self._reach, *(w.first for w in self._windows)])
+        while self._ring and self._ring[0].index < needed:
+            self._ring.popleft()
+
+    def close(self) -> DriveClips:
+        """End the drive: seal what is open, marking the frames that never came; tell what was kept."""
+        self._seal(self._windows)
+        kept = sorted(self._clips.values(), key=lambda clip: (-clip.worth, clip.clip_id))
+        return DriveClips(
+            kept=tuple(kept),
+            captured=self._captured,
+            evicted=self._evicted,
+            lost=self._lost,
+            control_captured=self._control_captured,
+        )
+
+    @property
+    def _reach(self) -> int:
+        """How far back from a later tick a window can still begin, rounded up to recorded frames."""
+        return self._before + self._settings.frame_step
+
+    def _encode(
+        self, frame_set: FrameSet, perception: Perception | None, plan: Plan | None
+    ) -> ClipFrame:
+        jpegs: list[bytes | None] = [None] * len(frame_set.images)
+        present = frame_set.is_present.nonzero()[0]
+        encoded = encode_jpegs(frame_set.images[present], self._settings.jpeg_quality)
+        for camera, jpeg in zip(present, encoded, strict=True):
+            jpegs[camera] = jpeg
+        if perception is not None and not self._settings.keeps_futures:
+            perception = _without_futures(perception)
+        return ClipFrame(
+            index=frame_set.index,
+            stamp_ns=frame_set.stamp_ns,
+            jpegs=tuple(jpegs),
+            radar=frame_set.radar,
+            ultrasonics=frame_set.ultrasonics,
+            ego=frame_set.ego,
+            route=frame_set.route,
+            perception=perception,
+            plan=plan,
+        )
+
+    def _window(self, event: TriggerEvent, index: int) -> Window:
+        """Give the frames that an event asks for, widened to frames that are recorded."""
+        campaign, step = self._campaigns[event.campaign_id], self._settings.frame_step
+        return Window(
+            first=(index - _ticks(campaign.before_s)) // step * step,
+            last=-(-(index + _ticks(campaign.after_s)) // step) * step,
+            events=(event,),
+            is_control=event.rule is TriggerRule.RANDOM,
+        )
+
+    def _seal(self, windows: Sequence[Window]) -> None:
+        for window in windows:
+            self._captured += 1
+            self._control_captured += window.is_control
+            self._seal_one(window)
+        self._windows = tuple(w for w in self._windows if w not in windows)
+
+    def _seal_one(self, window: Window) -> None:
+        """Write a window's clip, unless no quota would keep it, and let its quotas decide."""
+        drive = self._drive
+        clip_id = ClipManifest.make_id(drive.vehicle_id, drive.drive_id, window.events[0])
+        ranks = _ranks(window, clip_id)
+        if not any(self._quotas[stream].is_open_to(rank) for stream, rank in ranks.items()):
+            self._evicted += 1
+            return
+        try:
+            clip = self._write(window, clip_id)
+        except (OSError, SchemaError) as error:
+            self._lost += 1
+            _log.warning("clip_lost", extra={"clip_id": clip_id, "reason": str(error)})
+            return
+        self._clips[clip_id] = clip
+        self._holders[clip_id] = set(ranks)
+        for stream, rank in ranks.items():
+            for gone in self._quotas[stream].offer(rank, clip.size_bytes):
+                self._let_go(gone, stream)
+
+    def _write(self, window: Window, clip_id: str) -> SealedClip:
+        frames = [f for f in self._ring if window.first <= f.index <= window.last]
+        if not frames:
+            raise SchemaError(f"no frame was recorded from {window.first} to {window.last}")
+        manifest = self._manifest(window, clip_id, frames)
+        path = self._folder / (clip_id + CLIP_SUFFIX)
+        blob_id = write_clip(path, manifest, frames)
+        return SealedClip(
+            path=path,
+            manifest_bytes=encode_manifest(manifest),
+            clip_id=clip_id,
+            blob_id=blob_id,
+            size_bytes=path.stat().st_size,
+            worth=_worth(window.events),
+        )
+
+    def _manifest(self, window: Window, clip_id: str, frames: Sequence[ClipFrame]) -> ClipManifest:
+        drive, step = self._drive, self._settings.frame_step
+        expected = (window.last - window.first) // step + 1
+        missing = [
+            (camera.name, expected - sum(frame.jpegs[i] is not None for frame in frames))
+            for i, camera in enumerate(drive.rig.cameras)
+        ]
+        return ClipManifest(
+            clip_id=clip_id,
+            vehicle_id=drive.vehicle_id,
+            drive_id=drive.drive_id,
+            clock=drive.clock,
+            rig=drive.rig,
+            rig_id=drive.rig.rig_id,
+            bundle_id=drive.bundle_id,
+            events=window.events,
+            start_ns=min(frames[0].stamp_ns, window.events[0].stamp_ns),
+            end_ns=max(frames[-1].stamp_ns, window.events[-1].stamp_ns),
+            frame_count=len(frames),
+            frame_step=step,
+            missing=tuple((name, count) for name, count in missing if count),
+            privacy=self._privacy,
+            software=drive.software,
+        )
+
+    def _let_go(self, clip_id: str, stream: _Stream) -> None:
+        """Note that one stream no longer holds a clip; delete it when none does."""
+        self._holders[clip_id].discard(stream)
+        if not self._holders[clip_id]:
+            self._clips.pop(clip_id).path.unlink(missing_ok=True)
+            self._evicted += 1
+
+
+def sealed_clips(folder: Path) -> tuple[SealedClip, ...]:
+    """List the whole clips in a folder: what a killed drive had sealed and nobody has taken on yet.
+
+    A file that is not a whole clip is passed over and reported, for it can only be foreign.
+    """
+    found = []
+    for path in sorted(folder.glob("*" + CLIP_SUFFIX)):
+        content = path.read_bytes()
+        try:
+            clip = read_clip(content)
+        except SchemaError as error:
+            _log.warning("clip_unreadable", extra={"file": path.name, "reason": str(error)})
+            continue
+        found.append(_sealed(path, content, clip))
+    return tuple(found)
+
+
+def _sealed(path: Path, content: bytes, clip: Clip) -> SealedClip:
+    return SealedClip(
+        path=path,
+        manifest_bytes=clip.manifest_bytes,
+        clip_id=clip.manifest.clip_id,
+        blob_id=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        worth=_worth(clip.manifest.events),
+    )
+
+
+def _leaving(privacy: str) -> Privacy:
+    """Read the reason why images may leave the vehicle, or refuse."""
+    reason = Privacy(privacy)
+    if reason not in (Privacy.SYNTHETIC, Privacy.BLURRED):
+        raise OperatorError(
+            f"recorder refuses to start: privacy is {privacy!r}, expected 'synthetic' or 'blurred'; "
+            "no image is kept"
+        )
+    return reason
+
+
+def _ticks(seconds: float) -> int:
+    return math.ceil(seconds * FRAME_RATE_HZ)
+
+
+def _worth(events: Sequence[TriggerEvent]) -> float:
+    """Give a clip's worth: that of its best event."""
+    return max(event.worth for event in events)
+
+
+def _ranks(window: Window, clip_id: str) -> dict[_Stream, Rank]:
+    """Rank a window's clip for each campaign that asked for it."""
+    ranks: dict[_Stream, Rank] = {}
+    for campaign_id in dict.fromkeys(event.campaign_id for event in window.events):
+        own = [event for event in window.events if event.campaign_id == campaign_id]
+        worth = 0.0 if window.is_control else _worth(own)
+        ranks[campaign_id, window.is_control] = (-worth, clip_id)
+    return ranks
+
+
+def _without_futures(perception: Perception) -> Perception:
+    agents = tuple(msgspec.structs.replace(agent, futures=()) for agent in perception.agents)
+    return msgspec.structs.replace(perception, agents=agents)

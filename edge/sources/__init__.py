@@ -1,0 +1,1 @@
+"""Where frame sets come from when no simulator gives them."""

@@ -1,0 +1,104 @@
+"""A sealed clip as a source of frame sets, and a run of the vehicle's own code over it.
+
+The images are what JPEG left of them and the ticks are ``frame_step`` apart, so a replay concludes
+nearly, not exactly, what the drive did; the stamps are the drive's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.clip_file import Clip, ClipFrame, decode_jpegs
+from edge.contracts.scene import Perception, Plan, PlanSource, Rung
+from edge.contracts.sensors import CameraRig, FrameSet
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Gives a clip's frame sets, oldest first, decoding each when it is asked for."""
+
+    clip: Clip
+
+    @property
+    def rig(self) -> CameraRig:
+        """The calibration that the clip was recorded with."""
+        return self.clip.manifest.rig
+
+    def __len__(self) -> int:
+        return len(self.clip.frames)
+
+    def __iter__(self) -> Iterator[FrameSet]:
+        """Decode the frame sets one by one.
+
+        Raises:
+            SchemaError: An image does not decode.
+        """
+        size = self.rig.cameras[0].intrinsics
+        for frame in self.clip.frames:
+            yield frame_set(frame, height_px=size.height_px, width_px=size.width_px)
+
+
+@dataclass(frozen=True)
+class ReplayedTick:
+    """What a replay concluded in one tick, beside what the drive had."""
+
+    index: int
+    stamp_ns: int
+    rung: Rung
+    boxes: int
+    agents: int
+    plan_source: PlanSource
+    min_ttc_s: float
+    recorded_boxes: int | None
+    recorded_plan_source: PlanSource | None
+    """None when the clip holds no conclusions for this tick."""
+
+
+def replay(
+    clip: Clip, tick: Callable[[FrameSet], tuple[Perception, Plan]]
+) -> tuple[ReplayedTick, ...]:
+    """Run ``tick`` over a clip, oldest frame set first, and summarise each result.
+
+    Raises:
+        SchemaError: An image does not decode.
+    """
+    rows = []
+    for frame, sensed in zip(clip.frames, ClipSource(clip), strict=True):
+        perception, plan = tick(sensed)
+        rows.append(_row(frame, perception, plan))
+    return tuple(rows)
+
+
+def frame_set(frame: ClipFrame, *, height_px: int, width_px: int) -> FrameSet:
+    """Decode one recorded instant.
+
+    Raises:
+        SchemaError: An image does not decode, or is of another size.
+    """
+    return FrameSet(
+        index=frame.index,
+        stamp_ns=frame.stamp_ns,
+        images=decode_jpegs(frame.jpegs, height_px=height_px, width_px=width_px),
+        radar=frame.radar,
+        ultrasonics=frame.ultrasonics,
+        ego=frame.ego,
+        route=frame.route,
+        is_present=np.array([jpeg is not None for jpeg in frame.jpegs]),
+    )
+
+
+def _row(frame: ClipFrame, perception: Perception, plan: Plan) -> ReplayedTick:
+    return ReplayedTick(
+        index=frame.index,
+        stamp_ns=frame.stamp_ns,
+        rung=perception.rung,
+        boxes=len(perception.boxes),
+        agents=len(perception.agents),
+        plan_source=plan.source,
+        min_ttc_s=plan.min_ttc_s,
+        recorded_boxes=None if frame.perception is None else len(frame.perception.boxes),
+        recorded_plan_source=None if frame.plan is None else frame.plan.source,
+    )
