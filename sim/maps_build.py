@@ -12,6 +12,7 @@ import gzip
 import math
 import re
 import subprocess
+import sys
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -302,7 +303,7 @@ def main() -> None:
     for recipe in RECIPES:
         path = NETS / f"{recipe.name}.net.xml.gz"
         path.write_bytes(build_net(recipe))
-        print(f"{path.name}: {path.stat().st_size} bytes")
+        sys.stdout.write(f"{path.name}: {path.stat().st_size} bytes\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""How a simulated vehicle moves: a kinematic bicycle whose reference point is the rear axle.
+
+See Kong et al., "Kinematic and dynamic vehicle models for autonomous driving control design", 2015;
+without side slip the rear axle drives a circle of radius wheelbase / tan(steering).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from edge.contracts.geometry import wrap_rad
+
+
+@dataclass(frozen=True)
+class VehicleShape:
+    """The body of a simulated vehicle and what its actuators can do."""
+
+    length_m: float = 4.6
+    width_m: float = 1.8
+    height_m: float = 1.6
+    wheelbase_m: float = 2.8
+    rear_overhang_m: float = 1.0
+    """From the rear axle, the origin of the ego frame, back to the rear bumper."""
+    max_steering_rad: float = 0.6
+    max_acceleration_mps2: float = 3.5
+    max_braking_mps2: float = 9.0
+
+    @property
+    def front_m(self) -> float:
+        """From the rear axle to the front bumper."""
+        return self.length_m - self.rear_overhang_m
+
+    @property
+    def centre_m(self) -> float:
+        """From the rear axle to the middle of the body."""
+        return 0.5 * self.length_m - self.rear_overhang_m
+
+
+EGO_SHAPE = VehicleShape()
+
+
+@dataclass(frozen=True)
+class VehicleState:
+    """Where the rear axle is in the world frame, and how it moves."""
+
+    x_m: float
+    y_m: float
+    yaw_rad: float
+    speed_mps: float = 0.0
+    acceleration_mps2: float = 0.0
+    yaw_rate_radps: float = 0.0
+    steering_rad: float = 0.0
+
+
+def driven(
+    state: VehicleState,
+    acceleration_mps2: float,
+    steering_rad: float,
+    dt_s: float,
+    shape: VehicleShape = EGO_SHAPE,
+) -> VehicleState:
+    """Drive for ``dt_s`` with constant acceleration and steering, both cut to what ``shape`` can do.
+
+    The arc is exact. A vehicle that brakes to a standstill stays there: it does not reverse.
+    """
+    asked = min(max(acceleration_mps2, -shape.max_braking_mps2), shape.max_acceleration_mps2)
+    steering = min(max(steering_rad, -shape.max_steering_rad), shape.max_steering_rad)
+    speed = max(0.0, state.speed_mps + asked * dt_s)
+    moving_s = dt_s if speed > 0.0 or asked >= 0.0 else state.speed_mps / -asked
+    travelled_m = 0.5 * (state.speed_mps + speed) * moving_s
+    turned = travelled_m * math.tan(steering) / shape.wheelbase_m
+    chord_m = travelled_m * (math.sin(0.5 * turned) / (0.5 * turned) if turned else 1.0)
+    return replace(
+        state,
+        x_m=state.x_m + chord_m * math.cos(state.yaw_rad + 0.5 * turned),
+        y_m=state.y_m + chord_m * math.sin(state.yaw_rad + 0.5 * turned),
+        yaw_rad=wrap_rad(state.yaw_rad + turned),
+        speed_mps=speed,
+        acceleration_mps2=(speed - state.speed_mps) / dt_s,
+        yaw_rate_radps=speed * math.tan(steering) / shape.wheelbase_m,
+        steering_rad=steering,
+    )
