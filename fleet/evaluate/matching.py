@@ -61,6 +61,8 @@ class EvalFrame:
     predictions: tuple[Box3D, ...]
     is_night: bool = False
     tags: frozenset[str] = field(default_factory=frozenset)
+    ignored_discs_ego: tuple[tuple[float, float, float], ...] = ()
+    """(x, y, radius) where nobody could tell: truths and boxes inside are ignored."""
 
 
 @dataclass
@@ -183,7 +185,8 @@ def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) ->
     is_ignored = np.array(
         [t.is_ignored or t.visible_px < settings.min_visible_px for _, t in labels], np.bool_
     )
-    is_counted = ~is_ignored & (truths.range_m <= settings.max_range_m)
+    discs_ego = _disc_table(frames)
+    is_counted = ~is_ignored & _is_counted_place(truths, discs_ego, settings)
     truth_of = _greedy(predictions, truths, is_counted)
     return Matches(
         frames=frame_table,
@@ -193,7 +196,7 @@ def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) ->
         truth_of=truth_of,
         found_score=_found_score(predictions.score, truth_of, len(labels)),
         is_truth_counted=is_counted,
-        is_prediction_counted=predictions.range_m <= settings.max_range_m,
+        is_prediction_counted=_is_counted_place(predictions, discs_ego, settings),
         is_frame_counted=np.ones(len(frames), np.bool_),
     )
 
@@ -230,6 +233,24 @@ def _frame_table(frames: Sequence[EvalFrame]) -> FrameTable:
         is_night=np.array([f.is_night for f in frames], np.bool_),
         tags=tuple(f.tags for f in frames),
     )
+
+
+def _disc_table(frames: Sequence[EvalFrame]) -> Floats:
+    """Stack the ignored discs of all frames, (F, D, 3); what pads a row has a negative radius."""
+    most = max(len(f.ignored_discs_ego) for f in frames)
+    discs_ego = np.full((len(frames), most, 3), -1.0)
+    for k, f in enumerate(frames):
+        if f.ignored_discs_ego:
+            discs_ego[k, : len(f.ignored_discs_ego)] = f.ignored_discs_ego
+    return discs_ego
+
+
+def _is_counted_place(boxes: BoxTable, discs_ego: Floats, settings: MatchSettings) -> Bools:
+    """Tell which boxes stand within range and in no ignored disc of their frame, (N,)."""
+    discs = discs_ego[boxes.frame]  # (N, D, 3)
+    offset = boxes.xy_ego[:, None, :] - discs[..., :2]
+    is_inside = np.hypot(offset[..., 0], offset[..., 1]) < discs[..., 2]
+    return (boxes.range_m <= settings.max_range_m) & ~is_inside.any(axis=1)
 
 
 def _box_table(boxes: Sequence[tuple[int, Box3D]]) -> BoxTable:

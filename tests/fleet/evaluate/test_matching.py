@@ -68,6 +68,14 @@ def test_an_ignored_truth_excuses_one_box_and_no_more(frame, truth, box):
     assert _hits(matches) == [False]
 
 
+def test_where_nobody_could_tell_there_are_no_misses_and_no_false_alarms(frame, truth, box):
+    unsure = frame([truth(x_m=10.0)], [box(y_m=-9.0)], ignored_discs_ego=((10.0, -4.5, 5.0),))
+    sure = frame(predictions=[box(y_m=-9.0)], frame_id="f1")
+    matches = match([unsure, sure])
+    assert matches.is_truth_counted.tolist() == [False]
+    assert matches.outcomes(Category.CAR, 2.0)[0].tolist() == [1]
+
+
 def test_settings_decide_what_counts(frame, truth):
     settings = MatchSettings(max_range_m=5.0, min_visible_px=0)
     matches = match([frame([truth(x_m=4.0, visible_px=1), truth(x_m=6.0)])], settings)
