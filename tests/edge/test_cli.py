@@ -1,0 +1,160 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+from edge import cli
+from edge.contracts.errors import OperatorError, RollbackError
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        cli.main(words)
+    out, err = capsys.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, out, err
+
+
+@pytest.fixture
+def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A table with one group of verbs, one lone command and two groups that cannot load."""
+    module: Any = ModuleType("depot")
+    app = typer.Typer()
+
+    @app.command()
+    def install(bundle: str, times: int = 1) -> None:
+        """Install a bundle."""
+        if bundle == "old":
+            raise RollbackError("bundle b-0042 refused: counter 41 is older\nthan installed 42")
+        if bundle == "odd":
+            raise KeyError("slot")
+        if bundle == "stop":
+            raise KeyboardInterrupt
+        if bundle == "lacking":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        print(f"installed {bundle} {times}")  # noqa: T201
+
+    def lap(seed: int = 0) -> None:
+        """Run a lap."""
+        print(f"lap {seed}")  # noqa: T201
+
+    module.app, module.lap = app, lap
+    monkeypatch.setitem(sys.modules, "depot", module)
+    table = {
+        "ota": cli.Group("depot", "app", "Bring bundles", "edge"),
+        "lap": cli.Group("depot", "lap", "Once round", "fleet,sim"),
+        "dream": cli.Group("depot", "dream", "Not written yet", "fleet"),
+        "away": cli.Group("fleet.of_2031", "app", "Not in this installation", "fleet"),
+        "heavy": cli.Group("heavy_library_of_2031", "app", "Needs more", "sim"),
+    }
+    monkeypatch.setattr(cli, "GROUPS", table)
+    return
+
+
+@pytest.mark.usefixtures("depot")
+def test_group_of_one_verb_still_asks_for_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "ota", "install", "b-1", "--times", "2") == (0, "installed b-1 2\n", "")
+
+
+@pytest.mark.usefixtures("depot")
+def test_lone_command_takes_its_options_directly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "lap", "--seed", "3") == (0, "lap 3\n", "")
+
+
+@pytest.mark.usefixtures("depot")
+def test_refusal_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "ota", "install", "old")
+    assert (code, out) == (1, "")
+    assert err == "ringroad: bundle b-0042 refused: counter 41 is older than installed 42\n"
+
+
+@pytest.mark.usefixtures("depot")
+def test_bug_is_one_line_that_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "ota", "install", "odd")
+    expected = "ringroad: unexpected KeyError: 'slot' (`ringroad --debug ota ...` shows where)\n"
+    assert (code, err) == (1, expected)
+
+
+@pytest.mark.usefixtures("depot")
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--debug", "ota", "install", "old")
+    assert code == 1
+    assert "Traceback (most recent call last)" in err
+
+
+@pytest.mark.usefixtures("depot")
+def test_interrupt_leaves_quietly_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "ota", "install", "stop") == (130, "", "")
+
+
+@pytest.mark.usefixtures("depot")
+@pytest.mark.parametrize(
+    "words",
+    [("otta",), ("--fast",), ("ota", "instal"), ("ota", "install"), ("lap", "--seed", "many")],
+)
+def test_command_line_that_makes_no_sense_exits_with_2(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err
+
+
+@pytest.mark.usefixtures("depot")
+def test_misspelt_group_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no such group: dreem; did you mean dream?" in run(capsys, "dreem")[2]
+
+
+@pytest.mark.usefixtures("depot")
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("dream", "`ringroad dream` is not part of this installation: depot has no dream"),
+        ("away", "`ringroad away` is not part of this installation: no fleet.of_2031"),
+        (
+            "heavy",
+            (
+                "`ringroad heavy` needs heavy_library_of_2031, which is not installed: "
+                "pip install 'ringroad[sim]'"
+            ),
+        ),
+    ],
+)
+def test_group_that_cannot_load_is_one_clear_sentence(
+    capsys: pytest.CaptureFixture[str], name: str, sentence: str
+) -> None:
+    assert run(capsys, name, "serve") == (1, "", f"ringroad: {sentence}\n")
+    with pytest.raises(OperatorError):
+        cli.load(name)
+
+
+@pytest.mark.usefixtures("depot")
+def test_package_missing_inside_a_command_names_the_extra(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = run(capsys, "ota", "install", "lacking")[2]
+    assert message.endswith("needs torch, which is not installed: pip install 'ringroad[edge]'\n")
+
+
+def test_help_lists_every_group_and_imports_none() -> None:
+    groups = [group.module for group in cli.GROUPS.values()]
+    program = (
+        "import sys; from edge import cli\n"
+        "try: cli.main(['--help'])\n"
+        f"finally: assert not set({groups!r}) & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert all(f" {name} " in done.stdout for name in cli.GROUPS)
+
+
+def test_installed_command_answers() -> None:
+    command = Path(sys.executable).with_name("ringroad")
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ringroad 0.")

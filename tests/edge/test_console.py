@@ -1,0 +1,65 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from edge.console import Stages, show_record, show_table, stages
+from edge.contracts.scene import Category
+
+ROWS = [
+    {"clip_id": "a" * 64, "worth": 0.25, "rules": ("low_ttc", "random"), "label": None},
+    {"clip_id": "b" * 64, "worth": 1.0, "rules": (), "label": Category.ANIMAL},
+]
+COLUMNS = ("clip_id", "worth", "rules", "label")
+
+
+def test_json_is_whole_rows_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(ROWS, ("worth",), as_json=True, title="clips")
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[1] == {"clip_id": "b" * 64, "worth": 1.0, "rules": [], "label": "animal"}
+
+
+def test_table_in_a_pipe_keeps_whole_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(ROWS, COLUMNS, as_json=False)
+    out = capsys.readouterr().out
+    assert "a" * 64 in out
+    assert "0.250" in out
+    assert "low_ttc, random" in out
+
+
+def test_markup_in_a_value_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show_record({"reason": "[red]not[/red] markup"}, as_json=False)
+    assert "[red]not[/red] markup" in capsys.readouterr().out
+
+
+def test_record_as_json_is_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+    show_record({"cores": 2}, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"cores": 2}
+
+
+def test_stage_is_one_line_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    times = iter([10.0, 12.5])
+    lap = Stages(Console(file=out), clock=lambda: next(times))
+    with lap.stage("drive [3 vehicles]", total=2) as stage:
+        stage.advance()
+        stage.advance()
+        stage.note("41 clips")
+    assert out.getvalue() == "drive [3 vehicles]: 2.5 s, 41 clips\n"
+
+
+def test_stage_on_a_terminal_shows_how_far_it_is() -> None:
+    out = io.StringIO()
+    lap = Stages(Console(file=out, force_terminal=True, width=100))
+    with lap.stage("drive", total=2) as stage:
+        stage.advance()
+    assert "1/2" in out.getvalue()
+
+
+def test_progress_leaves_stdout_to_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with stages(as_json=True).stage("drive"):
+        show_record({"ticks": 662}, as_json=True)
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"ticks": 662}
+    assert err.startswith("drive: ")
