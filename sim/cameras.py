@@ -1,0 +1,266 @@
+"""Render the eight cameras of a vehicle at one instant, and which actor every pixel shows.
+
+All eight views are regions of one buffer with a single read-back. Colour and identity come from one and
+the same pass: nothing in this world is transparent, so the alpha channel is free and carries a code of
+one byte per actor (0: not an actor). That gives exact ids at no cost, where a second pass with flat
+colours cost as much as the picture. Each frame is a pure function of its snapshot: actors are assigned
+to nodes afresh, in order of their ids, and drawn in that order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from panda3d import core
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.sensors import CameraRig
+from sim.ground import Ground
+from sim.maps import RoadMap
+from sim.meshes import mesh_of
+from sim.panda import (
+    Rows,
+    camera_node,
+    geom,
+    open_buffer,
+    panda_matrix,
+    refill,
+    vertex_rows,
+)
+from sim.scenery import Scenery, furnish
+from sim.snapshot import Actor, Snapshot
+from sim.stage import Stage, StageSettings
+
+MAX_ACTORS = 254
+"""One byte holds the codes; code 0 is the still world and 255 is never given."""
+
+_COLUMNS, _ROWS = 4, 2
+
+
+@dataclass
+class RenderSettings:
+    """How the world is drawn."""
+
+    pipe: str = "p3tinydisplay"
+    """Panda3D display: ``p3tinydisplay`` (software, pip only) or ``p3headlessgl`` (EGL)."""
+    near_m: float = 0.4
+    far_m: float = 100.0
+    sky_rgb: tuple[float, float, float] = (0.62, 0.75, 0.90)
+    stage: StageSettings = field(default_factory=StageSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Render:
+    """Eight images of one instant.
+
+    ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the actor_id that each
+    pixel shows and 0 elsewhere; None when not asked for.
+    """
+
+    images: NDArray[np.uint8]
+    ids: NDArray[np.int32] | None = None
+
+
+class Renderer:
+    """A window into one map. There is one per process; ``close`` it before opening another."""
+
+    _is_open: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        road_map: RoadMap,
+        rig: CameraRig,
+        settings: RenderSettings | None = None,
+        *,
+        ground: Ground | None = None,
+        scenery: Scenery | None = None,
+    ) -> None:
+        """Build the scene; ``ground`` and ``scenery`` of the map are made unless they are given.
+
+        Raises:
+            OperatorError: Another renderer is open, the cameras differ in size, or the display cannot
+                be opened.
+        """
+        if Renderer._is_open:
+            raise OperatorError("a renderer is already open in this process: close it first")
+        self.settings = settings or RenderSettings()
+        self.ground = ground or Ground(road_map)
+        self.scenery = scenery or furnish(road_map, self.ground)
+        self._width, self._height = _common_size(rig)
+        self._buffer = open_buffer(self.settings.pipe, _COLUMNS * self._width, _ROWS * self._height)
+        Renderer._is_open = True
+        self._buffer.set_clear_color((*self.settings.sky_rgb, 0.0))
+        self._root = core.NodePath("world")
+        self._root.set_bin("unsorted", 0)
+        self._stage = Stage(self._root, self.ground, self.scenery, self.settings.stage)
+        self._cast = _Cast(self._root.attach_new_node("actors"))
+        self._ego = self._root.attach_new_node("ego")
+        for k, camera in enumerate(rig.cameras):
+            node = camera_node(camera, self.settings.near_m, self.settings.far_m)
+            node.reparent_to(self._ego)
+            column, row = k % _COLUMNS, k // _COLUMNS
+            region = self._buffer.make_display_region(
+                column / _COLUMNS,
+                (column + 1) / _COLUMNS,
+                1.0 - (row + 1) / _ROWS,
+                1.0 - row / _ROWS,
+            )
+            region.set_camera(node)
+        self._target = core.Texture()
+        output = core.GraphicsOutput
+        self._buffer.add_render_texture(self._target, output.RTM_copy_ram, output.RTP_color)
+
+    def render(self, snapshot: Snapshot, with_ids: bool = False) -> Render:
+        """Draw one instant through all cameras."""
+        pose = snapshot.ego.world_from_ego
+        codes = self._cast.play(_nearest(snapshot, MAX_ACTORS))
+        self._stage.move(pose.x_m, pose.y_m)
+        self._ego.set_mat(panda_matrix(pose.matrix))
+        core.GraphicsEngine.get_global_ptr().render_frame()
+        return self._read(codes if with_ids else None)
+
+    def close(self) -> None:
+        """Free the buffer and the scene, so that this process may open another renderer."""
+        core.GraphicsEngine.get_global_ptr().remove_window(self._buffer)
+        self._root.remove_node()
+        Renderer._is_open = False
+
+    def _read(self, actor_of_code: NDArray[np.int32] | None) -> Render:
+        """Cut the buffer, BGRA from the bottom up, into views."""
+        h, w = self._height, self._width
+        flat = np.frombuffer(self._target.get_ram_image(), dtype=np.uint8)
+        bgra = cv2.flip(flat.reshape(_ROWS * h, _COLUMNS * w, 4), 0)
+        images = np.empty((8, h, w, 3), dtype=np.uint8)
+        views = [
+            bgra[(k // _COLUMNS) * h :, (k % _COLUMNS) * w :][:h, :w] for k in range(len(images))
+        ]
+        for image, view in zip(images, views, strict=True):
+            cv2.cvtColor(view, cv2.COLOR_BGRA2RGB, dst=image)
+        if actor_of_code is None:
+            return Render(images)
+        ids = np.stack([actor_of_code[view[..., 3]] for view in views])
+        return Render(images, ids)
+
+
+def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
+    """Count the pixels that show each actor, over all cameras of ``ids`` (8, H, W)."""
+    actor_ids, counts = np.unique(ids[ids > 0], return_counts=True)
+    return dict(zip(actor_ids.tolist(), counts.tolist(), strict=True))
+
+
+def _common_size(rig: CameraRig) -> tuple[int, int]:
+    sizes = {(c.intrinsics.width_px, c.intrinsics.height_px) for c in rig.cameras}
+    if len(sizes) != 1:
+        raise OperatorError(
+            f"rig {rig.name} cannot be rendered: its images differ in size, {sorted(sizes)}"
+        )
+    return sizes.pop()
+
+
+def _nearest(snapshot: Snapshot, limit: int) -> list[Actor]:
+    """Give at most ``limit`` actors, the nearest ones, in order of their ids."""
+    pose = snapshot.ego.world_from_ego
+    by_range = sorted(
+        snapshot.actors,
+        key=lambda a: (math.hypot(a.x_m - pose.x_m, a.y_m - pose.y_m), a.actor_id),
+    )
+    return sorted(by_range[:limit], key=lambda a: a.actor_id)
+
+
+class _Cast:
+    """Nodes that play actors. A node has one mesh and one code for life; its colour changes."""
+
+    def __init__(self, parent: Any) -> None:
+        self._parent = parent
+        self._pools: dict[str, list[_Role]] = defaultdict(list)
+        self._free_codes = list(range(MAX_ACTORS, 0, -1))
+        self._on_stage: list[_Role] = []
+
+    def play(self, actors: Iterable[Actor]) -> NDArray[np.int32]:
+        """Show exactly these actors; return the actor_id of each code, (256,)."""
+        actor_of_code = np.zeros(256, dtype=np.int32)
+        used: dict[str, int] = defaultdict(int)
+        on_stage: list[_Role] = []
+        for actor in actors:
+            role = self._role(actor.mesh, used)
+            role.play(actor)
+            actor_of_code[role.code] = actor.actor_id
+            on_stage.append(role)
+        for role in self._on_stage:
+            if actor_of_code[role.code] == 0:
+                role.hide()
+        self._on_stage = on_stage
+        return actor_of_code
+
+    def _role(self, mesh: str, used: dict[str, int]) -> _Role:
+        pool = self._pools[mesh]
+        if used[mesh] == len(pool):
+            pool.append(_Role(self._parent, mesh, self._free_codes.pop()))
+        used[mesh] += 1
+        return pool[used[mesh] - 1]
+
+
+class _Role:
+    """One node with a mesh; ``code`` stands in the alpha of all its vertices."""
+
+    def __init__(self, parent: Any, mesh: str, code: int) -> None:
+        self.code = code
+        self._rows, corner, self._is_tinted = _mesh_rows(mesh)
+        self._color: tuple[float, float, float] | None = None
+        self._node = core.GeomNode(mesh)
+        self._node.add_geom(geom(self._rows, corner))
+        self._path = parent.attach_new_node(self._node)
+
+    def play(self, actor: Actor) -> None:
+        if actor.color_rgb != self._color:
+            self._color = actor.color_rgb
+            refill(self._node, self._painted(actor.color_rgb))
+        self._path.set_mat(panda_matrix(world_from_unit(actor)))
+        self._path.show()
+
+    def hide(self) -> None:
+        self._path.hide()
+
+    def _painted(self, color_rgb: tuple[float, float, float]) -> Rows:
+        tint = np.where(self._is_tinted[:, None], np.clip(color_rgb, 0.03, 0.97), 1.0)
+        rows = self._rows.copy()
+        rows["rgba"][:, :3] = np.rint(rows["rgba"][:, :3] * tint)
+        rows["rgba"][:, 3] = self.code
+        return rows
+
+
+@cache
+def _mesh_rows(name: str) -> tuple[Rows, NDArray[np.intp], NDArray[np.bool_]]:
+    """Give a mesh's vertices, its corners, and which vertices take the actor's colour (V,)."""
+    mesh = mesh_of(name)
+    rgba = np.empty((len(mesh.colors), 3, 4), dtype=np.uint8)
+    rgba[..., :3] = np.rint(mesh.colors * 255.0)[:, None, :]
+    rgba[..., 3] = mesh.is_tinted[:, None]
+    rows, corner = vertex_rows(mesh.triangles, rgba)
+    return rows, corner, rows["rgba"][:, 3] > 0
+
+
+def world_from_unit(actor: Actor) -> NDArray[np.float64]:
+    """Give the (4, 4) matrix that places a unit mesh.
+
+    The roll turns the mesh inside its unit box about the length axis, so that quarter turns fill the
+    actor's box exactly; then the box is scaled, turned by the yaw and moved.
+    """
+    c, s = math.cos(actor.yaw_rad), math.sin(actor.yaw_rad)
+    cr, sr = math.cos(actor.roll_rad), math.sin(actor.roll_rad)
+    length, width, height = actor.length_m, actor.width_m, actor.height_m
+    rolled = np.array([(1.0, 0.0, 0.0), (0.0, cr, -sr), (0.0, sr, cr)])
+    turned = np.array([(c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)])
+    matrix = np.eye(4)
+    matrix[:3, :3] = turned @ np.diag((length, width, height)) @ rolled
+    centre = np.array([actor.x_m, actor.y_m, actor.z_m + 0.5 * height])
+    matrix[:3, 3] = centre - matrix[:3, :3] @ (0.0, 0.0, 0.5)
+    return matrix
