@@ -1,0 +1,98 @@
+"""The file that drives is the network that was trained."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from edge.contracts.errors import HashMismatchError
+from edge.perceive.tensors import NANO, PICO, SMALL, NetSpec, input_specs, output_specs
+from models.bev import BevNet
+from models.export import (
+    example_inputs,
+    export_graph,
+    export_onnx,
+    quantize,
+    run_onnx,
+    run_torch,
+    signal_to_noise_db,
+    swap_weights,
+)
+from models.weights import load_weights, save_weights
+
+
+def _lively(spec: NetSpec, seed: int) -> BevNet:
+    """Make a network whose normalisation has statistics and whose peaks do not tie."""
+    torch.manual_seed(seed)
+    net = BevNet(spec)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0.0, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, 1.1 * module.weight[0].numel() ** -0.5)
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graph") / "pico.onnx"
+    export_graph(PICO, path)
+    return path
+
+
+def test_torch_and_onnx_agree(graph: Path, tmp_path: Path) -> None:
+    net = _lively(PICO, 1)
+    swap_weights(graph, net, tmp_path / "net.onnx")
+    inputs = example_inputs(PICO)
+    expected, got = run_torch(net, inputs), run_onnx(tmp_path / "net.onnx", inputs)
+    for name, value in expected.items():
+        assert np.allclose(value, got[name], rtol=1e-3, atol=1e-3), name
+
+
+def test_two_networks_in_one_graph_differ_only_in_their_numbers(
+    graph: Path, tmp_path: Path
+) -> None:
+    for seed in (1, 2):
+        swap_weights(graph, _lively(PICO, seed), tmp_path / f"{seed}.onnx")
+    first, second = (onnx.load(tmp_path / f"{seed}.onnx") for seed in (1, 2))
+    assert [n.op_type for n in first.graph.node] == [n.op_type for n in second.graph.node]
+    assert first.graph.initializer[0].raw_data != second.graph.initializer[0].raw_data
+
+
+def test_weights_of_another_size_are_refused(graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(HashMismatchError, match="export the graph anew"):
+        swap_weights(graph, BevNet(NANO), tmp_path / "net.onnx")
+    save_weights(BevNet(NANO), tmp_path / "nano.bin")
+    with pytest.raises(HashMismatchError, match="does not fit pico"):
+        load_weights(tmp_path / "nano.bin", PICO)
+
+
+def test_weights_survive_the_disk(tmp_path: Path) -> None:
+    net = _lively(PICO, 3)
+    digest = save_weights(net, tmp_path / "w.bin")
+    again = load_weights(tmp_path / "w.bin", PICO)
+    assert save_weights(again, tmp_path / "again.bin") == digest
+
+
+def test_int8_stays_within_its_stated_noise(graph: Path, tmp_path: Path) -> None:
+    """Dense heads at 25 dB or better on random weights; the shipped model is held to 30 dB."""
+    swap_weights(graph, _lively(PICO, 4), tmp_path / "fp32.onnx")
+    frames = [example_inputs(PICO, seed) for seed in range(8)]
+    quantize(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", frames)
+    inputs = example_inputs(PICO, 99)
+    fp32, int8 = (run_onnx(tmp_path / f"{p}.onnx", inputs) for p in ("fp32", "int8"))
+    for name in ("heatmap", "boxes", "segmentation"):
+        assert signal_to_noise_db(fp32[name], int8[name]) > 25.0, name
+
+
+@pytest.mark.parametrize("spec", [NANO, SMALL], ids=lambda s: s.name)
+def test_larger_sizes_export_and_run(spec: NetSpec, tmp_path: Path) -> None:
+    export_onnx(_lively(spec, 0), tmp_path / "net.onnx")
+    outputs = run_onnx(tmp_path / "net.onnx", example_inputs(spec))
+    assert {k: v.shape for k, v in outputs.items()} == {t.name: t.shape for t in output_specs(spec)}
+    session_inputs = {i.name for i in onnx.load(tmp_path / "net.onnx").graph.input}
+    assert session_inputs == {t.name for t in input_specs(spec)}
