@@ -1,0 +1,154 @@
+"""Clips small enough to read: eight cameras of 16x8 pixels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edge.clip_file import ClipFrame, encode_jpegs
+from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import (
+    Agent,
+    Box3D,
+    Category,
+    Perception,
+    Plan,
+    PlanPoint,
+    PlanSource,
+    RadarTrack,
+    Rung,
+    Trajectory,
+)
+from edge.contracts.sensors import (
+    CAMERAS,
+    Camera,
+    CameraRig,
+    EgoState,
+    Intrinsics,
+    RadarScan,
+    Route,
+    UltrasonicScan,
+)
+from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+
+HEIGHT_PX, WIDTH_PX = 8, 16
+
+MakeFrame = Callable[..., ClipFrame]
+MakeManifest = Callable[..., ClipManifest]
+
+
+@pytest.fixture(scope="session")
+def rig() -> CameraRig:
+    intrinsics = Intrinsics.from_fov(1.0, WIDTH_PX, HEIGHT_PX)
+    return CameraRig(
+        name="tiny",
+        cameras=tuple(
+            Camera(name=name, intrinsics=intrinsics, ego_from_cam=Pose(x_m=1.0, z_m=1.5))
+            for name in CAMERAS
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_frame() -> MakeFrame:
+    """Build the frame of one tick, different in everything from other ticks' frames."""
+
+    def make(index: int, seed: int = 0, missing: tuple[int, ...] = ()) -> ClipFrame:
+        rng = np.random.default_rng((seed, index))
+        stamp_ns = frame_stamp_ns(index)
+        images = rng.integers(0, 256, (8, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+        jpegs = encode_jpegs(images)
+        return ClipFrame(
+            index=index,
+            stamp_ns=stamp_ns,
+            jpegs=tuple(None if i in missing else jpeg for i, jpeg in enumerate(jpegs)),
+            radar=RadarScan(rng.normal(0, 9, (rng.integers(0, 5), 4)).astype(np.float32)),
+            ultrasonics=UltrasonicScan(rng.uniform(0, 5, 12).astype(np.float32)),
+            ego=EgoState(
+                stamp_ns=stamp_ns,
+                world_from_ego=Pose.from_xy_yaw(*rng.uniform(-2, 2, 3).tolist()),
+                speed_mps=float(rng.uniform(0, 20)),
+            ),
+            route=Route(points_ego=((0.0, 0.0), (2.0, float(rng.normal())))),
+            perception=None if index % 5 == 4 else _perception(index, rng),
+            plan=None if index % 7 == 6 else _plan(index, rng),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_manifest(rig: CameraRig) -> MakeManifest:
+    def make(frames: list[ClipFrame], **changes: object) -> ClipManifest:
+        event = TriggerEvent(
+            rule=TriggerRule.RADAR_WITHOUT_BOX,
+            rule_version=1,
+            campaign_id="c-1",
+            stamp_ns=frames[0].stamp_ns,
+            value=1.0,
+            threshold=0.4,
+            worth=0.5,
+        )
+        fields = {
+            "clip_id": ClipManifest.make_id("v-1", "d-1", event),
+            "vehicle_id": "v-1",
+            "drive_id": "d-1",
+            "clock": Clock(kind=ClockKind.VIRTUAL),
+            "rig": rig,
+            "rig_id": rig.rig_id,
+            "bundle_id": "b-1",
+            "events": (event,),
+            "start_ns": frames[0].stamp_ns,
+            "end_ns": frames[-1].stamp_ns,
+            "frame_count": len(frames),
+            "privacy": Privacy.SYNTHETIC,
+            **changes,
+        }
+        return ClipManifest(**fields)
+
+    return make
+
+
+def _perception(index: int, rng: np.random.Generator) -> Perception:
+    x_m, y_m, yaw_rad = rng.uniform(-3, 3, 3).tolist()
+    box = Box3D(
+        category=Category.CAR,
+        x_m=x_m,
+        y_m=y_m,
+        z_m=0.8,
+        length_m=4.0,
+        width_m=2.0,
+        height_m=1.6,
+        yaw_rad=yaw_rad,
+        score=0.75,
+        covariance=(0.1, 0.0, 0.1),
+    )
+    ahead = Trajectory(points_ego=((x_m, y_m), (x_m + 1.0, y_m)), step_s=0.25)
+    return Perception(
+        stamp_ns=frame_stamp_ns(index),
+        rung=Rung.FULL,
+        bundle_id="b-1",
+        boxes=(box,),
+        agents=(
+            Agent(
+                track_id=1, box=box, first_seen_ns=0, hits=3, is_confirmed=True, futures=(ahead,)
+            ),
+        ),
+        radar_tracks=(
+            RadarTrack(track_id=2, x_m=x_m, y_m=y_m, vx_mps=0.5, vy_mps=0.0, hits=9, age_s=0.5),
+        ),
+    )
+
+
+def _plan(index: int, rng: np.random.Generator) -> Plan:
+    return Plan(
+        stamp_ns=frame_stamp_ns(index),
+        source=PlanSource.NETWORK,
+        points=(PlanPoint(x_m=float(rng.normal()), y_m=0.0, yaw_rad=0.0, speed_mps=5.0),),
+        step_s=0.25,
+        acceleration_mps2=0.5,
+        steering_rad=0.0,
+        min_ttc_s=4.0,
+        rejected=(("collision", 3),),
+    )
