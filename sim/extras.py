@@ -15,7 +15,7 @@ import numpy as np
 from edge.contracts.scene import Attribute, Category
 from sim.boxes import overlaps
 from sim.maps import Lane, LaneKind, RoadMap
-from sim.props import Look, Prop, Walk, drawn_look, to_and_fro
+from sim.props import MESH_CATEGORIES, Look, Prop, Walk, drawn_look, to_and_fro
 
 CORNER_M = 9.0
 """Nothing stands at the kerb this near to a junction: drivers must see the crossing."""
@@ -45,23 +45,6 @@ class ExtrasSettings:
             "bicycle": 0.05,
         }
     )
-
-
-MESH_CATEGORIES: dict[str, Category] = {
-    "car": Category.CAR,
-    "van": Category.CAR,
-    "truck": Category.TRUCK,
-    "bus": Category.BUS,
-    "trailer": Category.TRAILER,
-    "construction_vehicle": Category.CONSTRUCTION_VEHICLE,
-    "motorcycle": Category.MOTORCYCLE,
-    "bicycle": Category.BICYCLE,
-    "pedestrian": Category.PEDESTRIAN,
-    "traffic_cone": Category.TRAFFIC_CONE,
-    "barrier": Category.BARRIER,
-    "animal": Category.ANIMAL,
-    "debris": Category.DEBRIS,
-}
 
 
 def extras_of_edge(
@@ -144,9 +127,12 @@ def _crossers(
     rng: np.random.Generator,
     next_id: Callable[[], int],
 ) -> Iterator[Prop]:
-    """Walk across this side's lanes and back again, waiting at the kerb in between."""
+    """Walk across the whole road and back again, waiting on the pavements in between.
+
+    A road is as wide on its other side as on this one.
+    """
     lanes = road_map.lanes_of_edge[pavement.edge_id]
-    reach_m = 0.5 * pavement.width_m + sum(
+    half_m = 0.5 * pavement.width_m + sum(
         lane.width_m for lane in lanes if lane.kind is not LaneKind.PAVEMENT
     )
     span_m = pavement.line.length_m - 2.0 * CORNER_M
@@ -157,7 +143,7 @@ def _crossers(
         offset_m = CORNER_M + float(rng.uniform(0.0, span_m))
         near, far = (
             pavement.line.beside(offset_m, 0.0),
-            pavement.line.beside(offset_m, reach_m - 0.4),
+            pavement.line.beside(offset_m, 2.0 * half_m),
         )
         walk = to_and_fro(
             np.array([near[:2], far[:2]]),

@@ -39,7 +39,7 @@ _NETCONVERT = (
         "--walkingareas",
         "true",
     ),
-    *("--tls.cycle.time", "60", "--default.junctions.radius", "5"),
+    *("--tls.cycle.time", "44", "--default.junctions.radius", "5"),
     *("--junctions.internal-link-detail", "9", "--no-warnings", "true"),
 )
 

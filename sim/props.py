@@ -18,6 +18,23 @@ from sim.boxes import Rectangle
 from sim.line import Line
 from sim.snapshot import MESH_SIZES, Actor
 
+MESH_CATEGORIES: dict[str, Category] = {
+    "car": Category.CAR,
+    "van": Category.CAR,
+    "truck": Category.TRUCK,
+    "bus": Category.BUS,
+    "trailer": Category.TRAILER,
+    "construction_vehicle": Category.CONSTRUCTION_VEHICLE,
+    "motorcycle": Category.MOTORCYCLE,
+    "bicycle": Category.BICYCLE,
+    "pedestrian": Category.PEDESTRIAN,
+    "traffic_cone": Category.TRAFFIC_CONE,
+    "barrier": Category.BARRIER,
+    "animal": Category.ANIMAL,
+    "debris": Category.DEBRIS,
+}
+"""What each mesh is; a van counts as a car."""
+
 GREYS = (0.1, 0.33, 0.6, 0.93)
 
 
