@@ -60,9 +60,6 @@ def fields_of(record: type) -> dict[str, inspect.Type]:
     return {field.encode_name: field.type for field in info.fields}
 
 
-# ------------------------------------------------------------------- plain values that fit a type
-
-
 def plain(kind: inspect.Type, rng: random.Random) -> Any:
     """Draw the plain (msgpack-able) form of a value; every container holds at least one element."""
     match kind:
@@ -190,9 +187,6 @@ def pack(values: Any) -> bytes:
     return msgspec.msgpack.encode(values)
 
 
-# --------------------------------------------------------------------------------- leaves by path
-
-
 def leaves(kind: inspect.Type, value: Any, at: Path = ()) -> Iterator[tuple[Path, inspect.Type]]:
     """Walk one record's own fields through its containers, stopping at records of their own."""
     match kind:
@@ -251,9 +245,6 @@ def refusal(record: type, path: Path, value: Any) -> str:
 def place(path: Path) -> str:
     """How msgspec names the field: by name in a record, by index in an array-like one."""
     return f"`$.{path[0]}" if isinstance(path[0], str) else f"`$[{path[0]}]"
-
-
-# ----------------------------------------------------------------------------------- the claims
 
 
 def test_all_records_are_found() -> None:

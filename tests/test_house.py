@@ -1,0 +1,231 @@
+"""Rules of the house that no linter knows: what a board may import, what ships, what the README says."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from edge import cli
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = ("edge", "fleet", "models", "sim", "conf")
+
+OFF_BOARD = ("torch", "boto3", "botocore", "libsumo", "sumolib", "traci", "panda3d", "direct")
+"""What no vehicle has, beside our own packages that it does not carry."""
+
+FLEET_WITH_TORCH = ("fleet.label", "fleet.train", "fleet.evaluate", "models")
+"""Child processes of the fleet service; the service itself never imports torch."""
+
+
+def modules(package: str) -> list[str]:
+    """Dotted names of every source file of a package."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    dotted = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    return [name.removesuffix(".__init__") for name in dotted]
+
+
+def import_without(names: Iterable[str], banned: Iterable[str]) -> str:
+    """Import modules in a process that has none of the banned ones; list what fails."""
+    program = f"""
+import importlib, sys
+class Ban:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {set(banned)!r}:
+            raise ModuleNotFoundError(f"no {{name}} here", name=name)
+sys.meta_path.insert(0, Ban())
+for name in {list(names)!r}:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        print(name, "fails:", error)
+"""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_edge_module_imports_on_a_bare_board() -> None:
+    assert import_without(modules("edge"), (*OFF_BOARD, "fleet", "models", "sim")) == ""
+
+
+def test_fleet_service_never_imports_torch() -> None:
+    lean = [name for name in modules("fleet") if not name.startswith(FLEET_WITH_TORCH)]
+    assert import_without(lean, ("torch", "sim", "libsumo", "panda3d")) == ""
+
+
+def imported(folder: str) -> set[str]:
+    """Top-level names that a folder's source files import, the standard library left out."""
+    found = set()
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """The requirements of the core and of some extras."""
+    optional = PROJECT["project"]["optional-dependencies"]
+    lines = [
+        *PROJECT["project"]["dependencies"],
+        *(ln for extra in extras for ln in optional[extra]),
+    ]
+    return [Requirement(line) for line in lines]
+
+
+def declared(*extras: str) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
+
+
+MAY_BE_ABSENT = {"tflite_runtime", "ai_edge_quantizer", "litert_torch", "sumo"}
+"""Alternatives and exporters that a plain installation lacks."""
+
+NEVER_IMPORTED_BY_NAME = {"onnxscript"}
+"""torch.onnx imports it."""
+
+
+def distributions(folder: str) -> set[str]:
+    """The distributions that a folder's imports come from."""
+    provided = packages_distributions()
+    foreign = imported(folder) - set(PACKAGES) - MAY_BE_ABSENT
+    return {canonicalize_name(provided.get(name, [name])[0]) for name in foreign}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("edge", ("edge",)),
+        ("conf", ()),
+        ("models", ("fleet",)),
+        ("fleet", ("fleet",)),
+        ("sim", ("edge", "fleet", "sim")),
+        ("tests", ("edge", "fleet", "sim", "dev")),
+    ],
+)
+def test_every_import_is_declared_where_it_is_needed(folder: str, extras: tuple[str, ...]) -> None:
+    assert distributions(folder) - declared(*extras) == set()
+
+
+def test_every_declared_dependency_is_imported() -> None:
+    used = {name for folder in PACKAGES for name in distributions(folder)}
+    assert declared("edge", "fleet", "sim") - used - NEVER_IMPORTED_BY_NAME == set()
+
+
+def test_contracts_need_numpy_and_msgspec_alone() -> None:
+    assert imported("edge/contracts") - {"edge"} == {"numpy", "msgspec"}
+
+
+def tracked(*under: str) -> list[Path]:
+    """Files that git tracks, as paths relative to the root."""
+    command = ["git", "ls-files", "-z", "--", *under]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [Path(name) for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_wheel_holds_exactly_the_five_packages(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for file in tracked():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, source / file)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", tmp_path, source], capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("ringroad-*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
+    inside = {name for name in names if ".dist-info/" not in name}
+    assert inside == {str(file) for file in tracked(*PACKAGES)}
+
+
+def test_licence_is_an_spdx_expression_and_its_text_ships() -> None:
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()[:200]
+
+
+def test_lock_pins_every_dependency_by_hash_except_torch() -> None:
+    lines = (ROOT / "requirements.lock").read_text().replace("\\\n", " ").splitlines()
+    entries = [line for line in lines if line and not line.lstrip().startswith("#")]
+    assert all("--hash=sha256:" in entry for entry in entries)
+    pinned = {re.split(r"[ ;=]", entry)[0]: entry.split("==")[1].split()[0] for entry in entries}
+    assert "torch" not in pinned
+    for requirement in requirements("edge", "fleet", "sim", "dev"):
+        name = canonicalize_name(requirement.name)
+        assert name == "torch" or requirement.specifier.contains(pinned[name]), name
+
+
+OUTSIDE = re.compile(
+    r"pypi[.]org|pythonhosted[.]org|download[.]pytorch|anaconda[.]org|index-url htt[p]|find-links [/]"
+    r"|(?<![\w.])/(work|root|opt|tm[p])/|/home/[a-z]"
+)
+"""Registry hosts, and paths of somebody's machine."""
+
+BINARY = {".gz", ".onnx", ".tflite", ".png", ".npz", ".safetensors"}
+
+
+def test_no_tracked_file_names_a_registry_or_a_path_of_some_machine() -> None:
+    texts = {
+        file: (ROOT / file).read_bytes().decode(errors="ignore")
+        for file in tracked()
+        if file.suffix not in BINARY
+    }
+    found = {str(file): OUTSIDE.search(text) for file, text in texts.items()}
+    assert {file: match.group() for file, match in found.items() if match} == {}
+
+
+def readme_commands() -> list[str]:
+    """Command lines of the README's console blocks, prompts and comments taken off."""
+    blocks = re.findall(r"```(?:console|bash|sh)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [
+        line.removeprefix("$ ").partition(" #")[0].strip() for b in blocks for line in b.split("\n")
+    ]
+    return [line for line in lines if line.startswith(("ringroad ", "make "))]
+
+
+def command_of(words: list[str]) -> Any:
+    """Follow words from group to verb as far as they are commands."""
+    command = cli.load(words[0])
+    for word in words[1:]:
+        verbs = getattr(command, "commands", None)
+        if not verbs or word.startswith("-"):
+            break
+        assert word in verbs, f"no such command: ringroad {' '.join(words)}"
+        command = verbs[word]
+    return command
+
+
+def every_verb(command: Any, name: str) -> list[tuple[str, Any]]:
+    verbs = getattr(command, "commands", {})
+    return [(name, command), *(p for v, c in verbs.items() for p in every_verb(c, f"{name} {v}"))]
+
+
+def test_readme_shows_commands() -> None:
+    assert {"make lap", "make test"} <= set(readme_commands())
+
+
+@pytest.mark.parametrize("line", [ln for ln in readme_commands() if ln.startswith("ringroad ")])
+def test_command_in_the_readme_exists_and_has_help(line: str) -> None:
+    words = line.split()[1:]
+    if not words[0].startswith("-"):
+        assert command_of(words).help
+
+
+@pytest.mark.parametrize("line", [ln for ln in readme_commands() if ln.startswith("make ")])
+def test_make_target_in_the_readme_exists(line: str) -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
+    assert line.split()[1] in targets
+
+
+@pytest.mark.parametrize("name", cli.GROUPS)
+def test_every_verb_of_a_group_has_help(name: str) -> None:
+    assert [verb for verb, command in every_verb(cli.load(name), name) if not command.help] == []
