@@ -62,10 +62,12 @@ class Render:
     """Eight images of one instant.
 
     ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the actor_id that each
-    pixel shows and 0 elsewhere; None when not asked for.
+    pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by actor_id, the number of
+    pixels over all cameras that show it; actors that nobody sees are left out.
     """
 
     images: NDArray[np.uint8]
+    visible_px: dict[int, int]
     ids: NDArray[np.int32] | None = None
 
 
@@ -125,7 +127,7 @@ class Renderer:
         self._stage.move(pose.x_m, pose.y_m)
         self._ego.set_mat(panda_matrix(pose.matrix))
         core.GraphicsEngine.get_global_ptr().render_frame()
-        return self._read(codes if with_ids else None)
+        return self._read(codes, with_ids)
 
     def close(self) -> None:
         """Free the buffer and the scene, so that this process may open another renderer."""
@@ -133,27 +135,23 @@ class Renderer:
         self._root.remove_node()
         Renderer._is_open = False
 
-    def _read(self, actor_of_code: NDArray[np.int32] | None) -> Render:
+    def _read(self, actor_of_code: NDArray[np.int32], with_ids: bool) -> Render:
         """Cut the buffer, BGRA from the bottom up, into views."""
         h, w = self._height, self._width
         flat = np.frombuffer(self._target.get_ram_image(), dtype=np.uint8)
         bgra = cv2.flip(flat.reshape(_ROWS * h, _COLUMNS * w, 4), 0)
+        views = [bgra[k // _COLUMNS * h :, k % _COLUMNS * w :][:h, :w] for k in range(8)]
         images = np.empty((8, h, w, 3), dtype=np.uint8)
-        views = [
-            bgra[(k // _COLUMNS) * h :, (k % _COLUMNS) * w :][:h, :w] for k in range(len(images))
-        ]
         for image, view in zip(images, views, strict=True):
             cv2.cvtColor(view, cv2.COLOR_BGRA2RGB, dst=image)
-        if actor_of_code is None:
-            return Render(images)
-        ids = np.stack([actor_of_code[view[..., 3]] for view in views])
-        return Render(images, ids)
-
-
-def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
-    """Count the pixels that show each actor, over all cameras of ``ids`` (8, H, W)."""
-    actor_ids, counts = np.unique(ids[ids > 0], return_counts=True)
-    return dict(zip(actor_ids.tolist(), counts.tolist(), strict=True))
+        counts = cv2.calcHist([bgra], [3], None, [256], [0, 256]).ravel().astype(int).tolist()
+        visible_px = {
+            actor_id: pixels
+            for actor_id, pixels in zip(actor_of_code.tolist(), counts, strict=True)
+            if actor_id and pixels
+        }
+        ids = np.stack([actor_of_code[view[..., 3]] for view in views]) if with_ids else None
+        return Render(images, visible_px, ids)
 
 
 def _common_size(rig: CameraRig) -> tuple[int, int]:

@@ -70,10 +70,8 @@ SHOES = Paint(0.08, 0.08, 0.08)
 ORANGE = Paint(0.98, 0.40, 0.05)
 WHITE = Paint(0.94, 0.94, 0.92)
 RED = Paint(0.80, 0.10, 0.08)
-FUR = Paint(0.56, 0.38, 0.22, is_tinted=True)
-FUR_DARK = Paint(0.40, 0.26, 0.15, is_tinted=True)
+FUR_DARK = Paint(0.68, 0.66, 0.64, is_tinted=True)
 FUR_LIGHT = Paint(0.90, 0.84, 0.74)
-WOOD = Paint(0.55, 0.40, 0.24, is_tinted=True)
 
 FRONT, REAR, LEFT, RIGHT, TOP, BOTTOM = range(6)
 _FACES = {
@@ -456,7 +454,7 @@ def _animal(s: _Sculpture) -> None:
         (-0.70, 0.42),
         (-0.24, 0.24),
         (0.68, 1.14),
-        FUR,
+        BODY,
         top_x=(-0.62, 0.34),
         top_y=(-0.17, 0.17),
         faces={REAR: FUR_LIGHT, BOTTOM: FUR_LIGHT},
@@ -475,13 +473,13 @@ def _animal(s: _Sculpture) -> None:
         (0.20, 0.44),
         (-0.13, 0.13),
         (0.95, 1.42),
-        FUR,
+        BODY,
         top_x=(0.50, 0.70),
         top_y=(-0.09, 0.09),
         faces={BOTTOM: None, TOP: None},
     )
     s.hull(
-        (0.46, 0.92), (-0.09, 0.09), (1.22, 1.42), FUR, top_x=(0.46, 0.74), faces={FRONT: FUR_DARK}
+        (0.46, 0.92), (-0.09, 0.09), (1.22, 1.42), BODY, top_x=(0.46, 0.74), faces={FRONT: FUR_DARK}
     )
     s.polygon(FUR_DARK, (0.52, 0.05, 1.40), (0.52, 0.275, 1.50), (0.44, 0.07, 1.42))
     s.polygon(FUR_DARK, (0.44, -0.07, 1.42), (0.52, -0.275, 1.50), (0.52, -0.05, 1.40))
@@ -498,7 +496,7 @@ def _debris(s: _Sculpture) -> None:
     s.hull(
         (-0.45, 0.10), (-0.30, 0.25), (0.0, 0.40), RUBBER, top_x=(-0.35, -0.02), top_y=(-0.15, 0.2)
     )
-    s.hull((-0.30, 0.45), (-0.35, 0.05), (0.0, 0.16), WOOD, top_x=(-0.15, 0.40), top_y=(-0.25, 0.0))
+    s.hull((-0.30, 0.45), (-0.35, 0.05), (0.0, 0.16), TRIM, top_x=(-0.15, 0.40), top_y=(-0.25, 0.0))
     s.hull((0.05, 0.38), (0.08, 0.35), (0.0, 0.26), WHITE, top_x=(0.12, 0.30), faces={BOTTOM: None})
 
 

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import Camera, CameraName, CameraRig, Intrinsics, UltrasonicMount
-
-BODY_REAR_M, BODY_FRONT_M, BODY_HALF_WIDTH_M = -1.0, 3.6, 0.9
-"""The ego's own body in the ego frame."""
+from sim.vehicle_model import EGO_SHAPE
 
 IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX = 256, 128
 PITCH_RAD = -0.06
@@ -80,9 +78,15 @@ def _bumper_mounts() -> tuple[UltrasonicMount, ...]:
     """Six in the front bumper, then six in the rear one, each from left to right."""
     left = tuple(zip(_BUMPER_Y_M, _BUMPER_YAW_RAD, _BUMPER_SETBACK_M, strict=True))
     row = left + tuple((-y, -yaw, back) for y, yaw, back in reversed(left))
-    front = [UltrasonicMount(x_m=BODY_FRONT_M - back, y_m=y, yaw_rad=yaw) for y, yaw, back in row]
+    front = [
+        UltrasonicMount(x_m=EGO_SHAPE.front_m - back, y_m=y, yaw_rad=yaw) for y, yaw, back in row
+    ]
     rear = [
-        UltrasonicMount(x_m=BODY_REAR_M + back, y_m=y, yaw_rad=math.copysign(math.pi, yaw) - yaw)
+        UltrasonicMount(
+            x_m=back - EGO_SHAPE.rear_overhang_m,
+            y_m=y,
+            yaw_rad=math.copysign(math.pi, yaw) - yaw,
+        )
         for y, yaw, back in row
     ]
     return tuple(front + rear)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -54,8 +55,9 @@ class Scenery:
     boxes: NDArray[np.float64]
     colors: NDArray[np.float64]
 
+    @cached_property
     def solids(self) -> NDArray[np.float64]:
-        """Give what stops light and radar near the ground: float64 (N, 6) boxes, trees by their trunks."""
+        """What stops light and radar near the ground: float64 (N, 6) boxes, trees by their trunks."""
         boxes = self.boxes.copy()
         is_tree = np.isin(self.kinds, (SceneryKind.CONIFER, SceneryKind.TREE))
         boxes[is_tree, 3:5] = TRUNK_M

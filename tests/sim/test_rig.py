@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 
 from edge.contracts.sensors import CAMERAS, MIRRORED_CAMERAS, Camera
-from sim.rig import (
-    BODY_FRONT_M,
-    BODY_HALF_WIDTH_M,
-    BODY_REAR_M,
-    default_rig,
-    ego_from_cam,
-    pixels_from_ego,
-)
+from sim.rig import default_rig, ego_from_cam, pixels_from_ego
+from sim.vehicle_model import EGO_SHAPE
 
 RIG = default_rig()
+BODY_REAR_M, BODY_FRONT_M = -EGO_SHAPE.rear_overhang_m, EGO_SHAPE.front_m
+BODY_HALF_WIDTH_M = 0.5 * EGO_SHAPE.width_m
 
 
 def sees(camera: Camera, points_ego: np.ndarray) -> np.ndarray:
