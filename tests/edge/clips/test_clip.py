@@ -1,0 +1,420 @@
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.clip import (
+    Drive,
+    DriveClips,
+    Quota,
+    Rank,
+    Recorder,
+    RecorderSettings,
+    Window,
+    join_window,
+    sealed_clips,
+)
+from edge.clip_file import Clip, read_clip
+from edge.contracts.campaign import Campaign
+from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
+from edge.contracts.errors import OperatorError
+from edge.contracts.geometry import Pose
+from edge.contracts.sensors import CameraName, EgoState, FrameSet, RadarScan, UltrasonicScan
+from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+
+RANDOM = TriggerRule.RANDOM
+
+
+@pytest.fixture(scope="session")
+def drive(rig):
+    clock = Clock(kind=ClockKind.VIRTUAL)
+    return Drive(vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock)
+
+
+@pytest.fixture
+def record(drive, tmp_path) -> Callable[..., DriveClips]:
+    """Drive for so many ticks with these events, by tick, and give what was kept."""
+
+    def run(
+        ticks: int,
+        events: dict[int, Sequence[TriggerEvent]],
+        campaigns: Sequence[Campaign] = (),
+        folder: Path = tmp_path,
+        **changes: object,
+    ) -> DriveClips:
+        chosen = RecorderSettings(**{"privacy": "synthetic", "frame_step": 1, **changes})
+        recorder = Recorder(chosen, drive, campaigns or [campaign()], folder)
+        for tick in range(ticks):
+            recorder.add(frame_set(tick), None, None, events.get(tick, ()))
+        return recorder.close()
+
+    return run
+
+
+def campaign(campaign_id: str = "c-1", **changes: object) -> Campaign:
+    """Four ticks before, two after."""
+    fields = {"rules": (), "before_s": 4 / 36, "after_s": 2 / 36, "until_ns": 2**62, **changes}
+    return Campaign(campaign_id=campaign_id, **fields)
+
+
+def event(
+    tick: int, worth: float = 0.5, rule: TriggerRule = TriggerRule.LOW_TTC, asked_by: str = "c-1"
+) -> TriggerEvent:
+    return TriggerEvent(
+        rule=rule, rule_version=1, campaign_id=asked_by, stamp_ns=frame_stamp_ns(tick),
+        value=1.0, threshold=1.0, worth=worth,
+    )  # fmt: skip
+
+
+def each(events: Iterable[TriggerEvent]) -> dict[int, list[TriggerEvent]]:
+    """Sort events by the tick of their stamp."""
+    by_tick: dict[int, list[TriggerEvent]] = {}
+    for one in events:
+        tick = next(k for k in range(10_000) if frame_stamp_ns(k) == one.stamp_ns)
+        by_tick.setdefault(tick, []).append(one)
+    return by_tick
+
+
+def frame_set(tick: int, missing: Sequence[int] = ()) -> FrameSet:
+    stamp_ns = frame_stamp_ns(tick)
+    is_present = np.ones(8, np.bool_)
+    is_present[list(missing)] = False
+    return FrameSet(
+        index=tick,
+        stamp_ns=stamp_ns,
+        images=np.full((8, 8, 16, 3), tick % 256, np.uint8),
+        radar=RadarScan(),
+        ultrasonics=UltrasonicScan(),
+        ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose()),
+        is_present=is_present,
+    )
+
+
+def opened(clips: DriveClips) -> list[Clip]:
+    """Read the kept clips, earliest first."""
+    return sorted((read_clip(k.path) for k in clips.kept), key=lambda c: c.manifest.start_ns)
+
+
+def indices(clip: Clip) -> list[int]:
+    return [frame.index for frame in clip.frames]
+
+
+# What a clip holds
+
+
+def test_clip_holds_exactly_the_asked_frames_before_and_after(record):
+    (clip,) = opened(record(20, each([event(10)])))
+    assert indices(clip) == [6, 7, 8, 9, 10, 11, 12]
+    assert not clip.manifest.missing
+
+
+def test_decimated_clip_is_widened_to_recorded_frames_and_says_its_step(record):
+    (clip,) = opened(record(30, each([event(10)]), frame_step=3))
+    assert indices(clip) == [6, 9, 12]
+    assert clip.manifest.frame_step == 3 and not clip.manifest.missing
+    (clip,) = opened(record(30, each([event(11)]), frame_step=3))
+    assert indices(clip) == [6, 9, 12, 15]
+
+
+def test_manifest_names_vehicle_drive_cause_and_span(record, drive):
+    (sealed,) = record(20, each([event(10)])).kept
+    clip = read_clip(sealed.path)
+    manifest = clip.manifest
+    assert (manifest.vehicle_id, manifest.drive_id, manifest.bundle_id) == ("v-1", "d-1", "b-1")
+    assert manifest.events == (event(10),)
+    assert manifest.clip_id == ClipManifest.make_id("v-1", "d-1", event(10)) == sealed.clip_id
+    assert (manifest.start_ns, manifest.end_ns) == (frame_stamp_ns(6), frame_stamp_ns(12))
+    assert manifest.privacy is Privacy.SYNTHETIC and manifest.rig_id == drive.rig.rig_id
+    content = sealed.path.read_bytes()
+    assert sealed.blob_id == hashlib.sha256(content).hexdigest()
+    assert sealed.size_bytes == len(content) and sealed.manifest_bytes == clip.manifest_bytes
+
+
+def test_frames_that_a_camera_did_not_give_are_counted(drive, tmp_path):
+    recorder = Recorder(
+        RecorderSettings(privacy="blurred", frame_step=1), drive, [campaign()], tmp_path
+    )
+    for tick in range(20):
+        missing = (7,) if tick in (8, 9) else ()
+        recorder.add(frame_set(tick, missing), None, None, [event(10)] if tick == 10 else ())
+    (clip,) = opened(recorder.close())
+    assert clip.manifest.missing == ((CameraName.REAR, 2),)
+    assert clip.frames[2].jpegs[7] is None and clip.frames[2].jpegs[0] is not None
+
+
+def test_frames_from_before_the_drive_and_after_its_end_are_marked_missing(record):
+    early, late = opened(record(20, each([event(1), event(19)])))
+    assert indices(early) == [0, 1, 2, 3] and indices(late) == [15, 16, 17, 18, 19]
+    assert dict(early.manifest.missing)[CameraName.FRONT_MAIN] == 3
+    assert dict(late.manifest.missing)[CameraName.FRONT_MAIN] == 2
+
+
+def test_frame_set_that_was_dropped_is_missing_in_all_eight_cameras(drive, tmp_path):
+    recorder = Recorder(
+        RecorderSettings(privacy="synthetic", frame_step=1), drive, [campaign()], tmp_path
+    )
+    for tick in (k for k in range(20) if k != 9):
+        recorder.add(frame_set(tick), None, None, [event(10)] if tick == 10 else ())
+    (clip,) = opened(recorder.close())
+    assert [count for _name, count in clip.manifest.missing] == [1] * 8
+
+
+def test_predicted_trajectories_stay_at_home_unless_asked_for(drive, make_frame, tmp_path):
+    perception = make_frame(0).perception
+    for keeps in (False, True):
+        chosen = RecorderSettings(privacy="synthetic", keeps_futures=keeps)
+        recorder = Recorder(chosen, drive, [campaign()], tmp_path / str(keeps))
+        recorder.add(frame_set(0), perception, None, [event(0)])
+        (clip,) = opened(recorder.close())
+        (agent,) = clip.frames[0].perception.agents
+        assert agent.futures == (perception.agents[0].futures if keeps else ())
+
+
+# Windows
+
+
+def test_overlapping_events_become_one_clip_that_keeps_its_causes(record):
+    (clip,) = opened(record(40, each([event(10), event(12, rule=TriggerRule.HARD_BRAKE)])))
+    assert indices(clip) == list(range(6, 15))
+    assert [str(e.rule) for e in clip.manifest.events] == ["low_ttc", "hard_brake"]
+
+
+def test_event_that_reaches_back_into_a_complete_window_still_joins_it(record):
+    (clip,) = opened(record(40, each([event(10), event(16)])))  # 6..12 and 12..18
+    assert indices(clip) == list(range(6, 19))
+
+
+def test_events_apart_become_two_clips(record):
+    clips = opened(record(40, each([event(10), event(17)])))
+    assert [indices(clip)[0] for clip in clips] == [6, 13]
+
+
+def test_merging_stops_at_the_longest_clip_and_every_event_keeps_its_whole_window(record):
+    events = [event(tick) for tick in range(10, 50, 5)]
+    clips = opened(record(80, each(events), max_clip_s=20 / 36))
+    assert all(len(clip.frames) <= 21 for clip in clips) and len(clips) > 1
+    for clip in clips:
+        for one in clip.manifest.events:
+            tick = next(iter(each([one])))
+            assert set(range(tick - 4, tick + 3)) <= set(indices(clip))
+    assert [e for clip in clips for e in clip.manifest.events] == events
+
+
+def test_campaigns_that_ask_for_the_same_moment_share_one_clip(record):
+    campaigns = [campaign("c-1"), campaign("c-2", before_s=8 / 36, after_s=0.0)]
+    clips = record(40, {20: [event(20), event(20, asked_by="c-2")]}, campaigns, max_clip_s=0.0)
+    (clip,) = opened(clips)
+    assert indices(clip) == list(range(12, 23))
+
+
+def test_random_clip_is_not_merged_with_what_a_trigger_found(record):
+    clips = record(40, each([event(10), event(11, rule=RANDOM)]))
+    assert sorted(indices(clip) for clip in opened(clips)) == [
+        list(range(6, 13)),
+        list(range(7, 14)),
+    ]
+    assert clips.captured == 2 and clips.control_captured == 1
+
+
+def test_ring_forgets_what_no_window_can_reach(drive, tmp_path):
+    recorder = Recorder(
+        RecorderSettings(privacy="synthetic", frame_step=1), drive, [campaign()], tmp_path
+    )
+    for tick in range(200):
+        recorder.add(frame_set(tick), None, None, [event(tick)] if tick % 40 == 0 else ())
+        assert len(recorder._ring) <= 16
+
+
+# Quotas
+
+
+def test_quota_keeps_the_worthiest_and_not_the_first(record, tmp_path):
+    worths = {10: 0.1, 30: 0.9, 50: 0.2, 70: 0.8}
+    clips = record(
+        90, each(event(t, w) for t, w in worths.items()), [campaign(max_clips_per_drive=2)]
+    )
+    assert [clip.worth for clip in clips.kept] == [0.9, 0.8]
+    assert (clips.captured, clips.evicted, clips.lost) == (4, 2, 0)
+    assert set(tmp_path.iterdir()) == {clip.path for clip in clips.kept}
+
+
+def test_clip_that_no_quota_would_keep_is_not_even_written(drive, tmp_path):
+    recorder = Recorder(
+        RecorderSettings(privacy="synthetic", frame_step=1),
+        drive,
+        [campaign(max_clips_per_drive=1)],
+        tmp_path,
+    )
+    written = set()
+    for tick in range(60):
+        fired = {10: [event(10, 0.9)], 30: [event(30, 0.1)]}.get(tick, ())
+        recorder.add(frame_set(tick), None, None, fired)
+        written |= set(tmp_path.iterdir())
+    assert len(written) == 1 and recorder.close().evicted == 1
+
+
+def test_random_clips_have_a_quota_of_their_own_and_are_never_displaced_by_worth(record):
+    events = [event(10, 0.0, RANDOM), *(event(t, 1.0) for t in range(30, 150, 20))]
+    clips = record(160, each(events), [campaign(max_clips_per_drive=2)])
+    rules = [read_clip(clip.path).manifest.events[0].rule for clip in clips.kept]
+    assert len(rules) == 3 and rules.count(RANDOM) == 1
+
+
+def test_too_many_random_clips_are_thinned_by_hash_and_not_by_worth_or_time(record):
+    events = [event(10 + 20 * k, worth=k / 10, rule=RANDOM) for k in range(8)]
+    clips = record(180, each(events), [campaign(max_clips_per_drive=3)])
+    ids = sorted(ClipManifest.make_id("v-1", "d-1", one) for one in events)
+    assert sorted(clip.clip_id for clip in clips.kept) == ids[:3]
+    assert clips.control_captured == 8
+
+
+def test_clip_stays_while_one_of_its_campaigns_holds_it(record):
+    campaigns = [campaign("c-1", max_clips_per_drive=1), campaign("c-2", max_clips_per_drive=1)]
+    events = {
+        10: [event(10, 0.1), event(10, 0.1, asked_by="c-2")],
+        30: [event(30, 0.9)],
+        50: [event(50, 0.8)],
+    }
+    clips = record(70, events, campaigns)
+    assert [clip.worth for clip in clips.kept] == [0.9, 0.1]
+    assert clips.evicted == 1
+
+
+def test_bytes_of_a_drive_are_bounded(record, tmp_path):
+    one_bytes = record(20, each([event(10)]), folder=tmp_path / "one").kept[0].size_bytes
+    limit = campaign(max_bytes_per_drive=int(2.5 * one_bytes))
+    clips = record(120, each(event(t, t / 120) for t in range(10, 110, 20)), [limit])
+    assert [clip.worth for clip in clips.kept] == [90 / 120, 70 / 120]
+
+
+# Faults
+
+
+@pytest.mark.parametrize("privacy", ["unknown", "", "none", "raw"])
+def test_recorder_refuses_to_start_when_images_may_not_leave(drive, tmp_path, privacy):
+    with pytest.raises(OperatorError, match="expected 'synthetic' or 'blurred'"):
+        Recorder(RecorderSettings(privacy=privacy), drive, [campaign()], tmp_path)
+
+
+def test_killed_drive_leaves_whole_clips_and_its_half_written_one_is_swept(drive, tmp_path):
+    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    recorder = Recorder(chosen, drive, [campaign()], tmp_path)
+    for tick in range(55):
+        recorder.add(frame_set(tick), None, None, [event(tick)] if tick % 20 == 10 else ())
+    (tmp_path / "half.mcap.part").write_bytes(b"half")  # and the process dies here
+
+    Recorder(chosen, drive, [campaign()], tmp_path)
+    assert not list(tmp_path.glob("*.part"))
+    left = sealed_clips(tmp_path)
+    assert len(left) == 2
+    assert set(left) <= set(recorder.close().kept)
+
+
+def test_foreign_file_is_passed_over_and_reported(tmp_path, caplog):
+    (tmp_path / "foreign.mcap").write_bytes(b"not a clip")
+    assert sealed_clips(tmp_path) == ()
+    assert [entry.message for entry in caplog.records] == ["clip_unreadable"]
+
+
+def test_disk_that_refuses_loses_a_clip_and_not_the_drive(drive, tmp_path, caplog):
+    folder = tmp_path / "clips"
+    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    recorder = Recorder(chosen, drive, [campaign()], folder)
+    for tick in range(60):
+        if tick == 20:
+            shutil.rmtree(folder)
+        if tick == 25:
+            folder.mkdir()
+        recorder.add(frame_set(tick), None, None, [event(tick)] if tick in (17, 40) else ())
+    clips = recorder.close()
+    assert (len(clips.kept), clips.lost, clips.captured) == (1, 1, 2)
+    assert [entry.message for entry in caplog.records] == ["clip_lost"]
+
+
+def test_same_drive_gives_the_same_files_byte_for_byte(record, tmp_path):
+    events = each([event(10), event(13), event(40, 0.9), event(41, rule=RANDOM)])
+    for name in ("a", "b"):
+        record(60, events, folder=tmp_path / name)
+    first, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"
+    )
+    assert first == again and len(first) == 3
+
+
+# Against simple models
+
+RANKS = st.tuples(st.sampled_from([0.0, -0.3, -0.5, -1.0]), st.integers(0, 10**6).map(str))
+
+
+@given(
+    st.lists(st.tuples(RANKS, st.integers(1, 9)), max_size=20, unique_by=lambda c: c[0][1]),
+    st.integers(0, 5),
+    st.integers(0, 30),
+)
+def test_quota_holds_the_longest_best_run_that_fits_whatever_the_order(offers, most, most_bytes):
+    quota, gone = Quota(max_clips=most, max_bytes=most_bytes), []
+    for rank, size_bytes in offers:
+        gone += quota.offer(rank, size_bytes)
+
+    best: list[tuple[Rank, int]] = []
+    for offer in sorted(offers)[:most]:
+        if sum(size for _rank, size in (*best, offer)) > most_bytes:
+            break
+        best.append(offer)
+    assert quota.held == best
+    assert sorted(gone) == sorted(rank[1] for rank, _size in offers if (rank, _size) not in best)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 9), st.booleans()), max_size=15))
+def test_unbounded_windows_are_the_union_of_their_frames(spans):
+    windows: tuple[Window, ...] = ()
+    for first, length, is_control in sorted(spans):
+        new = Window(first, first + length, (event(first),), is_control)
+        windows = join_window(windows, new, longest=10_000)
+    for stream in (False, True):
+        asked = [set(range(a, a + n + 1)) for a, n, control in spans if control is stream]
+        own = [w for w in windows if w.is_control is stream]
+        covered = [set(range(w.first, w.last + 1)) for w in own]
+        assert set().union(*covered) == set().union(*asked)
+        assert sum(len(c) for c in covered) == len(set().union(*covered))
+        assert sum(len(w.events) for w in own) == len(asked)
+
+
+@settings(max_examples=25)
+@given(
+    events=st.lists(
+        st.tuples(st.integers(0, 99), st.sampled_from([0.1, 0.5, 0.5, 0.9])),
+        max_size=10,
+        unique_by=lambda e: e[0],
+    ),
+    most=st.integers(0, 4),
+)
+def test_kept_clips_are_the_best_k_by_worth_then_id(drive, events, most):
+    asked = campaign(max_clips_per_drive=most)
+    by_tick = dict(events)
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(
+            RecorderSettings(privacy="synthetic", frame_step=1), drive, [asked], Path(folder)
+        )
+        for tick in range(100):
+            fired = [event(tick, by_tick[tick])] if tick in by_tick else ()
+            recorder.add(frame_set(tick), None, None, fired)
+        kept = recorder.close().kept
+
+    groups: list[list[tuple[int, float]]] = []
+    for tick, worth in sorted(events):
+        if groups and tick - 4 <= groups[-1][-1][0] + 2:
+            groups[-1].append((tick, worth))
+        else:
+            groups.append([(tick, worth)])
+    ranked = sorted(
+        (-max(w for _t, w in group), ClipManifest.make_id("v-1", "d-1", event(group[0][0])))
+        for group in groups
+    )
+    assert [(-clip.worth, clip.clip_id) for clip in kept] == ranked[:most]
