@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.clip_file import decode_jpegs, encode_jpegs
 from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256, StampNs
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from edge.contracts.sensors import (
@@ -29,8 +29,6 @@ from edge.perceive.tensors import (
     ultrasonic_tokens,
 )
 from models.examples import FUTURE_STEPS, Labels, Senses
-
-JPEG_QUALITY = 90
 
 
 class LabelSource(OpenEnum):
@@ -99,16 +97,16 @@ class SensedInstant(msgspec.Struct, frozen=True, kw_only=True):
             stamp_ns=frame_set.stamp_ns,
             ego=frame_set.ego,
             route=frame_set.route,
-            jpegs=tuple(_encode_jpeg(image) for image in frame_set.images),
+            jpegs=encode_jpegs(frame_set.images),
             radar=frame_set.radar.points_ego.astype("<f4").tobytes(),
             ultrasonics=frame_set.ultrasonics.ranges_m.astype("<f4").tobytes(),
         )
 
     def images(self, rig: CameraRig) -> NDArray[np.uint8]:
         """Decode the eight images, (8, H, W, 3) RGB; a missing one is black."""
-        first = rig.cameras[0].intrinsics
-        blank = np.zeros((first.height_px, first.width_px, 3), np.uint8)
-        return np.stack([_decode_jpeg(jpeg) if jpeg else blank for jpeg in self.jpegs])
+        size = rig.cameras[0].intrinsics
+        jpegs = [jpeg or None for jpeg in self.jpegs]
+        return decode_jpegs(jpegs, height_px=size.height_px, width_px=size.width_px)
 
     def to_frame_set(self, rig: CameraRig) -> FrameSet:
         """Decode to what the vehicle saw, but for JPEG losses."""
@@ -133,18 +131,6 @@ class SensedInstant(msgspec.Struct, frozen=True, kw_only=True):
             ultrasonics=ultrasonic_tokens(np.frombuffer(self.ultrasonics, "<f4"), rig),
             ego=ego_token(self.ego, self.route),
         )
-
-
-def _encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1])
-
-
-def _decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
-    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError(f"a camera frame of {len(jpeg)} bytes is not a JPEG")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
