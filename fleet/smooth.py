@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edge.contracts.errors import OperatorError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
