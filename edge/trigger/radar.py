@@ -39,16 +39,12 @@ class _Lone:
     vx_mps: float
     vy_mps: float
     """Displacement over time, world axes."""
+    speed_mps: float
+    """How fast it surely moves: the smaller of displacement over time and the tracker's own estimate.
 
-    @property
-    def speed_mps(self) -> float:
-        """How fast it surely moves.
-
-        The smaller of displacement over time and the tracker's own estimate: the reflex point of a
-        wall slides along with the vehicle but shows no speed, a ghost shows speed and goes nowhere.
-        """
-        displaced_mps = math.hypot(self.vx_mps, self.vy_mps)
-        return min(displaced_mps, math.hypot(self.track.vx_mps, self.track.vy_mps))
+    The reflex point of a wall slides along with the vehicle but shows no speed; a ghost shows speed
+    and goes nowhere.
+    """
 
 
 def radar_without_box(moments: Sequence[Moment], settings: TriggerSettings) -> tuple[Finding, ...]:
@@ -77,21 +73,23 @@ def _lone(track: RadarTrack, moments: Sequence[Moment]) -> _Lone:
     x0_m, y0_m = first.to_world(before.x_m, before.y_m)
     x1_m, y1_m = now.to_world(track.x_m, track.y_m)
     elapsed_s = seconds_between(first, now)
-    has_moved = elapsed_s >= _SHORTEST_BASELINE_S
+    vx_mps = vy_mps = 0.0
+    if elapsed_s >= _SHORTEST_BASELINE_S:
+        vx_mps, vy_mps = (x1_m - x0_m) / elapsed_s, (y1_m - y0_m) / elapsed_s
     return _Lone(
         track=track,
         range_m=math.hypot(track.x_m, track.y_m),
         unmatched_s=len(past) * period_s(moments),
-        vx_mps=(x1_m - x0_m) / elapsed_s if has_moved else 0.0,
-        vy_mps=(y1_m - y0_m) / elapsed_s if has_moved else 0.0,
+        vx_mps=vx_mps,
+        vy_mps=vy_mps,
+        speed_mps=min(math.hypot(vx_mps, vy_mps), math.hypot(track.vx_mps, track.vy_mps)),
     )
 
 
 def _finding(one: _Lone, lone: Sequence[_Lone], now: Moment, settings: TriggerSettings) -> Finding:
-    relevance = max(
-        min(one.speed_mps / settings.radar_moving_mps, 1.0),
-        _road_share(one.track, now.route.points_ego, settings),
-    )
+    relevance = min(one.speed_mps / settings.radar_moving_mps, 1.0)
+    if relevance < 1.0:
+        relevance = max(relevance, _road_share(one.track, now.route.points_ego, settings))
     company = 1.0 + _COMPANION_SHARE * min(_companions(one, lone, settings), _MOST_COMPANIONS)
     value = (
         min(one.unmatched_s, settings.radar_persistence_s)

@@ -42,7 +42,12 @@ class Rule:
 
 
 def track_flicker(moments: Sequence[Moment], settings: TriggerSettings) -> tuple[Finding, ...]:
-    """Find confirmed agents that were seen, lost and seen again. Value: the longest gap, s."""
+    """Find confirmed agents that were seen, lost and seen again. Value: the longest gap, s.
+
+    Only while the cameras were listened to throughout: nobody is lost by looking away.
+    """
+    if not all(moment.can_see for moment in moments):
+        return ()
     found = []
     for agent in moments[-1].perception.agents:
         range_m = math.hypot(agent.box.x_m, agent.box.y_m)
@@ -65,11 +70,10 @@ def late_birth(moments: Sequence[Moment], settings: TriggerSettings) -> tuple[Fi
     for agent in moments[-1].perception.agents:
         if not agent.is_confirmed or agent.first_seen_ns < since_ns:
             continue
-        birth = next(i for i, m in enumerate(moments) if agent.track_id in m.agents)
-        born_ns = moments[birth].stamp_ns
-        before = [m for m in moments[:birth] if born_ns - m.stamp_ns <= lookback_ns]
-        newborn = moments[birth].agents[agent.track_id]
-        if before and _was_in_view(newborn, moments[birth], before, settings):
+        birth = next(m for m in moments if agent.track_id in m.agents)
+        newborn = birth.agents[agent.track_id]
+        before = [m for m in moments if 0 < birth.stamp_ns - m.stamp_ns <= lookback_ns]
+        if before and _was_in_view(newborn, birth, before, settings):
             range_m = math.hypot(newborn.box.x_m, newborn.box.y_m)
             found.append(_about(agent, range_m, nearness(range_m, settings.birth_view_range_m)))
     return tuple(found)

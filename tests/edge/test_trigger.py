@@ -1,5 +1,6 @@
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -141,9 +142,10 @@ def drive(
     make: Callable[[int], Moment], ticks: int, *campaigns: Campaign
 ) -> tuple[list[TriggerEvent], TriggerState]:
     """Run the triggers over a drive of ``make(tick)`` moments."""
-    state, events, recent = TriggerState(), [], []
+    state, events = TriggerState(), []
+    recent: deque[Moment] = deque(maxlen=WINDOW)
     for tick in range(ticks):
-        recent = [*recent, make(tick)][-WINDOW:]
+        recent.append(make(tick))
         fired, state = evaluate(
             recent, campaigns, state, control=CONTROL, tick_index=tick, settings=SETTINGS
         )
@@ -349,6 +351,18 @@ def test_agent_seen_lost_and_seen_again_flickers_for_the_time_it_was_lost():
     (finding,) = track_flicker(seen, SETTINGS)
     assert finding.value == pytest.approx(0.5)
     assert not track_flicker(seen[:50], SETTINGS)
+
+
+def test_agent_not_seen_while_the_cameras_were_not_listened_to_does_not_flicker():
+    seen = [
+        moment(
+            k,
+            agents=[agent(10.0, 0.0, hits=min(k, 40) + max(k - 60, 0) + 1)],
+            rung=Rung.RADAR_ONLY if 40 < k <= 60 else Rung.FULL,
+        )
+        for k in range(72)
+    ]
+    assert not track_flicker(seen, SETTINGS)
 
 
 def test_agent_seen_at_every_third_tick_does_not_flicker():
