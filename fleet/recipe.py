@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, Name, Ratio, Seconds, Size, Text
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import CameraRig, FrameSet
@@ -31,22 +32,29 @@ FUTURE_STEPS = 12
 PAIR_GAP_S = 0.25
 
 
-class DataRecipe(msgspec.Struct, frozen=True, kw_only=True):
+class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One map and one kind of trouble: how often it is visited and how closely it is looked at."""
+
+    road_map: Name
+    scenario: Name = "none"
+    places: Size
+    """How many of the split's places are visited, spread evenly over the map's own order."""
+    visits_per_place: Size = 1
+    instants_per_visit: Size = 4
+    instant_gap_s: Seconds = 1.5
+    has_futures: bool = False
+    """Follow every visit for three more seconds, so that futures are known."""
+    night_ratio: Ratio = 0.0
+    """Share of the visits that happen at night."""
+
+
+class DataRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to make one set: where, when, how many, with what trouble in it."""
 
     name: Name
     split: Name
     """``train``, ``tune`` or ``gate``; a place is in exactly one."""
-    road_map: Name
-    scenario: Name = "none"
-    places: Size
-    """How many of the split's places are visited, in the map's own order."""
-    visits_per_place: Size = 1
-    instants_per_visit: Size = 4
-    instant_gap_s: Seconds = 1.5
-    has_futures: bool = True
-    """Follow every visit for three more seconds, so that futures are known."""
-    night_ratio: Ratio = 0.0
+    parts: tuple[RecipePart, ...]
     seed: Count = 0
     version: Count = RECIPE_VERSION
     purpose: Text = ""
@@ -83,14 +91,14 @@ class RenderedScene:
     ego_poses: Mapping[int, Pose]
 
 
-class SceneRenderer(Protocol):
-    """Drives through a recipe and shows what the sensors saw."""
+class RecipeRunner(Protocol):
+    """Makes the rows of a recipe: renders, labels with full care. The simulator implements it."""
 
-    def render(self, recipe: DataRecipe, share: tuple[int, int]) -> Iterator[RenderedScene]:
-        """Render part ``share[0]`` of ``share[1]`` of a recipe's visits."""
+    def rows(self, recipe: DataRecipe, on_progress: Callable[[int], None]) -> Sequence[Sample]:
+        """Give the rows; ``on_progress`` hears how many there are so far."""
 
-    def labeler(self) -> Labeler:
-        """Give the full-care annotator of what was rendered so far."""
+    def rigs(self) -> Sequence[CameraRig]:
+        """Give the calibrations that the rows were sensed with."""
 
 
 def samples_of(scene: RenderedScene, labeler: Labeler) -> Iterator[Sample]:
@@ -155,28 +163,36 @@ def _with_future(
 
 def build_set(
     recipe: DataRecipe,
-    renderer: SceneRenderer,
+    runner: RecipeRunner,
     store: BlobStore,
+    cache: Path,
     *,
-    on_progress: Callable[[int], None] = lambda samples: None,
+    on_progress: Callable[[int], None] = lambda rows: None,
 ) -> DatasetManifest:
-    """Render, label and freeze a whole recipe in this process."""
-    samples: list[Sample] = []
-    rigs: dict[str, CameraRig] = {}
-    for scene in renderer.render(recipe, (0, 1)):
-        rigs[scene.rig.rig_id] = scene.rig
-        samples.extend(samples_of(scene, renderer.labeler()))
-        on_progress(len(samples))
-    return freeze(
-        samples,
-        rigs.values(),
-        store,
-        name=recipe.name,
-        split=recipe.split,
-        purpose=recipe.recipe_id,
+    """Make a recipe's set, or find it: the cache is keyed by the hash of the recipe."""
+    remembered = cache / f"{recipe.recipe_id}.json"
+    if remembered.exists():
+        manifest = msgspec.json.decode(remembered.read_bytes(), type=DatasetManifest)
+        if store.head(manifest.blob_id) is not None:
+            return manifest
+    rows = runner.rows(recipe, on_progress)
+    manifest = freeze(
+        rows, runner.rigs(), store, name=recipe.name, split=recipe.split, purpose=recipe.recipe_id
     )
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = remembered.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+    partial.replace(remembered)
+    return manifest
 
 
 def load_recipe(path: Path) -> DataRecipe:
-    """Read a recipe from YAML; a misspelt key is refused."""
-    raise OSError(path)
+    """Read a recipe from YAML.
+
+    Raises:
+        OperatorError: A key is misspelt or a value makes no sense.
+    """
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=DataRecipe)
+    except msgspec.MsgspecError as error:
+        raise OperatorError(f"recipe {path.name}: {error}") from error

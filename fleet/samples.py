@@ -30,6 +30,9 @@ from edge.perceive.tensors import (
 )
 from models.examples import FUTURE_STEPS, Labels, Senses
 
+MIN_VISIBLE_PX = 12
+"""What shows less teaches nothing: it is neither a positive nor a negative."""
+
 
 class LabelSource(OpenEnum):
     """Who said so."""
@@ -48,7 +51,8 @@ class SampleBox(msgspec.Struct, frozen=True, kw_only=True):
     """Identity over the instants of the same clip or scene."""
     source: LabelSource
     confidence: Ratio = 1.0
-    visible_px: Count = 0
+    visible_px: Count | None = None
+    """Pixels that show it, over all cameras; None where nobody counted and it is taken as seen."""
     encounter_id: str | None = None
     future: tuple[tuple[Metres, Metres], ...] = ()
     """Offsets from the box centre every 0.25 s, ego frame of this instant; empty when unknown."""
@@ -152,9 +156,12 @@ class Sample:
 
 def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
     """Turn labels into the arrays that the loss is drawn from; confidence becomes weight."""
-    rows, futures = [], []
+    rows, futures, hidden = [], [], []
     for labelled in labels.boxes:
         box = labelled.box
+        if labelled.visible_px is not None and labelled.visible_px < MIN_VISIBLE_PX:
+            hidden.append(Disc(box.x_m, box.y_m, max(1.5, 0.4 * box.length_m)))
+            continue
         rows.append(
             (CATEGORIES.index(box.category), box.x_m, box.y_m, box.z_m, box.length_m, box.width_m,
              box.height_m, box.yaw_rad, box.vx_mps, box.vy_mps, labelled.confidence)
@@ -169,7 +176,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
     return Labels(
         boxes=np.array(rows, np.float32) if rows else empty.boxes,
         futures=np.array(futures, np.float32) if rows else empty.futures,
-        ignored=_disc_array(labels.ignored),
+        ignored=_disc_array((*labels.ignored, *hidden)),
         looked=_disc_array(labels.looked),
         is_absence_known=np.array([c in labels.absence_known for c in CATEGORIES]),
         ego_future=np.array(labels.ego_future, np.float32) if labels.ego_future else None,

@@ -27,6 +27,8 @@ from fleet.samples import Sample, SampleLabels
 SCORE_FLOOR = 0.05
 NIGHT = "night"
 
+_SEEN_PX = 1_000
+"""Stands for pixels that nobody counted."""
 _FLOORS = dict.fromkeys(CATEGORIES, SCORE_FLOOR)
 
 
@@ -67,7 +69,7 @@ def truths_of(labels: SampleLabels) -> tuple[TruthLabel, ...]:
     return tuple(
         TruthLabel(
             box=labelled.box,
-            visible_px=labelled.visible_px,
+            visible_px=_SEEN_PX if labelled.visible_px is None else labelled.visible_px,
             encounter_id=labelled.encounter_id,
             is_ignored=any(
                 math.hypot(labelled.box.x_m - disc.x_m, labelled.box.y_m - disc.y_m) < disc.radius_m

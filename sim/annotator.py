@@ -1,0 +1,191 @@
+"""Plays the people who label: opens the truth log, answers slowly, sometimes wrongly, and counts the work.
+
+This is the only file that opens truth logs. Everything it says passes through the ``Labeler`` seam, with
+the errors of a person: boxes a hand's breadth off, now and then a wrong class or an object overlooked.
+The errors of a question depend on its name and the seed alone, so that asking in another order, or in
+another process, gives the same answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge.contracts.geometry import wrap_rad
+from edge.contracts.scene import Box3D, BoxSource, Category
+from fleet.labeler import LabelCost, ReviewAnswer, ReviewQuestion, Sighting
+from fleet.samples import LabelSource, SampleBox, SampleLabels
+from sim.truth import TruthBox, TruthFrame, read_truth
+
+_MISTAKEN_FOR = {
+    Category.CAR: Category.TRUCK,
+    Category.TRUCK: Category.BUS,
+    Category.BUS: Category.TRUCK,
+    Category.BICYCLE: Category.MOTORCYCLE,
+    Category.MOTORCYCLE: Category.BICYCLE,
+    Category.ANIMAL: Category.PEDESTRIAN,
+    Category.PEDESTRIAN: Category.BICYCLE,
+}
+
+
+@dataclass
+class AnnotatorSettings:
+    """How good, and how slow, the people are."""
+
+    position_sigma_m: float = 0.10
+    size_sigma_ratio: float = 0.04
+    heading_sigma_rad: float = 0.04
+    wrong_class_ratio: float = 0.02
+    """Of the reviewed tracks."""
+    overlooked_ratio: float = 0.03
+    """Of the reviewed tracks: something is there and the reviewer says that nothing is."""
+    seconds_per_track: float = 15.0
+    seconds_per_box: float = 1.5
+    max_range_m: float = 45.0
+    min_visible_px: int = 12
+    """A reviewer draws a box only where this much of the object shows."""
+    pointing_distance_m: float = 1.5
+    """How far beside an object's outline a sighting may point and still mean it."""
+    seed: int = 0
+
+
+class Annotator:
+    """A ``Labeler`` over truth logs, ``truth_of`` giving each vehicle's."""
+
+    def __init__(
+        self,
+        truth_of: Callable[[str], Mapping[int, TruthFrame]],
+        settings: AnnotatorSettings | None = None,
+    ) -> None:
+        self._truth_of = truth_of
+        self._settings = settings or AnnotatorSettings()
+        self.cost = LabelCost()
+
+    @classmethod
+    def over(cls, folder: Path, settings: AnnotatorSettings | None = None) -> Annotator:
+        """Read ``<folder>/<vehicle_id>.truth`` of each vehicle when first asked about it."""
+        known: dict[str, Mapping[int, TruthFrame]] = {}
+
+        def truth_of(vehicle_id: str) -> Mapping[int, TruthFrame]:
+            if vehicle_id not in known:
+                known[vehicle_id] = read_truth(truth_path(folder, vehicle_id), vehicle_id)
+            return known[vehicle_id]
+
+        return cls(truth_of, settings)
+
+    def annotate(self, vehicle_id: str, stamps_ns: Sequence[int]) -> dict[int, SampleLabels]:
+        """Label every road user at these instants with full care, hidden ones by their tracks."""
+        truth = self._truth_of(vehicle_id)
+        labels: dict[int, SampleLabels] = {}
+        tracks: set[int] = set()
+        for stamp_ns in stamps_ns:
+            frame = truth[stamp_ns]
+            rng = self._rng(f"{vehicle_id}:{stamp_ns}")
+            near = [t for t in frame.boxes if _range_m(t.box) < self._settings.max_range_m]
+            boxes = tuple(self._drawn(t, LabelSource.ANNOTATED, rng, t.box.category) for t in near)
+            labels[stamp_ns] = SampleLabels(boxes=boxes)
+            tracks.update(t.actor_id for t in near)
+            self._count(tracks=0, boxes=len(boxes))
+        self._count(tracks=len(tracks), boxes=0)
+        return labels
+
+    def review(self, question: ReviewQuestion, stamps_ns: Sequence[int]) -> ReviewAnswer:
+        """Say what one uncertain track is, with a box at each instant where it can be seen."""
+        truth = self._truth_of(question.vehicle_id)
+        rng = self._rng(question.track)
+        actor_id = self._meant(question.sightings, truth)
+        is_overlooked = bool(rng.uniform() < self._settings.overlooked_ratio)
+        is_wrong = bool(rng.uniform() < self._settings.wrong_class_ratio)
+        boxes: dict[int, SampleBox] = {}
+        if actor_id is not None and not is_overlooked:
+            for stamp_ns in stamps_ns:
+                seen = self._visible(truth.get(stamp_ns), actor_id)
+                if seen is not None:
+                    category = seen.box.category
+                    said = _MISTAKEN_FOR.get(category, category) if is_wrong else category
+                    boxes[stamp_ns] = self._drawn(seen, LabelSource.REVIEWED, rng, said)
+        self._count(tracks=1, boxes=len(boxes))
+        return ReviewAnswer(track=question.track, boxes=boxes, is_nothing=not boxes)
+
+    def _meant(self, sightings: Sequence[Sighting], truth: Mapping[int, TruthFrame]) -> int | None:
+        """Find the object that most sightings point at; None when fewer than half point at one."""
+        votes: Counter[int] = Counter()
+        for sighting in sightings:
+            frame = truth.get(sighting.stamp_ns)
+            for candidate in frame.boxes if frame else ():
+                if (
+                    _outline_distance_m(candidate.box, sighting)
+                    < self._settings.pointing_distance_m
+                ):
+                    votes[candidate.actor_id] += 1
+        if not votes:
+            return None
+        actor_id, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
+        return actor_id if 2 * count >= len(sightings) else None
+
+    def _visible(self, frame: TruthFrame | None, actor_id: int) -> TruthBox | None:
+        for candidate in frame.boxes if frame else ():
+            if candidate.actor_id == actor_id:
+                is_seen = candidate.visible_px >= self._settings.min_visible_px
+                return candidate if is_seen else None
+        return None
+
+    def _drawn(
+        self, truth: TruthBox, source: LabelSource, rng: np.random.Generator, category: Category
+    ) -> SampleBox:
+        """Draw a box as a person does."""
+        settings, box = self._settings, truth.box
+        shift = rng.normal(0.0, settings.position_sigma_m, 2)
+        stretch = np.exp(rng.normal(0.0, settings.size_sigma_ratio, 3))
+        return SampleBox(
+            box=msgspec.structs.replace(
+                box,
+                category=category,
+                x_m=box.x_m + float(shift[0]),
+                y_m=box.y_m + float(shift[1]),
+                length_m=box.length_m * float(stretch[0]),
+                width_m=box.width_m * float(stretch[1]),
+                height_m=box.height_m * float(stretch[2]),
+                yaw_rad=wrap_rad(box.yaw_rad + float(rng.normal(0.0, settings.heading_sigma_rad))),
+                source=BoxSource.ANNOTATOR,
+                track_id=None,
+            ),
+            track=f"a{truth.actor_id}",
+            source=source,
+            visible_px=truth.visible_px,
+            encounter_id=truth.encounter_id,
+        )
+
+    def _rng(self, name: str) -> np.random.Generator:
+        digest = hashlib.sha256(f"{self._settings.seed}:{name}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+    def _count(self, *, tracks: int, boxes: int) -> None:
+        seconds = tracks * self._settings.seconds_per_track + boxes * self._settings.seconds_per_box
+        self.cost.tracks += tracks
+        self.cost.seconds += seconds
+
+
+def truth_path(folder: Path, vehicle_id: str) -> Path:
+    """Name the truth log of one vehicle."""
+    return folder / f"{vehicle_id}.truth"
+
+
+def _range_m(box: Box3D) -> float:
+    return math.hypot(box.x_m, box.y_m)
+
+
+def _outline_distance_m(box: Box3D, sighting: Sighting) -> float:
+    """Measure from a point on the ground to a box's outline; 0 inside."""
+    dx, dy = sighting.x_m - box.x_m, sighting.y_m - box.y_m
+    c, s = math.cos(box.yaw_rad), math.sin(box.yaw_rad)
+    along = max(0.0, abs(c * dx + s * dy) - 0.5 * box.length_m)
+    across = max(0.0, abs(c * dy - s * dx) - 0.5 * box.width_m)
+    return math.hypot(along, across)
