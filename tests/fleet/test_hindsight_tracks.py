@@ -114,7 +114,7 @@ def test_one_thing_that_changes_its_class_is_one_track_of_the_class_with_most_sc
 
 def test_an_offset_that_a_car_may_have_is_too_much_for_a_car_that_becomes_a_pedestrian():
     def tracks_where_it_jumps_as(category):
-        clip = _clip(lambda k: _seen(0, 0) if k < 10 else _seen(0, 1.8, category))
+        clip = _clip(lambda k: _seen(0, 0) if k < 10 else _seen(0, 2.1, category))
         return [t.category for t in hindsight_tracks(clip)]
 
     assert tracks_where_it_jumps_as(Category.CAR) == [Category.CAR]
