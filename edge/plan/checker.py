@@ -1,0 +1,324 @@
+"""Dispose of proposals: each check is a rule that one can verify on paper.
+
+A check looks at proposals in one situation and says which pass. They run in order and a proposal is
+charged to the first check it fails, so the counts of a plan add up to the proposals refused. A plan
+that stands still hits nobody and passes whatever asks about others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.plan.overlap import gaps_over_time
+from edge.plan.path import Path
+from edge.plan.predict import Hazards
+from edge.plan.proposals import Proposals, SpeedCeiling
+from edge.plan.vehicle import VehicleShape
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_CREEP_M = 0.4
+"""Over a shorter step neither its direction nor its curvature can be told from the grain of positions."""
+
+
+@dataclass
+class CheckSettings:
+    """What a plan must keep to."""
+
+    speed_margin_mps: float = 1.0
+    """Above the allowed speed, unless the plan is slowing down."""
+    acceleration_margin_mps2: float = 0.5
+    """Room for the grain of positions."""
+    lateral_mps2: float = 4.5
+    slip_rad: float = 0.35
+    """Between where a plan moves and where it heads."""
+    corridor_m: float = 1.0
+    """How far a plan may leave the drive path."""
+    front_margin_m: float = 0.5
+    front_margin_s: float = 0.15
+    """…plus this many seconds of speed, ahead of the front bumper."""
+    side_margin_m: float = 0.2
+    min_ttc_s: float = 1.2
+    """Below this a plan must brake by ``ttc_brake_mps2``."""
+    ttc_brake_mps2: float = 2.0
+    stopping_brake_mps2: float = 6.0
+    """A plan must end such that this brake still stops it in time."""
+    contact_gap_m: float = 0.2
+    """Left free before whatever the ultrasonics hear."""
+    standstill_m: float = 0.05
+    """A plan shorter than this stands still."""
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What proposals are judged against, in the ego frame of one tick."""
+
+    speed_mps: float
+    path: Path
+    ceiling: SpeedCeiling
+    hazards: Hazards
+    stop_line_m: float
+    """Station of a line that the front bumper must not cross; infinite when free."""
+    free_ahead_m: float
+    """From the front bumper to the nearest ultrasonic echo in the way; infinite when none."""
+    ttc_s: float
+    """Time to collision if nobody brakes."""
+
+
+def judge(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Run every check.
+
+    Returns:
+        The rows that passed all of them, in order, and how many each check refused.
+    """
+    passed = np.arange(len(proposals))
+    refused: dict[str, int] = {}
+    for name, check in CHECKS.items():
+        if len(passed) == 0:
+            break
+        is_good = check(proposals.select(passed), situation, vehicle, settings)
+        if not is_good.all():
+            refused[name] = int((~is_good).sum())
+            passed = passed[is_good]
+    return passed, refused
+
+
+def kinematics(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what the vehicle cannot do: accelerations, steering, sideways grip, sliding, reversing."""
+    step_s = proposals.step_s
+    before = np.full((len(proposals), 1), situation.speed_mps)
+    speed = np.concatenate([before, proposals.speed_mps], axis=1)
+    acceleration = np.diff(speed, axis=1) / step_s
+    margin = settings.acceleration_margin_mps2
+    is_good = (acceleration <= vehicle.max_acceleration_mps2 + margin).all(axis=1)
+    is_good &= (acceleration >= -vehicle.max_brake_mps2 - margin).all(axis=1)
+    is_good &= (proposals.speed_mps >= -0.1).all(axis=1)
+    way, turn, slip = _ways(proposals)
+    is_moving = way > _CREEP_M
+    tightest = np.tan(vehicle.max_steering_rad) / vehicle.wheelbase_m
+    curvature = np.abs(turn) / np.maximum(way, _CREEP_M)
+    mean_speed = 0.5 * (speed[:, 1:] + speed[:, :-1])
+    sideways = mean_speed**2 * curvature
+    is_good &= (curvature <= 1.1 * tightest).all(axis=1)
+    is_good &= (sideways <= settings.lateral_mps2).all(axis=1)
+    is_good &= (~is_moving | (np.abs(slip) <= settings.slip_rad)).all(axis=1)
+    return np.asarray(is_good)
+
+
+def _ways(proposals: Proposals) -> tuple[Floats, Floats, Floats]:
+    """Give, per step, the distance, the change of heading, and motion against mean heading, (P, K)."""
+    nothing = np.zeros((len(proposals), 1))
+    position = np.concatenate([np.zeros((len(proposals), 1, 2)), proposals.position], axis=1)
+    yaw = np.concatenate([nothing, proposals.yaw_rad], axis=1)
+    step = np.diff(position, axis=1)
+    turn = _wrapped(np.diff(yaw, axis=1))
+    middle = yaw[:, :-1] + 0.5 * turn
+    slip = _wrapped(np.arctan2(step[..., 1], step[..., 0]) - middle)
+    return np.hypot(step[..., 0], step[..., 1]), turn, slip
+
+
+def _wrapped(angle_rad: Floats) -> Floats:
+    return np.asarray((angle_rad + np.pi) % (2.0 * np.pi) - np.pi)
+
+
+def corridor(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what leaves the drive path by more than a lane allows."""
+    _, offset = situation.path.project(proposals.position)
+    return np.asarray((np.abs(offset) <= settings.corridor_m).all(axis=1))
+
+
+def speed(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what is faster than limit, bends and stop allow and does not slow down."""
+    station, _ = situation.path.project(proposals.position)
+    allowed = situation.ceiling.at(station) + settings.speed_margin_mps
+    before = np.full((len(proposals), 1), situation.speed_mps)
+    gained = np.diff(np.concatenate([before, proposals.speed_mps], axis=1), axis=1)
+    is_slowing = gained <= -0.5 * proposals.step_s
+    return np.asarray(((proposals.speed_mps <= allowed) | is_slowing).all(axis=1))
+
+
+def stop_line(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what crosses a red light's line, or ends too fast to stop before it."""
+    if not np.isfinite(situation.stop_line_m):
+        return np.ones(len(proposals), np.bool_)
+    station, _ = situation.path.project(proposals.position[:, -1])
+    end_speed = proposals.speed_mps[:, -1]
+    reach = station + vehicle.front_m + 0.5 * end_speed**2 / settings.stopping_brake_mps2
+    return np.asarray((reach <= situation.stop_line_m) | _stands_still(proposals, settings))
+
+
+def collision(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what touches a predicted outline at any time, with room ahead that grows with speed.
+
+    Whoever is closer than the margin already is only required not to be touched; whoever overlaps our
+    flank on paper has been misjudged and is left to the ultrasonics.
+    """
+    hazards = situation.hazards
+    if len(hazards) == 0:
+        return np.ones(len(proposals), np.bool_)
+    steps = proposals.position.shape[1]
+    gap_now = _gaps_now(hazards, vehicle)
+    is_flank = (gap_now < 0.0) & (hazards.position[:, 0, 0] < vehicle.front_m)
+    is_close = gap_now < settings.front_margin_m
+    is_hit = np.zeros(len(proposals), np.bool_)
+    for share, rows in ((1.0, ~is_close & ~is_flank), (0.0, is_close & ~is_flank)):
+        if rows.any():
+            some = hazards.select(np.flatnonzero(rows))
+            ahead = share * (
+                settings.front_margin_m + settings.front_margin_s * proposals.speed_mps
+            )
+            gaps = _gaps(proposals, some, steps, vehicle, ahead, share * settings.side_margin_m)
+            is_hit |= (gaps < 0.0).any(axis=(1, 2))
+    return np.asarray(~is_hit | _stands_still(proposals, settings))
+
+
+def _gaps(
+    proposals: Proposals,
+    hazards: Hazards,
+    steps: int,
+    vehicle: VehicleShape,
+    ahead_m: Floats,
+    side_m: float,
+) -> Floats:
+    """Measure the gaps (P, K, A) between our grown outline and the hazards along the plans."""
+    yaw = proposals.yaw_rad
+    heading = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
+    centre = proposals.position + (vehicle.centre_m + 0.5 * ahead_m)[..., None] * heading
+    half_length = vehicle.half_length_m + 0.5 * ahead_m
+    half = np.stack(
+        [half_length, np.full_like(half_length, vehicle.half_width_m + side_m)], axis=-1
+    )
+    return gaps_over_time(
+        centre,
+        yaw,
+        half,
+        hazards.position[:, 1 : steps + 1],
+        hazards.yaw_rad[:, 1 : steps + 1],
+        np.stack([hazards.half_length_m, hazards.half_width_m], axis=1),
+    )
+
+
+def _gaps_now(hazards: Hazards, vehicle: VehicleShape) -> Floats:
+    """Measure the gaps (A,) between the hazards and our bare outline at this moment."""
+    gaps = gaps_over_time(
+        np.array([[[vehicle.centre_m, 0.0]]]),
+        np.zeros((1, 1)),
+        np.array([[[vehicle.half_length_m, vehicle.half_width_m]]]),
+        hazards.position[:, :1],
+        hazards.yaw_rad[:, :1],
+        np.stack([hazards.half_length_m, hazards.half_width_m], axis=1),
+    )
+    return np.asarray(gaps[0, 0])
+
+
+def time_to_collision(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what does not brake while a collision is a second away."""
+    if situation.ttc_s >= settings.min_ttc_s:
+        return np.ones(len(proposals), np.bool_)
+    is_braking = proposals.acceleration_mps2 <= -settings.ttc_brake_mps2
+    return np.asarray(is_braking | _stands_still(proposals, settings))
+
+
+def stopping(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what ends so fast, or so near to what is ahead, that braking then comes too late.
+
+    From the plan's end on both brake equally hard (the longitudinal safe distance of Shalev-Shwartz,
+    Shammah and Shashua 2017, without its reaction time). Who has stopped by then is not to blame.
+    """
+    hazards, steps = situation.hazards, proposals.position.shape[1]
+    if len(hazards) == 0:
+        return np.ones(len(proposals), np.bool_)
+    along, across = hazards.extents_along(situation.path)
+    room = vehicle.half_width_m + settings.side_margin_m
+    is_on_path = np.abs(hazards.offset_m[:, steps]) - across[:, steps] < room  # (A,)
+    rear = (hazards.station_m - along)[:, steps]
+    pace = (hazards.station_m[:, steps] - hazards.station_m[:, steps - 1]) / proposals.step_s
+    brake = 2.0 * settings.stopping_brake_mps2
+    stops_at = rear + np.sign(pace) * pace**2 / brake
+    station, _ = situation.path.project(proposals.position[:, -1])
+    is_ahead = rear[None] > station[:, None]
+    reach = station + vehicle.front_m + proposals.speed_mps[:, -1] ** 2 / brake
+    is_caught = is_on_path & is_ahead & (reach[:, None] > stops_at)
+    return np.asarray(~is_caught.any(axis=1) | (proposals.speed_mps[:, -1] < 0.1))
+
+
+def contact(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Refuse what drives into an ultrasonic echo."""
+    free_m = situation.free_ahead_m - settings.contact_gap_m
+    return np.asarray((proposals.progress_m <= free_m) | _stands_still(proposals, settings))
+
+
+Check = Callable[[Proposals, Situation, VehicleShape, CheckSettings], Bools]
+
+CHECKS: dict[str, Check] = {
+    "kinematics": kinematics,
+    "corridor": corridor,
+    "speed": speed,
+    "stop_line": stop_line,
+    "contact": contact,
+    "collision": collision,
+    "time_to_collision": time_to_collision,
+    "stopping": stopping,
+}
+"""Cheap ones first."""
+
+
+def _stands_still(proposals: Proposals, settings: CheckSettings) -> Bools:
+    return np.asarray(proposals.progress_m <= settings.standstill_m)
+
+
+def time_to_collision_s(
+    path: Path, speed_mps: float, hazards: Hazards, vehicle: VehicleShape, *, step_s: float
+) -> float:
+    """Tell when we touch a predicted outline if we keep our speed along the path.
+
+    Returns:
+        Seconds from now, between the steps by the change of the gap; infinite when nothing is touched
+        within the prediction.
+    """
+    if len(hazards) == 0 or speed_mps <= 0.0:
+        return float("inf")
+    time_s = np.arange(hazards.position.shape[1], dtype=np.float64) * step_s
+    position, yaw = path.at(speed_mps * time_s)
+    heading = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
+    half = np.array([vehicle.half_length_m, vehicle.half_width_m])
+    gaps = gaps_over_time(
+        (position + vehicle.centre_m * heading)[None],
+        yaw[None],
+        np.tile(half, (1, len(time_s), 1)),
+        hazards.position,
+        hazards.yaw_rad,
+        np.stack([hazards.half_length_m, hazards.half_width_m], axis=1),
+    )[0]  # (K+1, A)
+    gaps = gaps[:, gaps[0] > 0.0]
+    is_hit = gaps <= 0.0
+    if not is_hit.any():
+        return float("inf")
+    first = np.where(is_hit.any(axis=0), is_hit.argmax(axis=0), len(time_s) - 1)
+    column = np.arange(gaps.shape[1])
+    before, after = gaps[first - 1, column], gaps[first, column]
+    crossing = time_s[first - 1] + step_s * before / np.maximum(before - after, 1e-9)
+    return float(np.where(is_hit.any(axis=0), crossing, np.inf).min())

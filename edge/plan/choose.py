@@ -1,0 +1,293 @@
+"""Choose the plan of a tick: the network proposes, the checker disposes, plain code always has an answer.
+
+Order: the best network plan that passes every check and gets on about as well as the road allows; else
+the route plan that gets furthest; else the minimum-risk manoeuvre. The second half of the first
+rule keeps an untrained or timid network harmless: standing still passes every check.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.scene import TTC_FREE_S, Agent, Plan, PlanPoint, RadarTrack, Rung
+from edge.contracts.sensors import (
+    ULTRASONIC_MAX_RANGE_M,
+    EgoState,
+    Route,
+    UltrasonicMount,
+    UltrasonicScan,
+)
+from edge.plan.checker import CheckSettings, Situation, judge, time_to_collision_s
+from edge.plan.minimum_risk import MinimumRiskSettings, minimum_risk_manoeuvre
+from edge.plan.path import coast_path, drive_path
+from edge.plan.predict import PredictSettings, predict
+from edge.plan.proposals import (
+    Proposals,
+    RouteSettings,
+    network_proposals,
+    route_proposals,
+    speed_ceiling,
+)
+from edge.plan.vehicle import VehicleShape
+
+Floats = NDArray[np.float64]
+
+_IMMINENT = ("collision", "time_to_collision", "stopping")
+
+
+@dataclass
+class PlanSettings:
+    """Everything that planning can be tuned by."""
+
+    vehicle: VehicleShape = field(default_factory=VehicleShape)
+    predict: PredictSettings = field(default_factory=PredictSettings)
+    route: RouteSettings = field(default_factory=RouteSettings)
+    check: CheckSettings = field(default_factory=CheckSettings)
+    minimum_risk: MinimumRiskSettings = field(default_factory=MinimumRiskSettings)
+    min_network_score: float = 0.3
+    network_progress_ratio: float = 0.8
+    """A network plan must get this share of the best route plan's way…"""
+    network_progress_slack_m: float = 1.0
+    """…less this."""
+    drivable_weight: float = 0.5
+    """Score that a network plan loses if it leaves what the segmentation calls drivable all the way."""
+    radar_only_speed_mps: float = 7.0
+    """Speed limit while no network looks: the radar does not see everything."""
+    commit_brake_mps2: float = 4.5
+    """Who needs more than this to stop at a red light drives on: it is too late."""
+    commit_speed_mps: float = 5.0
+    """Below this it is never too late."""
+    echo_side_m: float = 0.1
+    """Ultrasonic echoes this far beside our outline are in the way."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlanInputs:
+    """What planning looks at in one tick.
+
+    ``network_plans``: float32 (P, K, 3), x, y, yaw in the ego frame at ``PredictSettings.step_s``, with
+    ``network_scores`` (P,); None without a network. ``drivable``: bool (n, n) over [-range, range)
+    metres, row = x forward, column = y left; None without a segmentation.
+    """
+
+    stamp_ns: int
+    rung: Rung
+    ego: EgoState
+    route: Route
+    agents: Sequence[Agent]
+    radar_tracks: Sequence[RadarTrack]
+    ultrasonics: UltrasonicScan
+    ultrasonic_mounts: Sequence[UltrasonicMount]
+    network_plans: NDArray[np.float32] | None = None
+    network_scores: NDArray[np.float32] | None = None
+    drivable: NDArray[np.bool_] | None = None
+    drivable_range_m: float = 32.0
+
+
+def plan(inputs: PlanInputs, settings: PlanSettings) -> Plan:
+    """Plan one tick. Same inputs, same plan."""
+    situation, has_route = _situation(inputs, settings)
+    refused: Counter[str] = Counter()
+    if inputs.rung is Rung.MINIMUM_RISK or not has_route:
+        return _last_resort(inputs, situation, refused, settings, is_imminent=False)
+    route, route_refused = _judged_route(inputs, situation, settings)
+    network, network_refused = _judged_network(inputs, situation, route, settings)
+    refused.update(network_refused)
+    refused.update(route_refused)
+    chosen = network if len(network) else route
+    if len(chosen) == 0:
+        is_imminent = any(route_refused.get(name) for name in _IMMINENT)
+        return _last_resort(inputs, situation, refused, settings, is_imminent=is_imminent)
+    return _as_plan(inputs, chosen, int(chosen.score.argmax()), situation, refused)
+
+
+def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, bool]:
+    """Work out what every proposal is judged against, and whether there is a route at all."""
+    ego, vehicle = inputs.ego, settings.vehicle
+    speed = max(ego.speed_mps, 0.0)
+    blend = settings.route
+    on_route = drive_path(inputs.route, speed, blend_s=blend.blend_s, blend_min_m=blend.blend_min_m)
+    path = on_route or coast_path(ego, vehicle)
+    hazards = predict(inputs.agents, inputs.radar_tracks, path, vehicle, settings.predict)
+    stop_line_m = _stop_line_m(inputs.route, speed, settings)
+    limit_mps = inputs.route.speed_limit_mps
+    if inputs.rung is Rung.RADAR_ONLY:
+        limit_mps = min(limit_mps, settings.radar_only_speed_mps)
+    stop_station_m = stop_line_m - vehicle.front_m - settings.route.stop_gap_m
+    situation = Situation(
+        speed_mps=speed,
+        path=path,
+        ceiling=speed_ceiling(path, max(limit_mps, 0.0), stop_station_m, settings.route),
+        hazards=hazards,
+        stop_line_m=stop_line_m,
+        free_ahead_m=free_ahead_m(
+            inputs.ultrasonics, inputs.ultrasonic_mounts, vehicle, settings.echo_side_m
+        ),
+        ttc_s=time_to_collision_s(path, speed, hazards, vehicle, step_s=settings.predict.step_s),
+    )
+    return situation, on_route is not None
+
+
+def _stop_line_m(route: Route, speed_mps: float, settings: PlanSettings) -> float:
+    """Give the station of the line to stop at; infinite when free or when it is too late to stop.
+
+    ``Route.stop_distance_m`` counts from the ego origin.
+    """
+    if route.stop_distance_m is None:
+        return math.inf
+    room_m = route.stop_distance_m - settings.vehicle.front_m
+    is_fast = speed_mps > settings.commit_speed_mps
+    if is_fast and 0.5 * speed_mps**2 > settings.commit_brake_mps2 * max(room_m, 0.0):
+        return math.inf
+    return route.stop_distance_m
+
+
+def free_ahead_m(
+    scan: UltrasonicScan,
+    mounts: Sequence[UltrasonicMount],
+    vehicle: VehicleShape,
+    side_m: float,
+) -> float:
+    """Measure from the front bumper to the nearest ultrasonic echo straight ahead.
+
+    An echo is taken to be on the axis of its sensor; sensors that look backwards are not asked.
+    """
+    nearest_m = math.inf
+    for mount, reach in zip(mounts, scan.ranges_m.tolist(), strict=False):
+        if not 0.0 <= reach < ULTRASONIC_MAX_RANGE_M or math.cos(mount.yaw_rad) <= 0.0:
+            continue
+        x = mount.x_m + reach * math.cos(mount.yaw_rad)
+        y = mount.y_m + reach * math.sin(mount.yaw_rad)
+        if abs(y) < vehicle.half_width_m + side_m:
+            nearest_m = min(nearest_m, max(x - vehicle.front_m, 0.0))
+    return nearest_m
+
+
+def _judged_route(
+    inputs: PlanInputs, situation: Situation, settings: PlanSettings
+) -> tuple[Proposals, dict[str, int]]:
+    proposals = route_proposals(
+        situation.path,
+        situation.ceiling,
+        situation.hazards,
+        inputs.ego,
+        vehicle=settings.vehicle,
+        settings=settings.route,
+        step_s=settings.predict.step_s,
+        steps=settings.predict.steps,
+    )
+    passed, refused = judge(proposals, situation, settings.vehicle, settings.check)
+    return proposals.select(passed), refused
+
+
+def _judged_network(
+    inputs: PlanInputs, situation: Situation, route: Proposals, settings: PlanSettings
+) -> tuple[Proposals, dict[str, int]]:
+    """Keep the network plans that pass the checks and get on about as well as the route plans."""
+    plans, scores = inputs.network_plans, inputs.network_scores
+    if plans is None or scores is None:
+        plans, scores = np.zeros((0, 1, 3), np.float32), np.zeros(0, np.float32)
+    proposals = network_proposals(
+        plans[:, : settings.predict.steps],
+        scores,
+        inputs.ego,
+        vehicle=settings.vehicle,
+        settings=settings.route,
+        step_s=settings.predict.step_s,
+    )
+    is_sure = proposals.score >= settings.min_network_score
+    refused = {"score": int((~is_sure).sum())} if not is_sure.all() else {}
+    sure = proposals.select(is_sure)
+    passed, by_check = judge(sure, situation, settings.vehicle, settings.check)
+    good = sure.select(passed)
+    if len(route) and len(good):
+        steps = good.position.shape[1]
+        best_m = float(_truncated(route, steps).progress_m.max())
+        wanted_m = settings.network_progress_ratio * best_m - settings.network_progress_slack_m
+        is_lively = good.progress_m >= wanted_m
+        if not is_lively.all():
+            by_check["progress"] = int((~is_lively).sum())
+        good = good.select(is_lively)
+    return _marked_down(good, inputs, settings), refused | by_check
+
+
+def _truncated(proposals: Proposals, steps: int) -> Proposals:
+    return replace(
+        proposals,
+        position=proposals.position[:, :steps],
+        yaw_rad=proposals.yaw_rad[:, :steps],
+        speed_mps=proposals.speed_mps[:, :steps],
+    )
+
+
+def _marked_down(proposals: Proposals, inputs: PlanInputs, settings: PlanSettings) -> Proposals:
+    """Lower the score of plans that leave the drivable area; advisory, because it may be wrong."""
+    if inputs.drivable is None or len(proposals) == 0:
+        return proposals
+    cells = len(inputs.drivable)
+    cell_m = 2.0 * inputs.drivable_range_m / cells
+    index = np.floor((proposals.position + inputs.drivable_range_m) / cell_m).astype(np.int64)
+    row, column = np.clip(index[..., 0], 0, cells - 1), np.clip(index[..., 1], 0, cells - 1)
+    share_off = 1.0 - inputs.drivable[row, column].mean(axis=1)
+    return replace(proposals, score=proposals.score - settings.drivable_weight * share_off)
+
+
+def _last_resort(
+    inputs: PlanInputs,
+    situation: Situation,
+    refused: Counter[str],
+    settings: PlanSettings,
+    *,
+    is_imminent: bool,
+) -> Plan:
+    radar_hazards = predict(
+        (), inputs.radar_tracks, situation.path, settings.vehicle, settings.predict
+    )
+    manoeuvre = minimum_risk_manoeuvre(
+        situation.path,
+        radar_hazards,
+        situation.free_ahead_m,
+        inputs.ego,
+        is_imminent=is_imminent,
+        vehicle=settings.vehicle,
+        settings=settings.minimum_risk,
+        route=settings.route,
+        step_s=settings.predict.step_s,
+        steps=settings.predict.steps,
+    )
+    return _as_plan(inputs, manoeuvre, 0, situation, refused)
+
+
+def _as_plan(
+    inputs: PlanInputs,
+    proposals: Proposals,
+    row: int,
+    situation: Situation,
+    refused: Counter[str],
+) -> Plan:
+    yaw = (proposals.yaw_rad[row] + np.pi) % (2.0 * np.pi) - np.pi
+    points = zip(
+        proposals.position[row].tolist(),
+        yaw.tolist(),
+        proposals.speed_mps[row].tolist(),
+        strict=True,
+    )
+    return Plan(
+        stamp_ns=inputs.stamp_ns,
+        source=proposals.source,
+        points=tuple(
+            PlanPoint(x_m=x, y_m=y, yaw_rad=heading, speed_mps=speed)
+            for (x, y), heading, speed in points
+        ),
+        step_s=proposals.step_s,
+        acceleration_mps2=float(proposals.acceleration_mps2[row]),
+        steering_rad=float(proposals.steering_rad[row]),
+        min_ttc_s=min(situation.ttc_s, TTC_FREE_S),
+        rejected=tuple(sorted(refused.items())),
+    )

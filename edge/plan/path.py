@@ -1,0 +1,152 @@
+"""The line that the vehicle means to drive, from where it stands back onto its route.
+
+A path is a polyline with a station (distance along it) for every point; points off it have a station
+and an offset to the left. Everything that plans along the road does its sums in these two numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.sensors import EgoState, Route
+from edge.plan.vehicle import VehicleShape
+
+Floats = NDArray[np.float64]
+
+STEP_M = 2.0
+"""Spacing of a path's points: a chord this long leaves an 8 m bend by 6 cm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A polyline in the ego frame; straight on before its beginning and after its end."""
+
+    points: Floats  # (S, 2)
+    station_m: Floats  # (S,)
+    yaw_rad: Floats  # (S,), unwrapped
+    curvature_pm: Floats  # (S,), 1/m, positive to the left
+
+    @property
+    def length_m(self) -> float:
+        """Station of the last point."""
+        return float(self.station_m[-1])
+
+    def at(self, station_m: Floats) -> tuple[Floats, Floats]:
+        """Give positions (..., 2) and headings (...) at stations (...)."""
+        inside = np.clip(station_m, 0.0, self.length_m)
+        yaw = np.interp(inside, self.station_m, self.yaw_rad)
+        position = np.stack(
+            [np.interp(inside, self.station_m, self.points[:, k]) for k in (0, 1)], axis=-1
+        )
+        beyond = (station_m - inside)[..., None]
+        return position + beyond * np.stack([np.cos(yaw), np.sin(yaw)], axis=-1), yaw
+
+    def beside(self, station_m: Floats, offset_m: Floats) -> tuple[Floats, Floats]:
+        """Give positions and headings at stations, moved to the left by offsets of the same shape."""
+        position, yaw = self.at(station_m)
+        left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)
+        return position + offset_m[..., None] * left, yaw
+
+    def project(self, points: Floats) -> tuple[Floats, Floats]:
+        """Find station and left offset (...) of the nearest place on the path, for points (..., 2)."""
+        flat = points.reshape(-1, 2)
+        start, along = self.points[:-1], np.diff(self.points, axis=0)
+        length = np.diff(self.station_m)
+        direction = along / length[:, None]
+        gap = flat[:, None] - start[None]  # (K, S-1, 2)
+        reach = gap[..., 0] * direction[:, 0] + gap[..., 1] * direction[:, 1]
+        left = gap[..., 1] * direction[:, 0] - gap[..., 0] * direction[:, 1]
+        lowest, highest = np.zeros_like(length), length.copy()
+        lowest[0], highest[-1] = -np.inf, np.inf
+        excess = reach - np.clip(reach, lowest, highest)
+        nearest = np.argmin(left**2 + excess**2, axis=1)
+        row = np.arange(len(flat))
+        station = self.station_m[nearest] + (reach - excess)[row, nearest]
+        shape = points.shape[:-1]
+        return station.reshape(shape), left[row, nearest].reshape(shape)
+
+
+def path_from_points(points: Floats) -> Path | None:
+    """Build a path from points (N, 2) in driving order; None when they make no line."""
+    if len(points) < 2:
+        return None
+    step = np.hypot(*np.diff(points, axis=0).T)
+    distinct = points[np.concatenate([[True], step > 1e-3])]
+    if len(distinct) < 2:
+        return None
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(distinct, axis=0).T))])
+    count = max(math.ceil(along[-1] / STEP_M), 1) + 1
+    where = np.linspace(0.0, along[-1], count)
+    even = np.stack([np.interp(where, along, distinct[:, k]) for k in (0, 1)], axis=1)
+    station = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(even, axis=0).T))])
+    chord = np.diff(even, axis=0)
+    turn = np.unwrap(np.arctan2(chord[:, 1], chord[:, 0]))  # (count - 1,)
+    # At its ends the line is taken to bend on as it does beside them.
+    wider = np.pad(turn, 1, "reflect", reflect_type="odd") if len(turn) > 1 else np.repeat(turn, 3)
+    yaw = 0.5 * (wider[1:] + wider[:-1])
+    curvature = np.gradient(yaw, station)
+    return Path(points=even, station_m=station, yaw_rad=yaw, curvature_pm=curvature)
+
+
+def drive_path(
+    route: Route, speed_mps: float, *, blend_s: float, blend_min_m: float
+) -> Path | None:
+    """Lead from where the vehicle stands and looks onto its route, and along it.
+
+    Offset and heading error die out along a cubic, so the path starts at the ego origin along ego x.
+
+    Args:
+        route: Lane-centre points ahead.
+        speed_mps: How fast we drive: the faster, the longer the way back.
+        blend_s: Time that the way back onto the route takes.
+        blend_min_m: Its shortest length.
+
+    Returns:
+        The path, or None when the route has no line to follow.
+    """
+    line = path_from_points(np.array(route.points_ego, np.float64).reshape(-1, 2))
+    if line is None:
+        return None
+    station, offset = line.project(np.zeros(2))
+    remaining_m = max(line.length_m - float(station), STEP_M)
+    way = np.linspace(0.0, remaining_m, max(math.ceil(remaining_m / STEP_M), 1) + 1)
+    _, yaw = line.at(station)
+    slope = math.tan(min(max(-float(yaw), -1.0), 1.0))
+    blend_m = max(blend_min_m, blend_s * speed_mps)
+    share = np.minimum(way / blend_m, 1.0)
+    decay = float(offset) * (1.0 - 3.0 * share**2 + 2.0 * share**3)
+    decay += slope * blend_m * (share - 2.0 * share**2 + share**3)
+    points, _ = line.beside(station + way, decay)
+    return path_from_points(points)
+
+
+def coast_path(ego: EgoState, vehicle: VehicleShape, length_m: float = 60.0) -> Path:
+    """Follow the arc of the current steering: where we go when nobody says where to."""
+    curvature = math.tan(ego.steering_rad) / vehicle.wheelbase_m
+    way = np.linspace(0.0, length_m, int(length_m / STEP_M) + 1)
+    turned = np.clip(curvature * way, -0.5 * math.pi, 0.5 * math.pi)
+    step = np.diff(way)
+    middle = 0.5 * (turned[1:] + turned[:-1])
+    x = np.concatenate([[0.0], np.cumsum(step * np.cos(middle))])
+    y = np.concatenate([[0.0], np.cumsum(step * np.sin(middle))])
+    path = path_from_points(np.stack([x, y], axis=1))
+    assert path is not None
+    return path
+
+
+def steering_towards(target: Floats, vehicle: VehicleShape) -> float:
+    """Steer the rear axle along the arc through a point ahead (pure pursuit; Coulter 1992).
+
+    Args:
+        target: (2,) in the ego frame.
+        vehicle: For its wheelbase and steering stop.
+    """
+    distance_2 = float(target @ target)
+    if distance_2 < 1e-3:
+        return 0.0
+    steering = math.atan(vehicle.wheelbase_m * 2.0 * float(target[1]) / distance_2)
+    return min(max(steering, -vehicle.max_steering_rad), vehicle.max_steering_rad)

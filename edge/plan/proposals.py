@@ -1,0 +1,308 @@
+"""What the vehicle could do: the network's plans, and plans that plain code makes along the route.
+
+Route plans follow the drive path (pure pursuit) and come in the order in which one would want them:
+first with the traffic at the allowed speed, then slower, then stopping, each harder than the last. The
+first that the checker lets pass is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.scene import PlanSource
+from edge.contracts.sensors import EgoState
+from edge.plan.path import Path, steering_towards
+from edge.plan.predict import Hazards
+from edge.plan.vehicle import VehicleShape
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+TICK_S = 1.0 / 36.0
+"""How long a command acts before the next one; no brake command asks for more than standstill in it."""
+
+
+@dataclass
+class RouteSettings:
+    """How plain code likes to drive."""
+
+    speed_factors: tuple[float, ...] = (1.0, 0.7, 0.4)
+    """One following plan per share of the allowed speed."""
+    brakes_mps2: tuple[float, ...] = (2.0, 3.5, 5.5, 8.0)
+    """One stopping plan per deceleration."""
+    acceleration_mps2: float = 1.8
+    comfortable_brake_mps2: float = 2.0
+    lateral_mps2: float = 2.0
+    """Bends are taken no faster than this allows."""
+    headway_s: float = 1.4
+    standstill_gap_m: float = 2.0
+    response_s: float = 0.5
+    """How quickly the allowed speed is approached."""
+    follow_excess_ratio: float = 1.3
+    """Following never brakes harder than this times what the gap demands, or comfortably."""
+    anticipation_s: float = 2.5
+    """What will be on the path this soon is treated as being there."""
+    side_margin_m: float = 0.3
+    """Room to either side that counts as our path."""
+    stop_gap_m: float = 0.8
+    """Between the front bumper and a stop line."""
+    blend_s: float = 2.0
+    blend_min_m: float = 8.0
+    lookahead_s: float = 0.8
+    lookahead_min_m: float = 3.5
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Plans to judge, one row each; point k is (k + 1) steps from now, in the ego frame."""
+
+    source: PlanSource
+    position: Floats  # (P, K, 2)
+    yaw_rad: Floats  # (P, K)
+    speed_mps: Floats  # (P, K)
+    acceleration_mps2: Floats  # (P,) commanded now
+    steering_rad: Floats  # (P,)
+    score: Floats  # (P,) the higher the better, within one source
+    step_s: float
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @property
+    def progress_m(self) -> Floats:
+        """How far each plan drives, (P,)."""
+        first = np.hypot(self.position[:, :1, 0], self.position[:, :1, 1])
+        steps = np.diff(self.position, axis=1)
+        return np.asarray(first.sum(axis=1) + np.hypot(steps[..., 0], steps[..., 1]).sum(axis=1))
+
+    def select(self, index: NDArray[np.int64] | Bools) -> Proposals:
+        """Keep some rows."""
+        return Proposals(
+            source=self.source,
+            position=self.position[index],
+            yaw_rad=self.yaw_rad[index],
+            speed_mps=self.speed_mps[index],
+            acceleration_mps2=self.acceleration_mps2[index],
+            steering_rad=self.steering_rad[index],
+            score=self.score[index],
+            step_s=self.step_s,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SpeedCeiling:
+    """The highest speed at each station from which every later limit can be met comfortably."""
+
+    station_m: Floats  # (S,) ascending
+    energy: (
+        Floats  # (S + 1,) lowest v^2 + 2 b s of this and every later limit; nothing after the last
+    )
+    limit_mps: float
+    brake_mps2: float
+
+    def at(self, station_m: Floats) -> Floats:
+        """Give the allowed speed at stations (...); zero beyond the last limit."""
+        bound = self.energy[np.searchsorted(self.station_m, station_m - 1e-9)]
+        return np.sqrt(np.clip(bound - 2.0 * self.brake_mps2 * station_m, 0.0, self.limit_mps**2))
+
+
+def speed_ceiling(
+    path: Path, limit_mps: float, stop_station_m: float, settings: RouteSettings
+) -> SpeedCeiling:
+    """Limit the speed by the road's limit, its bends, a stop, and the end of what is known of it.
+
+    Args:
+        path: The drive path.
+        limit_mps: The road's limit.
+        stop_station_m: Where the rear axle must have stopped; infinite when free.
+        settings: Comfortable accelerations.
+    """
+    end_m = min(max(stop_station_m, 0.0), path.length_m)
+    is_before = path.station_m < end_m
+    bend = settings.lateral_mps2 / np.maximum(np.abs(path.curvature_pm[is_before]), 1e-4)
+    station = np.append(path.station_m[is_before], end_m)
+    squares = np.append(np.minimum(bend, limit_mps**2), 0.0)
+    energy = squares + 2.0 * settings.comfortable_brake_mps2 * station
+    return SpeedCeiling(
+        station_m=station,
+        energy=np.append(np.minimum.accumulate(energy[::-1])[::-1], -math.inf),
+        limit_mps=limit_mps,
+        brake_mps2=settings.comfortable_brake_mps2,
+    )
+
+
+def route_proposals(
+    path: Path,
+    ceiling: SpeedCeiling,
+    hazards: Hazards,
+    ego: EgoState,
+    *,
+    vehicle: VehicleShape,
+    settings: RouteSettings,
+    step_s: float,
+    steps: int,
+) -> Proposals:
+    """Drive the path: following plans for each speed factor, then stopping plans for each brake.
+
+    A plan's score falls along that order.
+    """
+    station, speed, first = _drive_along(
+        ceiling, _leads(path, hazards, vehicle, settings, step_s), max(ego.speed_mps, 0.0),
+        vehicle=vehicle, settings=settings, step_s=step_s, steps=steps,
+    )  # fmt: skip
+    position, yaw = path.at(station)
+    lookahead_m = max(settings.lookahead_min_m, settings.lookahead_s * ego.speed_mps)
+    steering = steering_towards(path.at(np.array(lookahead_m))[0], vehicle)
+    return Proposals(
+        source=PlanSource.ROUTE,
+        position=position,
+        yaw_rad=yaw,
+        speed_mps=speed,
+        acceleration_mps2=no_faster_than_standstill(first, ego.speed_mps),
+        steering_rad=np.full(len(station), steering),
+        score=-np.arange(len(station), dtype=np.float64),
+        step_s=step_s,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Leads:
+    """What is on our path, over time: rear ends and speeds along it; infinitely far when it is not."""
+
+    rear_m: Floats  # (A, K+1)
+    speed_mps: Floats  # (A, K+1)
+
+
+def _leads(
+    path: Path, hazards: Hazards, vehicle: VehicleShape, settings: RouteSettings, step_s: float
+) -> _Leads:
+    along, across = hazards.extents_along(path)
+    room = vehicle.half_width_m + settings.side_margin_m
+    is_on_path = np.abs(hazards.offset_m) - across < room
+    for _ in range(round(settings.anticipation_s / step_s)):
+        is_on_path[:, :-1] |= is_on_path[:, 1:]
+    is_ahead = hazards.station_m[:, :1] > 0.0
+    rear = np.where(is_on_path & is_ahead, hazards.station_m - along, np.inf)
+    speed = np.diff(hazards.station_m, axis=1) / step_s
+    return _Leads(rear_m=rear, speed_mps=np.concatenate([speed, speed[:, -1:]], axis=1))
+
+
+def _drive_along(
+    ceiling: SpeedCeiling,
+    leads: _Leads,
+    speed_mps: float,
+    *,
+    vehicle: VehicleShape,
+    settings: RouteSettings,
+    step_s: float,
+    steps: int,
+) -> tuple[Floats, Floats, Floats]:
+    """Integrate every plan along the path: stations and speeds (P, K), first accelerations (P,)."""
+    factor = np.array([*settings.speed_factors, *(0.0 for _ in settings.brakes_mps2)])
+    brake = np.array([*(0.0 for _ in settings.speed_factors), *settings.brakes_mps2])
+    # Meeting a limit may take a firm brake; only wanting to be slower takes a comfortable one.
+    ease = np.where(factor < 1.0, settings.comfortable_brake_mps2, vehicle.max_brake_mps2)
+    station, speed = np.zeros(len(factor)), np.full(len(factor), speed_mps)
+    stations, speeds = np.empty((len(factor), steps)), np.empty((len(factor), steps))
+    first = np.empty(0)
+    for k in range(steps):
+        allowed = ceiling.at(station + speed * settings.response_s)
+        free = (allowed - speed) / settings.response_s
+        slower = (factor * allowed - speed) / settings.response_s
+        free = np.minimum(free, np.maximum(slower, -ease))
+        follow = _follow(
+            station, speed, leads.rear_m[:, k], leads.speed_mps[:, k], vehicle, settings
+        )
+        wanted = np.minimum(np.minimum(free, settings.acceleration_mps2), follow)
+        wanted = np.where(brake > 0.0, -brake, np.maximum(wanted, -vehicle.max_brake_mps2))
+        first = wanted if k == 0 else first
+        after = np.maximum(speed + wanted * step_s, 0.0)
+        # Who stops within the step stops where its braking ends, not where half the step would.
+        stopped_m = np.where(wanted < 0.0, 0.5 * speed**2 / np.maximum(-wanted, 1e-6), np.inf)
+        station = station + np.minimum(0.5 * (speed + after) * step_s, stopped_m)
+        speed = after
+        stations[:, k], speeds[:, k] = station, speed
+    return stations, speeds, first
+
+
+def _follow(
+    station: Floats,
+    speed: Floats,
+    rear_m: Floats,
+    lead_mps: Floats,
+    vehicle: VehicleShape,
+    settings: RouteSettings,
+) -> Floats:
+    """Keep distance (Treiber, Hennecke and Helbing 2000, the intelligent driver's interaction term).
+
+    Returns:
+        (P,) the lowest acceleration that any lead (A,) asks of each plan (P,).
+    """
+    gap = np.maximum(rear_m[None] - (station[:, None] + vehicle.front_m), 0.1)
+    pace = speed[:, None]
+    closing = pace * (pace - lead_mps[None])
+    comfort = 2.0 * math.sqrt(settings.acceleration_mps2 * settings.comfortable_brake_mps2)
+    wanted = settings.standstill_gap_m + np.maximum(
+        settings.headway_s * pace + closing / comfort, 0
+    )
+    asked = settings.acceleration_mps2 * (1.0 - (wanted / gap) ** 2)
+    room = np.maximum(gap - 0.5 * settings.standstill_gap_m, 0.1)
+    needed = 0.5 * np.maximum(pace - lead_mps[None], 0.0) ** 2 / room
+    enough = np.maximum(settings.follow_excess_ratio * needed, settings.comfortable_brake_mps2)
+    asked = np.maximum(asked, -enough)
+    return np.asarray(asked.min(axis=1, initial=math.inf))
+
+
+def network_proposals(
+    plans: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    ego: EgoState,
+    *,
+    vehicle: VehicleShape,
+    settings: RouteSettings,
+    step_s: float,
+) -> Proposals:
+    """Read the network's plans as proposals.
+
+    Args:
+        plans: (P, K, 3) x, y, yaw in the ego frame, every ``step_s``.
+        scores: (P,).
+        ego: Own motion now.
+        vehicle: For its wheelbase and steering stop.
+        settings: For the lookahead.
+        step_s: Time between points.
+    """
+    pose = plans.astype(np.float64)
+    position, yaw = pose[..., :2], pose[..., 2]
+    step = np.diff(np.concatenate([np.zeros_like(position[:, :1]), position], axis=1), axis=1)
+    speed = (step[..., 0] * np.cos(yaw) + step[..., 1] * np.sin(yaw)) / step_s
+    second = max(round(1.0 / step_s), 1)
+    first = (speed[:, :second].mean(axis=1) - ego.speed_mps) / (0.5 * second * step_s)
+    lookahead_m = max(settings.lookahead_min_m, settings.lookahead_s * ego.speed_mps)
+    targets = _first_beyond(position, lookahead_m)
+    return Proposals(
+        source=PlanSource.NETWORK,
+        position=position,
+        yaw_rad=yaw,
+        speed_mps=speed,
+        acceleration_mps2=no_faster_than_standstill(first, ego.speed_mps),
+        steering_rad=np.array([steering_towards(t, vehicle) for t in targets], np.float64),
+        score=scores.astype(np.float64),
+        step_s=step_s,
+    )
+
+
+def _first_beyond(position: Floats, distance_m: float) -> Floats:
+    """Give each plan's first point at least so far away, or its last: (P, 2) from (P, K, 2)."""
+    is_beyond = np.hypot(position[..., 0], position[..., 1]) >= distance_m
+    is_beyond[:, -1] = True
+    return np.asarray(position[np.arange(len(position)), is_beyond.argmax(axis=1)])
+
+
+def no_faster_than_standstill(acceleration_mps2: Floats, speed_mps: float) -> Floats:
+    """Never command a brake beyond what stops the vehicle within one tick."""
+    return np.maximum(acceleration_mps2, -max(speed_mps, 0.0) / TICK_S)
