@@ -16,6 +16,7 @@ from fleet.evaluate.metrics import (
     DetectionScores,
     HeadingError,
     class_scores,
+    detection_scores,
     operating_point,
 )
 from fleet.evaluate.slices import Slice, by_range, within
@@ -131,6 +132,31 @@ def slice_table(
             rows.append((part.name, str(category), intervals[0].clusters, truths, *bounds))
     per_model = tuple(f"{name}{end}" for name in models for end in ("", "_lower", "_upper"))
     return Table(title, ("slice", "category", "clusters", "truths", *per_model), tuple(rows))
+
+
+def nds_table(
+    models: Mapping[str, Matches],
+    parts: Sequence[Slice],
+    *,
+    min_instances: int = 50,
+    title: str = "Scores by slice",
+) -> Table:
+    """Lay out mAP and NDS for several models side by side, over the same classes of each slice.
+
+    A slice in which no class has ``min_instances`` counted truths has no row.
+    """
+    rows: list[tuple[Value, ...]] = []
+    for part in parts:
+        inside = [within(matches, part) for matches in models.values()]
+        classes = [
+            c for c in CATEGORIES if inside and len(inside[0].truth_rows(c)) >= min_instances
+        ]
+        if classes:
+            scores = [detection_scores(m, classes, min_instances=1) for m in inside]
+            values = [v for s in scores for v in (s.mean_ap, s.nds)]
+            rows.append((part.name, " ".join(map(str, classes)), *values))
+    per_model = tuple(f"{name}_{value}" for name in models for value in ("map", "nds"))
+    return Table(title, ("slice", "classes", *per_model), tuple(rows))
 
 
 def verdict_table(verdict: Verdict) -> Table:

@@ -16,6 +16,7 @@ from fleet.evaluate import (
     heading_table,
     judge,
     match,
+    nds_table,
     range_table,
     score_table,
     slice_table,
@@ -76,6 +77,18 @@ def test_the_slice_table_shows_models_side_by_side_and_skips_what_is_empty(frame
     records = slice_table(models, thresholds, parts, FEW).to_records()
     assert len(records) == 1
     assert (records[0]["incumbent"], records[0]["candidate_lower"]) == (0.0, 1.0)
+
+
+def test_the_nds_table_compares_models_slice_by_slice_and_skips_what_is_too_small(
+    frame, truth, box
+):
+    models = {"a": match([frame([truth()], [box()])]), "b": match([frame([truth()])])}
+    parts = [SLICES["all"], SLICES["night"]]
+    records = nds_table(models, parts, min_instances=1).to_records()
+    assert [r["slice"] for r in records] == ["all"]
+    assert records[0]["a_map"] == pytest.approx(1.0)
+    assert (records[0]["b_map"], records[0]["b_nds"]) == (0.0, 0.0)
+    assert nds_table(models, parts).rows == ()
 
 
 def test_no_models_make_an_empty_slice_table():
