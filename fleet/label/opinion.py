@@ -23,10 +23,10 @@ from edge.contracts.sensors import CameraRig, FrameSet
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import NetSpec
 from fleet.hindsight_tracks import Detections, HindsightSettings, HindsightTrack, hindsight_tracks
+from fleet.label.teacher import Opinion, Teacher, TeacherSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion, Sighting
 from fleet.recipe import with_futures
 from fleet.samples import Disc, LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
-from fleet.teacher import Opinion, Teacher, TeacherSettings
 
 LOW_CONFIDENCE = "low_confidence"
 RADAR_WITHOUT_BOX = "radar_without_box"
