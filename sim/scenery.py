@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.boxes import distances_m
 from sim.ground import Ground
 from sim.line import Line
 from sim.maps import LaneKind, RoadMap
@@ -78,10 +79,13 @@ def furnish(road_map: RoadMap, ground: Ground, settings: ScenerySettings | None 
     room_m = cv2.distanceTransform(is_free, cv2.DIST_L2, 5) * cell_m - cell_m
     area_km2 = is_free.size * cell_m**2 * 1e-6
     placer = _Placer(rng, room_m, cell_m, np.array(ground.origin_m), _road_points(road_map))
+    buildings = _buildings(placer, round(settings.buildings_per_km2 * area_km2), settings)
+    trees = _plants(placer, round(settings.trees_per_km2 * area_km2), is_bush=False)
+    bushes = _plants(placer, round(settings.bushes_per_km2 * area_km2), is_bush=True)
     parts = [
-        _buildings(placer, round(settings.buildings_per_km2 * area_km2), settings),
-        _plants(placer, round(settings.trees_per_km2 * area_km2), is_bush=False),
-        _plants(placer, round(settings.bushes_per_km2 * area_km2), is_bush=True),
+        buildings,
+        _outside(trees, buildings),
+        _outside(bushes, buildings),
         _lamp_posts(road_map, settings.lamp_post_spacing_m),
     ]
     return Scenery(
@@ -193,6 +197,14 @@ def _plants(placer: _Placer, count: int, *, is_bush: bool) -> Scenery:
     green = np.where(is_conifer[:, None], (0.16, 0.38, 0.20), (0.26, 0.46, 0.16))
     colors = np.clip(green * rng.uniform(0.7, 1.3, (n, 1)) * rng.uniform(0.9, 1.1, (n, 3)), 0, 0.95)
     return Scenery(kinds, boxes, colors)
+
+
+def _outside(plants: Scenery, buildings: Scenery) -> Scenery:
+    """Fell what would grow through a wall."""
+    chunks = np.array_split(plants.boxes, 1 + len(plants.boxes) // 256)
+    room_m = [distances_m(part[:, :2], buildings.boxes).min(axis=1) for part in chunks]
+    keep = np.concatenate(room_m) > 0.45 * plants.boxes[:, 3]
+    return Scenery(plants.kinds[keep], plants.boxes[keep], plants.colors[keep])
 
 
 def _lamp_posts(road_map: RoadMap, spacing_m: float) -> Scenery:
