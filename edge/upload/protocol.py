@@ -266,7 +266,7 @@ class UplinkState:
         self._phase = _Phase.READY
         self._deadline_ns = now_ns + round(self.settings.hello_interval_s * NS_PER_S)
         self.campaigns = welcome.campaigns
-        _log.info("fleet_welcomed campaigns=%d", len(welcome.campaigns))
+        _log.info("fleet_welcomed", extra={"campaigns": len(welcome.campaigns)})
 
     def _on_credit(self, credit: ClipCredit, now_ns: int) -> None:
         transfer = self._transfer
@@ -287,7 +287,7 @@ class UplinkState:
             self.counts.clips_admitted += 1
         else:
             self.counts.clips_quarantined += 1
-        _log.info("clip_uploaded clip_id=%s answer=%s", done.clip_id, done.answer)
+        _log.info("clip_uploaded", extra={"clip_id": done.clip_id, "answer": str(done.answer)})
         if self._transfer is not None and self._transfer.item.clip_id == done.clip_id:
             self._transfer = None
 
@@ -316,13 +316,13 @@ class UplinkState:
         self._report = None
         self.counts.failures += 1
         self.last_failure = reason
-        _log.warning("uplink_failed reason=%s failures=%d", reason, self._failures)
+        _log.warning("uplink_failed", extra={"reason": reason, "failures": self._failures})
 
     def _refuse(self, item: SpoolItem, error: Exception) -> None:
         """Leave a clip where it is: it must not or cannot be sent, and others can."""
         self._refused.add(item.clip_id)
         self.counts.clips_refused += 1
-        _log.error("clip_refused clip_id=%s reason=%s", item.clip_id, error)
+        _log.error("clip_refused", extra={"clip_id": item.clip_id, "reason": str(error)})
 
     def _waiting(self) -> list[SpoolItem]:
         return [item for item in self.spool.pending() if item.clip_id not in self._refused]

@@ -107,7 +107,7 @@ class Spool:
         item = self.get(clip_id)
         if item is None:
             item = self._store(sealed, clip_id, manifest, worth)
-            _log.info("clip_spooled clip_id=%s blob_bytes=%d", clip_id, item.blob_bytes)
+            _log.info("clip_spooled", extra={"clip_id": clip_id, "blob_bytes": item.blob_bytes})
         sealed.unlink(missing_ok=True)
         return item
 
@@ -174,11 +174,11 @@ class Spool:
         for name, path in found.items():
             if name not in {f"{clip_id}.mcap" for clip_id in waiting}:
                 path.unlink()
-                _log.warning("spool_rubbish_swept name=%s", name)
+                _log.warning("spool_rubbish_swept", extra={"file": name})
         for clip_id in waiting:
             if f"{clip_id}.mcap" not in found:
                 self._database.execute("DELETE FROM clips WHERE clip_id = ?", (clip_id,))
-                _log.error("spooled_clip_lost clip_id=%s", clip_id)
+                _log.error("spooled_clip_lost", extra={"clip_id": clip_id})
 
     def _path(self, clip_id: str) -> Path:
         return self._folder / f"{clip_id}.mcap"

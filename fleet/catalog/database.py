@@ -21,7 +21,12 @@ from sqlalchemy import Connection, Engine, RowMapping, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
+from edge.contracts.errors import (
+    HashMismatchError,
+    OperatorError,
+    SchemaError,
+    StoreUnavailableError,
+)
 from fleet.catalog.chain import Checkpoint, Event, Fact, Head, StreamKind, next_event, stream_name
 from fleet.catalog.chain import verify_events as verify_stream
 from fleet.catalog.tables import EVENTS, METADATA, TABLES
@@ -143,9 +148,18 @@ class Transaction:
         self._connection = connection
 
     def add(self, record: msgspec.Struct) -> bool:
-        """Write a row; False when there is one with its key already, which stays as it is."""
+        """Write a row; False when there is one with its key already, which stays as it is.
+
+        Raises:
+            OperatorError: A value is out of bounds (constructors do not check), or names a vehicle
+                that does not exist.
+        """
         table = TABLES[type(record)]
         row = msgspec.to_builtins(record, builtin_types=(bytes,))
+        try:
+            msgspec.convert(row, type(record))
+        except msgspec.ValidationError as error:
+            raise OperatorError(f"{table.name} refused a row: {error}") from error
         insert = _INSERTS[self._connection.dialect.name](table).values(row)
         done = self._connection.execute(insert.on_conflict_do_nothing(index_elements=_keys(table)))
         return int(done.rowcount) == 1
@@ -155,6 +169,7 @@ class Transaction:
 
         Raises:
             OperatorError: There is no such row.
+            SchemaError: A value is out of bounds.
         """
         table = TABLES[record]
         values = msgspec.to_builtins(columns, builtin_types=(bytes,))
@@ -203,7 +218,10 @@ def _all(connection: Connection, record: type[R], equal: dict[str, Value]) -> li
 
 
 def _record(row: RowMapping, record: type[R]) -> R:
-    return msgspec.convert({str(name): value for name, value in row.items()}, record)
+    try:
+        return msgspec.convert({str(name): value for name, value in row.items()}, record)
+    except msgspec.ValidationError as error:
+        raise SchemaError(f"the catalog holds no valid {record.__name__}: {error}") from error
 
 
 def _keys(table: Table) -> list[str]:

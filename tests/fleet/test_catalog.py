@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
+from edge.contracts.errors import (
+    HashMismatchError,
+    OperatorError,
+    SchemaError,
+    StoreUnavailableError,
+)
 from fleet.catalog import (
     Catalog,
     ClipRow,
@@ -275,3 +280,17 @@ def test_the_tables_are_understood_by_postgresql() -> None:
     )
     assert ddl.count("CREATE TABLE") == len(TABLES)
     assert "BYTEA" in ddl and "BIGINT" in ddl
+
+
+def test_a_value_out_of_bounds_is_not_written(catalog: Catalog) -> None:
+    bad = VehicleRow(vehicle_id="../etc", profile="laptop", rig_id=None, at_ns=1)
+    with (
+        pytest.raises(OperatorError, match="vehicles refused a row"),
+        catalog.write(at_ns=1, actor="test") as tx,
+    ):
+        tx.add(bad)
+    with catalog.write(at_ns=1, actor="test") as tx:
+        tx.add(VEHICLE)
+    with pytest.raises(SchemaError), catalog.write(at_ns=1, actor="test") as tx:
+        tx.change(VehicleRow, "v-01", rig_id="short")
+    assert catalog.all(VehicleRow) == [VEHICLE]
