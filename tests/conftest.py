@@ -1,7 +1,6 @@
 """What every test stands on: repeatable examples and the arithmetic of a fresh process."""
 
 import ctypes
-import ctypes.util
 
 import pytest
 from hypothesis import settings
@@ -10,7 +9,7 @@ from hypothesis import settings
 settings.register_profile("ringroad", deadline=None, derandomize=True, database=None)
 settings.load_profile("ringroad")
 
-_LIBM = ctypes.CDLL(ctypes.util.find_library("m"))
+_LIBM = ctypes.CDLL("libm.so.6")
 _DEFAULT_ENVIRONMENT = ctypes.c_void_p(-1)
 """glibc's FE_DFL_ENV."""
 
