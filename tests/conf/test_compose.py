@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import conf
 from conf.compose import compose, settings_from, write_resolved
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
@@ -123,6 +125,12 @@ def test_open_enum_is_closed_in_configuration(module: str) -> None:
 def test_configuration_that_does_not_exist_is_refused(module: str) -> None:
     with pytest.raises(OperatorError, match="nonesuch"):
         compose("nonesuch", [], Drive, config_module=module)
+
+
+@pytest.mark.parametrize("root", [file.stem for file in Path(conf.__file__).parent.glob("*.yaml")])
+def test_shipped_configuration_composes(root: str) -> None:
+    settings = compose(root, ["seed=5"], dict[str, Any])
+    assert settings["seed"] == 5
 
 
 def test_two_compositions_in_one_process_do_not_meet(module: str) -> None:
