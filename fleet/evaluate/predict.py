@@ -6,7 +6,6 @@ road. Boxes are kept down to a low score; thresholds are applied later, where th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from edge.contracts.scene import CATEGORIES
@@ -48,6 +47,7 @@ def predict(dataset: Dataset, engine: Engine, spec: NetSpec) -> Iterator[EvalFra
             predictions=output.boxes,
             is_night=NIGHT in sample.tags,
             tags=frozenset(sample.tags),
+            ignored_discs_ego=tuple((d.x_m, d.y_m, d.radius_m) for d in sample.labels.ignored),
         )
 
 
@@ -65,16 +65,12 @@ def look(sample: Sample, rig: CameraRig, engine: Engine, spec: NetSpec) -> NetOu
 
 
 def truths_of(labels: SampleLabels) -> tuple[TruthLabel, ...]:
-    """Read labels as truth; what stands in an ignored disc is neither to be found nor missed."""
+    """Read labels as truth."""
     return tuple(
         TruthLabel(
             box=labelled.box,
             visible_px=_SEEN_PX if labelled.visible_px is None else labelled.visible_px,
             encounter_id=labelled.encounter_id,
-            is_ignored=any(
-                math.hypot(labelled.box.x_m - disc.x_m, labelled.box.y_m - disc.y_m) < disc.radius_m
-                for disc in labels.ignored
-            ),
         )
         for labelled in labels.boxes
     )

@@ -22,7 +22,13 @@ from edge.contracts.scene import Attribute, Box3D, BoxSource, Category, RadarTra
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import NetSpec
-from fleet.hindsight_tracks import Detections, HindsightSettings, HindsightTrack, hindsight_tracks
+from fleet.hindsight_tracks import (
+    Detections,
+    HindsightSettings,
+    HindsightTrack,
+    hindsight_tracks,
+    measured_covariance,
+)
 from fleet.label.teacher import Opinion, Teacher, TeacherSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion, Sighting
 from fleet.recipe import with_futures
@@ -232,31 +238,21 @@ def _instants(clip: Clip, interval_s: float) -> tuple[ClipFrame, ...]:
 
 
 def _detections(frame: ClipFrame, opinion: Opinion, known: Sequence[Category]) -> Detections:
-    """Bring the teacher's boxes into the world, with a covariance that grows along the line of sight."""
+    """Bring the teacher's boxes into the world."""
     boxes = [b for b in opinion.boxes if b.category in known]
     pose = frame.ego.world_from_ego
     xyz = np.array([[b.x_m, b.y_m, b.z_m] for b in boxes]).reshape(-1, 3)
+    xy_world = (pose @ xyz)[:, :2]
     return Detections(
         stamp_ns=frame.stamp_ns,
         categories=tuple(b.category for b in boxes),
         score=np.array([b.score for b in boxes]),
-        xy_world=(pose @ xyz)[:, :2],
+        xy_world=xy_world,
         z_m=xyz[:, 2],
         size_m=np.array([[b.length_m, b.width_m, b.height_m] for b in boxes]).reshape(-1, 3),
         yaw_world_rad=np.array([wrap_rad(b.yaw_rad + pose.yaw_rad) for b in boxes]),
-        covariance=_covariance(xyz[:, :2], pose.yaw_rad),
+        covariance=measured_covariance(xy_world, pose.translation[:2]),
     )
-
-
-def _covariance(xy_ego: np.ndarray, yaw_rad: float) -> np.ndarray:
-    """Position covariance in the world, (n, 2, 2): 0.2 m across, 0.2 m + 2.5 % of the range along."""
-    reach = np.hypot(xy_ego[:, 0], xy_ego[:, 1])
-    bearing = np.arctan2(xy_ego[:, 1], xy_ego[:, 0]) + yaw_rad
-    along, across = (0.2 + 0.025 * reach) ** 2, np.full_like(reach, 0.2**2)
-    c, s = np.cos(bearing), np.sin(bearing)
-    xx, yy = c * c * along + s * s * across, s * s * along + c * c * across
-    xy = c * s * (along - across)
-    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
 def _boxes_of(track: HindsightTrack, frames: Sequence[ClipFrame]) -> list[tuple[int, Box3D]]:
