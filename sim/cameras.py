@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,9 +72,7 @@ class Render:
 
 
 class Renderer:
-    """A window into one map. There is one per process; ``close`` it before opening another."""
-
-    _is_open: ClassVar[bool] = False
+    """A window into one map; ``close`` it to free its buffer and scene."""
 
     def __init__(
         self,
@@ -88,17 +86,15 @@ class Renderer:
         """Build the scene; ``ground`` and ``scenery`` of the map are made unless they are given.
 
         Raises:
-            OperatorError: Another renderer is open, the cameras differ in size, or the display cannot
-                be opened.
+            OperatorError: The cameras differ in size, or the display cannot be opened.
         """
-        if Renderer._is_open:
-            raise OperatorError("a renderer is already open in this process: close it first")
         self.settings = settings or RenderSettings()
         self.ground = ground or Ground(road_map)
         self.scenery = scenery or furnish(road_map, self.ground)
         self._width, self._height = _common_size(rig)
-        self._buffer = open_buffer(self.settings.pipe, _COLUMNS * self._width, _ROWS * self._height)
-        Renderer._is_open = True
+        self._engine, self._buffer = open_buffer(
+            self.settings.pipe, _COLUMNS * self._width, _ROWS * self._height
+        )
         self._buffer.set_clear_color((*self.settings.sky_rgb, 0.0))
         self._root = core.NodePath("world")
         self._root.set_bin("unsorted", 0)
@@ -126,14 +122,13 @@ class Renderer:
         codes = self._cast.play(_nearest(snapshot, MAX_ACTORS))
         self._stage.move(pose.x_m, pose.y_m)
         self._ego.set_mat(panda_matrix(pose.matrix))
-        core.GraphicsEngine.get_global_ptr().render_frame()
+        self._engine.render_frame()
         return self._read(codes, with_ids)
 
     def close(self) -> None:
         """Free the buffer and the scene, so that this process may open another renderer."""
-        core.GraphicsEngine.get_global_ptr().remove_window(self._buffer)
+        self._engine.remove_all_windows()
         self._root.remove_node()
-        Renderer._is_open = False
 
     def _read(self, actor_of_code: NDArray[np.int32], with_ids: bool) -> Render:
         """Cut the buffer, BGRA from the bottom up, into views."""
@@ -152,6 +147,12 @@ class Renderer:
         }
         ids = np.stack([actor_of_code[view[..., 3]] for view in views]) if with_ids else None
         return Render(images, visible_px, ids)
+
+
+def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
+    """Count the pixels that show each actor in any array of ids, such as one camera's."""
+    actor_ids, counts = np.unique(ids[ids > 0], return_counts=True)
+    return dict(zip(actor_ids.tolist(), counts.tolist(), strict=True))
 
 
 def _common_size(rig: CameraRig) -> tuple[int, int]:
@@ -174,64 +175,54 @@ def _nearest(snapshot: Snapshot, limit: int) -> list[Actor]:
 
 
 class _Cast:
-    """Nodes that play actors. A node has one mesh and one code for life; its colour changes."""
+    """Nodes that play actors: a pool for each mesh, used in order of the actors' ids."""
 
     def __init__(self, parent: Any) -> None:
         self._parent = parent
         self._pools: dict[str, list[_Role]] = defaultdict(list)
-        self._free_codes = list(range(MAX_ACTORS, 0, -1))
-        self._on_stage: list[_Role] = []
 
-    def play(self, actors: Iterable[Actor]) -> NDArray[np.int32]:
+    def play(self, actors: Sequence[Actor]) -> NDArray[np.int32]:
         """Show exactly these actors; return the actor_id of each code, (256,)."""
         actor_of_code = np.zeros(256, dtype=np.int32)
         used: dict[str, int] = defaultdict(int)
-        on_stage: list[_Role] = []
-        for actor in actors:
-            role = self._role(actor.mesh, used)
-            role.play(actor)
-            actor_of_code[role.code] = actor.actor_id
-            on_stage.append(role)
-        for role in self._on_stage:
-            if actor_of_code[role.code] == 0:
+        for code, actor in enumerate(actors, start=1):
+            pool = self._pools[actor.mesh]
+            if used[actor.mesh] == len(pool):
+                pool.append(_Role(self._parent, actor.mesh))
+            pool[used[actor.mesh]].play(actor, code)
+            used[actor.mesh] += 1
+            actor_of_code[code] = actor.actor_id
+        for mesh, pool in self._pools.items():
+            for role in pool[used[mesh] :]:
                 role.hide()
-        self._on_stage = on_stage
         return actor_of_code
-
-    def _role(self, mesh: str, used: dict[str, int]) -> _Role:
-        pool = self._pools[mesh]
-        if used[mesh] == len(pool):
-            pool.append(_Role(self._parent, mesh, self._free_codes.pop()))
-        used[mesh] += 1
-        return pool[used[mesh] - 1]
 
 
 class _Role:
-    """One node with a mesh; ``code`` stands in the alpha of all its vertices."""
+    """One node with a mesh; its colour, and its code in the alpha of all vertices, are repainted."""
 
-    def __init__(self, parent: Any, mesh: str, code: int) -> None:
-        self.code = code
+    def __init__(self, parent: Any, mesh: str) -> None:
         self._rows, corner, self._is_tinted = _mesh_rows(mesh)
-        self._color: tuple[float, float, float] | None = None
+        self._paint: tuple[tuple[float, float, float], int] | None = None
         self._node = core.GeomNode(mesh)
         self._node.add_geom(geom(self._rows, corner))
         self._path = parent.attach_new_node(self._node)
 
-    def play(self, actor: Actor) -> None:
-        if actor.color_rgb != self._color:
-            self._color = actor.color_rgb
-            refill(self._node, self._painted(actor.color_rgb))
+    def play(self, actor: Actor, code: int) -> None:
+        if self._paint != (actor.color_rgb, code):
+            self._paint = (actor.color_rgb, code)
+            refill(self._node, self._painted(actor.color_rgb, code))
         self._path.set_mat(panda_matrix(world_from_unit(actor)))
         self._path.show()
 
     def hide(self) -> None:
         self._path.hide()
 
-    def _painted(self, color_rgb: tuple[float, float, float]) -> Rows:
+    def _painted(self, color_rgb: tuple[float, float, float], code: int) -> Rows:
         tint = np.where(self._is_tinted[:, None], np.clip(color_rgb, 0.03, 0.97), 1.0)
         rows = self._rows.copy()
         rows["rgba"][:, :3] = np.rint(rows["rgba"][:, :3] * tint)
-        rows["rgba"][:, 3] = self.code
+        rows["rgba"][:, 3] = code
         return rows
 
 

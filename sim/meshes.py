@@ -333,15 +333,15 @@ def _trailer(s: _Sculpture) -> None:
 
 
 def _construction_vehicle(s: _Sculpture) -> None:
-    s.hull(
-        (-3.25, -0.3), (-0.85, 0.85), (0.75, 1.95), BODY, top_x=(-3.0, -0.3), faces={REAR: GRILLE}
-    )
-    s.hull((-0.9, 0.7), (-0.75, 0.75), (1.10, 2.65), WINDOW, faces={FRONT: WINDSCREEN, TOP: None})
-    s.hull((-1.0, 0.8), (-0.8, 0.8), (2.65, 2.85), BODY)
+    engine: dict[int, Paint | None] = {REAR: GRILLE, FRONT: None}
+    s.hull((-3.25, -0.3), (-0.85, 0.85), (0.75, 1.95), BODY, top_x=(-3.0, -0.3), faces=engine)
+    cabin: dict[int, Paint | None] = {FRONT: WINDSCREEN, TOP: None, BOTTOM: None}
+    s.hull((-0.9, 0.7), (-0.75, 0.75), (1.10, 2.65), WINDOW, faces=cabin)
+    s.hull((-1.0, 0.8), (-0.8, 0.8), (2.65, 2.85), BODY, faces={BOTTOM: None})
     s.hull((-0.25, 0.05), (-0.15, 0.15), (2.85, 3.0), AMBER, faces={BOTTOM: None})
-    s.hull((-0.3, 1.5), (-0.6, 0.6), (0.55, 1.25), TRIM)
+    s.hull((-0.3, 1.5), (-0.6, 0.6), (0.55, 1.25), TRIM, faces={REAR: None, TOP: None})
     arms = [(2.50, 0.60, 0.5), (2.55, 0.90, 0.5), (0.70, 1.80, 0.5), (0.40, 1.50, 0.5)]
-    s.profile(arms, [BODY, BODY, BODY, BODY], BODY)
+    s.profile(arms, [None, BODY, None, BODY], BODY)
     s.hull((2.35, 3.25), (-1.25, 1.25), (0.0, 0.25), STEEL, faces={BOTTOM: UNDERSIDE})
     s.hull((2.35, 2.55), (-1.25, 1.25), (0.25, 1.15), STEEL, faces={BOTTOM: None})
     s.wheels((1.25, -1.9), 1.05, 0.75)

@@ -25,8 +25,11 @@ notify-level-x11display fatal
 """
 
 
-def open_buffer(pipe_name: str, width_px: int, height_px: int) -> Any:
-    """Open an offscreen RGBA buffer on one of Panda3D's displays.
+def open_buffer(pipe_name: str, width_px: int, height_px: int) -> tuple[Any, Any]:
+    """Open an offscreen RGBA buffer on one of Panda3D's displays, with an engine of its own.
+
+    Returns:
+        The engine, whose ``render_frame`` draws this buffer and no other, and the buffer.
 
     Raises:
         OperatorError: The display does not exist here; the message names what it needs.
@@ -37,7 +40,8 @@ def open_buffer(pipe_name: str, width_px: int, height_px: int) -> Any:
     properties.set_rgba_bits(8, 8, 8, 8)
     properties.set_depth_bits(24)
     size = core.WindowProperties.size(width_px, height_px)
-    buffer = pipe and core.GraphicsEngine.get_global_ptr().make_output(
+    engine = core.GraphicsEngine()
+    buffer = pipe and engine.make_output(
         pipe, "views", 0, properties, size, core.GraphicsPipe.BF_refuse_window
     )
     if not buffer:
@@ -45,7 +49,7 @@ def open_buffer(pipe_name: str, width_px: int, height_px: int) -> Any:
             f"renderer {pipe_name!r} cannot open a {width_px} x {height_px} buffer here: use "
             "p3tinydisplay (needs nothing), or install libegl1 and libgl1-mesa-dri for p3headlessgl"
         )
-    return buffer
+    return engine, buffer
 
 
 Rows = NDArray[np.void]
