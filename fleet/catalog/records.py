@@ -177,6 +177,7 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: Name
     sequence: Count
     bundle_id: Name
+    release_counter: Count
     phase: InstallPhase
     payload: bytes
     """msgpack of ``edge.contracts.wire.HealthReport``, as signed."""

@@ -174,6 +174,7 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         _text("boot_id", is_key=True),
         Column("sequence", BigInteger, primary_key=True),
         _text("bundle_id"),
+        Column("release_counter", BigInteger, nullable=False),
         _text("phase"),
         _bytes("payload"),
         _bytes("signature"),

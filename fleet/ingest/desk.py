@@ -17,7 +17,12 @@ import msgspec
 from edge.clip_file import read_clip
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import ClipManifest
-from edge.contracts.errors import OperatorError, SchemaError, StoreUnavailableError
+from edge.contracts.errors import (
+    HashMismatchError,
+    OperatorError,
+    SchemaError,
+    StoreUnavailableError,
+)
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import AdmissionAnswer, ClipDone, ClipOffer, ReportAck, SignedReport
 from fleet.campaign import campaigns_for
@@ -94,17 +99,18 @@ class Desk:
 
         Returns:
             The answer, or None when the part must be sent again from its beginning: its bytes are
-            not the promised ones, and some of them lay on our disk over a restart.
+            not the promised ones, and our disk may be to blame.
         """
         part.flush()
-        if part.blob_id != offer.blob_id and not part.is_fresh:
-            _log.warning(
-                "part_restarted", extra={"vehicle_id": vehicle_id, "blob_id": offer.blob_id}
-            )
-            part.restart()
-            return None
         blob = _facts(part)
-        self._store.put_if_absent(blob.blob_id, part.path)
+        if blob.blob_id != offer.blob_id and not part.is_fresh:
+            _restart(part)
+            return None
+        try:
+            self._store.put_if_absent(blob.blob_id, part.path)
+        except HashMismatchError:  # what we read back is not what we wrote
+            _restart(part)
+            return None
         admission = admit(
             offer,
             manifest,
@@ -142,6 +148,7 @@ class Desk:
             boot_id=report.boot_id,
             sequence=report.sequence,
             bundle_id=report.bundle_id,
+            release_counter=report.release_counter,
             phase=report.phase,
             payload=signed.payload,
             signature=signed.signature,
@@ -155,6 +162,7 @@ class Desk:
                     "report_received.1",
                     cause=f"report {report.boot_id}/{report.sequence}",
                     bundle_id=report.bundle_id,
+                    release_counter=report.release_counter,
                     phase=report.phase,
                     ticks=report.ticks,
                     faults=report.faults,
@@ -199,6 +207,11 @@ class Desk:
 
     def _part_path(self, vehicle_id: str, offer: ClipOffer) -> Path:
         return self._incoming / vehicle_id / f"{offer.blob_id}.part"
+
+
+def _restart(part: Part) -> None:
+    _log.warning("part_restarted", extra={"part": str(part.path)})
+    part.restart()
 
 
 def _facts(part: Part) -> BlobFacts:

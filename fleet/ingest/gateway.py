@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from edge.contracts.errors import LinkError, SchemaError
+from edge.contracts.errors import LinkError, RingroadError, SchemaError
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import (
     CHUNK_BYTES,
@@ -230,7 +230,7 @@ class Gateway:
                 self._note(peer, "hello under another name", now_ns)
         try:
             answers = session.state.on_message(message, payload, now_ns)
-        except (LinkError, OSError) as error:
+        except (RingroadError, OSError) as error:
             _log.error("session_failed", extra={"vehicle_id": peer.vehicle_id, "error": str(error)})
             answers = [Bye(reason="the fleet cannot take this now; try again later")]
         for reply in answers:
