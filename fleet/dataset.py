@@ -6,6 +6,7 @@ runs twice repeats nothing, and a report that names a dataset names its bytes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 from collections import Counter
@@ -171,19 +172,20 @@ class TrainingView:
     def __init__(self, dataset: Dataset, spec: NetSpec, cache: Path, key: str) -> None:
         self._dataset, self._spec = dataset, spec
         shape = (len(dataset), 2, 8, 3, spec.image_height_px, spec.image_width_px)
-        path = cache / f"{key}-{spec.image_width_px}.npy"
         self._rows: list[tuple[CameraRig, Senses, Senses | None, SampleLabels]] = []
-        images = _cached_images(path, shape)
-        is_new = images is None
-        if images is None:
-            cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        path = cache / f"{key}-{spec.image_width_px}.npy"
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another training process may want the same images
+            images = _cached_images(path, shape)
+            is_new = images is None
             partial = path.with_suffix(".partial.npy")
-            images = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-        for number in range(len(dataset)):
-            self._rows.append(self._row(number, images[number], is_new))
-        if isinstance(images, np.memmap) and is_new:
-            images.flush()
-            path.with_suffix(".partial.npy").rename(path)
+            if images is None:
+                images = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+            for number in range(len(dataset)):
+                self._rows.append(self._row(number, images[number], is_new))
+            if is_new:
+                partial.rename(path)
 
     def _row(
         self, number: int, images: NDArray[np.uint8], is_new: bool
