@@ -175,48 +175,66 @@ def _nearest(snapshot: Snapshot, limit: int) -> list[Actor]:
 
 
 class _Cast:
-    """Nodes that play actors: a pool for each mesh, used in order of the actors' ids."""
+    """Nodes that play actors. An actor keeps its node while it is seen; others reuse it later."""
 
     def __init__(self, parent: Any) -> None:
         self._parent = parent
-        self._pools: dict[str, list[_Role]] = defaultdict(list)
+        self._playing: dict[tuple[int, str], _Role] = {}
+        self._resting: dict[str, list[_Role]] = defaultdict(list)
 
     def play(self, actors: Sequence[Actor]) -> NDArray[np.int32]:
         """Show exactly these actors; return the actor_id of each code, (256,)."""
+        wanted = {(actor.actor_id, actor.mesh) for actor in actors}
+        for key in [key for key in self._playing if key not in wanted]:
+            role = self._playing.pop(key)
+            role.hide()
+            self._resting[key[1]].append(role)
         actor_of_code = np.zeros(256, dtype=np.int32)
-        used: dict[str, int] = defaultdict(int)
-        for code, actor in enumerate(actors, start=1):
-            pool = self._pools[actor.mesh]
-            if used[actor.mesh] == len(pool):
-                pool.append(_Role(self._parent, actor.mesh))
-            pool[used[actor.mesh]].play(actor, code)
-            used[actor.mesh] += 1
+        for actor in actors:
+            role = self._role(actor)
+            code = _free_code(actor.actor_id, actor_of_code)
+            role.play(actor, code)
             actor_of_code[code] = actor.actor_id
-        for mesh, pool in self._pools.items():
-            for role in pool[used[mesh] :]:
-                role.hide()
         return actor_of_code
+
+    def _role(self, actor: Actor) -> _Role:
+        key = (actor.actor_id, actor.mesh)
+        if key not in self._playing:
+            resting = self._resting[actor.mesh]
+            self._playing[key] = resting.pop() if resting else _Role(self._parent, actor.mesh)
+        return self._playing[key]
+
+
+def _free_code(actor_id: int, actor_of_code: NDArray[np.int32]) -> int:
+    """Choose a code for an actor: one that stays its own from frame to frame, unless two want it."""
+    slot = actor_id % MAX_ACTORS
+    while actor_of_code[slot + 1]:
+        slot = (slot + 1) % MAX_ACTORS
+    return slot + 1
 
 
 class _Role:
-    """One node with a mesh; its colour, and its code in the alpha of all vertices, are repainted."""
+    """One node with a mesh; colour, and the code in the alpha of all vertices, are repainted."""
 
     def __init__(self, parent: Any, mesh: str) -> None:
         self._rows, corner, self._is_tinted = _mesh_rows(mesh)
         self._paint: tuple[tuple[float, float, float], int] | None = None
+        self._parent = parent
         self._node = core.GeomNode(mesh)
         self._node.add_geom(geom(self._rows, corner))
-        self._path = parent.attach_new_node(self._node)
+        self._path = core.NodePath(self._node)
 
     def play(self, actor: Actor, code: int) -> None:
         if self._paint != (actor.color_rgb, code):
             self._paint = (actor.color_rgb, code)
             refill(self._node, self._painted(actor.color_rgb, code))
+        if self._path.get_sort() != code or not self._path.has_parent():
+            # Drawn in order of their codes, so that the picture does not depend on who came first.
+            self._path.reparent_to(self._parent, code)
         self._path.set_mat(panda_matrix(world_from_unit(actor)))
-        self._path.show()
 
     def hide(self) -> None:
-        self._path.hide()
+        self._path.detach_node()
 
     def _painted(self, color_rgb: tuple[float, float, float], code: int) -> Rows:
         tint = np.where(self._is_tinted[:, None], np.clip(color_rgb, 0.03, 0.97), 1.0)
@@ -246,10 +264,11 @@ def world_from_unit(actor: Actor) -> NDArray[np.float64]:
     c, s = math.cos(actor.yaw_rad), math.sin(actor.yaw_rad)
     cr, sr = math.cos(actor.roll_rad), math.sin(actor.roll_rad)
     length, width, height = actor.length_m, actor.width_m, actor.height_m
-    rolled = np.array([(1.0, 0.0, 0.0), (0.0, cr, -sr), (0.0, sr, cr)])
-    turned = np.array([(c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)])
-    matrix = np.eye(4)
-    matrix[:3, :3] = turned @ np.diag((length, width, height)) @ rolled
-    centre = np.array([actor.x_m, actor.y_m, actor.z_m + 0.5 * height])
-    matrix[:3, 3] = centre - matrix[:3, :3] @ (0.0, 0.0, 0.5)
-    return matrix
+    # Columns of Rz(yaw) diag(length, width, height) Rx(roll), and the box's centre kept in place.
+    forward = (c * length, s * length, 0.0)
+    left = (-s * width * cr, c * width * cr, height * sr)
+    up = (s * width * sr, -c * width * sr, height * cr)
+    x = actor.x_m - 0.5 * up[0]
+    y = actor.y_m - 0.5 * up[1]
+    z = actor.z_m + 0.5 * (height - up[2])
+    return np.array([(*forward, 0.0), (*left, 0.0), (*up, 0.0), (x, y, z, 1.0)]).T

@@ -158,4 +158,4 @@ def camera_node(camera: Camera, near_m: float, far_m: float) -> Any:
 
 def panda_matrix(a_from_b: NDArray[np.float64]) -> Any:
     """Turn a (4, 4) matrix for column vectors into Panda3D's, which multiplies rows."""
-    return core.LMatrix4(*(float(v) for v in a_from_b.T.reshape(-1)))
+    return core.LMatrix4(*a_from_b.T.ravel().tolist())

@@ -32,6 +32,9 @@ PLAN_RGB: Rgb = (255, 92, 180)
 _PAPER: Rgb = (22, 24, 28)
 _INK: Rgb = (228, 230, 234)
 _FAINT: Rgb = (120, 126, 134)
+_STANDING_RGB: Rgb = (170, 170, 176)
+_NEARING_RGB: Rgb = (96, 150, 255)
+_LEAVING_RGB: Rgb = (236, 92, 80)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BAR_PX = 26
 _GAP_PX = 6
@@ -137,7 +140,7 @@ def birds_eye(
 
     Args:
         layers: Boxes in the ego frame.
-        radar: Echoes; blue ones come nearer, red ones go away, grey ones stand.
+        radar: Echoes, coloured by their radial speed; grey ones stand.
         route: Where navigation wants to go.
         plan: What was chosen.
         ground: uint8 (n, n) of ``GroundClass`` over the same range, rows forward, columns left.
@@ -161,7 +164,11 @@ def birds_eye(
     if plan is not None and plan.points:
         chart.path([(0.0, 0.0), *((p.x_m, p.y_m) for p in plan.points)], PLAN_RGB, thickness=3)
     chart.ego()
-    extra = [("route", ROUTE_RGB)] * (route is not None) + [("plan", PLAN_RGB)] * (plan is not None)
+    extra = [
+        *([("route", ROUTE_RGB)] if route is not None else []),
+        *([("plan", PLAN_RGB)] if plan is not None else []),
+        *([("radar: nearing", _NEARING_RGB), ("leaving", _LEAVING_RGB)] if radar else []),
+    ]
     legend = _legend(size_px, "", layers, extra)
     return np.concatenate([legend, chart.image])
 
@@ -215,7 +222,7 @@ def _legend(
     for name, color in [*((f"{la.name} ({len(la.boxes)})", la.color_rgb) for la in layers), *extra]:
         cv2.rectangle(bar, (x, 8), (x + 12, 19), color, cv2.FILLED)
         _text(bar, name, (x + 18, 18), _INK, 0.45)
-        x += cv2.getTextSize(name, _FONT, 0.45, 1)[0][0] + 40
+        x += cv2.getTextSize(name, _FONT, 0.45, 1)[0][0] + 36
     return bar
 
 
@@ -258,7 +265,9 @@ def _label(image: Image, box: Box3D, corner: NDArray[np.float64], color: Rgb) ->
 
 
 def _text(image: Image, text: str, at: tuple[int, int], color: Rgb, size: float) -> None:
-    cv2.putText(image, text, at, _FONT, size, (0, 0, 0), 3, cv2.LINE_AA)
+    # A shadow, not a thick outline: some versions of OpenCV space bold letters differently.
+    shadow = (at[0] + 1, at[1] + 1)
+    cv2.putText(image, text, shadow, _FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
     cv2.putText(image, text, at, _FONT, size, color, 1, cv2.LINE_AA)
 
 
@@ -314,10 +323,10 @@ class _Chart:
 
     def echoes(self, points_ego: NDArray[np.float32]) -> None:
         for x, y, speed, _ in points_ego.tolist():
-            color = (150, 150, 156)
+            color = _STANDING_RGB
             if abs(speed) > 0.5:
-                color = (236, 92, 80) if speed > 0 else (96, 150, 255)
-            cv2.circle(self.image, self._at(x, y), 2, color, cv2.FILLED, cv2.LINE_AA)
+                color = _LEAVING_RGB if speed > 0 else _NEARING_RGB
+            cv2.circle(self.image, self._at(x, y), 3, color, cv2.FILLED, cv2.LINE_AA)
 
     def box(self, box: Box3D, color: Rgb) -> None:
         ground = box_corners(box)[:4, :2]

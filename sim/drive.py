@@ -1,0 +1,128 @@
+"""One simulated vehicle on the road: the world moves, its sensors look, and the truth is known.
+
+This is the composition that vehicles, closed-loop episodes and the command line share. Every random
+thing has a stream of its own, named and numbered by frame: a change of the cameras, or a drive that
+skips frames, leaves the radar's noise as it was.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from edge.contracts.scene import Plan
+from edge.contracts.sensors import CameraRig, FrameSet
+from sim.cameras import Renderer, RenderSettings
+from sim.ground import Ground
+from sim.maps import load_map
+from sim.rig import default_rig
+from sim.scenery import ScenerySettings, furnish
+from sim.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
+from sim.sight import survey
+from sim.snapshot import Snapshot
+from sim.truth import TruthBox, truth_boxes
+from sim.weather import Night, NightSettings
+from sim.world import World, WorldSettings
+
+
+@dataclass
+class DriveSettings:
+    """A drive: where, among what, and with which sensors."""
+
+    road_map: str = "suburb"
+    world: WorldSettings = field(default_factory=WorldSettings)
+    is_night: bool = False
+    render: RenderSettings = field(default_factory=RenderSettings)
+    scenery: ScenerySettings = field(default_factory=ScenerySettings)
+    radar: RadarSettings = field(default_factory=RadarSettings)
+    ultrasonics: UltrasonicSettings = field(default_factory=UltrasonicSettings)
+    night: NightSettings = field(default_factory=NightSettings)
+
+
+class Drive:
+    """A vehicle in a world. One per process, as the world is; a context manager.
+
+    Raises:
+        OperatorError: The map, the place or the display does not exist, or another world is open.
+    """
+
+    def __init__(self, settings: DriveSettings, rig: CameraRig | None = None) -> None:
+        self.settings = settings
+        self.rig = rig or default_rig()
+        road_map = load_map(settings.road_map)
+        self.ground = Ground(road_map)
+        self.scenery = furnish(road_map, self.ground, settings.scenery)
+        self._seed = settings.world.seed
+        self._night = Night(settings.night, stream(self._seed, "night"))
+        self._renderer = Renderer(
+            road_map, self.rig, settings.render, ground=self.ground, scenery=self.scenery
+        )
+        try:
+            self.world = World(settings.world, road_map)
+        except BaseException:
+            self._renderer.close()
+            raise
+
+    def step(self, plan: Plan | None = None) -> tuple[FrameSet, tuple[TruthBox, ...]]:
+        """Advance one frame, driven by ``plan`` where plans drive, and look."""
+        self.world.apply(plan)
+        return self.sense(self.world.step())
+
+    def skip(self, frames: int) -> None:
+        """Advance without looking."""
+        for _ in range(frames):
+            self.world.step()
+
+    def sense(self, snapshot: Snapshot) -> tuple[FrameSet, tuple[TruthBox, ...]]:
+        """Look at one instant through all sensors; the same snapshot gives the same frame set."""
+        index = snapshot.frame_index
+        around = survey(snapshot, self.scenery)
+        render = self._renderer.render(snapshot)
+        images = render.images
+        if self.settings.is_night:
+            images = self._night.fall(images, stream(self._seed, "night", index))
+        frame_set = FrameSet(
+            index=index,
+            stamp_ns=snapshot.stamp_ns,
+            images=images,
+            radar=radar_scan(around, self.settings.radar, stream(self._seed, "radar", index)),
+            ultrasonics=ultrasonic_scan(
+                around,
+                self.rig,
+                self.settings.ultrasonics,
+                stream(self._seed, "ultrasonics", index),
+            ),
+            ego=snapshot.ego,
+            route=snapshot.route,
+        )
+        encounters = {
+            actor.actor_id: encounter_id
+            for actor in snapshot.actors
+            if (encounter_id := self.world.encounter_of(actor.actor_id)) is not None
+        }
+        return frame_set, truth_boxes(around, render.visible_px, encounters)
+
+    def close(self) -> None:
+        """End the world and free the renderer."""
+        self.world.close()
+        self._renderer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:
+    """Give the random stream of one thing at one frame; streams of different names share nothing."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), index])
