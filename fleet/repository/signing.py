@@ -1,0 +1,94 @@
+"""Signing keys as files: one pair per name, the private half readable by its owner alone.
+
+Two persons are two private files. Whoever signs needs one private file and everybody's public ones, so
+the two never have to meet on one machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import cast
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+
+from edge.contracts.errors import OperatorError
+
+PRIVATE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+class KeyRing:
+    """A folder of Ed25519 keys: ``<name>.pem`` (private) and ``<name>.pub`` (public)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def create(self, *names: str) -> None:
+        """Make the keys that are not there yet; an existing one is never replaced."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        for name in names:
+            if self._path(name, "pub").exists():
+                continue
+            if not self._path(name, "pem").exists():
+                self._write(self._path(name, "pem"), CryptoSigner.generate_ed25519().private_bytes)
+            public = CryptoSigner(self._private(name)).public_key
+            stored = {"keyid": public.keyid, "key": public.to_dict()}
+            self._write(self._path(name, "pub"), json.dumps(stored).encode())
+
+    def public(self, name: str) -> SSlibKey:
+        """Read a public key.
+
+        Raises:
+            OperatorError: There is no key of that name.
+        """
+        try:
+            stored = json.loads(self._path(name, "pub").read_bytes())
+        except FileNotFoundError as error:
+            raise OperatorError(
+                f"no key {name!r} in {self._folder}; known: {self.names()}"
+            ) from error
+        return SSlibKey.from_dict(stored["keyid"], stored["key"])
+
+    def signer(self, name: str) -> CryptoSigner:
+        """Open a private key.
+
+        Raises:
+            OperatorError: The private half is not here, or others may read it.
+        """
+        public, path = self.public(name), self._path(name, "pem")
+        if not path.exists():
+            raise OperatorError(f"the private half of key {name!r} is not in {self._folder}")
+        if path.stat().st_mode & 0o077:
+            raise OperatorError(f"key file {path} can be read by others; expected mode 0600")
+        return CryptoSigner(self._private(name), public)
+
+    def names(self) -> tuple[str, ...]:
+        """List the keys whose public half is here."""
+        return tuple(sorted(path.stem for path in self._folder.glob("*.pub")))
+
+    def signers_of(self, keyids: list[str]) -> tuple[CryptoSigner, ...]:
+        """Open those of the given keys whose private half is here."""
+        return tuple(
+            self.signer(name)
+            for name in self.names()
+            if self.public(name).keyid in keyids and self._path(name, "pem").exists()
+        )
+
+    def _private(self, name: str) -> Ed25519PrivateKey:
+        pem = self._path(name, "pem").read_bytes()
+        return cast(Ed25519PrivateKey, load_pem_private_key(pem, password=None))
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self._folder / f"{name}.{suffix}"
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,124 @@
+"""What is rolled out to whom and judged how, and what can happen to it: records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from edge.contracts.errors import OperatorError, SchemaError
+from edge.contracts.fields import Count, Name, Ratio, Seconds, StampNs, Text
+from edge.contracts.release import Release
+
+
+class CanaryRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When a vehicle has shown that the candidate does it good."""
+
+    ticks: Count = 360
+    """Ticks it must have driven on the candidate."""
+    max_faults: Count = 0
+    full_ratio: Ratio = 0.5
+    """Share of ticks on the richest rung that it must not fall below."""
+    report_s: Seconds = 600.0
+    """Longest silence of a vehicle of the running wave."""
+    wave_s: Seconds = 86_400.0
+    """Longest life of a wave, reports or not."""
+
+
+class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is rolled out to whom, in which order, judged how."""
+
+    rollout_id: Name
+    candidate: Release
+    heal: Release
+    """The incumbent, released again above the candidate."""
+    waves: tuple[tuple[Name, ...], ...]
+    report_keys: dict[Name, bytes]
+    """Per vehicle, the raw Ed25519 public key of its reports."""
+    rule: CanaryRule = CanaryRule()
+
+    def __post_init__(self) -> None:
+        vehicles = [vehicle for wave in self.waves for vehicle in wave]
+        if not vehicles or not all(self.waves):
+            raise ValueError(f"rollout {self.rollout_id} has an empty wave")
+        if len(set(vehicles)) != len(vehicles):
+            raise ValueError(f"rollout {self.rollout_id} names a vehicle twice")
+        lacking = sorted(set(vehicles) - set(self.report_keys))
+        if lacking:
+            raise ValueError(f"rollout {self.rollout_id} has no report key of {', '.join(lacking)}")
+        if self.heal.release_counter <= self.candidate.release_counter:
+            raise ValueError(
+                f"rollout {self.rollout_id}: heal counter {self.heal.release_counter} is not above "
+                f"candidate {self.candidate.release_counter}; no vehicle would take it back"
+            )
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Something that happened to a rollout, at a UTC time of the fleet."""
+
+    at_ns: StampNs
+
+
+class Started(Event, frozen=True, kw_only=True, tag="started"):
+    """A person let the first wave go."""
+
+    actor: Name
+
+
+class WaveOpened(Event, frozen=True, kw_only=True, tag="wave_opened"):
+    """The wave before was good; this one goes."""
+
+    wave: Count
+
+
+class Reported(Event, frozen=True, kw_only=True, tag="reported"):
+    """A report arrived under a vehicle's connection; whether it counts is decided here."""
+
+    vehicle_id: Name
+    payload: bytes
+    signature: bytes
+
+
+class Halted(Event, frozen=True, kw_only=True, tag="halted"):
+    """It goes no further, by the rule or by a person; those who switched go back."""
+
+    reasons: tuple[Text, ...]
+
+
+class Passed(Event, frozen=True, kw_only=True, tag="passed"):
+    """Every wave was good."""
+
+
+RolloutEvent = Started | WaveOpened | Reported | Halted | Passed
+
+_event_decoder: msgspec.msgpack.Decoder[RolloutEvent] = msgspec.msgpack.Decoder(RolloutEvent)
+
+
+def plan_waves(vehicles: Iterable[str], canaries: int = 1) -> tuple[tuple[str, ...], ...]:
+    """Order the fleet: the first vehicles by id are the canary, the rest follow together.
+
+    Raises:
+        OperatorError: There is no vehicle, or no canary.
+    """
+    ordered = tuple(sorted(set(vehicles)))
+    if not ordered or canaries < 1:
+        raise OperatorError(f"{len(ordered)} vehicles and {canaries} canaries make no rollout")
+    rest = ordered[canaries:]
+    return (ordered[:canaries], rest) if rest else (ordered,)
+
+
+def encode_event(event: RolloutEvent) -> bytes:
+    """Encode an event for the catalog."""
+    return msgspec.msgpack.encode(event)
+
+
+def decode_event(data: bytes) -> RolloutEvent:
+    """Decode an event.
+
+    Raises:
+        SchemaError: It does not decode.
+    """
+    try:
+        return _event_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SchemaError(f"rollout event does not decode: {error}") from error
