@@ -54,20 +54,29 @@ class Path:
     def project(self, points: Floats) -> tuple[Floats, Floats]:
         """Find station and left offset (...) of the nearest place on the path, for points (..., 2)."""
         flat = points.reshape(-1, 2)
-        start, along = self.points[:-1], np.diff(self.points, axis=0)
-        length = np.diff(self.station_m)
-        direction = along / length[:, None]
-        gap = flat[:, None] - start[None]  # (K, S-1, 2)
-        reach = gap[..., 0] * direction[:, 0] + gap[..., 1] * direction[:, 1]
-        left = gap[..., 1] * direction[:, 0] - gap[..., 0] * direction[:, 1]
-        lowest, highest = np.zeros_like(length), length.copy()
-        lowest[0], highest[-1] = -np.inf, np.inf
-        excess = reach - np.clip(reach, lowest, highest)
-        nearest = np.argmin(left**2 + excess**2, axis=1)
-        row = np.arange(len(flat))
-        station = self.station_m[nearest] + (reach - excess)[row, nearest]
-        shape = points.shape[:-1]
-        return station.reshape(shape), left[row, nearest].reshape(shape)
+        # The nearest place is on one of the two segments that meet at the nearest corner.
+        squares = (self.points**2).sum(axis=1) - 2.0 * flat @ self.points.T
+        corner = np.argmin(squares, axis=1)
+        before = self._on_segment(flat, np.maximum(corner - 1, 0))
+        after = self._on_segment(flat, np.minimum(corner, len(self.points) - 2))
+        is_after = after[2] < before[2]
+        station = np.where(is_after, after[0], before[0])
+        offset = np.where(is_after, after[1], before[1])
+        return station.reshape(points.shape[:-1]), offset.reshape(points.shape[:-1])
+
+    def _on_segment(
+        self, points: Floats, segment: NDArray[np.int64]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Project points (K, 2) onto one segment each: station, left offset, squared distance (K,)."""
+        start, length = self.points[segment], np.diff(self.station_m)[segment]
+        direction = (self.points[segment + 1] - start) / length[:, None]
+        gap = points - start
+        reach = gap[:, 0] * direction[:, 0] + gap[:, 1] * direction[:, 1]
+        left = gap[:, 1] * direction[:, 0] - gap[:, 0] * direction[:, 1]
+        inside = np.where(segment > 0, np.maximum(reach, 0.0), reach)
+        is_last = segment == len(self.points) - 2
+        inside = np.where(is_last, inside, np.minimum(inside, length))
+        return self.station_m[segment] + inside, left, left**2 + (reach - inside) ** 2
 
 
 def path_from_points(points: Floats) -> Path | None:

@@ -2,9 +2,9 @@
 
 Every confirmed agent and every radar track that no box explains becomes one or more *hazards*: an
 oriented rectangle with a position per time step. Whoever drives along our path keeps to its lane
-(constant speed along the path, sideways motion dying out); everybody else goes straight on. Futures
-from the network come on top, when they start like the motion that was tracked: a future that
-contradicts the last second says more about the network than about the agent.
+(constant speed along the path, sideways motion dying out); everybody else goes straight on, and who
+stands stays. Futures from the network come on top, when they start like the motion that was tracked: a
+future that contradicts the last second says more about the network than about the agent.
 """
 
 from __future__ import annotations
@@ -105,12 +105,13 @@ def predict(
     rows = np.concatenate([_agent_rows(sure), _radar_rows(sure, radar_tracks, settings)])
     is_kept = _matters(rows, vehicle, settings)
     hazards = _from_motion(rows[is_kept], path, settings)
-    near = np.flatnonzero(is_kept[: len(sure)])
-    modes, owner = _modes([sure[k] for k in near], settings)
-    is_credible = _is_credible(modes, rows[near[owner]], settings)
+    speed = np.hypot(rows[: len(sure), _VX], rows[: len(sure), _VY])
+    moving = np.flatnonzero(is_kept[: len(sure)] & (speed >= settings.standing_mps))
+    modes, owner = _modes([sure[k] for k in moving], settings)
+    is_credible = _is_credible(modes, rows[moving[owner]], settings)
     if not is_credible.any():
         return hazards
-    owners = rows[near[owner[is_credible]]]
+    owners = rows[moving[owner[is_credible]]]
     return _joined(hazards, _from_modes(modes[is_credible], owners, path))
 
 
@@ -220,27 +221,27 @@ def _along_lane(
 
 def _modes(agents: Sequence[Agent], settings: PredictSettings) -> tuple[Floats, NDArray[np.int64]]:
     """Read the network's likelier futures at our times: (M, K+1, 2), and whose each is, (M,)."""
-    found: list[Floats] = []
-    owner: list[int] = []
+    alike: dict[tuple[int, float], list[list[tuple[float, float]]]] = {}
+    owners: dict[tuple[int, float], list[int]] = {}
     for number, agent in enumerate(agents):
         here = (agent.box.x_m, agent.box.y_m)
         for future in agent.futures:
             if future.probability >= settings.min_mode_probability and future.points_ego:
-                found.append(_resampled([here, *future.points_ego], future.step_s, settings))
-                owner.append(number)
-    shape = (-1, settings.steps + 1, 2)
-    return np.array(found, np.float64).reshape(shape), np.array(owner, np.int64)
+                kind = (len(future.points_ego), future.step_s)
+                alike.setdefault(kind, []).append([here, *future.points_ego])
+                owners.setdefault(kind, []).append(number)
+    empty = np.zeros((0, settings.steps + 1, 2))
+    found = [_resampled(np.array(points), kind[1], settings) for kind, points in alike.items()]
+    owner = [number for numbers in owners.values() for number in numbers]
+    return np.concatenate([empty, *found]), np.array(owner, np.int64)
 
 
-def _resampled(
-    trajectory: Sequence[tuple[float, float]], step_s: float, settings: PredictSettings
-) -> Floats:
-    """Read a trajectory at our times, (K+1, 2); straight on at its last velocity where it ends."""
-    points = np.array(trajectory)
+def _resampled(trajectories: Floats, step_s: float, settings: PredictSettings) -> Floats:
+    """Read trajectories (M, N, 2) at our times, (M, K+1, 2); straight on where they end."""
     wanted = settings.step_s / max(step_s, 1e-3) * np.arange(settings.steps + 1)
-    before = np.minimum(wanted.astype(np.int64), len(points) - 2)
+    before = np.minimum(wanted.astype(np.int64), trajectories.shape[1] - 2)
     share = (wanted - before)[:, None]
-    return np.asarray(points[before] * (1.0 - share) + points[before + 1] * share)
+    return np.asarray(trajectories[:, before] * (1.0 - share) + trajectories[:, before + 1] * share)
 
 
 def _is_credible(modes: Floats, rows: Floats, settings: PredictSettings) -> Bools:

@@ -95,19 +95,27 @@ class Proposals:
 
 @dataclass(frozen=True, eq=False)
 class SpeedCeiling:
-    """The highest speed at each station from which every later limit can be met comfortably."""
+    """The speeds that are allowed along a path.
+
+    ``bound`` is physics: the highest speed from which every bend and the stop ahead can still be met
+    comfortably. The road's limit is law, and being above it when it begins is no emergency.
+    """
 
     station_m: Floats  # (S,) ascending
     energy: (
-        Floats  # (S + 1,) lowest v^2 + 2 b s of this and every later limit; nothing after the last
+        Floats  # (S + 1,) lowest v^2 + 2 b s of this and every later bend; nothing after the last
     )
     limit_mps: float
     brake_mps2: float
 
+    def bound(self, station_m: Floats) -> Floats:
+        """Give the highest speed that bends and stop allow at stations (...); zero after the stop."""
+        lowest = self.energy[np.searchsorted(self.station_m, station_m - 1e-9)]
+        return np.sqrt(np.maximum(lowest - 2.0 * self.brake_mps2 * station_m, 0.0))
+
     def at(self, station_m: Floats) -> Floats:
-        """Give the allowed speed at stations (...); zero beyond the last limit."""
-        bound = self.energy[np.searchsorted(self.station_m, station_m - 1e-9)]
-        return np.sqrt(np.clip(bound - 2.0 * self.brake_mps2 * station_m, 0.0, self.limit_mps**2))
+        """Give the allowed speed at stations (...)."""
+        return np.minimum(self.bound(station_m), self.limit_mps)
 
 
 def speed_ceiling(
@@ -125,7 +133,7 @@ def speed_ceiling(
     is_before = path.station_m < end_m
     bend = settings.lateral_mps2 / np.maximum(np.abs(path.curvature_pm[is_before]), 1e-4)
     station = np.append(path.station_m[is_before], end_m)
-    squares = np.append(np.minimum(bend, limit_mps**2), 0.0)
+    squares = np.append(bend, 0.0)
     energy = squares + 2.0 * settings.comfortable_brake_mps2 * station
     return SpeedCeiling(
         station_m=station,
@@ -204,16 +212,15 @@ def _drive_along(
     """Integrate every plan along the path: stations and speeds (P, K), first accelerations (P,)."""
     factor = np.array([*settings.speed_factors, *(0.0 for _ in settings.brakes_mps2)])
     brake = np.array([*(0.0 for _ in settings.speed_factors), *settings.brakes_mps2])
-    # Meeting a limit may take a firm brake; only wanting to be slower takes a comfortable one.
-    ease = np.where(factor < 1.0, settings.comfortable_brake_mps2, vehicle.max_brake_mps2)
     station, speed = np.zeros(len(factor)), np.full(len(factor), speed_mps)
     stations, speeds = np.empty((len(factor), steps)), np.empty((len(factor), steps))
     first = np.empty(0)
     for k in range(steps):
-        allowed = ceiling.at(station + speed * settings.response_s)
-        free = (allowed - speed) / settings.response_s
-        slower = (factor * allowed - speed) / settings.response_s
-        free = np.minimum(free, np.maximum(slower, -ease))
+        bound = ceiling.bound(station + speed * settings.response_s)
+        must = (bound - speed) / settings.response_s
+        may = (factor * np.minimum(bound, ceiling.limit_mps) - speed) / settings.response_s
+        # A bend or a stop may take a firm brake; only wanting to be slower takes a comfortable one.
+        free = np.minimum(must, np.maximum(may, -settings.comfortable_brake_mps2))
         follow = _follow(
             station, speed, leads.rear_m[:, k], leads.speed_mps[:, k], vehicle, settings
         )

@@ -14,7 +14,7 @@ class VehicleShape:
     rear_m: float = 1.0
     """From the rear axle to the rear bumper."""
     half_width_m: float = 0.9
-    wheelbase_m: float = 2.7
+    wheelbase_m: float = 2.8
     max_steering_rad: float = 0.6
     max_acceleration_mps2: float = 3.0
     max_brake_mps2: float = 8.0

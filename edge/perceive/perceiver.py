@@ -1,0 +1,160 @@
+"""From frames to boxes: the one seam behind which the network lives.
+
+A perceiver owns what a network needs between ticks (engine, calibration table, memory, thresholds), so
+that the runtime knows neither tensors nor engines, and a test or a cheaper rung can stand in for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from edge.contracts.bundle import (
+    CALIBRATION_TABLE_VERSION,
+    BundleManifest,
+    DeviceProfile,
+    EngineFile,
+)
+from edge.contracts.errors import ContractError, OperatorError
+from edge.contracts.scene import CATEGORIES, Rung
+from edge.contracts.sensors import CAMERAS, CameraName, CameraRig, FrameSet
+from edge.perceive.engine import Engine, open_engine
+from edge.perceive.tensors import (
+    SPECS,
+    NetOutput,
+    NetSpec,
+    calibration_table,
+    empty_memory,
+    network_inputs,
+    read_outputs,
+)
+
+StageWatch = Callable[[str], AbstractContextManager[None]]
+"""Says that a stage of the tick begins; leaving the context ends it."""
+
+SUBSET: tuple[CameraName, ...] = (
+    CameraName.FRONT_MAIN,
+    CameraName.FRONT_WIDE,
+    CameraName.FORWARD_LEFT,
+    CameraName.FORWARD_RIGHT,
+)
+"""The cameras of the rung that drops some: what is ahead and what comes from the sides."""
+
+
+def unwatched(stage: str) -> AbstractContextManager[None]:
+    """Watch no stage."""
+    return nullcontext()
+
+
+class Perceiver(Protocol):
+    """Turns one tick's frames into what a network says about them."""
+
+    def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
+        """Look once; goes through the stages preprocess, infer and decode.
+
+        Raises:
+            OutputFault: The network's answer cannot be used; the next tick starts from the same memory.
+        """
+        ...
+
+
+@dataclass(eq=False)
+class NetworkPerceiver:
+    """A network on one vehicle's rig, with its memory of the last moments."""
+
+    engine: Engine
+    rig: CameraRig
+    manifest: BundleManifest
+    spec: NetSpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spec = _spec_of(self.manifest)
+        self._table = calibration_table(self.rig, self.spec)
+        self._memory = empty_memory(self.spec)
+
+    def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
+        """Look once; see ``Perceiver.perceive``."""
+        with watch("preprocess"):
+            inputs = network_inputs(frame_set, self._table, self._memory, self.spec)
+        with watch("infer"):
+            outputs = self.engine.run(inputs)
+        with watch("decode"):
+            seen = read_outputs(outputs, frame_set, self.spec, self.manifest.thresholds)
+        self._memory = self._memory.with_(seen.recollection)
+        return seen
+
+
+@dataclass(eq=False)
+class SubsetPerceiver:
+    """Another perceiver with only some of its cameras."""
+
+    whole: Perceiver
+    kept: tuple[CameraName, ...] = SUBSET
+
+    def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
+        """Look once with the kept cameras; see ``Perceiver.perceive``."""
+        is_kept = np.array([name in self.kept for name in CAMERAS])
+        return self.whole.perceive(
+            replace(frame_set, is_present=frame_set.is_present & is_kept), watch
+        )
+
+
+def load_perceivers(
+    manifest: BundleManifest, folder: Path, rig: CameraRig, profile: DeviceProfile
+) -> dict[Rung, Perceiver]:
+    """Load every rung that a bundle serves on a board, warm.
+
+    Args:
+        manifest: The bundle.
+        folder: Where its files lie, each under its SHA-256.
+        rig: Calibration of this vehicle.
+        profile: The board: which engines it prefers, how many threads it gives them.
+
+    Raises:
+        ContractError: A file does not load, or the bundle was made for another label map, calibration
+            table or network than this software knows.
+        OperatorError: The bundle has no file of a kind that this board runs.
+    """
+    perceivers: dict[Rung, Perceiver] = {}
+    for rung, graph in ((Rung.FULL, "full"), (Rung.SMALL, "small")):
+        file = _preferred(manifest, graph, profile)
+        if file is not None:
+            engine = open_engine(file, folder / file.sha256, manifest, profile.threads)
+            perceivers[rung] = NetworkPerceiver(engine, rig, manifest)
+    if Rung.FULL not in perceivers:
+        kinds = ", ".join(str(kind) for kind in profile.engines)
+        raise OperatorError(
+            f"bundle {manifest.bundle_id} has no full graph for board {profile.name}, "
+            f"which runs {kinds}"
+        )
+    cheapest = perceivers.get(Rung.SMALL, perceivers[Rung.FULL])
+    perceivers[Rung.CAMERAS_SUBSET] = SubsetPerceiver(cheapest)
+    return perceivers
+
+
+def _preferred(manifest: BundleManifest, graph: str, profile: DeviceProfile) -> EngineFile | None:
+    """Choose the file of a graph that the board likes best."""
+    files = [f for f in manifest.engines if f.graph == graph and f.kind in profile.engines]
+    return min(files, key=lambda f: profile.engines.index(f.kind), default=None)
+
+
+def _spec_of(manifest: BundleManifest) -> NetSpec:
+    """Find the network that a bundle holds, and refuse what this software would misread."""
+    refused = f"bundle {manifest.bundle_id} refused"
+    if manifest.model not in SPECS:
+        raise ContractError(f"{refused}: no network {manifest.model} here, there is {list(SPECS)}")
+    if manifest.categories != CATEGORIES:
+        raise ContractError(
+            f"{refused}: its label map {[str(c) for c in manifest.categories]} is not the one decoded here"
+        )
+    if manifest.calibration_table_version != CALIBRATION_TABLE_VERSION:
+        raise ContractError(
+            f"{refused}: calibration table version {manifest.calibration_table_version}, "
+            f"expected {CALIBRATION_TABLE_VERSION}"
+        )
+    return SPECS[manifest.model]

@@ -1,0 +1,297 @@
+"""One tick of the vehicle: what it senses in, what it believes, does and finds worth keeping out.
+
+Read ``Runtime.tick`` first. Every stage is one call, every stage is accounted for, and no decision in
+it reads a wall clock: the same frames give the same bytes. A network that answers nonsense costs the
+tick its boxes and nothing else; the vehicle then drives on radar, ultrasonics and plain code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edge.budget import (
+    Budget,
+    BudgetSettings,
+    Choice,
+    Clock,
+    Ladder,
+    Ledger,
+    MonotonicClock,
+    Slowdown,
+    TickAccount,
+    TickLedger,
+    modelled_latency,
+)
+from edge.clip import Recorder
+from edge.contracts.bundle import BundleManifest, DeviceProfile
+from edge.contracts.campaign import Campaign
+from edge.contracts.clip import TriggerEvent
+from edge.contracts.scene import Agent, Perception, Plan, Rung
+from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.time import NS_PER_S
+from edge.perceive.perceiver import Perceiver
+from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
+from edge.perceive.tensors import SPECS, NetOutput, OutputFault
+from edge.perceive.track import Tracker, TrackerSettings
+from edge.plan.choose import PlanInputs, PlanSettings
+from edge.plan.choose import plan as choose_plan
+from edge.trigger import ControlStream, Moment, TriggerSettings, TriggerState, evaluate
+
+_DRIVABLE = (1, 3)
+"""Segmentation classes that one may drive on: road and crossing."""
+
+_BLIND: tuple[Rung, ...] = (Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
+
+
+@dataclass
+class RuntimeSettings:
+    """Everything that a tick can be tuned by."""
+
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
+    radar_tracker: RadarTrackerSettings = field(default_factory=RadarTrackerSettings)
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    trigger: TriggerSettings = field(default_factory=TriggerSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    moments_s: float = 3.0
+    """How far back the triggers look."""
+
+
+@dataclass(frozen=True)
+class TickResult:
+    """What one tick concluded."""
+
+    perception: Perception
+    plan: Plan
+    events: tuple[TriggerEvent, ...]
+    ledger: TickLedger
+
+
+@dataclass(frozen=True)
+class BundleHealth:
+    """How the driving bundle has done since it was put in."""
+
+    bundle_id: str
+    ticks: int
+    faults: int
+    rungs: dict[Rung, int]
+
+
+class TickSource(Protocol):
+    """Where frame sets come from: a simulated world moves by the last plan, a recording ignores it."""
+
+    def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
+        """Give the next instant, or None at the end."""
+        ...
+
+
+class Runtime:
+    """A vehicle's perception, planning and curiosity, one ``tick`` at a time."""
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        *,
+        rig: CameraRig,
+        manifest: BundleManifest,
+        perceivers: Mapping[Rung, Perceiver],
+        profile: DeviceProfile,
+        control: ControlStream,
+        campaigns: Sequence[Campaign] = (),
+        recorder: Recorder | None = None,
+        slowdowns: tuple[Slowdown, ...] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        """Wake a vehicle up.
+
+        Args:
+            settings: Numbers.
+            rig: Calibration of this vehicle.
+            manifest: The bundle that drives.
+            perceivers: Per rung with a network, who looks; see ``load_perceivers``.
+            profile: The board, for the latency that lockstep time charges.
+            control: The drive's random control stream.
+            campaigns: What to look out for.
+            recorder: Who records; None records nothing.
+            slowdowns: When the modelled board is slower than its profile.
+            clock: What measured times are read from; they are kept aside and decide nothing.
+
+        Raises:
+            OperatorError: The profile does not say what this model costs on the board.
+        """
+        self.settings = settings
+        self.ledger = Ledger()
+        self._rig = rig
+        self._profile = profile
+        self._control = control
+        self._campaigns = tuple(campaigns)
+        self._recorder = recorder
+        self._slowdowns = slowdowns
+        self._clock: Clock = clock or MonotonicClock()
+        self._tracker = Tracker(settings.tracker)
+        self._radar_tracker = RadarTracker(settings.radar_tracker)
+        self._moments: deque[Moment] = deque()
+        self._trigger_state = TriggerState()
+        self._busy_until_ns = 0
+        self.swap(manifest, perceivers)
+
+    def swap(self, manifest: BundleManifest, perceivers: Mapping[Rung, Perceiver]) -> None:
+        """Drive on another bundle from the next tick on.
+
+        Tracks and moments are kept, for the world has not changed; the network's memory is its
+        perceiver's own and starts empty.
+        """
+        rungs = (*(rung for rung in Rung if rung in perceivers), *_BLIND)
+        latency = modelled_latency(self._profile, manifest.model, rungs, self._slowdowns)
+        self._ladder = Ladder(latency, self.settings.budget)
+        self._manifest = manifest
+        self._perceivers = dict(perceivers)
+        self._rungs: Counter[Rung] = Counter()
+        self._faults = 0
+
+    @property
+    def health(self) -> BundleHealth:
+        """How the bundle has done so far: what a health report says."""
+        return BundleHealth(
+            bundle_id=self._manifest.bundle_id,
+            ticks=self._rungs.total(),
+            faults=self._faults,
+            rungs=dict(self._rungs),
+        )
+
+    def tick(self, frame_set: FrameSet, now_ns: int) -> TickResult:
+        """Conclude one instant.
+
+        Args:
+            frame_set: What was sensed.
+            now_ns: When work on it can begin; in lockstep its own stamp.
+        """
+        account, choice = self._begin(frame_set, now_ns)
+        seen, has_fault = self._look(frame_set, choice.rung, account)
+        with account.stage("track"):
+            agents = self._follow(seen, frame_set)
+        with account.stage("radar"):
+            radar_tracks = self._radar_tracker.update(
+                frame_set.radar, frame_set.ego, frame_set.stamp_ns
+            )
+        perception = Perception(
+            stamp_ns=frame_set.stamp_ns,
+            rung=choice.rung,
+            bundle_id=self._manifest.bundle_id,
+            boxes=seen.boxes if seen else (),
+            agents=agents,
+            radar_tracks=radar_tracks,
+            has_fault=has_fault,
+        )
+        with account.stage("plan"):
+            plan = choose_plan(self._plan_inputs(frame_set, perception, seen), self.settings.plan)
+        with account.stage("trigger"):
+            events = self._notice(frame_set, perception, plan)
+        with account.stage("record"):
+            if self._recorder is not None:
+                self._recorder.add(frame_set, perception, plan, events)
+        return TickResult(
+            perception, plan, events, self._end(frame_set, account, choice, has_fault)
+        )
+
+    def _begin(self, frame_set: FrameSet, now_ns: int) -> tuple[TickAccount, Choice]:
+        """Open the tick's budget, count what its frames have waited, and choose a rung."""
+        started_ns = max(now_ns, self._busy_until_ns)
+        waited_ms = max(started_ns - frame_set.stamp_ns, 0) / 1e6
+        choice = self._ladder.choose(waited_ms)
+        latency = self._ladder.latency
+        factor = latency.factor(frame_set.stamp_ns)
+        charges = {stage: factor * ms for stage, ms in latency.costs_ms[choice.rung].items()}
+        budget = Budget(self.settings.budget.deadline_ms)
+        if waited_ms > 0.0:
+            budget = budget.spend("wait", waited_ms)
+        budget = budget.spend("sense", charges["sense"])
+        return TickAccount(budget, charges, self.ledger, self._clock), choice
+
+    def _look(
+        self, frame_set: FrameSet, rung: Rung, account: TickAccount
+    ) -> tuple[NetOutput | None, bool]:
+        """Ask the network, if this rung has one; say whether its answer had to be thrown away."""
+        if rung not in self._perceivers:
+            return None, False
+        try:
+            return self._perceivers[rung].perceive(frame_set, account.stage), False
+        except OutputFault:
+            return None, True
+
+    def _follow(self, seen: NetOutput | None, frame_set: FrameSet) -> tuple[Agent, ...]:
+        if seen is None:
+            return self._tracker.coast(frame_set.ego, frame_set.stamp_ns)
+        return self._tracker.update(seen.boxes, seen.futures, frame_set.ego, frame_set.stamp_ns)
+
+    def _plan_inputs(
+        self, frame_set: FrameSet, perception: Perception, seen: NetOutput | None
+    ) -> PlanInputs:
+        """Hand planning what is known; without a usable network it plans as on the radar rung."""
+        is_blind = seen is None and perception.rung is not Rung.MINIMUM_RISK
+        return PlanInputs(
+            stamp_ns=frame_set.stamp_ns,
+            rung=Rung.RADAR_ONLY if is_blind else perception.rung,
+            ego=frame_set.ego,
+            route=frame_set.route,
+            agents=perception.agents,
+            radar_tracks=perception.radar_tracks,
+            ultrasonics=frame_set.ultrasonics,
+            ultrasonic_mounts=self._rig.ultrasonics,
+            network_plans=seen.plans if seen else None,
+            network_scores=seen.plan_scores if seen else None,
+            drivable=(
+                (seen.segmentation == _DRIVABLE[0]) | (seen.segmentation == _DRIVABLE[1])
+                if seen
+                else None
+            ),
+            drivable_range_m=SPECS[self._manifest.model].bev_range_m,
+        )
+
+    def _notice(
+        self, frame_set: FrameSet, perception: Perception, plan: Plan
+    ) -> tuple[TriggerEvent, ...]:
+        """Ask the triggers whether the last seconds deserve a clip."""
+        self._moments.append(Moment(perception, plan, frame_set.ego, frame_set.route))
+        oldest_ns = frame_set.stamp_ns - round(self.settings.moments_s * NS_PER_S)
+        while not oldest_ns <= self._moments[0].stamp_ns <= frame_set.stamp_ns:
+            self._moments.popleft()
+        events, self._trigger_state = evaluate(
+            self._moments,
+            self._campaigns,
+            self._trigger_state,
+            control=self._control,
+            tick_index=frame_set.index,
+            settings=self.settings.trigger,
+        )
+        return events
+
+    def _end(
+        self, frame_set: FrameSet, account: TickAccount, choice: Choice, has_fault: bool
+    ) -> TickLedger:
+        """Close the tick's account and let the ladder learn from it."""
+        tick = TickLedger(
+            index=frame_set.index,
+            stamp_ns=frame_set.stamp_ns,
+            rung=choice.rung,
+            reason=choice.reason,
+            stages=account.budget.spent,
+            deadline_ms=account.budget.deadline_ms,
+        )
+        self.ledger.add(tick)
+        self._busy_until_ns = frame_set.stamp_ns + round(tick.total_ms * 1e6)
+        self._ladder.observe(choice.rung, tick.stages)
+        self._rungs[choice.rung] += 1
+        self._faults += has_fault
+        return tick
+
+
+def drive(runtime: Runtime, source: TickSource) -> Iterator[TickResult]:
+    """Run a source to its end in lockstep, each tick's plan moving the next."""
+    plan: Plan | None = None
+    while (frame_set := source.next_frame_set(plan)) is not None:
+        result = runtime.tick(frame_set, frame_set.stamp_ns)
+        plan = result.plan
+        yield result

@@ -1,0 +1,129 @@
+"""Predictions: who keeps to the lane, who crosses, whose future is believed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edge.contracts.scene import RadarTrack, Trajectory
+from edge.plan.path import path_from_points
+from edge.plan.predict import PredictSettings, predict
+from edge.plan.vehicle import VehicleShape
+
+SHAPE = VehicleShape()
+SETTINGS = PredictSettings(step_s=0.5, steps=4)
+
+
+def bend():
+    """A quarter circle to the left of 30 m radius."""
+    turn = np.linspace(0.0, math.pi / 2, 60)
+    return path_from_points(30.0 * np.stack([np.sin(turn), 1.0 - np.cos(turn)], axis=1))
+
+
+def radar_track(x_m: float, y_m: float, vx_mps=0.0, vy_mps=0.0, age_s=2.0) -> RadarTrack:
+    return RadarTrack(
+        track_id=1, x_m=x_m, y_m=y_m, vx_mps=vx_mps, vy_mps=vy_mps, hits=9, age_s=age_s
+    )
+
+
+def test_a_car_at_10_mps_is_20_m_further_after_2_s(agent, straight_path) -> None:
+    hazards = predict([agent(20, 0, 10.0)], (), straight_path, SHAPE, SETTINGS)
+    np.testing.assert_allclose(hazards.position[0, :, 0], [20, 25, 30, 35, 40])
+    np.testing.assert_allclose(hazards.station_m[0], [20, 25, 30, 35, 40])
+
+
+def test_a_car_in_a_bend_follows_the_bend(agent) -> None:
+    path = bend()
+    position, yaw = path.at(np.array(10.0))
+    car = agent(*position, 8 * math.cos(yaw), 8 * math.sin(yaw), yaw_rad=float(yaw))
+    hazards = predict([car], (), path, SHAPE, SETTINGS)
+    np.testing.assert_allclose(hazards.offset_m[0], 0.0, atol=0.05)
+    np.testing.assert_allclose(hazards.station_m[0], [10, 14, 18, 22, 26], atol=0.05)
+
+
+def test_an_oncoming_car_keeps_to_its_own_lane(agent) -> None:
+    path = bend()
+    position, yaw = path.beside(np.array(30.0), np.array(3.5))
+    car = agent(*position, -8 * math.cos(yaw), -8 * math.sin(yaw), yaw_rad=float(yaw) + math.pi)
+    hazards = predict([car], (), path, SHAPE, SETTINGS)
+    np.testing.assert_allclose(hazards.offset_m[0], 3.5, atol=0.1)
+    assert hazards.station_m[0, -1] == pytest.approx(14.0, abs=1.5)
+
+
+def test_sideways_drift_along_the_lane_dies_out_but_a_crossing_goes_on(
+    agent, straight_path
+) -> None:
+    drifting = agent(20, 3.5, 10.0, -0.5)
+    crossing = agent(40, -6, 0.0, 1.5)
+    hazards = predict([drifting, crossing], (), straight_path, SHAPE, SETTINGS)
+    assert hazards.offset_m[0, -1] == pytest.approx(3.5 - 0.5 * (1 - math.exp(-2)))
+    assert hazards.offset_m[1, -1] == pytest.approx(-3.0)
+
+
+def test_slow_noise_is_standing_still(agent, straight_path) -> None:
+    hazards = predict([agent(20, 3, 0.2, -0.4)], (), straight_path, SHAPE, SETTINGS)
+    np.testing.assert_allclose(hazards.position[0, -1], [20, 3])
+
+
+@pytest.mark.parametrize("x_m", [-5.0, -1.5, 1.0, 90.0])
+def test_what_is_behind_inside_or_far_away_is_no_hazard(agent, straight_path, x_m: float) -> None:
+    assert len(predict([agent(x_m, 0)], (), straight_path, SHAPE, SETTINGS)) == 0
+
+
+def test_tentative_agents_do_not_brake_us(agent, straight_path) -> None:
+    assert len(predict([agent(20, 0, is_confirmed=False)], (), straight_path, SHAPE, SETTINGS)) == 0
+
+
+def test_a_radar_track_counts_unless_a_box_explains_it(agent, straight_path) -> None:
+    beside, alone = radar_track(21.0, 1.5), radar_track(30.0, 0.0)
+    hazards = predict([agent(20, 0)], [beside, alone], straight_path, SHAPE, SETTINGS)
+    assert hazards.is_radar.tolist() == [False, True]
+    np.testing.assert_allclose(hazards.position[1, 0], [30, 0])
+
+
+def test_a_young_radar_track_is_doubted_sideways_and_believed_along_the_sight(
+    straight_path,
+) -> None:
+    young = radar_track(30.0, 0.0, vx_mps=-5.0, vy_mps=3.0, age_s=0.5)
+    hazards = predict((), [young], straight_path, SHAPE, SETTINGS)
+    moved = hazards.position[0, 1] - hazards.position[0, 0]
+    assert moved[0] == pytest.approx(-2.5)
+    assert 0.0 < moved[1] <= 0.75
+
+
+def future(*points: tuple[float, float], probability: float = 0.5) -> Trajectory:
+    return Trajectory(points_ego=points, step_s=0.5, probability=probability)
+
+
+def test_a_future_that_continues_the_motion_is_a_hazard_of_its_own(agent, straight_path) -> None:
+    turning = future((25, 0.2), (29.8, 1.0), (34, 3.0), (38, 6.0))
+    hazards = predict([agent(20, 0, 10.0, futures=[turning])], (), straight_path, SHAPE, SETTINGS)
+    assert len(hazards) == 2
+    np.testing.assert_allclose(hazards.position[1, -1], [38, 6])
+
+
+def test_a_short_future_goes_straight_on(agent, straight_path) -> None:
+    short = future((25, 0), (30, 0.5))
+    hazards = predict([agent(20, 0, 10.0, futures=[short])], (), straight_path, SHAPE, SETTINGS)
+    np.testing.assert_allclose(hazards.position[1, -1], [40, 1.5])
+
+
+@pytest.mark.parametrize(
+    "unlikely",
+    [
+        future((25, 0), (30, 0), (35, 0), (40, 0), probability=0.1),
+        future((20, 5), (20, 10), (20, 15), (20, 20)),
+    ],
+    ids=["improbable", "contradicts the motion"],
+)
+def test_a_future_that_is_not_believed_is_dropped(agent, straight_path, unlikely) -> None:
+    car = agent(20, 0, 10.0, futures=[unlikely])
+    assert len(predict([car], (), straight_path, SHAPE, SETTINGS)) == 1
+
+
+def test_the_nearest_are_kept_when_there_are_too_many(agent, straight_path) -> None:
+    crowd = [agent(10 + k, 5) for k in range(60)]
+    few = PredictSettings(max_hazards=5)
+    hazards = predict(crowd, (), straight_path, SHAPE, few)
+    assert len(hazards) == 5
+    assert hazards.position[:, 0, 0].max() == 14.0
