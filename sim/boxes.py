@@ -40,6 +40,19 @@ def overlaps(a: Rectangle, b: Rectangle, gap_m: float = 0.0) -> bool:
     return True
 
 
+def ahead_of(
+    x_m: float, y_m: float, yaw_rad: float, length_m: float, width_m: float, travel_m: float
+) -> Rectangle:
+    """Give the rectangle that one sweeps while it goes straight on for ``travel_m``."""
+    return Rectangle(
+        x_m + 0.5 * travel_m * math.cos(yaw_rad),
+        y_m + 0.5 * travel_m * math.sin(yaw_rad),
+        yaw_rad,
+        length_m + travel_m,
+        width_m,
+    )
+
+
 def array_of(rectangles: list[Rectangle]) -> NDArray[np.float64]:
     """Put rectangles into an array (N, 5): x, y, yaw, length, width."""
     return np.array([(r.x_m, r.y_m, r.yaw_rad, r.length_m, r.width_m) for r in rectangles]).reshape(

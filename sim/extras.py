@@ -7,15 +7,17 @@ does not depend on which way the ego came.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge.contracts.scene import Attribute, Category
-from sim.boxes import overlaps
+from sim.boxes import Rectangle, overlaps
 from sim.maps import Lane, LaneKind, RoadMap
 from sim.props import MESH_CATEGORIES, Look, Prop, Walk, drawn_look, to_and_fro
+from sim.spots import Spots
 
 CORNER_M = 9.0
 """Nothing stands at the kerb this near to a junction: drivers must see the crossing."""
@@ -25,26 +27,73 @@ CORNER_M = 9.0
 class ExtrasSettings:
     """How much stands along the roads."""
 
-    parked_ratio: float = 0.3
+    parked_ratio: float = 0.42
     """Mean share of the kerb that is parked on; it differs from road to road."""
     strollers_per_km: float = 45.0
     """Pedestrians per kilometre of pavement that stand or stroll, besides those of the traffic."""
     crossers_per_km: float = 4.0
     """Pedestrians per kilometre of road that cross where there is no crossing."""
-    works_per_km: float = 5.0
+    works_per_km: float = 7.0
     """Road works per kilometre of kerb: a row of cones, often with barriers."""
     parked_shares: dict[str, float] = field(
         default_factory=lambda: {
-            "car": 0.56,
-            "van": 0.12,
-            "truck": 0.09,
-            "bus": 0.03,
-            "trailer": 0.05,
-            "construction_vehicle": 0.04,
-            "motorcycle": 0.06,
-            "bicycle": 0.05,
+            "car": 0.40,
+            "van": 0.10,
+            "truck": 0.12,
+            "bus": 0.06,
+            "trailer": 0.08,
+            "construction_vehicle": 0.08,
+            "motorcycle": 0.09,
+            "bicycle": 0.07,
         }
     )
+
+
+class Roadside:
+    """The extras near the ego: roads are dressed when it comes near and stay so.
+
+    Args:
+        seed: Together with a road's id, all that its extras depend on.
+        spots: Those of the map's pavements, which tell which roads are near.
+        free: Where the ego starts: nobody stands there.
+        next_id: Gives actor ids.
+    """
+
+    def __init__(
+        self,
+        road_map: RoadMap,
+        settings: ExtrasSettings,
+        *,
+        seed: Sequence[int],
+        spots: Spots,
+        free: Rectangle,
+        next_id: Callable[[], int],
+    ) -> None:
+        self._road_map = road_map
+        self._settings = settings
+        self._seed = tuple(seed)
+        self._free = free
+        self._next_id = next_id
+        self._spots = spots
+        self._dressed: dict[str, tuple[Prop, ...]] = {}
+
+    def around(self, x_m: float, y_m: float, radius_m: float) -> list[Prop]:
+        """Give the extras of all roads that come within ``radius_m`` of a point."""
+        spots = self._spots.within(x_m, y_m, 0.0, radius_m).tolist()
+        lane_ids = sorted({self._spots.lane_ids[spot] for spot in spots})
+        edge_ids = [self._road_map.lane[lane_id].edge_id for lane_id in lane_ids]
+        return [prop for edge_id in edge_ids for prop in self._extras(edge_id)]
+
+    def _extras(self, edge_id: str) -> tuple[Prop, ...]:
+        if edge_id not in self._dressed:
+            rng = np.random.default_rng([*self._seed, zlib.crc32(edge_id.encode())])
+            extras = extras_of_edge(
+                self._road_map, edge_id, self._settings, rng=rng, next_id=self._next_id
+            )
+            self._dressed[edge_id] = tuple(
+                prop for prop in extras if not overlaps(prop.rectangle, self._free)
+            )
+        return self._dressed[edge_id]
 
 
 def extras_of_edge(
@@ -151,7 +200,7 @@ def _crossers(
             float(rng.uniform(3.0, 15.0)),
         )
         prop = _walker(next_id(), look, walk, rng)
-        prop.is_on_road = True
+        prop.stops_traffic = True
         yield prop
 
 

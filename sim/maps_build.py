@@ -28,6 +28,7 @@ NETS = Path(__file__).parent / "nets"
 DRIVING_WIDTH_M = 3.25
 PARKING_WIDTH_M = 2.4
 PAVEMENT_WIDTH_M = 2.2
+LONGEST_PHASE_S = 8
 
 _NETCONVERT = (
     *("--crossings.guess", "true", "--crossings.guess.speed-threshold", "20"),
@@ -39,7 +40,7 @@ _NETCONVERT = (
         "--walkingareas",
         "true",
     ),
-    *("--tls.cycle.time", "44", "--default.junctions.radius", "5"),
+    *("--junctions.limit-turn-speed", "2.5", "--tls.crossing-clearance.time", "3"),
     *("--junctions.internal-link-detail", "9", "--no-warnings", "true"),
 )
 
@@ -56,7 +57,7 @@ class NetRecipe:
     bend_ratio: float
     """Largest sideways bend of a road over its length."""
     light_ratio: float
-    """Share of junctions of at least three roads that have traffic lights."""
+    """Share of three-way junctions that have traffic lights; larger ones always have."""
     speeds_mps: tuple[float, ...]
     extent_m: tuple[float, float] = (math.inf, math.inf)
     """Width and height, about the middle, beyond which roads are left out."""
@@ -127,13 +128,22 @@ def build_net(recipe: NetRecipe) -> bytes:
         files = ("-n", f"{plain}.nod.xml", "-e", f"{plain}.edg.xml", "-o", str(net))
         _run("netconvert", *files, *_NETCONVERT)
         text = net.read_text(encoding="utf-8")
-    return gzip.compress(stripped(text).encode("utf-8"), mtime=0)
+    return gzip.compress(with_short_phases(stripped(text)).encode("utf-8"), mtime=0)
 
 
 def stripped(text: str) -> str:
     """Take comments (stamp, version, paths) and schema addresses out of an XML text."""
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     return re.sub(r' xmlns:xsi="[^"]*"| xsi:\w+="[^"]*"', "", text)
+
+
+def with_short_phases(text: str) -> str:
+    """Cut the phases of all traffic lights to ``LONGEST_PHASE_S``: nobody learns from a red light."""
+    return re.sub(
+        r'(<phase duration=")(\d+)"',
+        lambda phase: f'{phase[1]}{min(int(phase[2]), LONGEST_PHASE_S)}"',
+        text,
+    )
 
 
 def roads_without_dead_ends(roads: set[frozenset[str]]) -> set[frozenset[str]]:
@@ -195,10 +205,11 @@ def _plain_nodes(
         name = node.attrib["id"]
         if name not in degrees:
             continue
-        has_light = degrees[name] >= 3 and _draw(recipe, "light", name) < recipe.light_ratio
+        is_drawn = degrees[name] == 3 and _draw(recipe, "light", name) < recipe.light_ratio
+        has_light = degrees[name] > 3 or is_drawn
         kind = "traffic_light" if has_light else "priority"
         place = {"id": name, "x": node.attrib["x"], "y": node.attrib["y"]}
-        ElementTree.SubElement(out, "node", {**place, "type": kind})
+        ElementTree.SubElement(out, "node", {**place, "type": kind, "radius": "7"})
     return out
 
 

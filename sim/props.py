@@ -120,9 +120,11 @@ class Prop:
     trigger_m: float | None = None
     """Waits until the ego is this near; None once it has begun."""
     encounter_id: str | None = None
-    is_on_road: bool = False
+    stops_traffic: bool = False
     """Drivers brake for it."""
     speed_mps: float = 0.0
+    is_waiting: bool = False
+    """Somebody is in its way."""
 
     def __post_init__(self) -> None:
         if self.walk is not None:
@@ -144,6 +146,12 @@ class Prop:
         """Whether it has somewhere to go now."""
         return self.walk is not None and self.trigger_m is None
 
+    @property
+    def is_hazard(self) -> bool:
+        """Whether drivers brake for it now; who pauses between two ways across has left the road."""
+        has_paused = self.walk is not None and self.walk.is_returning and self.speed_mps == 0.0
+        return self.stops_traffic and (self.is_waiting or not has_paused)
+
     def next_xy(self, dt_s: float) -> tuple[float, float]:
         """Where it would be after ``dt_s`` if nobody were in the way."""
         if self.walk is None:
@@ -154,11 +162,13 @@ class Prop:
     def advance(self, dt_s: float) -> None:
         """Walk on for ``dt_s``."""
         self.clock_s += dt_s
+        self.is_waiting = False
         self._stand_where_the_walk_is()
         self._actor = self._as_actor()
 
     def wait(self) -> None:
         """Stand still because somebody is in the way."""
+        self.is_waiting = True
         if self.speed_mps:
             self.speed_mps = 0.0
             self._actor = self._as_actor()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,28 +28,41 @@ class _Leg:
     """The link that leaves this lane, when it is a lane of a road."""
 
 
-@dataclass(eq=False)
 class RouteAhead:
-    """A chain of lanes from ``lane_id`` on. Offsets are metres on its odometer, which starts at 0."""
+    """A chain of lanes. Offsets are metres on an odometer.
 
-    road_map: RoadMap
-    lane_id: str
-    rng: np.random.Generator
-    start_m: float = 0.0
-    """Odometer reading at the beginning of the first lane."""
-    _legs: list[_Leg] = field(default_factory=list)
-    _ends_m: list[float] = field(default_factory=list)
-    _next_lane_id: str = ""
+    Args:
+        lane_id: The first lane.
+        rng: Draws the turns.
+        start_m: Odometer reading at the beginning of the first lane.
+    """
 
-    def __post_init__(self) -> None:
-        self._next_lane_id = self.lane_id
-        self.extend_to(self.start_m + 1.0)
+    def __init__(
+        self, road_map: RoadMap, lane_id: str, rng: np.random.Generator, start_m: float = 0.0
+    ) -> None:
+        self._road_map = road_map
+        self._rng = rng
+        self._start_m = start_m
+        self._legs: list[_Leg] = []
+        self._ends_m: list[float] = []
+        self._next_lane_id = lane_id
+        self.extend_to(start_m + 1.0)
+
+    def restarted(self, lane_id: str, start_m: float) -> RouteAhead:
+        """Give another route, from another lane on, with the same generator."""
+        return RouteAhead(self._road_map, lane_id, self._rng, start_m)
 
     @property
-    def edge_ids(self) -> tuple[str, ...]:
-        """The roads of the chain in order, without the junctions between them."""
+    def end_m(self) -> float:
+        """How far the chain is drawn."""
+        return self._ends_m[-1]
+
+    def edge_ids(self, from_m: float = -math.inf) -> tuple[str, ...]:
+        """List the roads of the chain from a reading on, without the junctions between them."""
         return tuple(
-            self.road_map.lane[leg.lane_id].edge_id for leg in self._legs if leg.link is not None
+            self._road_map.lane[leg.lane_id].edge_id
+            for leg in self._legs
+            if leg.link is not None and leg.end_m >= from_m
         )
 
     def extend_to(self, offset_m: float) -> None:
@@ -62,27 +75,35 @@ class RouteAhead:
             self._next_lane_id = link.to_lane
 
     def _append(self, lane_id: str, link: Link | None) -> None:
-        start_m = self._legs[-1].end_m if self._legs else self.start_m
-        end_m = start_m + self.road_map.lane[lane_id].line.length_m
+        start_m = self._legs[-1].end_m if self._legs else self._start_m
+        end_m = start_m + self._road_map.lane[lane_id].line.length_m
         self._legs.append(_Leg(lane_id, start_m, end_m, link))
         self._ends_m.append(end_m)
 
     def _drawn_link(self, lane_id: str) -> Link:
         """Choose where to go from a lane, staying in one part of the map's split where possible."""
-        links = [link for link in self.road_map.links_from[lane_id] if self._goes_on(link.to_lane)]
+        links = self._links_of(lane_id)
         here = self._split_of(lane_id)
         staying = [link for link in links if self._split_of(link.to_lane) is here]
         links = staying or links
         weights = np.array([_TURN_WEIGHTS.get(link.turn, 0.1) for link in links])
-        return links[int(self.rng.choice(len(links), p=weights / weights.sum()))]
+        return links[int(self._rng.choice(len(links), p=weights / weights.sum()))]
+
+    def _links_of(self, lane_id: str) -> list[Link]:
+        """List the links that can be taken, at best without a lane change soon afterwards."""
+        links = list(self._road_map.links_from.get(lane_id, ()))
+        if not links:
+            lanes = self._road_map.lanes_of_edge[self._road_map.lane[lane_id].edge_id]
+            links = [k for lane in lanes for k in self._road_map.links_from.get(lane.lane_id, ())]
+        return [link for link in links if self._goes_on(link.to_lane)] or links
 
     def _goes_on(self, lane_id: str) -> bool:
         """Whether a lane leads anywhere without a lane change, and so does one after it."""
-        links = self.road_map.links_from
+        links = self._road_map.links_from
         return any(link.to_lane in links for link in links.get(lane_id, ()))
 
     def _split_of(self, lane_id: str) -> object:
-        return self.road_map.split_at(float(self.road_map.lane[lane_id].line_world[-1, 0]))
+        return self._road_map.split_at(float(self._road_map.lane[lane_id].line_world[-1, 0]))
 
     def lane_at(self, offset_m: float) -> str:
         """Give the lane at an odometer reading."""
@@ -99,8 +120,8 @@ class RouteAhead:
 
     def beside(self, offset_m: float, left_m: float = 0.0) -> tuple[float, float, float]:
         """Give x, y and the route's heading at a point ``left_m`` left of the route."""
-        leg = self._leg_at(max(offset_m, self.start_m))
-        return self.road_map.lane[leg.lane_id].line.beside(offset_m - leg.start_m, left_m)
+        leg = self._leg_at(max(offset_m, self._start_m))
+        return self._road_map.lane[leg.lane_id].line.beside(offset_m - leg.start_m, left_m)
 
     def project(self, x_m: float, y_m: float, near_m: float) -> tuple[float, float]:
         """Find the point of the route nearest to (x, y), searching about the reading ``near_m``.
@@ -114,7 +135,7 @@ class RouteAhead:
         for leg in self._legs[first:]:
             if leg.start_m > near_m + 30.0:
                 break
-            along_m, left_m = self.road_map.lane[leg.lane_id].line.project(x_m, y_m)
+            along_m, left_m = self._road_map.lane[leg.lane_id].line.project(x_m, y_m)
             if abs(left_m) < best[1] - 1e-6:
                 best = (leg.start_m + along_m, abs(left_m))
         return best
@@ -124,7 +145,7 @@ class RouteAhead:
         k = bisect.bisect_right(self._ends_m, self._leg_at(offset_m).start_m)
         legs = (leg for leg in self._legs[k:] if leg.link is not None)
         lane_id = next((leg.lane_id for leg in legs), self._next_lane_id)
-        return self.road_map.lane[lane_id].speed_limit_mps
+        return self._road_map.lane[lane_id].speed_limit_mps
 
     def junctions(self, from_m: float, to_m: float) -> list[tuple[float, Link]]:
         """List the ends of roads between two readings, each with the link that the route takes there."""

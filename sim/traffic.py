@@ -24,7 +24,7 @@ import numpy as np
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import wrap_rad
 from edge.contracts.scene import Attribute
-from sim.boxes import Rectangle
+from sim.boxes import Rectangle, ahead_of
 from sim.braking import Hazards, allowed_speeds_mps
 from sim.maps import LaneKind, RoadMap, net_path
 from sim.props import MESH_CATEGORIES, Look, drawn_look
@@ -55,6 +55,8 @@ _SUMO_CLASSES = {
 }
 _TOP_SPEEDS_MPS = {"truck": 22.0, "bus": 20.0, "bicycle": 5.5}
 _EGO_TYPE = "ego"
+_ANYWHERE = 2
+"""SUMO's keepRoute flag for "exactly there, on whatever lane or beside all of them"."""
 
 _open: list[Traffic] = []
 """The one simulation of this process: a second start would silently replace it."""
@@ -64,7 +66,7 @@ _open: list[Traffic] = []
 class TrafficSettings:
     """How much moves around the ego, and how far from it."""
 
-    vehicles_per_km: float = 14.0
+    vehicles_per_km: float = 20.0
     """Moving vehicles per kilometre of driving lane."""
     pedestrians_per_km: float = 22.0
     """Pedestrians per kilometre of pavement who go somewhere, over crossings too."""
@@ -74,12 +76,12 @@ class TrafficSettings:
     """Newcomers appear no nearer than this to the ego."""
     vehicle_shares: dict[str, float] = field(
         default_factory=lambda: {
-            "car": 0.5,
-            "van": 0.1,
-            "truck": 0.11,
-            "bus": 0.07,
-            "motorcycle": 0.1,
-            "bicycle": 0.12,
+            "car": 0.38,
+            "van": 0.08,
+            "truck": 0.16,
+            "bus": 0.12,
+            "motorcycle": 0.12,
+            "bicycle": 0.14,
         }
     )
 
@@ -95,6 +97,8 @@ class _State:
     vehicles: dict[str, _Pose] = field(default_factory=dict)
     persons: dict[str, _Pose] = field(default_factory=dict)
     ego: _Pose = (0.0, 0.0, 0.0, 0.0)
+    crossing: tuple[str, ...] = ()
+    """The persons on the road; SUMO's drivers do not always mind them."""
 
 
 class Traffic:
@@ -255,11 +259,13 @@ class Traffic:
                 actors.append(self._actor(name, _between(before[name], newest, ratio)))
         return actors
 
-    def vehicle_rectangles(self) -> list[Rectangle]:
-        """Give the footprints of all vehicles but the ego at the newest step."""
+    def vehicle_rectangles(self, ahead_s: float = 0.0) -> list[Rectangle]:
+        """Give the ground that each vehicle but the ego covers, or will have after ``ahead_s``."""
         return [
-            Rectangle(x, y, yaw, self._looks[name].length_m, self._looks[name].width_m)
-            for name, (x, y, yaw, _) in self._now.vehicles.items()
+            ahead_of(x, y, yaw, look.length_m, look.width_m, speed * ahead_s)
+            for look, (x, y, yaw, speed) in (
+                (self._looks[name], pose) for name, pose in self._now.vehicles.items()
+            )
         ]
 
     def light_of(self, light_id: str, index: int) -> str:
@@ -306,11 +312,14 @@ class Traffic:
             elif name in self._looks:
                 vehicles[name] = _backed((x, y, yaw, speed), 0.5 * self._looks[name].length_m)
         persons: dict[str, _Pose] = {}
+        crossing = []
         for name in libsumo.person.getIDList():
+            if "_c" in libsumo.person.getRoadID(name):
+                crossing.append(name)
             x, y = libsumo.person.getPosition(name)
             yaw = wrap_rad(math.radians(90.0 - libsumo.person.getAngle(name)))
             persons[name] = (x, y, yaw, libsumo.person.getSpeed(name))
-        return _State(vehicles, persons, ego)
+        return _State(vehicles, persons, ego, tuple(crossing))
 
     def _clear(self) -> None:
         for name in libsumo.vehicle.getIDList():
@@ -326,13 +335,12 @@ class Traffic:
 
     def _insert_ego(self, lane_id: str, offset_m: float, edge_ids: Sequence[str]) -> None:
         x, y, _ = self.road_map.lane[lane_id].line.at(offset_m)
-        for name, (u, v, _, _) in self._read().vehicles.items():
-            if math.dist((x, y), (u, v)) < _ROOM_M + 0.5 * self._looks[name].length_m:
-                libsumo.vehicle.remove(name)
-        for speed in ("avg", "avg", "0"):
-            name = self._add_vehicle(
-                _EGO_TYPE, lane_id, offset_m + EGO_SHAPE.front_m, edge_ids, speed=speed
-            )
+        for room_m, speed in ((_ROOM_M, "avg"), (2.0 * _ROOM_M, "avg"), (4.0 * _ROOM_M, "0")):
+            for name, (u, v, _, _) in self._read().vehicles.items():
+                if math.dist((x, y), (u, v)) < room_m + 0.5 * self._looks[name].length_m:
+                    libsumo.vehicle.remove(name)
+            front_m = offset_m + EGO_SHAPE.front_m
+            name = self._add_vehicle(_EGO_TYPE, lane_id, front_m, edge_ids, speed=speed)
             self._advance_sumo()
             if name in libsumo.vehicle.getIDList():
                 self._ego_id = name
@@ -360,7 +368,7 @@ class Traffic:
         return name
 
     def _move_ego(self) -> None:
-        """Put the ego where it will be at the end of this step if it keeps its speed."""
+        """Put the ego that is driven outside where it is now."""
         if self._outside is None:
             return
         state, ahead_m = self._outside, EGO_SHAPE.front_m
@@ -371,14 +379,13 @@ class Traffic:
             state.x_m + ahead_m * math.cos(state.yaw_rad),
             state.y_m + ahead_m * math.sin(state.yaw_rad),
             90.0 - math.degrees(state.yaw_rad),
-            1,
+            _ANYWHERE,
         )
 
     def _brake_for_hazards(self) -> None:
-        if self._hazards is None:
-            allowed: dict[str, float] = {}
-        else:
-            allowed = self._allowed_speeds(self._hazards)
+        """Cap the speed of whoever drives towards something that SUMO does not make it brake for."""
+        hazards = self._all_hazards()
+        allowed = self._allowed_speeds(hazards) if hazards.x_m.size else {}
         for name in sorted(self._held - allowed.keys()):
             if name in self._now.vehicles or name == self._ego_id:
                 libsumo.vehicle.setSpeed(name, -1.0)
@@ -386,37 +393,43 @@ class Traffic:
             libsumo.vehicle.setSpeed(name, speed)
         self._held = set(allowed)
 
-    def _allowed_speeds(self, hazards: Hazards) -> dict[str, float]:
-        names, fronts = [], []
+    def _all_hazards(self) -> Hazards:
+        """Add those who are on a crossing to the hazards that the world warned of."""
+        persons = self._now.persons
+        crossing = [persons[name] for name in self._now.crossing if name in persons]
+        own = np.array([(x, y, 0.4, max(speed, 0.1)) for x, y, _, speed in crossing]).reshape(-1, 4)
+        given = self._hazards
+        if given is None:
+            return Hazards(*own.T)
+        return Hazards(
+            x_m=np.concatenate([own[:, 0], given.x_m]),
+            y_m=np.concatenate([own[:, 1], given.y_m]),
+            radius_m=np.concatenate([own[:, 2], given.radius_m]),
+            speed_mps=np.concatenate([own[:, 3], given.speed_mps]),
+        )
+
+    def _fronts(self) -> dict[str, tuple[float, float, float, float]]:
+        """Give the front bumper, heading and half width of everyone that SUMO drives."""
+        fronts = {}
         for name, (x, y, yaw, _) in self._now.vehicles.items():
-            ahead_m, half_width_m = (
-                0.5 * self._looks[name].length_m,
-                0.5 * self._looks[name].width_m,
-            )
-            names.append(name)
-            fronts.append(
-                (x + ahead_m * math.cos(yaw), y + ahead_m * math.sin(yaw), yaw, half_width_m)
-            )
+            look = self._looks[name]
+            u, v, _, _ = _backed((x, y, yaw, 0.0), -0.5 * look.length_m)
+            fronts[name] = (u, v, yaw, 0.5 * look.width_m)
         if self._ego_id and self._outside is None:
-            x, y, yaw, _ = self._now.ego
-            ahead_m = EGO_SHAPE.front_m
-            names.append(self._ego_id)
-            fronts.append(
-                (
-                    x + ahead_m * math.cos(yaw),
-                    y + ahead_m * math.sin(yaw),
-                    yaw,
-                    0.5 * EGO_SHAPE.width_m,
-                )
-            )
-        if not names:
+            u, v, yaw, _ = _backed(self._now.ego, -EGO_SHAPE.front_m)
+            fronts[self._ego_id] = (u, v, yaw, 0.5 * EGO_SHAPE.width_m)
+        return fronts
+
+    def _allowed_speeds(self, hazards: Hazards) -> dict[str, float]:
+        fronts = self._fronts()
+        if not fronts:
             return {}
-        array = np.array(fronts)
+        array = np.array(list(fronts.values()))
         patient, impatient = (
             allowed_speeds_mps(array, some).tolist() for some in (hazards, hazards.moving())
         )
         allowed = {}
-        for name, speed, late_speed in zip(names, patient, impatient, strict=True):
+        for name, speed, late_speed in zip(fronts, patient, impatient, strict=True):
             if speed < math.inf and libsumo.vehicle.getWaitingTime(name) > _PATIENCE_S:
                 speed = late_speed
             if speed < math.inf:
@@ -426,12 +439,15 @@ class Traffic:
     def _refill(self) -> None:
         x, y, _, _ = self._now.ego
         far_m = self.settings.bubble_radius_m + 20.0
-        for name, pose in self._now.vehicles.items():
-            if math.dist((x, y), pose[:2]) > far_m:
-                libsumo.vehicle.remove(name)
-        for name, pose in self._now.persons.items():
-            if math.dist((x, y), pose[:2]) > far_m:
-                libsumo.person.remove(name)
+        groups = (
+            (self._now.vehicles, libsumo.vehicle.remove),
+            (self._now.persons, libsumo.person.remove),
+        )
+        for group, remove in groups:
+            gone = [name for name, at in group.items() if math.dist((x, y), at[:2]) > far_m]
+            for name in gone:
+                remove(name)
+                del group[name]
         self._put_vehicles(x, y, inner_m=self.settings.hidden_radius_m)
         self._put_persons(x, y, inner_m=self.settings.hidden_radius_m)
 
@@ -524,6 +540,7 @@ def _start(map_name: str, seed: int) -> None:
             *("sumo", "--net-file", str(net_path(map_name)), "--seed", str(seed % 2**31)),
             *("--step-length", str(STEP_MS / 1000.0), "--lanechange.duration", "2"),
             *("--collision.action", "none", "--time-to-teleport", "-1", "--max-depart-delay", "0"),
+            *("--time-to-impatience", "12"),
             *("--no-step-log", "true", "--no-warnings", "true", "--xml-validation", "never"),
         ]
     )
