@@ -1,0 +1,112 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.sensors import FrameSet
+from edge.contracts.time import frame_stamp_ns
+from sim.cli import app
+from sim.drive import Drive, DriveSettings, stream
+from sim.rig import default_rig
+from sim.scenarios import load_scenario
+from sim.truth import TruthBox, read_truth
+from sim.world import WorldSettings
+
+ANIMALS = DriveSettings(world=WorldSettings(seed=4, scenario=load_scenario("animal_crossing")))
+Driven = list[tuple[FrameSet, tuple[TruthBox, ...]]]
+
+
+def driven(settings: DriveSettings, frames: int = 3, width_px: int = 64) -> Driven:
+    with Drive(settings, default_rig(width_px, width_px // 2)) as drive:
+        drive.skip(20)
+        return [drive.step() for _ in range(frames)]
+
+
+@pytest.fixture(scope="module")
+def day() -> Driven:
+    return driven(ANIMALS)
+
+
+def test_frame_set_is_of_one_instant(day: Driven) -> None:
+    indices = [frame_set.index for frame_set, _ in day]
+    assert indices == list(range(indices[0], indices[0] + 3))
+    for frame_set, _ in day:
+        assert frame_set.stamp_ns == frame_set.ego.stamp_ns == frame_stamp_ns(frame_set.index)
+        assert frame_set.images.shape == (8, 32, 64, 3)
+        assert frame_set.ultrasonics.ranges_m.shape == (12,)
+        assert len(frame_set.radar.points_ego) > 5
+        assert frame_set.is_present.all()
+    assert day[-1][0].ego.world_from_ego != day[0][0].ego.world_from_ego
+
+
+def test_truth_names_the_encounter_of_what_a_scenario_placed(day: Driven) -> None:
+    animals = [t for _, boxes in day for t in boxes if t.box.category == "animal"]
+    assert animals and all(t.encounter_id for t in animals)
+    assert any(t.visible_px > 0 for t in animals)
+    others = [t for _, boxes in day for t in boxes if t.box.category == "car"]
+    assert others and all(t.encounter_id is None for t in others)
+
+
+def test_same_seed_drives_the_same_bytes(day: Driven) -> None:
+    for (frame_set, boxes), (again, boxes_again) in zip(day, driven(ANIMALS), strict=True):
+        np.testing.assert_array_equal(frame_set.images, again.images)
+        np.testing.assert_array_equal(frame_set.radar.points_ego, again.radar.points_ego)
+        np.testing.assert_array_equal(frame_set.ultrasonics.ranges_m, again.ultrasonics.ranges_m)
+        assert frame_set.ego == again.ego and frame_set.route == again.route
+        assert boxes == boxes_again
+
+
+def test_radar_does_not_change_when_cameras_or_light_do(day: Driven) -> None:
+    night = driven(replace(ANIMALS, is_night=True), width_px=32)
+    for (frame_set, _), (dark, _) in zip(day, night, strict=True):
+        assert dark.images.shape[2] == 32
+        assert dark.images.mean() < 0.5 * frame_set.images.mean()
+        np.testing.assert_array_equal(frame_set.radar.points_ego, dark.radar.points_ego)
+        np.testing.assert_array_equal(frame_set.ultrasonics.ranges_m, dark.ultrasonics.ranges_m)
+
+
+def test_streams_differ_by_name_seed_and_frame() -> None:
+    draws = {
+        float(stream(*key).random())
+        for key in ((0, "radar", 0), (1, "radar", 0), (0, "night", 0), (0, "radar", 1))
+    }
+    assert len(draws) == 4
+    assert stream(0, "radar", 1).random() == stream(0, "radar", 1).random()
+
+
+def test_a_drive_that_cannot_begin_leaves_nothing_open() -> None:
+    nowhere = replace(ANIMALS, world=WorldSettings(place_id="nowhere"))
+    with pytest.raises(OperatorError, match="no place 'nowhere'"):
+        Drive(nowhere)
+    assert driven(ANIMALS, frames=1)
+
+
+def test_command_line_drives_and_writes_truth_and_pictures(tmp_path: Path) -> None:
+    truth, pictures = tmp_path / "sim.truth", tmp_path / "pictures"
+    words = ["drive", "--scenario", "animal_crossing", "--seconds", "0.2", "--json"]
+    said = CliRunner().invoke(app, [*words, "--truth", str(truth), "--pictures", str(pictures)])
+    assert said.exit_code == 0, said.output
+    rows = {row["category"]: row for row in json.loads(said.stdout)}
+    assert rows["animal"]["met"] >= 1 and rows["animal"]["encounters"] >= 1
+    assert rows["car"]["encounters"] == 0
+    assert len(read_truth(truth, "sim")) == 7
+    assert [path.read_bytes()[1:4] for path in pictures.iterdir()] == [b"PNG"]
+
+
+def test_command_line_shows_an_instant(tmp_path: Path) -> None:
+    words = ["show", "--map", "grid", "--at-s", "0.1", "--night", "--out", str(tmp_path), "--json"]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0, said.output
+    paths = json.loads(said.stdout)
+    assert {Path(p).read_bytes()[1:4] for p in paths.values()} == {b"PNG"}
+    assert set(paths) == {"mosaic", "birds_eye"}
+
+
+def test_command_line_refuses_a_scenario_that_does_not_exist() -> None:
+    said = CliRunner().invoke(app, ["drive", "--scenario", "unicorns"])
+    assert isinstance(said.exception, OperatorError)
+    assert "unicorns" in str(said.exception)
