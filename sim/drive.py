@@ -8,6 +8,7 @@ skips frames, leaves the radar's noise as it was.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ from sim.maps import load_map
 from sim.rig import default_rig
 from sim.scenery import ScenerySettings, furnish
 from sim.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
-from sim.sight import survey
+from sim.sight import Surroundings, survey
 from sim.snapshot import Snapshot
 from sim.truth import TruthBox, truth_boxes
 from sim.weather import Night, NightSettings
@@ -99,12 +100,19 @@ class Drive:
             ego=snapshot.ego,
             route=snapshot.route,
         )
+        return frame_set, self._truth(around, render.visible_px)
+
+    def truth(self, snapshot: Snapshot) -> tuple[TruthBox, ...]:
+        """Give the truth of one instant without looking: who is where, nobody showing a pixel."""
+        return self._truth(survey(snapshot, self.scenery), {})
+
+    def _truth(self, around: Surroundings, visible_px: Mapping[int, int]) -> tuple[TruthBox, ...]:
         encounters = {
             actor.actor_id: encounter_id
-            for actor in snapshot.actors
+            for actor in around.actors
             if (encounter_id := self.world.encounter_of(actor.actor_id)) is not None
         }
-        return frame_set, truth_boxes(around, render.visible_px, encounters)
+        return truth_boxes(around, visible_px, encounters)
 
     def close(self) -> None:
         """End the world and free the renderer."""
