@@ -149,8 +149,8 @@ def modelled_latency(
     """Read a device profile's costs for one model.
 
     The keys of ``DeviceProfile.modelled_ms`` are stages; ``preprocess`` comes also as
-    ``preprocess.subset``, and ``infer`` as ``infer.<model>`` and, for a bundle that ships a small graph,
-    ``infer.<model>.small``.
+    ``preprocess_subset``, and ``infer`` as ``infer_<model>`` and, for a bundle that ships a small graph,
+    ``infer_<model>_small``.
 
     Args:
         profile: The board.
@@ -177,9 +177,9 @@ def modelled_latency(
 def _cost_key(stage: str, rung: Rung, model: str, rungs: Sequence[Rung]) -> str:
     is_small = rung is Rung.SMALL or (rung is Rung.CAMERAS_SUBSET and Rung.SMALL in rungs)
     if stage == "infer":
-        return f"infer.{model}.small" if is_small else f"infer.{model}"
+        return f"infer_{model}_small" if is_small else f"infer_{model}"
     if stage == "preprocess" and rung is Rung.CAMERAS_SUBSET:
-        return "preprocess.subset"
+        return "preprocess_subset"
     return stage
 
 

@@ -132,7 +132,8 @@ class Runtime:
         self._clock: Clock = clock or MonotonicClock()
         self._tracker = Tracker(settings.tracker)
         self._radar_tracker = RadarTracker(settings.radar_tracker)
-        self._moments: deque[Moment] = deque()
+        self.moments: deque[Moment] = deque()
+        """The last seconds, oldest first: what the triggers look at."""
         self._trigger_state = TriggerState()
         self._busy_until_ns = 0
         self.swap(manifest, perceivers)
@@ -254,12 +255,12 @@ class Runtime:
         self, frame_set: FrameSet, perception: Perception, plan: Plan
     ) -> tuple[TriggerEvent, ...]:
         """Ask the triggers whether the last seconds deserve a clip."""
-        self._moments.append(Moment(perception, plan, frame_set.ego, frame_set.route))
+        self.moments.append(Moment(perception, plan, frame_set.ego, frame_set.route))
         oldest_ns = frame_set.stamp_ns - round(self.settings.moments_s * NS_PER_S)
-        while not oldest_ns <= self._moments[0].stamp_ns <= frame_set.stamp_ns:
-            self._moments.popleft()
+        while not oldest_ns <= self.moments[0].stamp_ns <= frame_set.stamp_ns:
+            self.moments.popleft()
         events, self._trigger_state = evaluate(
-            self._moments,
+            self.moments,
             self._campaigns,
             self._trigger_state,
             control=self._control,
