@@ -84,7 +84,8 @@ class Desk:
             others = sorted(
                 (p for p in path.parent.iterdir() if p != path), key=lambda p: p.stat().st_mtime_ns
             )
-            for old in others[: len(others) + 1 - self._settings.max_parts_per_vehicle]:
+            excess = len(others) + 1 - self._settings.max_parts_per_vehicle
+            for old in others[: max(0, excess)]:
                 old.unlink()
             return Part(path, offer.blob_bytes)
         except OSError as error:
