@@ -91,8 +91,10 @@ def geom(rows: Rows, corner: NDArray[np.intp]) -> Any:
     data.unclean_set_num_rows(len(rows))
     data.modify_array_handle(0).copy_data_from(rows.tobytes())
     primitive = core.GeomTriangles(core.Geom.UH_static)
-    for k in corner.tolist():
-        primitive.add_vertex(k)
+    primitive.set_index_type(core.Geom.NT_uint32)
+    indices = primitive.modify_vertices()
+    indices.unclean_set_num_rows(len(corner))
+    indices.modify_handle().copy_data_from(corner.astype("<u4").tobytes())
     result = core.Geom(data)
     result.add_primitive(primitive)
     return result

@@ -132,19 +132,20 @@ def _attach_scenery(parent: Any, scenery: Scenery, cells: int) -> None:
     low = xy.min(axis=0)
     cell_m = float((xy.max(axis=0) - low).max()) / cells + 1e-6
     key = ((xy - low) // cell_m).astype(np.intp) @ np.array([cells, 1])
-    is_building = scenery.kinds == SceneryKind.BUILDING
+    plants = {kind: np.flatnonzero(scenery.kinds == kind) for kind in _LAYERS}
+    shapes = {kind: _plants(scenery, kind, at) for kind, at in plants.items()}
     for cell in np.unique(key):
         node = core.GeomNode("cell")
-        houses = np.flatnonzero((key == cell) & is_building)
-        plants = np.flatnonzero((key == cell) & ~is_building)
+        houses = np.flatnonzero((key == cell) & (scenery.kinds == SceneryKind.BUILDING))
         if len(houses):
             walls, uv, roofs = _buildings(scenery.boxes[houses], scenery.colors[houses])
             node.add_geom(geom(*vertex_rows(*walls, uv)), facade)
             node.add_geom(geom(*vertex_rows(*roofs)))
-        if len(plants):
-            parts = [_plant(scenery, i) for i in plants]
-            triangles, rgba = (np.concatenate(p) for p in zip(*parts, strict=True))
-            node.add_geom(geom(*vertex_rows(triangles, rgba)))
+        here = {kind: key[at] == cell for kind, at in plants.items()}
+        if any(chosen.any() for chosen in here.values()):
+            triangles = [shapes[kind][0][chosen].reshape(-1, 3, 3) for kind, chosen in here.items()]
+            rgba = [shapes[kind][1][chosen].reshape(-1, 3, 4) for kind, chosen in here.items()]
+            node.add_geom(geom(*vertex_rows(np.concatenate(triangles), np.concatenate(rgba))))
         parent.attach_new_node(node)
 
 
@@ -201,68 +202,77 @@ def _rectangle(x: float, y: float, yaw: float, length: float, width: float) -> N
 
 
 def _rgba(colors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Give every triangle (T, 3) colour to its three corners, with the alpha of still things."""
-    rgba = np.full((len(colors), 3, 4), STATIC_ID, dtype=np.uint8)
-    rgba[..., :3] = np.rint(np.clip(colors, 0.0, 0.96) * 255.0)[:, None, :]
+    """Give every triangle's colour (..., 3) to its three corners, with the alpha of still things."""
+    rgba = np.full((*colors.shape[:-1], 3, 4), STATIC_ID, dtype=np.uint8)
+    rgba[..., :3] = np.rint(np.clip(colors, 0.0, 0.96) * 255.0)[..., None, :]
     return rgba
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """One prism of a plant or post: radii relative to half its width, heights to its height."""
+
+    foot: tuple[float, float]
+    """Radius and height of the foot."""
+    top: tuple[float, float]
+    sides: int
+    shade_ratio: float = 1.0
+    is_bark: bool = False
+    has_lid: bool = False
+
+
 _BARK = np.array([0.34, 0.25, 0.17])
+_LAYERS: dict[SceneryKind, tuple[_Layer, ...]] = {
+    SceneryKind.CONIFER: (
+        _Layer((0.14, 0.0), (0.14, 0.3), 3, is_bark=True),
+        _Layer((1.0, 0.25), (0.01, 1.0), 5),
+    ),
+    SceneryKind.TREE: (
+        _Layer((0.11, 0.0), (0.08, 0.45), 3, is_bark=True),
+        _Layer((0.55, 0.38), (1.0, 0.62), 5, shade_ratio=0.8),
+        _Layer((1.0, 0.62), (0.3, 1.0), 5, has_lid=True),
+    ),
+    SceneryKind.BUSH: (
+        _Layer((0.8, 0.0), (1.0, 0.5), 5, shade_ratio=0.85),
+        _Layer((1.0, 0.5), (0.4, 1.0), 5, has_lid=True),
+    ),
+    SceneryKind.LAMP_POST: (
+        _Layer((1.1, 0.0), (0.8, 1.0), 3),
+        _Layer((3.8, 1.0), (3.8, 1.03), 4, shade_ratio=0.7, has_lid=True),
+    ),
+}
 
 
-def _plant(scenery: Scenery, i: np.intp) -> _Triangles:
-    """Shape one tree, bush or lamp post out of stacked prisms."""
-    x, y, yaw, length, _, height = scenery.boxes[i]
-    leaf, r = scenery.colors[i], 0.5 * length
-    layers = {  # (foot radius, foot height, top radius, top height, colour, sides)
-        SceneryKind.CONIFER: [
-            (0.2, 0.0, 0.2, 0.3 * height, _BARK, 3),
-            (r, 0.25 * height, 0.02, height, leaf, 5),
-        ],
-        SceneryKind.TREE: [
-            (0.2, 0.0, 0.16, 0.45 * height, _BARK, 3),
-            (0.55 * r, 0.38 * height, r, 0.62 * height, leaf * 0.8, 5),
-            (r, 0.62 * height, 0.3 * r, height, leaf, 5),
-        ],
-        SceneryKind.BUSH: [
-            (0.8 * r, 0.0, r, 0.5 * height, leaf * 0.85, 5),
-            (r, 0.5 * height, 0.4 * r, height, leaf, 5),
-        ],
-        SceneryKind.LAMP_POST: [
-            (0.09, 0.0, 0.06, height, leaf, 3),
-            (0.3, height, 0.3, height + 0.15, leaf * 0.7, 4),
-        ],
-    }[SceneryKind(scenery.kinds[i])]
-    parts = [_prism((x, y, yaw), *layer, has_lid=layer is layers[-1]) for layer in layers]
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+def _plants(scenery: Scenery, kind: SceneryKind, at: NDArray[np.intp]) -> _Triangles:
+    """Shape all plants or posts of one kind: triangles (N, T, 3, 3) and colours (N, T, 3, 4)."""
+    parts = [_prisms(scenery.boxes[at], scenery.colors[at], layer) for layer in _LAYERS[kind]]
+    triangles, rgba = (np.concatenate(p, axis=1) for p in zip(*parts, strict=True))
+    return triangles, rgba
 
 
-def _prism(
-    at: tuple[float, float, float],
-    foot_r: float,
-    foot_z: float,
-    top_r: float,
-    top_z: float,
-    color: NDArray[np.float64],
-    sides: int,
-    *,
-    has_lid: bool,
-) -> _Triangles:
-    """Give the mantle and lid of a regular prism or cone."""
-    x, y, yaw = at
-    angle = yaw + np.arange(sides) * 2.0 * math.pi / sides
-    unit = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    foot = np.column_stack([unit * foot_r + (x, y), np.full(sides, foot_z)])
-    top = np.column_stack([unit * top_r + (x, y), np.full(sides, top_z)])
-    foot_next, top_next = np.roll(foot, -1, axis=0), np.roll(top, -1, axis=0)
-    shade = 0.78 + 0.16 * np.cos(angle + math.pi / sides - 0.9)
+def _prisms(boxes: NDArray[np.float64], colors: NDArray[np.float64], layer: _Layer) -> _Triangles:
+    """Shape one layer of each of N plants: mantle and, where it has one, lid."""
+    sides = layer.sides
+    angle = boxes[:, 2:3] + np.arange(sides) * 2.0 * math.pi / sides  # (N, S)
+    unit = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+    def ring(radius_ratio: float, height_ratio: float) -> NDArray[np.float64]:
+        xy = boxes[:, None, :2] + unit * (0.5 * radius_ratio * boxes[:, None, 3:4])
+        z = np.broadcast_to(height_ratio * boxes[:, None, 5:6], (*angle.shape, 1))
+        return np.concatenate([xy, z], axis=-1)  # (N, S, 3)
+
+    foot, top = ring(*layer.foot), ring(*layer.top)
+    foot_next, top_next = np.roll(foot, -1, axis=1), np.roll(top, -1, axis=1)
     triangles = [
-        np.stack([foot, foot_next, top_next], axis=1),
-        np.stack([foot, top_next, top], axis=1),
+        np.stack([foot, foot_next, top_next], axis=2),
+        np.stack([foot, top_next, top], axis=2),
     ]
+    shade = 0.78 + 0.16 * np.cos(angle + math.pi / sides - 0.9)
     shades = [shade, shade]
-    if has_lid:
-        hub = np.broadcast_to(top[0], (sides - 2, 3))
-        triangles.append(np.stack([hub, top[1:-1], top[2:]], axis=1))
-        shades.append(np.ones(sides - 2))
-    return np.concatenate(triangles), _rgba(np.concatenate(shades)[:, None] * color)
+    if layer.has_lid:
+        hub = np.broadcast_to(top[:, :1], (len(boxes), sides - 2, 3))
+        triangles.append(np.stack([hub, top[:, 1:-1], top[:, 2:]], axis=2))
+        shades.append(np.ones((len(boxes), sides - 2)))
+    paint = np.broadcast_to(_BARK, colors.shape) if layer.is_bark else colors * layer.shade_ratio
+    shaded = np.concatenate(shades, axis=1)[..., None] * paint[:, None]
+    return np.concatenate(triangles, axis=1), _rgba(shaded)
