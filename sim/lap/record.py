@@ -1,0 +1,164 @@
+"""What a lap leaves behind for machines: ``lap.json``. The page ``report.html`` is drawn from the same.
+
+The same seed gives the same record apart from ``seconds``, ``cpu_seconds``, ``deadline`` and signatures,
+so everything measured in real time stands in fields of its own.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.contracts.fields import Count, Finite, Name, Ratio, Seconds, Text
+
+LAP_SCHEMA = 1
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage and what it cost."""
+
+    name: Name
+    seconds: Seconds
+    cpu_seconds: Seconds
+    """Of the process tree."""
+    note: Text = ""
+    """What it did, in a few words."""
+
+
+class Deadline(msgspec.Struct, frozen=True, kw_only=True):
+    """Measured tick times of the drives; contended, for several vehicles share the machine."""
+
+    p50_ms: Finite
+    p99_ms: Finite
+    max_ms: Finite
+    missed: Count
+    """Ticks over 100 ms."""
+    modelled_p99_ms: Finite
+    """What lockstep charged on the modelled board."""
+
+
+class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the moments that triggers found."""
+
+    captured: Count
+    evicted: Count
+    uploaded: Count
+    admitted: Count
+    quarantined: Count
+    bytes_uploaded: Count
+    with_rare_triggered: Count
+    """Admitted trigger clips that hold the rare object, and how many there are."""
+    triggered: Count
+    with_rare_random: Count
+    random: Count
+
+
+class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said about the clips that the candidate learns from."""
+
+    auto: Count
+    """Boxes by hindsight."""
+    reviewed: Count
+    """Boxes by a reviewer."""
+    masked: Count
+    """Places where nobody could tell."""
+    questions: Count
+    asked: Count
+    reviewer_seconds: Seconds
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A value and its 95 % bounds."""
+
+    value: Finite
+    low: Finite
+    high: Finite
+
+
+class SliceScore(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of one model on one slice of the gate."""
+
+    slice: Name
+    metric: Name
+    """``recall`` or ``ap``, or ``map``."""
+    score: Interval | None
+    """None where the slice holds nothing to find."""
+    truths: Count
+
+
+class Contestant(msgspec.Struct, frozen=True, kw_only=True):
+    """One model: incumbent, candidate or control."""
+
+    bundle_id: Name | None = None
+    """None for the control, which is never shipped."""
+    slices: tuple[SliceScore, ...]
+
+
+class GateCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How much evidence the gate had."""
+
+    frames: Count
+    places: Count
+    encounters: Count
+
+
+class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate's answer."""
+
+    decision: Name
+    reasons: tuple[Text, ...]
+
+
+class WaveRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One wave of the rollout."""
+
+    vehicles: tuple[Name, ...]
+    state: Name
+    reason: Text = ""
+
+
+class VehicleEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle runs when the lap ends."""
+
+    vehicle_id: Name
+    bundle_id: Name
+    phase: Name
+
+
+class DriveRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One drive, before or after the update."""
+
+    vehicle_id: Name
+    drive_id: Name
+    bundle_id: Name
+    scenario: Name
+    ticks: Count
+    faults: Count
+    collisions: Count
+    progress_m: Finite
+    rungs: dict[str, Count]
+
+
+class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One lap."""
+
+    schema: Count = LAP_SCHEMA
+    seed: Count
+    lap: Count = 1
+    is_quick: bool = False
+    stages: tuple[Stage, ...]
+    ticks: Count
+    drives: tuple[DriveRecord, ...]
+    deadline: Deadline
+    clips: ClipCounts
+    labels: LabelCounts
+    dataset_id: Name
+    rare_category: Name
+    incumbent: Contestant
+    candidate: Contestant
+    control: Contestant
+    gate: GateCounts
+    verdict: VerdictRecord
+    rollout: tuple[WaveRecord, ...]
+    vehicles: tuple[VehicleEnd, ...]
+    earlier: tuple[tuple[Name, Ratio], ...] = ()
+    """With ``--laps``: slice and score of the incumbent of each lap before, for the lap x slice table."""
