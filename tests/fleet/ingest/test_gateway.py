@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import zmq
 from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
 
 from edge.contracts.errors import OperatorError, StoreUnavailableError
 from edge.contracts.time import Clock, ClockKind
@@ -400,8 +401,7 @@ def test_a_peer_without_curve_is_refused(site: Site) -> None:
     socket.connect(site.gateway.endpoint)
     socket.send(encode(hello()))
     site.until(lambda: bool(monitor.poll(0)))
-    event = int.from_bytes(monitor.recv_multipart()[0][:2], "little")
-    assert event == zmq.EVENT_DISCONNECTED
+    assert recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED
     assert site.gateway.counts.messages == 0
     context.destroy(linger=0)
 
@@ -571,6 +571,24 @@ def test_a_gateway_whose_key_check_does_not_answer_does_not_start(
     )
     with pytest.raises(OperatorError, match="did not refuse an unknown key"):
         gateway.self_test(timeout_s=0.3)
+    gateway.close()
+
+
+def test_without_its_key_check_the_gateways_socket_lets_nobody_in(desk: Desk, keys: Keys) -> None:
+    gateway = Gateway(
+        GatewaySettings(), z85.encode(secrets.token_bytes(32)), desk, Roster(desk.catalog)
+    )
+    gateway._zap.close()  # as if the handler had died: libzmq's own default is to let everybody in
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.curve_secretkey = keys("v-01").curve_secret
+    socket.curve_publickey = keys("v-01").curve_key.encode()
+    socket.curve_serverkey = gateway.public_key.encode()
+    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+    socket.connect(gateway.endpoint)
+    assert monitor.poll(round(PATIENCE_S * 1000))
+    assert recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED
+    context.destroy(linger=0)
     gateway.close()
 
 
