@@ -57,7 +57,7 @@ GROUPS: dict[str, Group] = {
     "rollout": Group("fleet.cli", "rollout", "Bring a bundle to vehicles, wave by wave", "fleet"),
     "bench": Group("sim.bench", "app", "Measure latency on this machine", "sim,edge"),
     "lap": Group(
-        "sim.lap_cli", "lap", "Once round the whole loop, in one command", "edge,fleet,sim"
+        "sim.lap.command", "lap", "Once round the whole loop, in one command", "edge,fleet,sim"
     ),
 }
 
