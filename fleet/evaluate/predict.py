@@ -6,9 +6,13 @@ road. Boxes are kept down to a low score; thresholds are applied later, where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from edge.contracts.scene import CATEGORIES
+import msgspec
+
+from edge.contracts.fields import Name, Sha256
+from edge.contracts.scene import CATEGORIES, Box3D
 from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import (
@@ -31,24 +35,58 @@ _SEEN_PX = 1_000
 _FLOORS = dict.fromkeys(CATEGORIES, SCORE_FLOOR)
 
 
-def predict(dataset: Dataset, engine: Engine, spec: NetSpec) -> Iterator[EvalFrame]:
-    """Answer every sample of a dataset, in its order.
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model said about every sample of one dataset, down to ``SCORE_FLOOR``."""
+
+    model_sha256: Sha256
+    dataset_id: Name
+    boxes: dict[str, tuple[Box3D, ...]]
+    """By sample_id."""
+
+
+def answer(
+    dataset: Dataset, engine: Engine, spec: NetSpec, *, has_radar: bool = True
+) -> Iterator[tuple[str, tuple[Box3D, ...]]]:
+    """Run a model over every sample of a dataset, in its order.
+
+    Args:
+        dataset: Frozen and labelled.
+        engine: The model.
+        spec: Its sizes.
+        has_radar: False shows the model no radar at all, to learn what cameras alone give.
 
     Raises:
         OutputFault: The model's output was unusable; such a model is not evaluated further.
     """
     for number in range(len(dataset)):
         sample = dataset[number]
-        output = look(sample, dataset.rig_of(sample), engine, spec)
+        seen = sample if has_radar else without_radar(sample)
+        yield sample.sample_id, look(seen, dataset.rig_of(sample), engine, spec).boxes
+
+
+def eval_frames(dataset: Dataset, answers: Mapping[str, tuple[Box3D, ...]]) -> Iterator[EvalFrame]:
+    """Join a dataset's truth with a model's answers."""
+    for number in range(len(dataset)):
+        sample = dataset[number]
         yield EvalFrame(
             frame_id=sample.sample_id,
             place_id=sample.place_id,
             truths=truths_of(sample.labels),
-            predictions=output.boxes,
+            predictions=answers[sample.sample_id],
             is_night=NIGHT in sample.tags,
             tags=frozenset(sample.tags),
             ignored_discs_ego=tuple((d.x_m, d.y_m, d.radius_m) for d in sample.labels.ignored),
         )
+
+
+def without_radar(sample: Sample) -> Sample:
+    """Take the radar away from a sample."""
+    earlier = sample.earlier
+    return replace(
+        sample,
+        now=msgspec.structs.replace(sample.now, radar=b""),
+        earlier=msgspec.structs.replace(earlier, radar=b"") if earlier else None,
+    )
 
 
 def look(sample: Sample, rig: CameraRig, engine: Engine, spec: NetSpec) -> NetOutput:
