@@ -6,6 +6,7 @@ changed mind is a new campaign.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -80,6 +81,25 @@ def campaign_from(campaign_id: str, settings: CampaignSettings) -> Campaign:
         return msgspec.convert(msgspec.to_builtins(campaign), Campaign)
     except msgspec.ValidationError as error:
         raise OperatorError(f"campaign {campaign_id} refused: {error}") from error
+
+
+def issue(
+    catalog: Catalog, configured: Mapping[str, CampaignSettings], *, by: str, at_ns: int
+) -> tuple[Campaign, ...]:
+    """Propose and approve every configured campaign; doing it again changes nothing.
+
+    Args:
+        configured: Settings by campaign id, as in ``conf/campaign``.
+        by: Who approves: a person, or the rung of the ladder that may.
+
+    Raises:
+        OperatorError: A campaign is malformed, or its id stands for another content already.
+    """
+    campaigns = {name: campaign_from(name, settings) for name, settings in configured.items()}
+    for name, campaign in campaigns.items():
+        propose(catalog, campaign, vehicles=configured[name].vehicles, at_ns=at_ns, actor=by)
+        approve(catalog, name, by=by, at_ns=at_ns)
+    return tuple(campaigns.values())
 
 
 def propose(
