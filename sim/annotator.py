@@ -173,6 +173,11 @@ class Annotator:
         self.cost.seconds += seconds
 
 
+def over(folder: Path) -> Annotator:
+    """Make the annotator of a folder of truth logs; how a fleet names it: ``sim.annotator:over``."""
+    return Annotator.over(folder)
+
+
 def truth_path(folder: Path, vehicle_id: str) -> Path:
     """Name the truth log of one vehicle."""
     return folder / f"{vehicle_id}.truth"

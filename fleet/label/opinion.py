@@ -30,7 +30,7 @@ from fleet.hindsight_tracks import (
     measured_covariance,
 )
 from fleet.label.teacher import Opinion, Teacher, TeacherSettings
-from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion, Sighting
+from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.recipe import with_futures
 from fleet.samples import Disc, LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
 
@@ -127,15 +127,6 @@ def opine(
         doubts=tuple(doubts),
         known=tuple(known),
     )
-
-
-def ask(
-    opinions: Sequence[ClipOpinion], labeler: Labeler, budget_tracks: int
-) -> dict[str, ReviewAnswer]:
-    """Spend a review budget on the most valuable questions of all clips; answers by track name."""
-    queue = sorted((q for o in opinions for q in o.questions), key=lambda q: (-q.value, q.track))
-    stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
-    return {q.track: labeler.review(q, stamps[q.clip_id]) for q in queue[:budget_tracks]}
 
 
 def settle(

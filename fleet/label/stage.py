@@ -1,0 +1,165 @@
+"""Label admitted clips: opinions, then one queue of questions over all of them, then rows.
+
+The queue is the point. A budget is spent on the most valuable questions of *all* clips, never clip by
+clip; the control's budget, of the same size, is spent on questions drawn blindly from random clips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from edge.clip_file import read_clip
+from edge.contracts.errors import OperatorError
+from edge.contracts.fields import Count, Name, Seconds
+from edge.contracts.scene import Category
+from edge.contracts.sensors import CameraRig
+from edge.perceive.engine import OnnxEngine
+from edge.perceive.tensors import SPECS
+from fleet.label.opinion import ClipOpinion, LabelSettings, clip_samples, opine, settle
+from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
+from fleet.samples import LabelSource, Sample
+
+
+class Choice(StrEnum):
+    """How a review budget is spent."""
+
+    VALUE = "value"
+    """On what is thought to teach most."""
+    BLIND = "blind"
+    """On questions drawn by hash: the control."""
+
+
+class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Which clips to label, with whose eyes, and whom to ask how much."""
+
+    clips: tuple[str, ...]
+    """Paths of sealed clips."""
+    model: str
+    """Path of the teacher's ONNX file."""
+    size: Name
+    known: tuple[Category, ...]
+    """What the teacher has learnt to see."""
+    labeler: str
+    """``module:function`` that makes a ``Labeler`` from ``labeler_folder``."""
+    labeler_folder: str
+    budget_tracks: Count
+    choice: Choice = Choice.VALUE
+    seed: Count = 0
+
+
+class LabelRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a labelling run said and cost."""
+
+    clips: Count
+    auto: Count
+    reviewed: Count
+    masked: Count
+    questions: Count
+    asked: Count
+    asked_by_reason: dict[str, Count]
+    answered_by_category: dict[str, Count]
+    reviewer_tracks: Count
+    reviewer_seconds: Seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Rows and the run that made them."""
+
+    samples: tuple[Sample, ...]
+    rigs: tuple[CameraRig, ...]
+    run: LabelRun
+    opinions: tuple[ClipOpinion, ...] = field(default=(), repr=False)
+    answers: tuple[ReviewAnswer, ...] = ()
+
+
+def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelled:
+    """Label every clip of a job.
+
+    Raises:
+        SchemaError: A clip does not read.
+        OperatorError: The labeler's name means nothing.
+    """
+    settings = settings or LabelSettings()
+    engine, spec = OnnxEngine(Path(job.model)), SPECS[job.size]
+    clips = [read_clip(Path(path)) for path in sorted(job.clips)]
+    opinions = [opine(clip, engine, spec, job.known, settings) for clip in clips]
+    labeler = make_labeler(job.labeler, Path(job.labeler_folder))
+    queue = ordered(opinions, job.choice, job.seed)
+    asked = queue[: job.budget_tracks]
+    stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
+    answers = {q.track: labeler.review(q, stamps[q.clip_id]) for q in asked}
+    samples: list[Sample] = []
+    for opinion in opinions:
+        samples.extend(clip_samples(opinion, settle(opinion, answers, settings)))
+    boxes = [box for sample in samples for box in sample.labels.boxes]
+    run = LabelRun(
+        clips=len(clips),
+        auto=sum(box.source is LabelSource.AUTO for box in boxes),
+        reviewed=sum(box.source is LabelSource.REVIEWED for box in boxes),
+        masked=sum(len(sample.labels.ignored) for sample in samples),
+        questions=len(queue),
+        asked=len(asked),
+        asked_by_reason=_count(q.reason for q in asked),
+        answered_by_category=_count(_said(answer) for answer in answers.values()),
+        reviewer_tracks=labeler.cost.tracks,
+        reviewer_seconds=labeler.cost.seconds,
+    )
+    rigs = {clip.manifest.rig_id: clip.manifest.rig for clip in clips}
+    return Labelled(
+        tuple(samples), tuple(rigs.values()), run, tuple(opinions), tuple(answers.values())
+    )
+
+
+def ordered(opinions: Sequence[ClipOpinion], choice: Choice, seed: int) -> list[ReviewQuestion]:
+    """Put all questions into the order in which a budget is spent on them."""
+    questions = [q for opinion in opinions for q in opinion.questions]
+    if choice is Choice.VALUE:
+        return sorted(questions, key=lambda q: (-q.value, q.track))
+    return sorted(questions, key=lambda q: hashlib.sha256(f"{seed}:{q.track}".encode()).digest())
+
+
+def make_labeler(name: str, folder: Path) -> Labeler:
+    """Plug in whoever answers, by name: ``module:function`` called with a folder.
+
+    Raises:
+        OperatorError: There is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return cast(Labeler, getattr(importlib.import_module(module), function)(folder))
+    except (ImportError, AttributeError) as error:
+        raise OperatorError(f"labeler {name!r} cannot be made: {error}") from error
+
+
+def _said(answer: ReviewAnswer) -> str:
+    found = next(iter(answer.boxes.values()), None)
+    return "nothing" if found is None else str(found.box.category)
+
+
+def _count(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))
+
+
+def write_labelled(labelled: Labelled, path: Path) -> None:
+    """Write rows and run as one file, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    content = (labelled.run, labelled.samples, labelled.rigs)
+    partial.write_bytes(msgspec.msgpack.encode(content))
+    partial.replace(path)
+
+
+def read_labelled(path: Path) -> Labelled:
+    """Read what a labelling child process wrote."""
+    kind = tuple[LabelRun, tuple[Sample, ...], tuple[CameraRig, ...]]
+    run, samples, rigs = msgspec.msgpack.decode(path.read_bytes(), type=kind)
+    return Labelled(samples, rigs, run)
