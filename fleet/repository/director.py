@@ -25,6 +25,7 @@ from fleet.repository.metadata import (
     MetadataFolder,
     RoleKeys,
     alone,
+    as_custom,
     published_targets,
     release_in,
 )
@@ -82,7 +83,7 @@ class DirectorRepository:
         if released is None or release_in(released) != assignment.release:
             raise OperatorError(f"{path} is not released like that; not assigned to any vehicle")
         target = TargetFile(released.length, released.hashes, path)
-        target.unrecognized_fields["custom"] = msgspec.to_builtins(assignment)
+        target.unrecognized_fields["custom"] = as_custom(assignment)
         with self._writing():
             present = published_targets(self._vehicle(assignment.vehicle_id)).targets
             if present == {path: target}:
@@ -137,7 +138,7 @@ class DirectorRepository:
         metadata = self._vehicle(vehicle_id)
         draft = metadata.next_targets(now_ns)
         recipient = Recipient(vehicle_id=vehicle_id)
-        draft.signed.unrecognized_fields["custom"] = msgspec.to_builtins(recipient)
+        draft.signed.unrecognized_fields["custom"] = as_custom(recipient)
         draft.signed.targets = targets
         metadata.sign(draft, "targets")
         metadata.publish(draft, now_ns)

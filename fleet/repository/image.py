@@ -10,7 +10,6 @@ import hashlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import msgspec
 from tuf.api.metadata import Metadata, TargetFile, Targets  # type: ignore[attr-defined]
 
 from edge.contracts.errors import OperatorError, SignatureError
@@ -28,6 +27,7 @@ from fleet.repository.metadata import (
     MetadataFolder,
     RoleKeys,
     alone,
+    as_custom,
     published_targets,
     release_in,
     write_atomically,
@@ -177,7 +177,7 @@ class ImageRepository:
             targets.targets[path] = TargetFile.from_data(path, data, ["sha256"])
         path = manifest_path(release)
         target = TargetFile.from_data(path, bundle.manifest_bytes, ["sha256"])
-        target.unrecognized_fields["custom"] = msgspec.to_builtins(release)
+        target.unrecognized_fields["custom"] = as_custom(release)
         targets.targets[path] = target
         served = self._tree / IMAGE_TARGETS / target.get_prefixed_paths()[0]
         write_atomically(served, bundle.manifest_bytes)

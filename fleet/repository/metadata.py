@@ -261,6 +261,11 @@ def release_in(target: TargetFile) -> Release | None:
     return None if target.custom is None else msgspec.convert(target.custom, Release)
 
 
+def as_custom(record: msgspec.Struct) -> Any:
+    """Give a record as it reads back from JSON, to be signed beside a target."""
+    return msgspec.json.decode(msgspec.json.encode(record))
+
+
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold a lock file, so that one process at a time changes a repository."""

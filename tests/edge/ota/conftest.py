@@ -320,10 +320,13 @@ class FakeDisk:
     """Folder to its unsynced changes: each a list of (name, inode or None), applied together."""
     operations: int = 0
     dies_at: int | None = None
+    is_full_at: int | None = None
 
     def _count(self):
         if self.operations == self.dies_at:
             raise PowerLoss
+        if self.operations == self.is_full_at:
+            raise OSError("No space left on device")
         self.operations += 1
 
     def _view(self, folder):

@@ -180,6 +180,24 @@ def test_power_loss_around_a_failed_probe_never_switches(make_world, power_loss)
         assert world.live().active()[0].release_counter == 1
 
 
+def test_disk_that_is_full_at_any_operation_changes_nothing_that_drives(make_world):
+    for is_full_at in operations_of(make_world):
+        world = make_world()
+        agent = world.boot()
+        world.offer = world.offers[0]
+        world.disk.is_full_at = is_full_at
+        for _ in range(4):
+            agent.step(0)
+            assert agent.active()[0].release_counter in {1, 2}
+            agent.on_ticks(2, 0, 0)
+        world.disk.is_full_at = None
+        for _ in range(4):
+            agent.step(0)
+            agent.on_ticks(2, 0, 0)
+        assert agent.active()[0].release_counter == 2
+        assert world.boot().state.phase is Phase.COMMITTED
+
+
 def test_without_syncing_the_same_cuts_do_brick(make_world, power_loss):
     """The disk is as cruel as it claims: an installer that does not sync is caught by it."""
     rng = np.random.default_rng(5)
