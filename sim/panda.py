@@ -19,9 +19,13 @@ window-type offscreen
 audio-library-name null
 sync-video 0
 textures-power-2 none
+garbage-collect-states 0
 notify-level error
 notify-level-display fatal
 notify-level-x11display fatal
+"""
+"""States must free themselves: their collection belongs to Panda3D's task loop, which nothing here runs,
+and without it every moved node of every frame would be kept for good.
 """
 
 

@@ -86,7 +86,7 @@ def hidden_ratios(
     own = np.arange(count)
     own_m = reach_m[own, :, own]  # (count, R); a ray along an edge may miss
     centre_m = np.hypot(*(boxes[:count, :2] - eye_xy).T)
-    at_m = np.where(np.isfinite(own_m), own_m, centre_m[:, None])
+    at_m = np.maximum(np.where(np.isfinite(own_m), own_m, centre_m[:, None]), 0.1)
     reach_m[own, :, own] = np.inf
     slope = (boxes[:, 5] - eye_z).astype(np.float32) / np.maximum(reach_m, 0.1)
     slope[reach_m >= at_m[..., None]] = -np.inf

@@ -1,10 +1,13 @@
 import hashlib
 import math
+import resource
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -224,6 +227,25 @@ def test_ground_follows_the_ego_across_tiles(
         road = renderer.render(Snapshot(0, 0, ego, here.route, ())).images[FRONT_MAIN, 80:, 64:192]
         assert np.abs(road.astype(int).mean(axis=(0, 1)) - 75).max() < 45, "asphalt ahead"
     np.testing.assert_array_equal(renderer.render(here).images, first)
+
+
+def test_driving_on_takes_no_more_memory(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    crowd = [actor_at("car", 5.0 * i, 4.0, actor_id=i + 1) for i in range(1, 30)]
+    here = snapshot_of(*crowd)
+
+    def drive_on(frames: range) -> int:
+        for k in frames:
+            moved = Pose.from_xy_yaw(0.1 * k, 0.0, 0.001 * k)
+            pose = here.ego.world_from_ego @ moved
+            ego = msgspec.structs.replace(here.ego, world_from_ego=pose)
+            actors = tuple(replace(a, x_m=a.x_m + 0.1 * k, yaw_rad=0.01 * k) for a in crowd)
+            renderer.render(Snapshot(k, 0, ego, here.route, actors))
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = drive_on(range(20))
+    assert drive_on(range(20, 170)) - before < 12e6
 
 
 def test_two_renderers_do_not_disturb_each_other(

@@ -145,3 +145,9 @@ def test_judging_sixty_actors_costs_about_a_millisecond(
     for _ in range(20):
         survey(snapshot, scenery)
     assert (time.process_time() - began_s) / 20 < 0.01
+
+
+def test_what_stands_around_the_eye_itself_is_in_plain_view() -> None:
+    boxes = np.array([box(0.0, 0.0, 4.0, 2.0, 1.5), box(10.0, 0.0, 4.0, 2.0, 1.5)])
+    with np.errstate(all="raise"):
+        assert hidden_ratios(boxes, 2, EYE)[0] == 0.0
