@@ -1,0 +1,190 @@
+"""Run a stage as a child process that leaves nothing behind, however the parent ends.
+
+A child is the leader of its own process group and holds the reading end of a pipe whose writing end
+only the parent has. When the parent is gone, killed or not, the pipe closes and the child ends its
+whole group; no list of process ids, no signal handler and no ``finally`` has to survive for that.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from edge.contracts.errors import RingroadError, SchemaError
+from edge.contracts.fields import Count, Text
+from fleet.store import write_synced
+
+_TAIL_BYTES = 2_000
+
+
+class JobError(RingroadError):
+    """A child process failed; the message ends with the last lines it wrote."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a child is, as it says itself."""
+
+    done: Count
+    total: Count | None = None
+    note: Text = ""
+
+
+def write_progress(path: Path, progress: Progress) -> None:
+    """Say how far this process is; the parent reads it whenever it likes."""
+    write_synced(path, msgspec.json.encode(progress))
+
+
+def read_progress(path: Path) -> Progress | None:
+    """Read what a child said last; None before its first word.
+
+    Raises:
+        SchemaError: The file is no progress.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Progress)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise SchemaError(f"{path} is no progress file: {error}") from error
+
+
+@dataclass
+class Child:
+    """A stage that runs in a process of its own; leaving the ``with`` block ends it."""
+
+    module: str
+    log_path: Path
+    process: subprocess.Popen[bytes]
+    grace_s: float = 5.0
+    """How long it may take to end by itself when asked."""
+    is_cleared: bool = False
+    """Whether nothing of it is left."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def poll(self) -> int | None:
+        """Give the exit status, or None while it runs."""
+        return self.process.poll()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until it has done its work.
+
+        Raises:
+            JobError: It failed, or took too long; it is ended then.
+        """
+        try:
+            status = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            self.stop()
+            raise JobError(f"{self.module} took longer than {timeout_s} s and was ended") from error
+        self._clear_away()
+        if status != 0:
+            raise JobError(f"{self.module} failed with status {status}: {self.tail()}")
+
+    def stop(self) -> None:
+        """End it and everything it started: first asking, then not."""
+        if self.process.poll() is None:
+            self._signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(self.grace_s)
+        self._clear_away()
+
+    def tail(self) -> str:
+        """Give the end of what it wrote."""
+        with self.log_path.open("rb") as file:
+            file.seek(max(0, self.log_path.stat().st_size - _TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def _clear_away(self) -> None:
+        """End what is left of the group; once, for a process id can come back."""
+        if self.is_cleared:
+            return
+        self.is_cleared = True
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+def start_child(
+    module: str,
+    arguments: Sequence[str],
+    log_path: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Child:
+    """Start ``python -m module arguments`` as a child.
+
+    Args:
+        module: What to run as ``__main__``.
+        arguments: Its command line.
+        log_path: Where its output goes, after what is there.
+        environment: Added to the parent's own.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fleet.jobs", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment} if environment else None,
+        )
+    return Child(module, log_path, process)
+
+
+def run_child(
+    module: str,
+    arguments: Sequence[str],
+    log_path: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> None:
+    """Run ``python -m module arguments`` to its end.
+
+    Raises:
+        JobError: It failed, or took too long.
+    """
+    with start_child(module, arguments, log_path, environment=environment) as child:
+        child.wait(timeout_s)
+
+
+def _end_with_parent(pipe: int) -> None:
+    """Wait for the parent's end of the pipe to close, then end this process group."""
+    while os.read(pipe, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    """Be the child: watch the parent, then become the module."""
+    pipe = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    module, sys.argv = sys.argv[1], sys.argv[1:]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
