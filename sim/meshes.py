@@ -10,55 +10,30 @@ the face colours (a bright sky, no sun direction), because software rendering pa
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sim.sculpture import (
+    BOTTOM,
+    FRONT,
+    HEAD_LAMP,
+    LEFT,
+    REAR,
+    RIGHT,
+    RUBBER,
+    TAIL_LAMP,
+    TOP,
+    Mesh,
+    Paint,
+    Sculpture,
+)
 from sim.snapshot import MESH_SIZES
-
-Point = tuple[float, float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """Triangles in the unit box, wound counter-clockwise seen from outside.
-
-    ``triangles``: float64 (T, 3, 3). ``colors``: float64 (T, 3) in [0, 1], shaded. ``is_tinted``: bool
-    (T,): the triangle's colour is multiplied by the actor's.
-    """
-
-    triangles: NDArray[np.float64]
-    colors: NDArray[np.float64]
-    is_tinted: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Paint:
-    """The colour of a face; a tinted one takes the actor's colour, a glowing one is not shaded."""
-
-    red: float
-    green: float
-    blue: float
-    is_tinted: bool = False
-    is_glowing: bool = False
-
 
 BODY = Paint(1.0, 1.0, 1.0, is_tinted=True)
 TRIM = Paint(0.6, 0.6, 0.6, is_tinted=True)
-RUBBER = Paint(0.10, 0.10, 0.11)
-HUB = Paint(0.62, 0.62, 0.64)
 UNDERSIDE = Paint(0.16, 0.15, 0.15)
-AXLE = Paint(0.95, 0.90, 0.82)
 WINDSCREEN = Paint(0.52, 0.66, 0.78)
 WINDOW = Paint(0.16, 0.20, 0.25)
 GRILLE = Paint(0.13, 0.13, 0.14)
-HEAD_LAMP = Paint(1.0, 1.0, 1.0, is_glowing=True)
-TAIL_LAMP = Paint(1.0, 0.04, 0.04, is_glowing=True)
 YELLOW_LAMP = Paint(1.0, 1.0, 0.10, is_glowing=True)
 CARGO = Paint(0.90, 0.90, 0.87)
 DOORS = Paint(0.62, 0.63, 0.64)
@@ -73,174 +48,8 @@ RED = Paint(0.80, 0.10, 0.08)
 FUR_DARK = Paint(0.68, 0.66, 0.64, is_tinted=True)
 FUR_LIGHT = Paint(0.90, 0.84, 0.74)
 
-FRONT, REAR, LEFT, RIGHT, TOP, BOTTOM = range(6)
-_FACES = {
-    FRONT: (1, 2, 6, 5),
-    REAR: (3, 0, 4, 7),
-    LEFT: (2, 3, 7, 6),
-    RIGHT: (0, 1, 5, 4),
-    TOP: (4, 5, 6, 7),
-    BOTTOM: (0, 3, 2, 1),
-}
 
-
-class _Sculpture:
-    """Collects painted polygons in metres; ``mesh()`` shades them and fits them into the unit box."""
-
-    def __init__(self) -> None:
-        self._triangles: list[tuple[Point, Point, Point]] = []
-        self._paints: list[Paint] = []
-
-    def polygon(self, paint: Paint, *points: Point) -> None:
-        """Add a convex polygon, counter-clockwise seen from outside."""
-        for second, third in itertools.pairwise(points[1:]):
-            self._triangles.append((points[0], second, third))
-            self._paints.append(paint)
-
-    def hull(
-        self,
-        x: tuple[float, float],
-        y: tuple[float, float],
-        z: tuple[float, float],
-        paint: Paint,
-        *,
-        top_x: tuple[float, float] | None = None,
-        top_y: tuple[float, float] | None = None,
-        faces: dict[int, Paint | None] | None = None,
-    ) -> None:
-        """Add a box whose top may differ from its bottom; ``faces`` repaints or (None) drops a face."""
-        (tx0, tx1), (ty0, ty1) = top_x or x, top_y or y
-        low, high = z
-        corners: list[Point] = [
-            (x[0], y[0], low),
-            (x[1], y[0], low),
-            (x[1], y[1], low),
-            (x[0], y[1], low),
-            (tx0, ty0, high),
-            (tx1, ty0, high),
-            (tx1, ty1, high),
-            (tx0, ty1, high),
-        ]
-        for face, indices in _FACES.items():
-            face_paint = (faces or {}).get(face, paint)
-            if face_paint is not None:
-                self.polygon(face_paint, *(corners[i] for i in indices))
-
-    def profile(
-        self,
-        outline: Sequence[tuple[float, float, float]],
-        edges: Sequence[Paint | None],
-        side: Paint,
-    ) -> None:
-        """Sweep a side view across the width: the way to draw a car.
-
-        Args:
-            outline: (x, z, half width) of a convex side view, from the front's foot up, over the roof and
-                down the rear.
-            edges: Paint of the strip from each point to the next (the last closes the outline).
-            side: Paint of the two flanks.
-        """
-        left: list[Point] = [(x, half, z) for x, z, half in outline]
-        right: list[Point] = [(x, -half, z) for x, z, half in outline]
-        for i, paint in enumerate(edges):
-            if paint is not None:
-                j = (i + 1) % len(outline)
-                self.polygon(paint, right[i], left[i], left[j], right[j])
-        self.polygon(side, *reversed(left))
-        self.polygon(side, *right)
-
-    def front_panel(
-        self, paint: Paint, x: float, y: tuple[float, float], z: tuple[float, float]
-    ) -> None:
-        """Add an upright rectangle that is seen from ahead."""
-        self.polygon(paint, (x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1]))
-
-    def rear_panel(
-        self, paint: Paint, x: float, y: tuple[float, float], z: tuple[float, float]
-    ) -> None:
-        """Add an upright rectangle that is seen from behind."""
-        self.polygon(paint, (x, y[1], z[0]), (x, y[0], z[0]), (x, y[0], z[1]), (x, y[1], z[1]))
-
-    def side_panels(
-        self, paint: Paint, x: tuple[float, float], half: float, z: tuple[float, float]
-    ) -> None:
-        """Add a rectangle on both flanks."""
-        for s in (1.0, -1.0):
-            points: list[Point] = [
-                (x[1], s * half, z[0]),
-                (x[0], s * half, z[0]),
-                (x[0], s * half, z[1]),
-                (x[1], s * half, z[1]),
-            ]
-            self.polygon(paint, *(points if s > 0 else reversed(points)))
-
-    def pair(
-        self, panel: str, paint: Paint, x: float, y: tuple[float, float], z: tuple[float, float]
-    ) -> None:
-        """Add a front or rear panel on the left and its mirror image on the right: lamps."""
-        draw = {"front": self.front_panel, "rear": self.rear_panel}[panel]
-        draw(paint, x, y, z)
-        draw(paint, x, (-y[1], -y[0]), z)
-
-    def corner_lamps(
-        self, half: float, head_x: tuple[float, float], tail_x: tuple[float, float], z: float
-    ) -> None:
-        """Add the part of the lamps that reaches round the corners: what tells direction from the side."""
-        self.side_panels(HEAD_LAMP, head_x, half, (z - 0.1, z + 0.1))
-        self.side_panels(TAIL_LAMP, tail_x, half, (z - 0.1, z + 0.12))
-
-    def wheels(self, axles_x: Iterable[float], half: float, radius: float) -> None:
-        """Add hexagonal wheels as discs on both flanks."""
-        for x in axles_x:
-            for s in (1.0, -1.0):
-                rim: list[Point] = [
-                    (x - s * radius * math.cos(a), s * half, radius + radius * math.sin(a))
-                    for a in (math.pi / 6 + k * math.pi / 3 for k in range(6))
-                ]
-                self.polygon(RUBBER, *rim)
-
-    def axles(self, axles_x: Iterable[float], half: float, radius: float) -> None:
-        """Add heavy wheels: a dark roll across the width with a bright axle below and bright hubs."""
-        for x in axles_x:
-            r, hub = radius, 0.45 * radius
-            self.hull((x - r, x + r), (-half, half), (0.0, 2.0 * r), RUBBER, faces={TOP: None})
-            self.side_panels(HUB, (x - hub, x + hub), half + 0.03, (r - hub, r + hub))
-            inner, y = 0.35 * radius, 0.7 * half
-            self.polygon(
-                AXLE,
-                (x - inner, -y, -0.02),
-                (x - inner, y, -0.02),
-                (x + inner, y, -0.02),
-                (x + inner, -y, -0.02),
-            )
-
-    def mesh(self) -> Mesh:
-        """Shade the faces and fit everything into the unit box."""
-        triangles = np.array(self._triangles, dtype=np.float64)  # (T, 3, 3)
-        low, high = triangles.min(axis=(0, 1)), triangles.max(axis=(0, 1))
-        unit = (triangles - low) / (high - low) - (0.5, 0.5, 0.0)
-        paints = self._paints
-        colors = np.array([(p.red, p.green, p.blue) for p in paints])
-        is_glowing = np.array([p.is_glowing for p in paints])
-        shade = np.where(is_glowing, 1.0, _sky_shade(triangles))
-        # 255 is reserved for lamps: the night post-pass keeps exactly that value bright.
-        shaded = np.where(is_glowing[:, None], colors, np.minimum(colors * shade[:, None], 0.97))
-        return Mesh(unit, shaded, np.array([p.is_tinted for p in paints]))
-
-
-def _sky_shade(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each triangle the light of an overcast sky by its normal: top 1, ends, sides, underside."""
-    edges = triangles[:, 1:] - triangles[:, :1]
-    normal = np.cross(edges[:, 0], edges[:, 1])
-    squared = (normal / np.linalg.norm(normal, axis=1, keepdims=True)) ** 2
-    vertical = np.where(normal[:, 2] > 0.0, 1.0, 0.40)
-    light: NDArray[np.float64] = (
-        0.84 * squared[:, 0] + 0.68 * squared[:, 1] + vertical * squared[:, 2]
-    )
-    return light
-
-
-def _car(s: _Sculpture) -> None:
+def _car(s: Sculpture) -> None:
     lower = [
         (2.15, 0.20, 0.84),
         (2.25, 0.58, 0.87),
@@ -255,12 +64,12 @@ def _car(s: _Sculpture) -> None:
     cabin = [(1.00, 0.95, 0.80), (0.20, 1.50, 0.64), (-1.45, 1.50, 0.64), (-2.10, 0.98, 0.78)]
     s.profile(cabin, [WINDSCREEN, BODY, WINDOW, None], WINDOW)
     s.wheels((1.40, -1.35), 0.90, 0.34)
-    s.pair("front", HEAD_LAMP, 2.28, (0.42, 0.84), (0.58, 0.76))
-    s.pair("rear", TAIL_LAMP, -2.28, (0.48, 0.84), (0.62, 0.90))
+    s.front_pair(HEAD_LAMP, 2.28, (0.42, 0.84), (0.58, 0.76))
+    s.rear_pair(TAIL_LAMP, -2.28, (0.48, 0.84), (0.62, 0.90))
     s.corner_lamps(0.89, (1.98, 2.22), (-2.24, -2.00), 0.68)
 
 
-def _van(s: _Sculpture) -> None:
+def _van(s: Sculpture) -> None:
     outline = [
         (2.50, 0.25, 0.92),
         (2.60, 0.60, 0.96),
@@ -274,13 +83,13 @@ def _van(s: _Sculpture) -> None:
     s.profile(outline, [GRILLE, BODY, BODY, WINDSCREEN, BODY, BODY, BODY, UNDERSIDE], BODY)
     s.side_panels(WINDOW, (0.55, 1.45), 0.99, (1.22, 1.72))
     s.wheels((1.65, -1.60), 1.0, 0.36)
-    s.pair("front", HEAD_LAMP, 2.62, (0.52, 0.92), (0.70, 0.98))
-    s.pair("rear", TAIL_LAMP, -2.64, (0.74, 0.95), (0.75, 1.55))
+    s.front_pair(HEAD_LAMP, 2.62, (0.52, 0.92), (0.70, 0.98))
+    s.rear_pair(TAIL_LAMP, -2.64, (0.74, 0.95), (0.75, 1.55))
     s.corner_lamps(0.99, (2.28, 2.56), (-2.60, -2.45), 0.85)
-    s.pair("rear", WINDOW, -2.64, (0.10, 0.66), (1.30, 1.95))
+    s.rear_pair(WINDOW, -2.64, (0.10, 0.66), (1.30, 1.95))
 
 
-def _truck(s: _Sculpture) -> None:
+def _truck(s: Sculpture) -> None:
     s.hull(
         (2.25, 4.0),
         (-1.15, 1.15),
@@ -297,42 +106,42 @@ def _truck(s: _Sculpture) -> None:
         (3.88, -1.05, 2.50),
     )
     s.front_panel(GRILLE, 4.03, (-0.60, 0.60), (0.75, 1.30))
-    s.pair("front", HEAD_LAMP, 4.03, (0.68, 1.08), (0.70, 1.00))
+    s.front_pair(HEAD_LAMP, 4.03, (0.68, 1.08), (0.70, 1.00))
     s.side_panels(WINDOW, (2.70, 3.70), 1.19, (1.60, 2.30))
     s.hull((-4.0, 2.05), (-1.2, 1.2), (0.95, 3.2), CARGO, faces={BOTTOM: UNDERSIDE, REAR: DOORS})
     s.rear_panel(GRILLE, -4.03, (-0.04, 0.04), (1.00, 3.10))
     s.hull((-3.95, 2.3), (-0.45, 0.45), (0.50, 0.95), UNDERSIDE, faces={TOP: None, BOTTOM: STEEL})
     s.rear_panel(GRILLE, -4.0, (-1.15, 1.15), (0.60, 0.95))
-    s.pair("rear", TAIL_LAMP, -4.05, (0.60, 1.15), (0.62, 0.93))
+    s.rear_pair(TAIL_LAMP, -4.05, (0.60, 1.15), (0.62, 0.93))
     s.corner_lamps(1.19, (3.75, 3.98), (-4.04, -3.80), 0.80)
     s.axles((3.05, -2.60), 1.19, 0.48)
 
 
-def _bus(s: _Sculpture) -> None:
+def _bus(s: Sculpture) -> None:
     s.hull((-5.5, 5.5), (-1.25, 1.25), (0.35, 3.1), BODY, faces={BOTTOM: UNDERSIDE})
     s.side_panels(WINDOW, (-5.1, 5.2), 1.29, (1.35, 2.45))
     s.front_panel(WINDSCREEN, 5.54, (-1.15, 1.15), (1.05, 2.45))
     s.front_panel(YELLOW_LAMP, 5.54, (-0.90, 0.90), (2.58, 2.98))
-    s.pair("front", HEAD_LAMP, 5.54, (0.70, 1.15), (0.55, 0.85))
+    s.front_pair(HEAD_LAMP, 5.54, (0.70, 1.15), (0.55, 0.85))
     s.rear_panel(WINDOW, -5.54, (-0.80, 0.80), (1.95, 2.60))
     s.rear_panel(GRILLE, -5.54, (-0.75, 0.75), (0.60, 1.45))
-    s.pair("rear", TAIL_LAMP, -5.55, (0.90, 1.18), (0.60, 1.50))
+    s.rear_pair(TAIL_LAMP, -5.55, (0.90, 1.18), (0.60, 1.50))
     s.corner_lamps(1.29, (5.15, 5.50), (-5.50, -5.20), 0.72)
     s.wheels((3.3, -2.9), 1.28, 0.48)
 
 
-def _trailer(s: _Sculpture) -> None:
+def _trailer(s: Sculpture) -> None:
     s.hull((-4.5, 3.6), (-1.25, 1.25), (0.95, 3.4), CARGO, faces={BOTTOM: UNDERSIDE, REAR: DOORS})
     s.side_panels(BODY, (-4.3, 3.4), 1.29, (1.30, 2.00))
     s.front_panel(TRIM, 3.64, (-1.1, 1.1), (1.2, 2.6))
     s.hull((3.0, 4.5), (-0.5, 0.5), (0.60, 0.98), STEEL, faces={TOP: TRIM})
     s.rear_panel(RED, -4.53, (-1.2, 1.2), (0.95, 1.12))
-    s.pair("rear", TAIL_LAMP, -4.56, (0.70, 1.20), (0.62, 0.95))
+    s.rear_pair(TAIL_LAMP, -4.56, (0.70, 1.20), (0.62, 0.95))
     s.hull((-4.4, -0.6), (-0.5, 0.5), (0.5, 0.95), UNDERSIDE, faces={TOP: None, BOTTOM: STEEL})
     s.axles((-1.6, -2.9), 1.24, 0.48)
 
 
-def _construction_vehicle(s: _Sculpture) -> None:
+def _construction_vehicle(s: Sculpture) -> None:
     engine: dict[int, Paint | None] = {REAR: GRILLE, FRONT: None}
     s.hull((-3.25, -0.3), (-0.85, 0.85), (0.75, 1.95), BODY, top_x=(-3.0, -0.3), faces=engine)
     cabin: dict[int, Paint | None] = {FRONT: WINDSCREEN, TOP: None, BOTTOM: None}
@@ -345,11 +154,11 @@ def _construction_vehicle(s: _Sculpture) -> None:
     s.hull((2.35, 3.25), (-1.25, 1.25), (0.0, 0.25), STEEL, faces={BOTTOM: UNDERSIDE})
     s.hull((2.35, 2.55), (-1.25, 1.25), (0.25, 1.15), STEEL, faces={BOTTOM: None})
     s.wheels((1.25, -1.9), 1.05, 0.75)
-    s.pair("rear", TAIL_LAMP, -3.29, (0.50, 0.80), (0.85, 1.10))
-    s.pair("front", HEAD_LAMP, 1.54, (0.32, 0.58), (1.00, 1.24))
+    s.rear_pair(TAIL_LAMP, -3.29, (0.50, 0.80), (0.85, 1.10))
+    s.front_pair(HEAD_LAMP, 1.54, (0.32, 0.58), (1.00, 1.24))
 
 
-def _two_wheels(s: _Sculpture, wheelbase: float, radius: float, half: float) -> None:
+def _two_wheels(s: Sculpture, wheelbase: float, radius: float, half: float) -> None:
     """Add two upright wheels in line, seen from both sides and, thin, from the ends."""
     for x in (0.5 * wheelbase, -0.5 * wheelbase):
         s.hull(
@@ -362,7 +171,7 @@ def _two_wheels(s: _Sculpture, wheelbase: float, radius: float, half: float) -> 
     s.wheels((0.5 * wheelbase, -0.5 * wheelbase), half, radius)
 
 
-def _motorcycle(s: _Sculpture) -> None:
+def _motorcycle(s: Sculpture) -> None:
     _two_wheels(s, 1.44, 0.33, 0.08)
     s.hull(
         (-0.75, 0.70), (-0.16, 0.16), (0.42, 0.88), BODY, top_x=(-0.85, 0.45), faces={BOTTOM: None}
@@ -381,7 +190,7 @@ def _motorcycle(s: _Sculpture) -> None:
     s.rear_panel(TAIL_LAMP, -0.90, (-0.11, 0.11), (0.72, 0.88))
 
 
-def _bicycle(s: _Sculpture) -> None:
+def _bicycle(s: Sculpture) -> None:
     _two_wheels(s, 1.10, 0.35, 0.03)
     s.hull((-0.45, 0.45), (-0.04, 0.04), (0.45, 0.62), STEEL, faces={FRONT: None, REAR: None})
     s.hull((0.34, 0.46), (-0.33, 0.33), (0.98, 1.04), STEEL, faces={LEFT: None, RIGHT: None})
@@ -394,7 +203,7 @@ def _bicycle(s: _Sculpture) -> None:
     s.rear_panel(TAIL_LAMP, -0.52, (-0.08, 0.08), (0.72, 0.88))
 
 
-def _pedestrian(s: _Sculpture) -> None:
+def _pedestrian(s: Sculpture) -> None:
     no_lid: dict[int, Paint | None] = {TOP: None, BOTTOM: SHOES}
     s.hull((0.02, 0.25), (0.03, 0.17), (0.0, 0.84), TROUSERS, top_x=(-0.08, 0.12), faces=no_lid)
     s.hull((-0.25, -0.05), (-0.17, -0.03), (0.0, 0.84), TROUSERS, top_x=(-0.11, 0.10), faces=no_lid)
@@ -411,7 +220,7 @@ def _pedestrian(s: _Sculpture) -> None:
     s.hull((-0.12, 0.12), (-0.10, 0.10), (1.45, 1.75), HAIR, faces={FRONT: SKIN, BOTTOM: None})
 
 
-def _traffic_cone(s: _Sculpture) -> None:
+def _traffic_cone(s: Sculpture) -> None:
     s.hull((-0.225, 0.225), (-0.225, 0.225), (0.0, 0.05), RUBBER, faces={BOTTOM: None})
     for (r0, z0), (r1, z1), paint in (
         ((0.18, 0.05), (0.135, 0.28), ORANGE),
@@ -430,7 +239,7 @@ def _traffic_cone(s: _Sculpture) -> None:
         )
 
 
-def _barrier(s: _Sculpture) -> None:
+def _barrier(s: Sculpture) -> None:
     for y in (-0.85, 0.65):
         s.hull(
             (-0.25, 0.25),
@@ -449,7 +258,7 @@ def _barrier(s: _Sculpture) -> None:
         s.hull((-0.06, 0.06), (y, y + 0.4), (0.45, 1.0), (RED, WHITE)[k % 2], faces=ends)
 
 
-def _animal(s: _Sculpture) -> None:
+def _animal(s: Sculpture) -> None:
     s.hull(
         (-0.70, 0.42),
         (-0.24, 0.24),
@@ -492,7 +301,7 @@ def _animal(s: _Sculpture) -> None:
     )
 
 
-def _debris(s: _Sculpture) -> None:
+def _debris(s: Sculpture) -> None:
     s.hull(
         (-0.45, 0.10), (-0.30, 0.25), (0.0, 0.40), RUBBER, top_x=(-0.35, -0.02), top_y=(-0.15, 0.2)
     )
@@ -515,12 +324,11 @@ _SCULPTORS = {
     "animal": _animal,
     "debris": _debris,
 }
-assert _SCULPTORS.keys() == MESH_SIZES.keys()
 
 
 @cache
 def mesh_of(name: str) -> Mesh:
     """Build the mesh of that name, a key of ``MESH_SIZES``."""
-    sculpture = _Sculpture()
+    sculpture = Sculpture()
     _SCULPTORS[name](sculpture)
     return sculpture.mesh()

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sim.meshes import HEAD_LAMP, TAIL_LAMP, Mesh, Paint, mesh_of
+from sim.meshes import mesh_of
+from sim.sculpture import HEAD_LAMP, TAIL_LAMP, Mesh, Paint
 from sim.snapshot import MESH_SIZES
 
 WITH_LAMPS = ("car", "van", "truck", "bus", "motorcycle", "bicycle", "construction_vehicle")
