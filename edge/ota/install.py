@@ -15,6 +15,7 @@ from edge.contracts.release import blob_sizes, decode_manifest
 from edge.ota import state as states
 from edge.ota.disk import Disk, LocalDisk
 from edge.ota.record import DurableRecord
+from edge.ota.refusal import RefusalKind
 from edge.ota.slots import (
     MANIFEST,
     PARTIAL,
@@ -129,4 +130,4 @@ def _rebuilt(disk: Disk, now_ns: int) -> InstallState:
         raise OperatorError("no bundle is installed here; install a factory bundle first")
     record, slot = min(whole, key=lambda pair: pair[0].release_counter)
     reason = f"the memory of both slots was lost; driving on {record.bundle_id} of slot {slot}"
-    return states.refused(states.first(record, slot), "memory_lost", reason, now_ns)
+    return states.refused(states.first(record, slot), RefusalKind.MEMORY_LOST, reason, now_ns)

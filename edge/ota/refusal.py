@@ -32,6 +32,7 @@ class RefusalKind(StrEnum):
     CRITICAL = "critical"
     BAD_BUNDLE = "bad_bundle"
     PROBE = "probe"
+    MEMORY_LOST = "memory_lost"
 
 
 @dataclass(frozen=True)

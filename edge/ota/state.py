@@ -22,12 +22,12 @@ import msgspec
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, Name, Sha256, StampNs, Text
 from edge.contracts.wire import InstallPhase
+from edge.ota.refusal import RefusalKind
 
 STATE_SCHEMA = 1
 KEPT_BAD = 64
 KEPT_EVENTS = 64
 REASON_CHARACTERS = 400
-BAD_BUNDLE = "bad_bundle"
 UNKNOWN_SHA256 = "0" * 64
 
 Slot = Literal["a", "b"]
@@ -230,7 +230,7 @@ def reverted(state: InstallState, reason: str, now_ns: int, *, is_bad: bool) -> 
 
 def refused(
     state: InstallState,
-    kind: str,
+    kind: RefusalKind,
     reason: str,
     now_ns: int,
     *,
@@ -260,7 +260,7 @@ def unrefused(state: InstallState) -> InstallState:
     return msgspec.structs.replace(state, refusal_key="")
 
 
-def refusal_key(kind: str, bundle_id: str | None, release_counter: int) -> str:
+def refusal_key(kind: RefusalKind, bundle_id: str | None, release_counter: int) -> str:
     """Tell two refusals apart."""
     return f"{kind}:{bundle_id or ''}:{release_counter}"
 
@@ -294,7 +294,7 @@ def _with_bad(state: InstallState, record: SlotRecord) -> InstallState:
     return msgspec.structs.replace(
         state,
         bad=(*others, record.manifest_sha256)[-KEPT_BAD:],
-        refusal_key=refusal_key(BAD_BUNDLE, record.bundle_id, record.release_counter),
+        refusal_key=refusal_key(RefusalKind.BAD_BUNDLE, record.bundle_id, record.release_counter),
     )
 
 

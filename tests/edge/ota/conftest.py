@@ -13,7 +13,6 @@ import pytest
 from edge.contracts.arrays import pack_arrays, unpack_arrays
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
 from edge.contracts.errors import ContractError, LinkDownError
-from edge.contracts.golden import GoldenFrame
 from edge.contracts.release import Assignment, release_of
 from edge.contracts.scene import CATEGORIES
 from edge.contracts.time import NS_PER_S
@@ -458,11 +457,6 @@ def toy_release():
         return bundle, release_of(bundle.manifest)
 
     return make
-
-
-@pytest.fixture
-def golden_frame():
-    return GoldenFrame
 
 
 @pytest.fixture(scope="session")

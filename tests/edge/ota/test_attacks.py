@@ -16,12 +16,6 @@ NOW_NS = 1_800_000_000 * NS_PER_S
 DAY_NS = 86_400 * NS_PER_S
 
 
-def driving_weight(vehicle):
-    """Which of the toy networks drives: its one weight."""
-    manifest, folder = active_bundle(vehicle.root)
-    return vehicle.probe, manifest.release_counter, folder
-
-
 def counter(vehicle):
     return active_bundle(vehicle.root)[0].release_counter
 

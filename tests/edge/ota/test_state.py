@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.wire import InstallPhase
+from edge.ota import RefusalKind
 from edge.ota import state as states
 from edge.ota.state import InstallState, Phase, SlotRecord, TrialRule
 
@@ -64,7 +65,7 @@ STEPS = {
     "good_ticks": lambda s, _: states.ticked(s, 4, 0, RULE, 0),
     "fault": lambda s, _: states.ticked(s, 1, 1, RULE, 0),
     "supersede": lambda s, _: superseded(s),
-    "refuse": lambda s, n: states.refused(s, "profile", "no", 0, bundle_id=f"b-{n}"),
+    "refuse": lambda s, n: states.refused(s, RefusalKind.PROFILE, "no", 0, bundle_id=f"b-{n}"),
     "acknowledge": states.acknowledged,
 }
 lives = st.lists(st.sampled_from(sorted(STEPS)), max_size=40)
