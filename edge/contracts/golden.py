@@ -14,6 +14,11 @@ import numpy as np
 from edge.contracts.arrays import AnyArray, ArrayLimits, pack_arrays, unpack_arrays
 from edge.contracts.errors import SchemaError
 
+SELECTED_OUTPUTS = frozenset({"queries", "query_cells", "query_scores", "futures", "future_scores"})
+"""Outputs that follow from *which* peaks the network picked, in order of their score. Rounding may
+exchange two peaks of nearly the same score, and then every row differs though nothing is wrong: of
+these only shape and finiteness are checked, of all others also the values."""
+
 
 @dataclass(frozen=True, eq=False)
 class GoldenFrame:
