@@ -26,7 +26,6 @@ from sim.sculpture import (
     Paint,
     Sculpture,
 )
-from sim.snapshot import MESH_SIZES
 
 BODY = Paint(1.0, 1.0, 1.0, is_tinted=True)
 TRIM = Paint(0.6, 0.6, 0.6, is_tinted=True)
