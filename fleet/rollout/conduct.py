@@ -1,0 +1,139 @@
+"""Carry a rollout out: reports from the catalog in, the decision's events recorded, vehicles told.
+
+The thin shell around ``decide``. Everything that happened stands in the rollout's event stream before it
+is acted upon, so a conductor that dies anywhere goes on where it stopped, and doing a step twice tells
+nobody anything new.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.contracts.errors import OperatorError
+from fleet.catalog import Catalog, KeyPurpose, KeyRow, ReportRow, RolloutRow, StreamKind, TrustState
+from fleet.catalog.chain import stream_name
+from fleet.rollout.decide import Decision, Director, decide, publish_decision
+from fleet.rollout.plan import (
+    Halted,
+    Reported,
+    RolloutEvent,
+    RolloutPlan,
+    Started,
+    decode_event,
+    encode_event,
+)
+
+_STEP = "rollout_step.1"
+
+
+def report_keys(catalog: Catalog, vehicles: tuple[str, ...]) -> dict[str, bytes]:
+    """Look up whose signature counts for each vehicle's reports.
+
+    Raises:
+        OperatorError: A vehicle has no active report key.
+    """
+    rows = catalog.all(KeyRow, purpose=KeyPurpose.REPORT, state=TrustState.ACTIVE)
+    keys = {row.vehicle_id: bytes.fromhex(row.key) for row in rows}
+    lacking = sorted(set(vehicles) - set(keys))
+    if lacking:
+        raise OperatorError(f"no report key of {', '.join(lacking)}; enrol them before a rollout")
+    return {vehicle: keys[vehicle] for vehicle in vehicles}
+
+
+def start(catalog: Catalog, plan: RolloutPlan, *, actor: str, at_ns: int) -> None:
+    """Record a plan and let its first wave go; ``advance`` does the rest.
+
+    Raises:
+        OperatorError: A rollout of that id exists with another plan.
+    """
+    row = RolloutRow(
+        rollout_id=plan.rollout_id,
+        bundle_id=plan.candidate.bundle_id,
+        state="planned",
+        facts={"plan": msgspec.msgpack.encode(plan).hex()},
+        at_ns=at_ns,
+    )
+    with catalog.write(at_ns=at_ns, actor=actor) as tx:
+        if tx.add(row):
+            event = Started(at_ns=at_ns, actor=actor)
+            tx.append(StreamKind.ROLLOUT, plan.rollout_id, _STEP, cause="start", step=_text(event))
+            return
+    if plan_of(catalog, plan.rollout_id) != plan:
+        raise OperatorError(f"rollout {plan.rollout_id} exists with another plan; give it a new id")
+
+
+def halt(catalog: Catalog, rollout_id: str, reason: str, *, actor: str, at_ns: int) -> None:
+    """Stop a rollout by hand; vehicles that switched go back with the next ``advance``."""
+    event = Halted(at_ns=at_ns, reasons=(reason,))
+    with catalog.write(at_ns=at_ns, actor=actor) as tx:
+        tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="halt", step=_text(event))
+
+
+def advance(
+    catalog: Catalog, director: Director, rollout_id: str, *, actor: str, at_ns: int
+) -> Decision:
+    """Take in new reports, decide, record, and tell the vehicles.
+
+    Raises:
+        OperatorError: There is no such rollout.
+    """
+    plan = plan_of(catalog, rollout_id)
+    known = events_of(catalog, rollout_id)
+    heard = _new_reports(catalog, plan, known)
+    decision = decide(plan, (*known, *heard), at_ns)
+    with catalog.write(at_ns=at_ns, actor=actor) as tx:
+        for event in (*heard, *decision.events):
+            tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="advance", step=_text(event))
+        tx.change(RolloutRow, rollout_id, state=str(decision.stage))
+    publish_decision(decision, director, at_ns)
+    return decision
+
+
+def plan_of(catalog: Catalog, rollout_id: str) -> RolloutPlan:
+    """Read the plan of a rollout.
+
+    Raises:
+        OperatorError: There is no such rollout.
+    """
+    row = catalog.get(RolloutRow, rollout_id)
+    if row is None:
+        raise OperatorError(f"there is no rollout {rollout_id!r}")
+    return msgspec.msgpack.decode(bytes.fromhex(row.facts["plan"]), type=RolloutPlan)
+
+
+def events_of(catalog: Catalog, rollout_id: str) -> tuple[RolloutEvent, ...]:
+    """Read what happened to a rollout, oldest first."""
+    events = catalog.events(stream_name(StreamKind.ROLLOUT, rollout_id))
+    return tuple(
+        decode_event(bytes.fromhex(str(event.facts["step"])))
+        for event in events
+        if event.schema == _STEP
+    )
+
+
+def _new_reports(
+    catalog: Catalog, plan: RolloutPlan, known: tuple[RolloutEvent, ...]
+) -> tuple[Reported, ...]:
+    """Give the reports of the plan's vehicles that arrived since it began and were not taken in."""
+    began_ns = min((event.at_ns for event in known), default=0)
+    taken = {event.payload for event in known if isinstance(event, Reported)}
+    vehicles = {vehicle for wave in plan.waves for vehicle in wave}
+    rows = [
+        row
+        for vehicle in sorted(vehicles)
+        for row in catalog.all(ReportRow, vehicle_id=vehicle)
+        if row.at_ns >= began_ns and row.payload not in taken
+    ]
+    return tuple(
+        Reported(
+            at_ns=row.at_ns,
+            vehicle_id=row.vehicle_id,
+            payload=row.payload,
+            signature=row.signature,
+        )
+        for row in sorted(rows, key=lambda r: (r.at_ns, r.vehicle_id, r.sequence))
+    )
+
+
+def _text(event: RolloutEvent) -> str:
+    return encode_event(event).hex()
