@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-COMFORT_BRAKING_MPS2 = 3.5
+from sim.boxes import Rectangle
+
+COMFORT_BRAKING_MPS2, EMERGENCY_BRAKING_MPS2 = 3.5, 8.0
 KEEP_AWAY_M = 2.5
 """Gap in front of the bumper that a driver wants to keep."""
 SIDE_GAP_M = 0.4
@@ -27,6 +31,21 @@ class Hazards:
         """Give those that move on their own and will be gone some time."""
         keep = self.speed_mps > 0.0
         return Hazards(self.x_m[keep], self.y_m[keep], self.radius_m[keep], self.speed_mps[keep])
+
+
+def hazards_of(things: Iterable[tuple[Rectangle, float]]) -> Hazards:
+    """Cover footprints, each with its speed, by circles as wide as they are narrow."""
+    circles = []
+    for body, speed_mps in things:
+        radius_m = 0.5 * min(body.length_m, body.width_m)
+        half_m = 0.5 * max(body.length_m, body.width_m) - radius_m
+        yaw = body.yaw_rad + (0.0 if body.length_m >= body.width_m else 0.5 * math.pi)
+        for along_m in np.linspace(
+            -half_m, half_m, 1 + math.ceil(2.0 * half_m / radius_m)
+        ).tolist():
+            x, y = body.x_m + along_m * math.cos(yaw), body.y_m + along_m * math.sin(yaw)
+            circles.append((x, y, radius_m, speed_mps))
+    return Hazards(*np.array(circles).reshape(-1, 4).T)
 
 
 def allowed_speeds_mps(fronts: NDArray[np.float64], hazards: Hazards) -> NDArray[np.float64]:

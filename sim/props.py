@@ -123,8 +123,8 @@ class Prop:
     stops_traffic: bool = False
     """Drivers brake for it."""
     speed_mps: float = 0.0
-    is_waiting: bool = False
-    """Somebody is in its way."""
+    waited_s: float = 0.0
+    """How long somebody has been in its way."""
 
     def __post_init__(self) -> None:
         if self.walk is not None:
@@ -150,7 +150,7 @@ class Prop:
     def is_hazard(self) -> bool:
         """Whether drivers brake for it now; who pauses between two ways across has left the road."""
         has_paused = self.walk is not None and self.walk.is_returning and self.speed_mps == 0.0
-        return self.stops_traffic and (self.is_waiting or not has_paused)
+        return self.stops_traffic and (self.waited_s > 0.0 or not has_paused)
 
     def next_xy(self, dt_s: float) -> tuple[float, float]:
         """Where it would be after ``dt_s`` if nobody were in the way."""
@@ -162,16 +162,23 @@ class Prop:
     def advance(self, dt_s: float) -> None:
         """Walk on for ``dt_s``."""
         self.clock_s += dt_s
-        self.is_waiting = False
+        self.waited_s = 0.0
         self._stand_where_the_walk_is()
         self._actor = self._as_actor()
 
-    def wait(self) -> None:
+    def wait(self, dt_s: float) -> None:
         """Stand still because somebody is in the way."""
-        self.is_waiting = True
+        self.waited_s += dt_s
         if self.speed_mps:
             self.speed_mps = 0.0
             self._actor = self._as_actor()
+
+    def shy_away(self, yaw_rad: float, length_m: float) -> None:
+        """Give up its walk and take another way."""
+        if self.walk is not None:
+            start = (self.x_m, self.y_m)
+            self.walk = straight_walk(start, yaw_rad, length_m, self.walk.speed_mps)
+            self.clock_s = 0.0
 
     def _stand_where_the_walk_is(self) -> None:
         if self.walk is not None:

@@ -77,7 +77,8 @@ class Placement:
     turned_rad: Bounds = (0.0, 0.0)
     """Added to the heading."""
     travel_m: Bounds = (0.0, 0.0)
-    """How far it goes the way it faces; 0 stands still."""
+    """How far it goes the way it faces; 0 stands still. Who goes across counts from the far kerb on,
+    for nobody ends in the middle of a road."""
     is_returning: bool = False
     """Goes to and fro instead of once."""
     speed_mps: Bounds = (1.0, 1.0)
@@ -270,11 +271,15 @@ class Encounters:
             roll_rad=placement.roll_rad,
         )
         for _ in range(_DRAWS):
-            x, y, yaw = self._drawn_pose(route, at_m + self._drawn(placement.ahead_m), placement)
+            pose, to_far_kerb_m = self._drawn_pose(
+                route, at_m + self._drawn(placement.ahead_m), placement
+            )
+            x, y, yaw = pose
             footprint = Rectangle(x, y, yaw, look.length_m, look.width_m)
             if any(overlaps(footprint, other, _CLEARANCE_M) for other in taken):
                 continue
-            travel_m, speed_mps = self._drawn(placement.travel_m), self._drawn(placement.speed_mps)
+            travel_m = to_far_kerb_m + self._drawn(placement.travel_m)
+            speed_mps = self._drawn(placement.speed_mps)
             walk = None
             if travel_m > 0.0:
                 walk = straight_walk((x, y), yaw, travel_m, speed_mps)
@@ -296,7 +301,8 @@ class Encounters:
 
     def _drawn_pose(
         self, route: RouteAhead, at_m: float, placement: Placement
-    ) -> tuple[float, float, float]:
+    ) -> tuple[tuple[float, float, float], float]:
+        """Draw x, y and yaw, and how far it is to the far kerb for who goes across, else 0."""
         datum = placement.datum
         if datum is Datum.EITHER_KERB:
             datum = Datum.RIGHT_KERB if self._rng.random() < 0.5 else Datum.LEFT_KERB
@@ -307,13 +313,19 @@ class Encounters:
         elif datum is Datum.LEFT_KERB:
             aside_m = left_m + aside_m
         x, y, yaw = route.beside(at_m, aside_m)
-        turned = {
+        is_left = aside_m > 0.0
+        turned_rad = self._drawn(placement.turned_rad)
+        heading_rad = {
             Heading.ALONG: 0.0,
             Heading.AGAINST: math.pi,
-            Heading.ACROSS: -0.5 * math.pi if aside_m > 0.0 else 0.5 * math.pi,
+            Heading.ACROSS: -0.5 * math.pi if is_left else 0.5 * math.pi,
             Heading.ANY: float(self._rng.uniform(-math.pi, math.pi)),
         }[placement.heading]
-        return x, y, yaw + turned + self._drawn(placement.turned_rad)
+        to_far_kerb_m = 0.0
+        if placement.heading is Heading.ACROSS:
+            straight_m = aside_m + right_m if is_left else left_m - aside_m
+            to_far_kerb_m = straight_m / max(math.cos(turned_rad), 0.1)
+        return (x, y, yaw + heading_rad + turned_rad), to_far_kerb_m
 
     def _kerbs_m(self, lane_id: str) -> tuple[float, float]:
         """Give how far right and left of a lane's middle the driving lanes of its road end.

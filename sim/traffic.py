@@ -25,7 +25,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import wrap_rad
 from edge.contracts.scene import Attribute
 from sim.boxes import Rectangle, ahead_of
-from sim.braking import Hazards, allowed_speeds_mps
+from sim.braking import EMERGENCY_BRAKING_MPS2, Hazards, allowed_speeds_mps
 from sim.maps import LaneKind, RoadMap, net_path
 from sim.props import MESH_CATEGORIES, Look, drawn_look
 from sim.snapshot import MESH_SIZES, SNAPSHOT_RANGE_M, Actor
@@ -55,6 +55,8 @@ _SUMO_CLASSES = {
 }
 _TOP_SPEEDS_MPS = {"truck": 22.0, "bus": 20.0, "bicycle": 5.5}
 _EGO_TYPE = "ego"
+_MAY_BRAKE_HARD = 27
+"""SUMO's speed mode with all its checks but the one that brakes comfortably at most."""
 _ANYWHERE = 2
 """SUMO's keepRoute flag for "exactly there, on whatever lane or beside all of them"."""
 
@@ -365,6 +367,7 @@ class Traffic:
             departPos=f"{front_m:.2f}",
             departSpeed=speed,
         )
+        libsumo.vehicle.setSpeedMode(name, _MAY_BRAKE_HARD)
         return name
 
     def _move_ego(self) -> None:
@@ -390,7 +393,9 @@ class Traffic:
             if name in self._now.vehicles or name == self._ego_id:
                 libsumo.vehicle.setSpeed(name, -1.0)
         for name, speed in allowed.items():
-            libsumo.vehicle.setSpeed(name, speed)
+            now_mps = self._now.ego[3] if name == self._ego_id else self._now.vehicles[name][3]
+            slowest_mps = now_mps - EMERGENCY_BRAKING_MPS2 * STEP_MS / 1000.0
+            libsumo.vehicle.setSpeed(name, max(speed, slowest_mps, 0.0))
         self._held = set(allowed)
 
     def _all_hazards(self) -> Hazards:

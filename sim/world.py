@@ -17,13 +17,14 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import EgoState, Route
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, frame_stamp_ns
 from sim.boxes import Rectangle, ahead_of, array_of, distances_m, overlaps
-from sim.braking import Hazards
+from sim.braking import hazards_of
 from sim.extras import ExtrasSettings, Roadside
 from sim.maps import LaneKind, Place, RoadMap
 from sim.props import Prop
@@ -58,6 +59,8 @@ _WALKER_GAP_M = 0.9
 """Walkers do not step nearer than this to a vehicle."""
 _CARE_S = 1.6
 """How far ahead ordinary pedestrians look; whoever belongs to an encounter does not look at all."""
+_SHY_AFTER_S, _SHY_M = 1.0, 9.0
+"""Whoever belongs to an encounter turns off after this long, so that nobody waits for one another."""
 _YELLOW_BRAKING_MPS2 = 3.0
 
 
@@ -248,18 +251,8 @@ class World:
         return [*self._extras, *self._encounters.props]
 
     def _warn_drivers(self) -> None:
-        hazards = [prop for prop in self._props() if prop.is_hazard]
-        if not hazards:
-            self._traffic.warn_of(None)
-            return
-        self._traffic.warn_of(
-            Hazards(
-                x_m=np.array([p.x_m for p in hazards]),
-                y_m=np.array([p.y_m for p in hazards]),
-                radius_m=np.array([0.5 * max(p.look.width_m, p.look.length_m) for p in hazards]),
-                speed_mps=np.array([p.speed_mps for p in hazards]),
-            )
-        )
+        hazards = [(p.rectangle, p.speed_mps) for p in self._props() if p.is_hazard]
+        self._traffic.warn_of(hazards_of(hazards) if hazards else None)
 
     def _follow_route(self) -> None:
         """Move the odometer on, and the route too when the ego has left it."""
@@ -346,13 +339,15 @@ class World:
         bodies = array_of([*vehicles, self._ego_rectangle(ahead_s)])
         here = np.array([(p.x_m, p.y_m) for p in walkers])
         there = np.array([p.next_xy(dt_s) for p in walkers])
-        now_m, then_m = (distances_m(points, bodies).min(axis=1) for points in (here, there))
-        is_blocked = (then_m < _WALKER_GAP_M) & (then_m < now_m)
-        for prop, blocked in zip(walkers, is_blocked.tolist(), strict=True):
-            if blocked:
-                prop.wait()
-            else:
+        now_m, then_m = distances_m(here, bodies), distances_m(there, bodies)
+        is_nearing = (then_m < _WALKER_GAP_M) & (then_m < now_m - 1e-6)  # (walkers, bodies)
+        for k, prop in enumerate(walkers):
+            if not is_nearing[k].any():
                 prop.advance(dt_s)
+            elif prop.encounter_id is None or prop.waited_s < _SHY_AFTER_S:
+                prop.wait(dt_s)
+            else:
+                _shy(prop, bodies[int(np.argmax(is_nearing[k]))])
 
     def _seen(self) -> Snapshot:
         ego = self._ego
@@ -415,6 +410,13 @@ def collisions(ego: Rectangle, actors: Sequence[Actor]) -> tuple[int, ...]:
         for a in near
         if overlaps(ego, Rectangle(a.x_m, a.y_m, a.yaw_rad, a.length_m, a.width_m))
     )
+
+
+def _shy(prop: Prop, body: NDArray[np.float64]) -> None:
+    """Let a prop go to that side of a vehicle, (5,) as in ``boxes.array_of``, on which it is."""
+    x, y, yaw = body[:3].tolist()
+    left_m = (prop.y_m - y) * math.cos(yaw) - (prop.x_m - x) * math.sin(yaw)
+    prop.shy_away(yaw + math.copysign(0.5 * math.pi, left_m), _SHY_M)
 
 
 def _front_of(ego: VehicleState) -> tuple[float, float]:
