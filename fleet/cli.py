@@ -1,0 +1,279 @@
+"""The operator's commands: each a thin call of a function of the same meaning, table or JSON.
+
+Every group of `edge.cli` that lives here is a module attribute of that name.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge.console import show_json, show_record, show_table
+from edge.contracts.errors import OperatorError
+from fleet.campaign import CampaignSettings, campaign_from
+from fleet.campaign import approve as approve_campaign
+from fleet.campaign import propose as propose_campaign
+from fleet.catalog import CampaignRow, Catalog, ClipRow, QuarantineRow, ReportRow, VehicleRow
+from fleet.keys import Enrolment
+from fleet.keys import enrol as enrol_vehicle
+from fleet.keys import revoke as revoke_vehicle
+from fleet.service import ServiceCard, ServiceSettings, StateFolder, read_card
+from fleet.service import serve as serve_fleet
+from fleet.store import BlobStore, open_store
+
+fleet = typer.Typer(help="The fleet service and who belongs to the fleet.", no_args_is_help=True)
+clips = typer.Typer(help="Clips that vehicles sent home.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+State = Annotated[Path, typer.Option("--state", help="The fleet's state folder.")]
+
+STATE = Path(".ringroad/fleet")
+_RESOLVED = "settings.json"
+
+
+@fleet.command()
+def serve(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings, for instance store=s3 updates_port=0.")
+    ] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Serve vehicles and update files until interrupted."""
+    from conf.compose import compose, write_resolved
+
+    settings = compose("fleet", [*(overrides or []), f"state={state}"], ServiceSettings)
+    state.mkdir(parents=True, exist_ok=True)
+
+    def say(card: ServiceCard) -> None:
+        write_resolved(settings, state / _RESOLVED)
+        show_record(msgspec.structs.asdict(card), as_json=as_json, title="serving")
+        sys.stdout.flush()  # who waits for this line may read from a pipe
+
+    serve_fleet(settings, say)
+
+
+@fleet.command()
+def status(state: State = STATE, as_json: Json = False) -> None:
+    """Show whether the service runs, and what the fleet has."""
+    catalog, card = _catalog(state), read_card(StateFolder(state))
+    (clip_count, clip_bytes), (quarantine_count, _) = (
+        catalog.total(record, "blob_bytes") for record in (ClipRow, QuarantineRow)
+    )
+    record = {
+        "is_running": card is not None,
+        "gateway": card and card.gateway,
+        "gateway_key": card and card.gateway_key,
+        "updates": card and card.updates,
+        "vehicles": len(catalog.all(VehicleRow)),
+        "clips": clip_count,
+        "clip_bytes": clip_bytes,
+        "quarantined": quarantine_count,
+        "campaigns": len(catalog.all(CampaignRow)),
+        "checkpoint": catalog.checkpoint().root,
+    }
+    show_record(record, as_json=as_json)
+
+
+@fleet.command()
+def vehicles(state: State = STATE, as_json: Json = False) -> None:
+    """List the vehicles, what they sent and what they said last."""
+    catalog = _catalog(state)
+    show_table(
+        [_vehicle(catalog, row) for row in catalog.all(VehicleRow)],
+        ("vehicle_id", "state", "profile", "clips", "quarantined", "bundle_id", "phase"),
+        as_json=as_json,
+    )
+
+
+@fleet.command()
+def enrol(
+    vehicle: Annotated[str, typer.Option(help="Its name, for ever.")],
+    curve_key: Annotated[str, typer.Option(help="Its public CURVE key, 40 characters of Z85.")],
+    report_key: Annotated[str, typer.Option(help="Its public Ed25519 key, 64 hex digits.")],
+    profile: Annotated[str, typer.Option(help="Its kind of board.")] = "laptop",
+    rig_id: Annotated[str | None, typer.Option(help="Hash of its calibration.")] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Register a vehicle's public keys and calibration."""
+    catalog = Catalog(StateFolder(state).catalog)
+    enrolment = Enrolment(vehicle, curve_key, report_key, profile, rig_id)
+    row = enrol_vehicle(catalog, enrolment, at_ns=time.time_ns())
+    show_record(msgspec.structs.asdict(row), as_json=as_json, title="enrolled")
+
+
+@fleet.command()
+def revoke(
+    vehicle: Annotated[str, typer.Argument(help="Whose keys are refused from now on.")],
+    cause: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    yes: Yes = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Refuse a vehicle for ever: it is cut off and its name is not given again."""
+    catalog = _catalog(state)
+    if not yes:
+        typer.confirm(f"Vehicle {vehicle} is cut off and cannot come back. Revoke it?", abort=True)
+    row = revoke_vehicle(catalog, vehicle, cause=cause, at_ns=time.time_ns())
+    show_record(msgspec.structs.asdict(row), as_json=as_json, title="revoked")
+
+
+@fleet.command()
+def campaigns(state: State = STATE, as_json: Json = False) -> None:
+    """List what vehicles are asked to record."""
+    rows = [
+        {**msgspec.structs.asdict(row), "record": msgspec.msgpack.decode(row.record)}
+        for row in _catalog(state).all(CampaignRow)
+    ]
+    columns = ("campaign_id", "state", "approved_by", "vehicles", "until_ns")
+    show_table(rows, columns, as_json=as_json)
+
+
+@fleet.command()
+def propose(
+    file: Annotated[Path, typer.Argument(help="YAML: campaigns by their ids.", exists=True)],
+    state: State = STATE,
+) -> None:
+    """Put campaigns up for approval; vehicles hear of none before that."""
+    import yaml
+
+    from conf.compose import settings_from
+
+    catalog = _catalog(state)
+    try:
+        values = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise OperatorError(f"{file} is no YAML: {error}") from error
+    configured = settings_from(values, dict[str, CampaignSettings], origin=str(file))
+    for name, settings in configured.items():
+        campaign = campaign_from(name, settings)
+        propose_campaign(catalog, campaign, vehicles=settings.vehicles, at_ns=time.time_ns())
+
+
+@fleet.command()
+def approve(
+    campaign: Annotated[str, typer.Argument(help="A proposed campaign.")],
+    by: Annotated[str, typer.Option(help="Who approves it.")],
+    yes: Yes = False,
+    state: State = STATE,
+) -> None:
+    """Let a campaign reach vehicles."""
+    catalog = _catalog(state)
+    if not yes:
+        typer.confirm(f"Vehicles will record for campaign {campaign}. Approve it?", abort=True)
+    approve_campaign(catalog, campaign, by=by, at_ns=time.time_ns())
+
+
+@fleet.command()
+def verify(state: State = STATE, as_json: Json = False) -> None:
+    """Check every hash chain of the audit log; fails at the first event that was rewritten."""
+    catalog = _catalog(state)
+    rows = [
+        {"stream": head.stream, "events": catalog.verify_chain(head.stream), "hash": head.hash}
+        for head in catalog.checkpoint().heads
+    ]
+    show_table(rows, ("stream", "events", "hash"), as_json=as_json)
+
+
+@clips.command("list")
+def list_clips(
+    vehicle: Annotated[str | None, typer.Option(help="Only of this vehicle.")] = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Those that were not admitted, and why.")
+    ] = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """List admitted clips, or quarantined ones."""
+    catalog, equal = _catalog(state), {"vehicle_id": vehicle} if vehicle else {}
+    if quarantined:
+        rows = [_without_manifest(row) for row in catalog.all(QuarantineRow, **equal)]
+        show_table(rows, _BAD_COLUMNS, as_json=as_json)
+        return
+    rows = [_without_manifest(row) for row in catalog.all(ClipRow, **equal)]
+    show_table(rows, _CLIP_COLUMNS, as_json=as_json)
+
+
+@clips.command()
+def show(
+    clip: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Show one clip and the trigger events that caused it."""
+    row = _clip(_catalog(state), clip)
+    record = _without_manifest(row)
+    events = msgspec.msgpack.decode(row.manifest)["events"]
+    if as_json:
+        show_json({**record, "events": events})
+        return
+    show_record(record, as_json=False)
+    show_table(events, ("rule", "value", "threshold", "worth", "campaign_id"), as_json=False)
+
+
+@clips.command()
+def fetch(
+    clip: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    file: Annotated[Path, typer.Argument(help="Where to write the MCAP file.")],
+    state: State = STATE,
+) -> None:
+    """Write a clip's MCAP file, for a viewer or `ringroad edge replay`."""
+    row = _clip(_catalog(state), clip)
+    file.write_bytes(_store(state).get(row.blob_id))
+
+
+_CLIP_COLUMNS = ("clip_id", "vehicle_id", "drive_id", "rules", "worth", "blob_bytes", "frame_count")
+_BAD_COLUMNS = ("offer_id", "vehicle_id", "clip_id", "reasons", "blob_bytes")
+
+
+def _catalog(state: Path) -> Catalog:
+    path = StateFolder(state).catalog
+    if not path.exists():
+        raise OperatorError(
+            f"no fleet at {state}: start one with `ringroad fleet serve --state {state}`"
+        )
+    return Catalog(path)
+
+
+def _store(state: Path) -> BlobStore:
+    """Open the store as the service last did."""
+    resolved = state / _RESOLVED
+    settings = (
+        msgspec.json.decode(resolved.read_bytes(), type=ServiceSettings)
+        if resolved.exists()
+        else ServiceSettings()
+    )
+    return open_store(settings.store, StateFolder(state).store)
+
+
+def _clip(catalog: Catalog, beginning: str) -> ClipRow:
+    found = [row for row in catalog.all(ClipRow) if row.clip_id.startswith(beginning)]
+    if len(found) != 1:
+        raise OperatorError(f"{len(found)} admitted clips begin with {beginning!r}; name one")
+    return found[0]
+
+
+def _vehicle(catalog: Catalog, row: VehicleRow) -> dict[str, object]:
+    vehicle_id = row.vehicle_id
+    reports = catalog.all(ReportRow, vehicle_id=vehicle_id)
+    last = max(reports, key=lambda report: (report.at_ns, report.sequence), default=None)
+    return {
+        **msgspec.structs.asdict(row),
+        "clips": catalog.total(ClipRow, "blob_bytes", vehicle_id=vehicle_id)[0],
+        "quarantined": catalog.total(QuarantineRow, "blob_bytes", vehicle_id=vehicle_id)[0],
+        "bundle_id": last and last.bundle_id,
+        "phase": last and last.phase,
+    }
+
+
+def _without_manifest(row: ClipRow | QuarantineRow) -> dict[str, object]:
+    return {
+        name: value for name, value in msgspec.structs.asdict(row).items() if name != "manifest"
+    }

@@ -1,0 +1,128 @@
+"""Put the parts of the service together, run them, and stop them cleanly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from fleet.catalog import Catalog
+from fleet.ingest import Desk, Gateway, GatewaySettings, IngestSettings
+from fleet.keys import Roster, load_or_make_gateway_key
+from fleet.service.files import FileServer
+from fleet.service.state import ServiceCard, StateFolder, take_lock, write_card
+from fleet.store import FolderStore, StoreSettings, open_store
+
+_log = logging.getLogger(__name__)
+
+_STEP_S = 0.2
+"""Longest wait for a message, and so the longest delay of a request to stop."""
+_OLD_WRITE_S = 3600.0
+"""A write to the store that was not finished within an hour never will be."""
+
+
+@dataclass
+class ServiceSettings:
+    """Everything the fleet service needs to know."""
+
+    state: str = ".ringroad/fleet"
+    """Folder of catalog, keys, incoming clips, update files and, by default, blobs."""
+    catalog_url: str = ""
+    """SQLAlchemy URL; empty means SQLite in the state folder."""
+    updates_host: str = "127.0.0.1"
+    updates_port: int = 0
+    """Port 0 means any free one."""
+    roster_max_age_s: float = 0.25
+    """How long a revoked vehicle may still be served."""
+    store: StoreSettings = field(default_factory=StoreSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+
+
+class FleetService:
+    """The running service on one state folder."""
+
+    def __init__(self, settings: ServiceSettings, *, now_ns: int) -> None:
+        """Open everything, prove that strangers are refused, and put the card out.
+
+        Raises:
+            OperatorError: Another service runs on this folder, a setting makes no sense, or the
+                gateway would let strangers in.
+            StoreUnavailableError: Catalog or store cannot be opened.
+        """
+        self.state = StateFolder(Path(settings.state))
+        with ExitStack() as stack:
+            lock = take_lock(self.state)
+            stack.callback(os.close, lock)
+            self.catalog = Catalog(settings.catalog_url or self.state.catalog)
+            stack.callback(self.catalog.close)
+            self.store = open_store(settings.store, self.state.store)
+            if isinstance(self.store, FolderStore):
+                self.store.sweep(now_ns / 1e9 - _OLD_WRITE_S)
+            self.gateway = self._open_gateway(settings)
+            stack.callback(self.gateway.close)
+            self.gateway.self_test()
+            files = FileServer(self.state.updates, settings.updates_host, settings.updates_port)
+            stack.callback(files.close)
+            self.card = ServiceCard(
+                pid=os.getpid(),
+                gateway=self.gateway.endpoint,
+                gateway_key=self.gateway.public_key,
+                updates=files.url,
+                started_ns=now_ns,
+            )
+            write_card(self.state, self.card)
+            stack.callback(self.state.card.unlink, missing_ok=True)
+            self._open = stack.pop_all()
+
+    def step(self, now_ns: int, timeout_s: float = 0.0) -> None:
+        """Serve what is there; wait for it at most ``timeout_s``.
+
+        Args:
+            now_ns: UTC.
+        """
+        self.gateway.step(now_ns, timeout_s)
+
+    def close(self) -> None:
+        """Take the card in and let go of everything, in reverse order."""
+        self._open.close()
+
+    def _open_gateway(self, settings: ServiceSettings) -> Gateway:
+        desk = Desk(self.catalog, self.store, self.state.incoming, settings.ingest)
+        secret_key = load_or_make_gateway_key(self.state.gateway_key)
+        roster = Roster(self.catalog, settings.roster_max_age_s)
+        return Gateway(settings.gateway, secret_key, desk, roster)
+
+
+def serve(settings: ServiceSettings, on_ready: Callable[[ServiceCard], None]) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Args:
+        settings: See ``ServiceSettings``.
+        on_ready: Told once that vehicles can come.
+    """
+    is_stopped = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal is_stopped
+        is_stopped = True
+        _log.info("service_asked_to_stop", extra={"signal": number})
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        service = FleetService(settings, now_ns=time.time_ns())
+        try:
+            on_ready(service.card)
+            while not is_stopped:
+                service.step(time.time_ns(), _STEP_S)
+        finally:
+            service.close()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,149 @@
+"""The operator's commands on a fleet that has a vehicle, clips and campaigns."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.cli import main
+from edge.upload import load_or_make_keys
+from fleet.catalog import Catalog, TrustState, VehicleRow
+from fleet.ingest import Desk, IngestSettings
+from fleet.service import StateFolder
+from fleet.store import FolderStore
+
+NOW_NS = 1_800_000_000 * 10**9
+
+
+class Shell:
+    """Runs `ringroad …` on one state folder."""
+
+    def __init__(self, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.state = state
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--state", str(self.state)])
+        said = self._capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    def json(self, *words: str) -> Any:
+        code, out, err = self(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path / "state", capsys)
+
+
+@pytest.fixture
+def enrolled(shell: Shell, tmp_path: Path, clip: Callable[..., Any]) -> Shell:
+    keys = load_or_make_keys(tmp_path / "keys")
+    shell.json(
+        *("fleet", "enrol", "--vehicle", "v-01", "--rig-id", clip().manifest.rig_id),
+        *("--curve-key", keys.curve_key, "--report-key", keys.report_key),
+    )
+    return shell
+
+
+@pytest.fixture
+def with_clips(enrolled: Shell, clip: Callable[..., Any]) -> Shell:
+    """Hand in a good clip and a bad one, without the sockets."""
+    state = StateFolder(enrolled.state)
+    catalog = Catalog(state.catalog)
+    desk = Desk(catalog, FolderStore(state.store), state.incoming, IngestSettings())
+    for one in (clip(0), clip(1, rig_id="c" * 64)):
+        part = desk.begin("v-01", one.offer)
+        part.append(one.content)
+        assert desk.finish("v-01", one.offer, one.manifest_bytes, part, now_ns=NOW_NS)
+    catalog.close()
+    return enrolled
+
+
+def test_an_enrolled_vehicle_is_listed(enrolled: Shell) -> None:
+    (row,) = enrolled.json("fleet", "vehicles")
+    assert (row["vehicle_id"], row["state"], row["clips"]) == ("v-01", "active", 0)
+    code, out, _ = enrolled("fleet", "vehicles")
+    assert code == 0 and "v-01" in out
+
+
+def test_a_revoked_vehicle_says_so_and_needs_a_yes(enrolled: Shell) -> None:
+    code, _, _ = enrolled("fleet", "revoke", "v-01", "--cause", "stolen")
+    assert code == 1
+    catalog = Catalog(StateFolder(enrolled.state).catalog)
+    assert catalog.all(VehicleRow, state=TrustState.ACTIVE)
+    assert enrolled.json("fleet", "revoke", "v-01", "--cause", "stolen", "--yes")["state"] == (
+        "revoked"
+    )
+
+
+def test_status_counts_what_the_fleet_has(with_clips: Shell) -> None:
+    status = with_clips.json("fleet", "status")
+    assert (status["vehicles"], status["clips"], status["quarantined"]) == (1, 1, 1)
+    assert status["is_running"] is False and len(status["checkpoint"]) == 64
+
+
+def test_clips_are_listed_shown_and_fetched(
+    with_clips: Shell, clip: Callable[..., Any], tmp_path: Path
+) -> None:
+    (row,) = with_clips.json("clips", "list")
+    assert row["clip_id"] == clip().manifest.clip_id and "manifest" not in row
+    assert with_clips.json("clips", "list", "--vehicle", "v-02") == []
+    shown = with_clips.json("clips", "show", row["clip_id"][:8])
+    assert [event["rule"] for event in shown["events"]] == ["low_ttc"]
+    code, out, _ = with_clips("clips", "show", row["clip_id"])
+    assert code == 0 and "low_ttc" in out
+    code, _, _ = with_clips("clips", "fetch", row["clip_id"][:8], str(tmp_path / "clip.mcap"))
+    assert code == 0 and (tmp_path / "clip.mcap").read_bytes() == clip().content
+
+
+def test_quarantined_clips_are_listed_with_their_reasons(with_clips: Shell) -> None:
+    (row,) = with_clips.json("clips", "list", "--quarantined")
+    assert {reason.partition(":")[0] for reason in row["reasons"]} == {"calibration"}
+
+
+def test_a_clip_that_is_not_there_is_one_clear_line(with_clips: Shell) -> None:
+    code, _, err = with_clips("clips", "show", "nope")
+    assert (code, err) == (1, "ringroad: 0 admitted clips begin with 'nope'; name one\n")
+
+
+def test_a_campaign_goes_from_file_to_approval(enrolled: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "campaigns.yaml"
+    file.write_text("brakes: {rules: {hard_brake: {threshold: 4.0}}}")
+    assert enrolled("fleet", "propose", str(file))[0] == 0
+    (row,) = enrolled.json("fleet", "campaigns")
+    assert (row["campaign_id"], row["state"]) == ("brakes", "proposed")
+    assert row["record"]["rules"][0]["rule"] == "hard_brake"
+    assert enrolled("fleet", "approve", "brakes", "--by", "ada", "--yes")[0] == 0
+    (row,) = enrolled.json("fleet", "campaigns")
+    assert (row["state"], row["approved_by"]) == ("approved", "ada")
+
+
+def test_a_misspelt_key_in_a_campaign_file_is_refused(enrolled: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "campaigns.yaml"
+    file.write_text("brakes: {rules: {hard_brake: {treshold: 4.0}}}")
+    code, _, err = enrolled("fleet", "propose", str(file))
+    assert code == 1 and "did you mean threshold?" in err
+
+
+def test_a_misspelt_setting_of_the_service_is_refused(shell: Shell) -> None:
+    code, _, err = shell("fleet", "serve", "updtes_port=0")
+    assert code == 1 and "did you mean updates_port?" in err
+    assert not StateFolder(shell.state).catalog.exists()
+
+
+def test_the_audit_log_can_be_verified(with_clips: Shell) -> None:
+    (row,) = with_clips.json("fleet", "verify")
+    assert (row["stream"], row["events"]) == ("vehicle/v-01", 3)
+
+
+def test_a_folder_without_a_fleet_is_one_clear_line(shell: Shell) -> None:
+    for words in (("fleet", "status"), ("fleet", "vehicles"), ("clips", "list")):
+        code, _, err = shell(*words)
+        assert code == 1 and "start one with `ringroad fleet serve" in err
+    assert not shell.state.exists()
