@@ -7,9 +7,7 @@ Standing things count (a parked van is a track).
 
 Points are clustered, then followed by constant-velocity Kalman filters in the world frame with the
 measurement split along and across the line of sight, because a radar knows range and radial speed well
-and bearing badly. The radar is taken to sit at the ego origin; at 5 m and a sensor 3.6 m ahead of it
-that turns the line of sight of something 2 m aside by about 30 degrees, which only weakens the use of
-radial speed there.
+and bearing badly.
 """
 
 from __future__ import annotations
@@ -57,6 +55,8 @@ class RadarTrackerSettings:
     """Tracks closer than this, and as fast, follow one body; the older one stays."""
     same_mps: float = 2.0
     max_range_m: float = 100.0
+    mount_x_m: float = 1.3
+    """Where on the ego's x axis the lines of sight meet."""
 
 
 @dataclass(eq=False)
@@ -262,18 +262,19 @@ def _echoes(
 ) -> _Echoes:
     """Cluster the points of a scan, (N, 4), and carry the clusters to the world frame."""
     points = points_ego[np.isfinite(points_ego).all(axis=1)].astype(np.float64)
+    points = points - (settings.mount_x_m, 0.0, 0.0, 0.0)
     reach = np.hypot(points[:, 0], points[:, 1])
     points = points[(reach > 0.1) & (reach < settings.max_range_m)]
     label = _connected(points, settings)
-    count = np.bincount(label, minlength=1).astype(np.float64)
-    size = len(count) if len(points) else 0
+    size = int(label.max(initial=-1)) + 1
+    count = np.bincount(label, minlength=size)
     means = np.stack(
-        [np.bincount(label, points[:, k], minlength=1)[:size] / count[:size] for k in range(4)],
-        axis=1,
+        [np.bincount(label, points[:, k], minlength=size) / count for k in range(4)], axis=1
     )
     range_m = np.hypot(means[:, 0], means[:, 1])
+    mount_world = origin + settings.mount_x_m * rotation[:, 0]
     return _Echoes(
-        position_world=means[:, :2] @ rotation.T + origin,
+        position_world=means[:, :2] @ rotation.T + mount_world,
         sight_world=(means[:, :2] / np.maximum(range_m, 0.1)[:, None]) @ rotation.T,
         range_m=range_m,
         radial_mps=means[:, 2],

@@ -83,10 +83,10 @@ def judge(
     for name, check in CHECKS.items():
         if len(passed) == 0:
             break
-        is_good = check(proposals.select(passed), situation, vehicle, settings)
+        is_good = check(proposals, situation, vehicle, settings)
         if not is_good.all():
             refused[name] = int((~is_good).sum())
-            passed = passed[is_good]
+            passed, proposals = passed[is_good], proposals.select(is_good)
     return passed, refused
 
 
@@ -117,9 +117,8 @@ def kinematics(
 def _ways(proposals: Proposals) -> tuple[Floats, Floats, Floats]:
     """Give, per step, the distance, the change of heading, and motion against mean heading, (P, K)."""
     nothing = np.zeros((len(proposals), 1))
-    position = np.concatenate([np.zeros((len(proposals), 1, 2)), proposals.position], axis=1)
     yaw = np.concatenate([nothing, proposals.yaw_rad], axis=1)
-    step = np.diff(position, axis=1)
+    step = proposals.step_m
     turn = _wrapped(np.diff(yaw, axis=1))
     middle = yaw[:, :-1] + 0.5 * turn
     slip = _wrapped(np.arctan2(step[..., 1], step[..., 0]) - middle)
@@ -134,16 +133,14 @@ def corridor(
     proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
 ) -> Bools:
     """Refuse what leaves the drive path by more than a lane allows."""
-    _, offset = situation.path.project(proposals.position)
-    return np.asarray((np.abs(offset) <= settings.corridor_m).all(axis=1))
+    return np.asarray((np.abs(proposals.offset_m) <= settings.corridor_m).all(axis=1))
 
 
 def speed(
     proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
 ) -> Bools:
     """Refuse what is faster than limit, bends and stop allow and does not slow down."""
-    station, _ = situation.path.project(proposals.position)
-    allowed = situation.ceiling.at(station) + settings.speed_margin_mps
+    allowed = situation.ceiling.at(proposals.station_m) + settings.speed_margin_mps
     before = np.full((len(proposals), 1), situation.speed_mps)
     gained = np.diff(np.concatenate([before, proposals.speed_mps], axis=1), axis=1)
     is_slowing = gained <= -0.5 * proposals.step_s
@@ -156,9 +153,12 @@ def stop_line(
     """Refuse what crosses a red light's line, or ends too fast to stop before it."""
     if not np.isfinite(situation.stop_line_m):
         return np.ones(len(proposals), np.bool_)
-    station, _ = situation.path.project(proposals.position[:, -1])
     end_speed = proposals.speed_mps[:, -1]
-    reach = station + vehicle.front_m + 0.5 * end_speed**2 / settings.stopping_brake_mps2
+    reach = (
+        proposals.station_m[:, -1]
+        + vehicle.front_m
+        + 0.5 * end_speed**2 / settings.stopping_brake_mps2
+    )
     return np.asarray((reach <= situation.stop_line_m) | _stands_still(proposals, settings))
 
 
@@ -256,7 +256,7 @@ def stopping(
     pace = (hazards.station_m[:, steps] - hazards.station_m[:, steps - 1]) / proposals.step_s
     brake = 2.0 * settings.stopping_brake_mps2
     stops_at = rear + np.sign(pace) * pace**2 / brake
-    station, _ = situation.path.project(proposals.position[:, -1])
+    station = proposals.station_m[:, -1]
     is_ahead = rear[None] > station[:, None]
     reach = station + vehicle.front_m + proposals.speed_mps[:, -1] ** 2 / brake
     is_caught = is_on_path & is_ahead & (reach[:, None] > stops_at)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from edge.contracts.scene import TTC_FREE_S, Agent, Plan, PlanPoint, RadarTrack, Rung
 from edge.contracts.sensors import (
-    ULTRASONIC_MAX_RANGE_M,
     EgoState,
     Route,
     UltrasonicMount,
@@ -65,6 +64,10 @@ class PlanSettings:
     """Below this it is never too late."""
     echo_side_m: float = 0.1
     """Ultrasonic echoes this far beside our outline are in the way."""
+    echo_range_m: float = 1.5
+    """Echoes from further away are not believed to be ahead: the cones are as wide as they are long."""
+    echo_gap_m: float = 0.3
+    """Room that route plans leave before an echo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +122,23 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
     limit_mps = inputs.route.speed_limit_mps
     if inputs.rung is Rung.RADAR_ONLY:
         limit_mps = min(limit_mps, settings.radar_only_speed_mps)
-    stop_station_m = stop_line_m - vehicle.front_m - settings.route.stop_gap_m
+    echo_m = free_ahead_m(
+        inputs.ultrasonics,
+        inputs.ultrasonic_mounts,
+        vehicle,
+        side_m=settings.echo_side_m,
+        range_m=settings.echo_range_m,
+    )
+    stop_station_m = min(
+        stop_line_m - vehicle.front_m - settings.route.stop_gap_m, echo_m - settings.echo_gap_m
+    )
     situation = Situation(
         speed_mps=speed,
         path=path,
         ceiling=speed_ceiling(path, max(limit_mps, 0.0), stop_station_m, settings.route),
         hazards=hazards,
         stop_line_m=stop_line_m,
-        free_ahead_m=free_ahead_m(
-            inputs.ultrasonics, inputs.ultrasonic_mounts, vehicle, settings.echo_side_m
-        ),
+        free_ahead_m=echo_m,
         ttc_s=time_to_collision_s(path, speed, hazards, vehicle, step_s=settings.predict.step_s),
     )
     return situation, on_route is not None
@@ -152,15 +162,24 @@ def free_ahead_m(
     scan: UltrasonicScan,
     mounts: Sequence[UltrasonicMount],
     vehicle: VehicleShape,
+    *,
     side_m: float,
+    range_m: float,
 ) -> float:
     """Measure from the front bumper to the nearest ultrasonic echo straight ahead.
 
     An echo is taken to be on the axis of its sensor; sensors that look backwards are not asked.
+
+    Args:
+        scan: What they heard.
+        mounts: Where they sit.
+        vehicle: Our outline.
+        side_m: How far beside it is still ahead.
+        range_m: Up to where an echo is believed to be on the axis.
     """
     nearest_m = math.inf
     for mount, reach in zip(mounts, scan.ranges_m.tolist(), strict=False):
-        if not 0.0 <= reach < ULTRASONIC_MAX_RANGE_M or math.cos(mount.yaw_rad) <= 0.0:
+        if not 0.0 <= reach < range_m or math.cos(mount.yaw_rad) <= 0.0:
             continue
         x = mount.x_m + reach * math.cos(mount.yaw_rad)
         y = mount.y_m + reach * math.sin(mount.yaw_rad)
@@ -196,6 +215,7 @@ def _judged_network(
     proposals = network_proposals(
         plans[:, : settings.predict.steps],
         scores,
+        situation.path,
         inputs.ego,
         vehicle=settings.vehicle,
         settings=settings.route,
@@ -207,23 +227,13 @@ def _judged_network(
     passed, by_check = judge(sure, situation, settings.vehicle, settings.check)
     good = sure.select(passed)
     if len(route) and len(good):
-        steps = good.position.shape[1]
-        best_m = float(_truncated(route, steps).progress_m.max())
+        best_m = float(route.station_m[:, good.station_m.shape[1] - 1].max())
         wanted_m = settings.network_progress_ratio * best_m - settings.network_progress_slack_m
         is_lively = good.progress_m >= wanted_m
         if not is_lively.all():
             by_check["progress"] = int((~is_lively).sum())
         good = good.select(is_lively)
     return _marked_down(good, inputs, settings), refused | by_check
-
-
-def _truncated(proposals: Proposals, steps: int) -> Proposals:
-    return replace(
-        proposals,
-        position=proposals.position[:, :steps],
-        yaw_rad=proposals.yaw_rad[:, :steps],
-        speed_mps=proposals.speed_mps[:, :steps],
-    )
 
 
 def _marked_down(proposals: Proposals, inputs: PlanInputs, settings: PlanSettings) -> Proposals:

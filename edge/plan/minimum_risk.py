@@ -71,7 +71,8 @@ def minimum_risk_manoeuvre(
     brake = vehicle.max_brake_mps2 if is_imminent else max(needed, settings.brake_mps2)
     brake = min(brake, vehicle.max_brake_mps2)
     time_s = np.minimum(step_s * np.arange(1, steps + 1), speed / brake)
-    position, yaw = path.at(speed * time_s - 0.5 * brake * time_s**2)
+    station = speed * time_s - 0.5 * brake * time_s**2
+    position, yaw = path.at(station)
     lookahead_m = max(route.lookahead_min_m, route.lookahead_s * speed)
     steering = steering_towards(path.at(np.array(lookahead_m))[0], vehicle)
     return Proposals(
@@ -79,6 +80,8 @@ def minimum_risk_manoeuvre(
         position=position[None],
         yaw_rad=yaw[None],
         speed_mps=(speed - brake * time_s)[None],
+        station_m=station[None],
+        offset_m=np.zeros((1, steps)),
         acceleration_mps2=no_faster_than_standstill(np.array([-brake]), speed),
         steering_rad=np.array([steering]),
         score=np.zeros(1),

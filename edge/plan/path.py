@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,12 @@ class Path:
     def length_m(self) -> float:
         """Station of the last point."""
         return float(self.station_m[-1])
+
+    @cached_property
+    def _segments(self) -> tuple[Floats, Floats]:
+        """Directions (S - 1, 2) and lengths (S - 1,) of the segments."""
+        length = np.diff(self.station_m)
+        return np.diff(self.points, axis=0) / length[:, None], length
 
     def at(self, station_m: Floats) -> tuple[Floats, Floats]:
         """Give positions (..., 2) and headings (...) at stations (...)."""
@@ -68,9 +75,9 @@ class Path:
         self, points: Floats, segment: NDArray[np.int64]
     ) -> tuple[Floats, Floats, Floats]:
         """Project points (K, 2) onto one segment each: station, left offset, squared distance (K,)."""
-        start, length = self.points[segment], np.diff(self.station_m)[segment]
-        direction = (self.points[segment + 1] - start) / length[:, None]
-        gap = points - start
+        directions, lengths = self._segments
+        direction, length = directions[segment], lengths[segment]
+        gap = points - self.points[segment]
         reach = gap[:, 0] * direction[:, 0] + gap[:, 1] * direction[:, 1]
         left = gap[:, 1] * direction[:, 0] - gap[:, 0] * direction[:, 1]
         inside = np.where(segment > 0, np.maximum(reach, 0.0), reach)

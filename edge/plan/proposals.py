@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ Bools = NDArray[np.bool_]
 
 TICK_S = 1.0 / 36.0
 """How long a command acts before the next one; no brake command asks for more than standstill in it."""
+
+_CREEP_MPS = 0.3
 
 
 @dataclass
@@ -64,6 +67,8 @@ class Proposals:
     position: Floats  # (P, K, 2)
     yaw_rad: Floats  # (P, K)
     speed_mps: Floats  # (P, K)
+    station_m: Floats  # (P, K) along the drive path
+    offset_m: Floats  # (P, K) to its left
     acceleration_mps2: Floats  # (P,) commanded now
     steering_rad: Floats  # (P,)
     score: Floats  # (P,) the higher the better, within one source
@@ -72,12 +77,17 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.score)
 
-    @property
+    @cached_property
+    def step_m(self) -> Floats:
+        """The steps from where we stand to each plan's points, (P, K, 2)."""
+        step = self.position.copy()
+        step[:, 1:] -= self.position[:, :-1]
+        return step
+
+    @cached_property
     def progress_m(self) -> Floats:
         """How far each plan drives, (P,)."""
-        first = np.hypot(self.position[:, :1, 0], self.position[:, :1, 1])
-        steps = np.diff(self.position, axis=1)
-        return np.asarray(first.sum(axis=1) + np.hypot(steps[..., 0], steps[..., 1]).sum(axis=1))
+        return np.asarray(np.hypot(self.step_m[..., 0], self.step_m[..., 1]).sum(axis=1))
 
     def select(self, index: NDArray[np.int64] | Bools) -> Proposals:
         """Keep some rows."""
@@ -86,6 +96,8 @@ class Proposals:
             position=self.position[index],
             yaw_rad=self.yaw_rad[index],
             speed_mps=self.speed_mps[index],
+            station_m=self.station_m[index],
+            offset_m=self.offset_m[index],
             acceleration_mps2=self.acceleration_mps2[index],
             steering_rad=self.steering_rad[index],
             score=self.score[index],
@@ -170,6 +182,8 @@ def route_proposals(
         position=position,
         yaw_rad=yaw,
         speed_mps=speed,
+        station_m=station,
+        offset_m=np.zeros_like(station),
         acceleration_mps2=no_faster_than_standstill(first, ego.speed_mps),
         steering_rad=np.full(len(station), steering),
         score=-np.arange(len(station), dtype=np.float64),
@@ -196,7 +210,9 @@ def _leads(
     is_ahead = hazards.station_m[:, :1] > 0.0
     rear = np.where(is_on_path & is_ahead, hazards.station_m - along, np.inf)
     speed = np.diff(hazards.station_m, axis=1) / step_s
-    return _Leads(rear_m=rear, speed_mps=np.concatenate([speed, speed[:, -1:]], axis=1))
+    is_lead = np.isfinite(rear).any(axis=1)
+    speed = np.concatenate([speed, speed[:, -1:]], axis=1)
+    return _Leads(rear_m=rear[is_lead], speed_mps=speed[is_lead])
 
 
 def _drive_along(
@@ -218,6 +234,9 @@ def _drive_along(
     for k in range(steps):
         bound = ceiling.bound(station + speed * settings.response_s)
         must = (bound - speed) / settings.response_s
+        # The last bit before a stop is braked away, or it would be crept to for ever.
+        is_arriving = (bound == 0.0) & (speed < _CREEP_MPS)
+        must = np.where(is_arriving, -settings.comfortable_brake_mps2, must)
         may = (factor * np.minimum(bound, ceiling.limit_mps) - speed) / settings.response_s
         # A bend or a stop may take a firm brake; only wanting to be slower takes a comfortable one.
         free = np.minimum(must, np.maximum(may, -settings.comfortable_brake_mps2))
@@ -267,6 +286,7 @@ def _follow(
 def network_proposals(
     plans: NDArray[np.float32],
     scores: NDArray[np.float32],
+    path: Path,
     ego: EgoState,
     *,
     vehicle: VehicleShape,
@@ -278,6 +298,7 @@ def network_proposals(
     Args:
         plans: (P, K, 3) x, y, yaw in the ego frame, every ``step_s``.
         scores: (P,).
+        path: The drive path.
         ego: Own motion now.
         vehicle: For its wheelbase and steering stop.
         settings: For the lookahead.
@@ -285,7 +306,9 @@ def network_proposals(
     """
     pose = plans.astype(np.float64)
     position, yaw = pose[..., :2], pose[..., 2]
-    step = np.diff(np.concatenate([np.zeros_like(position[:, :1]), position], axis=1), axis=1)
+    step = position.copy()
+    step[:, 1:] -= position[:, :-1]
+    station, offset = path.project(position)
     speed = (step[..., 0] * np.cos(yaw) + step[..., 1] * np.sin(yaw)) / step_s
     second = max(round(1.0 / step_s), 1)
     first = (speed[:, :second].mean(axis=1) - ego.speed_mps) / (0.5 * second * step_s)
@@ -296,6 +319,8 @@ def network_proposals(
         position=position,
         yaw_rad=yaw,
         speed_mps=speed,
+        station_m=station,
+        offset_m=offset,
         acceleration_mps2=no_faster_than_standstill(first, ego.speed_mps),
         steering_rad=np.array([steering_towards(t, vehicle) for t in targets], np.float64),
         score=scores.astype(np.float64),
@@ -312,4 +337,4 @@ def _first_beyond(position: Floats, distance_m: float) -> Floats:
 
 def no_faster_than_standstill(acceleration_mps2: Floats, speed_mps: float) -> Floats:
     """Never command a brake beyond what stops the vehicle within one tick."""
-    return np.maximum(acceleration_mps2, -max(speed_mps, 0.0) / TICK_S)
+    return np.maximum(acceleration_mps2, -max(speed_mps, 0.0) / TICK_S) + 0.0  # never -0.0

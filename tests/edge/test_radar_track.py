@@ -14,9 +14,10 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import RadarTrack
 from edge.contracts.sensors import EgoState, RadarScan
 from edge.contracts.time import frame_stamp_ns
-from edge.perceive.radar_track import RadarTracker
+from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
 
 TICK_S = 1.0 / 36.0
+MOUNT_X_M = RadarTrackerSettings().mount_x_m
 
 
 @dataclass
@@ -48,12 +49,12 @@ def echoes(rng: np.random.Generator, bodies: Sequence[Body], t_s: float, pose: P
                 continue
             x = b.x_m + b.vx_mps * t_s + rng.uniform(-0.5, 0.5) * b.length_m
             y = b.y_m + b.vy_mps * t_s + rng.uniform(-0.5, 0.5) * b.width_m
-            x, y, _ = pose.inverse() @ np.array([x, y, 0.0])
+            x, y, _ = pose.inverse() @ np.array([x, y, 0.0]) - (MOUNT_X_M, 0.0, 0.0)
             reach = math.hypot(x, y) + rng.normal(0, 0.15)
             bearing = math.atan2(y, x) + rng.normal(0, 0.015)
             sight = math.cos(bearing + pose.yaw_rad), math.sin(bearing + pose.yaw_rad)
             radial = sight[0] * b.vx_mps + sight[1] * b.vy_mps + rng.normal(0, 0.15)
-            row = [reach * math.cos(bearing), reach * math.sin(bearing), radial, 10.0]
+            row = [MOUNT_X_M + reach * math.cos(bearing), reach * math.sin(bearing), radial, 10.0]
             points.append(np.array([row]))
     return np.concatenate(points)
 

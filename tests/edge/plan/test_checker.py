@@ -59,6 +59,8 @@ def proposal(
         position=position[None],
         yaw_rad=(np.zeros(len(position)) if yaw is None else yaw)[None],
         speed_mps=speed[None],
+        station_m=position[None, :, 0],  # the path is the x axis
+        offset_m=position[None, :, 1],
         acceleration_mps2=np.array([acceleration_mps2]),
         steering_rad=np.zeros(1),
         score=np.ones(1),

@@ -99,23 +99,29 @@ def test_no_command_asks_for_more_than_standstill(straight_path) -> None:
     assert propose(straight_path, 0.0).acceleration_mps2.min() == 0.0
 
 
-def test_a_network_plan_is_read_with_its_speeds_and_its_first_second() -> None:
+def test_a_network_plan_is_read_with_its_speeds_and_its_first_second(straight_path) -> None:
     time_s = 0.25 * np.arange(1, 13)
     along = 6.0 * time_s + 0.5 * 1.0 * time_s**2
     plans = np.stack([along, np.zeros(12), np.zeros(12)], axis=-1)[None].astype(np.float32)
     read = network_proposals(
-        plans, np.array([0.9], np.float32), ego(6.0), vehicle=SHAPE, settings=SETTINGS, step_s=0.25
+        plans,
+        np.array([0.9], np.float32),
+        straight_path,
+        ego(6.0),
+        vehicle=SHAPE,
+        settings=SETTINGS,
+        step_s=0.25,
     )
     np.testing.assert_allclose(read.speed_mps[0], 6.0 + time_s - 0.125, rtol=1e-5)
     assert read.acceleration_mps2[0] == pytest.approx(1.0, rel=1e-4)
     assert read.progress_m[0] == pytest.approx(along[-1], rel=1e-5)
 
 
-def test_a_network_plan_along_an_arc_steers_the_arc() -> None:
+def test_a_network_plan_along_an_arc_steers_the_arc(straight_path) -> None:
     way = 5.0 * 0.25 * np.arange(1, 13)
     plan = np.stack([20 * np.sin(way / 20), 20 * (1 - np.cos(way / 20)), way / 20], axis=-1)
     read = network_proposals(
-        plan[None].astype(np.float32), np.ones(1, np.float32), ego(5.0),
+        plan[None].astype(np.float32), np.ones(1, np.float32), straight_path, ego(5.0),
         vehicle=SHAPE, settings=SETTINGS, step_s=0.25,
     )  # fmt: skip
     assert read.steering_rad[0] == pytest.approx(math.atan(SHAPE.wheelbase_m / 20.0), rel=1e-4)
