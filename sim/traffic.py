@@ -324,6 +324,8 @@ class Traffic:
         return _State(vehicles, persons, ego, tuple(crossing))
 
     def _clear(self) -> None:
+        """Take everybody out, those too who were added but have not set out yet."""
+        self._advance_sumo()
         for name in libsumo.vehicle.getIDList():
             libsumo.vehicle.remove(name)
         for name in libsumo.person.getIDList():
