@@ -21,6 +21,7 @@ from edge.contracts.bundle import (
     EngineFile,
 )
 from edge.contracts.errors import ContractError, OperatorError
+from edge.contracts.release import decode_manifest
 from edge.contracts.scene import CATEGORIES, Rung
 from edge.contracts.sensors import CAMERAS, CameraName, CameraRig, FrameSet
 from edge.perceive.engine import Engine, open_engine
@@ -33,6 +34,8 @@ from edge.perceive.tensors import (
     network_inputs,
     read_outputs,
 )
+
+MANIFEST = "manifest.json"
 
 StageWatch = Callable[[str], AbstractContextManager[None]]
 """Says that a stage of the tick begins; leaving the context ends it."""
@@ -102,6 +105,19 @@ class SubsetPerceiver:
         return self.whole.perceive(
             replace(frame_set, is_present=frame_set.is_present & is_kept), watch
         )
+
+
+def read_manifest(folder: Path) -> BundleManifest:
+    """Read what the bundle in a folder is; its other files are not looked at.
+
+    Raises:
+        OperatorError: There is none.
+        SchemaError: Its manifest does not decode.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise OperatorError(f"{folder} holds no bundle: it has no {MANIFEST}")
+    return decode_manifest(path.read_bytes())
 
 
 def load_perceivers(

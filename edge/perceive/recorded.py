@@ -1,0 +1,47 @@
+"""Say again what a clip recorded: boxes without a network, for replaying what comes after them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.contracts.scene import Box3D
+from edge.contracts.sensors import FrameSet
+from edge.perceive.perceiver import StageWatch, unwatched
+from edge.perceive.tensors import NetOutput, NetSpec, Recollection
+
+_OPEN_GROUND = 1
+"""Segmentation class of what one may drive on; a clip does not record it, so nothing is marked down."""
+
+
+@dataclass(frozen=True)
+class RecordedPerceiver:
+    """A perceiver that remembers. ``boxes_of``: by stamp_ns, what the network said then."""
+
+    boxes_of: Mapping[int, tuple[Box3D, ...]]
+    spec: NetSpec
+
+    def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
+        """Give the boxes of this stamp, none where none were recorded; no futures and no plans."""
+        n = self.spec.bev_cells
+        return NetOutput(
+            boxes=self.boxes_of.get(frame_set.stamp_ns, ()),
+            futures=(),
+            segmentation=np.full((n, n), _OPEN_GROUND, np.uint8),
+            plans=np.zeros((0, self.spec.plan_steps, 3), np.float32),
+            plan_scores=np.zeros(0, np.float32),
+            recollection=_nothing(frame_set),
+        )
+
+
+def _nothing(frame_set: FrameSet) -> Recollection:
+    """Recollect no queries."""
+    return Recollection(
+        stamp_ns=frame_set.stamp_ns,
+        world_from_ego=frame_set.ego.world_from_ego,
+        features=np.zeros((0, 0), np.float32),
+        points_ego=np.zeros((0, 2), np.float32),
+        scores=np.zeros(0, np.float32),
+    )
