@@ -1,0 +1,75 @@
+"""The shipped models: weights, graphs, and a card that says what made them and how good they are."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import msgspec
+
+from edge.contracts.errors import HashMismatchError, OperatorError
+from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, Text
+from edge.contracts.scene import Category
+from models.export import sha256_of
+
+CARD = "card.json"
+WEIGHTS = "weights.bin"
+TFLITE = "pico.tflite"
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What one shipped model is, what made it, and what was measured on places it never saw."""
+
+    model: Name
+    recipe: Name
+    """Of its training data."""
+    recipe_id: Name
+    dataset_id: Name
+    run_id: Name
+    seed: Count
+    samples: Count
+    instances: dict[str, Count]
+    known: tuple[Category, ...]
+    """What it has learnt to see; about anything else its silence means nothing."""
+    thresholds: dict[Category, Ratio]
+    """Best F1 per class on the tune split."""
+    metrics: dict[str, Finite]
+    per_class: dict[str, dict[str, Finite]]
+    files: dict[str, Sha256]
+    notes: Text = ""
+
+
+def zoo_folder(model: str) -> Path:
+    """Give the folder of a shipped model.
+
+    Raises:
+        OperatorError: No such model ships.
+    """
+    with as_file(files("models") / "zoo" / model) as folder:
+        if not (folder / CARD).is_file():
+            raise OperatorError(f"no trained {model} ships with this installation; train one first")
+        return folder
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read a model's card and check that its files are the ones it speaks of.
+
+    Raises:
+        HashMismatchError: A file is missing or differs from the card.
+    """
+    card = msgspec.json.decode((folder / CARD).read_bytes(), type=ModelCard)
+    for name, sha256 in card.files.items():
+        path = folder / name
+        found = sha256_of(path) if path.is_file() else "nothing"
+        if found != sha256:
+            raise HashMismatchError(
+                f"zoo {card.model}: {name} is {found[:12]}, the card says {sha256[:12]}"
+            )
+    return card
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write a card; the hashes in it are taken from the folder's files."""
+    hashes = {p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.name != CARD}
+    named = msgspec.structs.replace(card, files=hashes)
+    (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(named)) + b"\n")

@@ -1,0 +1,47 @@
+"""``ringroad lap``: once round the whole loop, or several times, in one command."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+
+def lap(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings, for instance vehicles=4 drive_s=30.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="What everything random derives from.")] = None,
+    laps: Annotated[int, typer.Option(min=1, help="How often to go round.")] = 1,
+    is_quick: Annotated[
+        bool, typer.Option("--quick", help="Every stage, as short as it can be.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print lap.json at the end.")] = False,
+) -> None:
+    """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
+    from conf.compose import compose, write_resolved
+    from edge.console import show_json
+    from sim.lap.laps import go_round
+    from sim.lap.settings import LapSettings, quick
+
+    words = list(overrides or [])
+    if seed is not None:
+        words.append(f"seed={seed}")
+    settings = compose("lap", words, LapSettings)
+    if is_quick:
+        settings = quick(settings)
+    run = runs / datetime.now().strftime("%Y%m%d-%H%M%S")
+    run.mkdir(parents=True)
+    write_resolved(settings, run / "settings.json")
+    records = go_round(settings, run, laps, say=lambda text: typer.echo(text, err=as_json))
+    latest = runs / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(run.name)
+    if as_json:
+        show_json(msgspec.to_builtins(records[-1]))
+    else:
+        typer.echo(f"report: {run / 'report.html'}")

@@ -1,0 +1,46 @@
+"""Where a lap keeps what: one run folder, nothing outside it but the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.service import StateFolder
+
+
+@dataclass(frozen=True)
+class LapFolders:
+    """The folders of one run; laps of the same run share fleet and vehicles, not the rest."""
+
+    run: Path
+    lap: int
+    cache: Path
+
+    @property
+    def fleet(self) -> StateFolder:
+        """The fleet's state."""
+        return StateFolder(self.run / "fleet")
+
+    @property
+    def here(self) -> Path:
+        """What belongs to this lap alone: jobs, logs, models."""
+        return self.run / f"lap-{self.lap}"
+
+    @property
+    def logs(self) -> Path:
+        """What child processes said."""
+        return self.here / "logs"
+
+    def truth(self, phase: str) -> Path:
+        """What was really there in one phase; outside fleet and vehicles."""
+        return self.run / "truth" / f"lap-{self.lap}-{phase}"
+
+    def vehicle(self, vehicle_id: str) -> Path:
+        """A vehicle's own disk."""
+        return self.run / "vehicles" / vehicle_id
+
+    def job(self, name: str) -> Path:
+        """A file that tells a child process what to do, its folder made."""
+        folder = self.here / "jobs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name

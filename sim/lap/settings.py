@@ -1,0 +1,84 @@
+"""What a lap can be told, with the defaults that make one learn something in about ten minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from fleet.campaign import CampaignSettings
+from fleet.evaluate import GateSettings
+from fleet.store import StoreSettings
+from models.fit import FitSettings
+
+
+def fine_tune() -> FitSettings:
+    """Give the recipe that teaches a new class in two minutes on one core.
+
+    BatchNorm frozen, half of every batch replay, the new class's output started anew and its few
+    peaks weighted: without the last two a class that never occurred has sunk too far to return.
+    """
+    return FitSettings(
+        steps=1100,
+        learning_rate=1e-3,
+        warmup_ratio=0.1,
+        ema_decay=0.995,
+        fresh_ratio=0.5,
+        night_ratio=0.1,
+        memory_ratio=0.25,
+        is_batchnorm_frozen=True,
+        positive_weights={"animal": 4.0},
+        reset_classes=["animal"],
+    )
+
+
+@dataclass
+class DriveScene:
+    """Where one vehicle drives in a lap."""
+
+    road_map: str = "suburb"
+    scenario: str = "animal_crossing"
+    is_night: bool = False
+
+
+@dataclass
+class LapSettings:
+    """One lap; a dial is one word on the command line."""
+
+    seed: int = 0
+    vehicles: int = 3
+    model: str = "pico"
+    profile: str = "laptop"
+    drive_s: float = 60.0
+    redrive_s: float = 30.0
+    scenes: list[DriveScene] = field(
+        default_factory=lambda: [DriveScene(), DriveScene("grid"), DriveScene()]
+    )
+    """Taken in turn by the vehicles."""
+    rare: str = "animal"
+    """The class that the lap claims to learn."""
+    budget_tracks: int = 60
+    """Questions that a reviewer answers, for the candidate and again for the control."""
+    replay_set: str = "replay"
+    tune_set: str = "tune"
+    gate_set: str = "gate"
+    rare_set: str = "gate_animal"
+    fit: FitSettings = field(default_factory=fine_tune)
+    campaigns: dict[str, CampaignSettings] = field(default_factory=dict)
+    gate: GateSettings = field(default_factory=GateSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    cache: str = ".ringroad/cache"
+    """Where rendered sets and decoded images are kept between laps."""
+
+
+def quick(settings: LapSettings) -> LapSettings:
+    """Shorten every stage: all of them happen, and the gate will rarely have enough evidence."""
+    return replace(
+        settings,
+        drive_s=min(settings.drive_s, 8.0),
+        redrive_s=min(settings.redrive_s, 4.0),
+        budget_tracks=min(settings.budget_tracks, 20),
+        replay_set="quick_replay",
+        tune_set="quick_tune",
+        gate_set="quick_gate",
+        rare_set="quick_gate_animal",
+        fit=replace(settings.fit, steps=60, log_every=20),
+    )
