@@ -6,6 +6,7 @@ does not depend on which way the ego came.
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -109,19 +110,16 @@ def extras_of_edge(
     kerb, pavement = lanes.get(LaneKind.PARKING), lanes.get(LaneKind.PAVEMENT)
     if kerb is None or pavement is None:
         return ()
-    props = list(_works(kerb, settings, rng, next_id))
-    for prop in _parked(kerb, settings, rng, next_id):
-        _add_unless_in_the_way(props, prop)
-    for prop in _strollers(pavement, settings, rng, next_id):
-        _add_unless_in_the_way(props, prop)
-    for prop in _crossers(road_map, pavement, settings, rng, next_id):
-        _add_unless_in_the_way(props, prop)
+    props: list[Prop] = []
+    for prop in itertools.chain(
+        _works(kerb, settings, rng, next_id),
+        _parked(kerb, settings, rng, next_id),
+        _strollers(pavement, settings, rng, next_id),
+        _crossers(road_map, pavement, settings, rng, next_id),
+    ):
+        if not any(overlaps(prop.rectangle, other.rectangle, 0.1) for other in props):
+            props.append(prop)
     return tuple(props)
-
-
-def _add_unless_in_the_way(props: list[Prop], prop: Prop) -> None:
-    if not any(overlaps(prop.rectangle, other.rectangle, 0.2) for other in props):
-        props.append(prop)
 
 
 def _poisson(rng: np.random.Generator, per_km: float, length_m: float) -> int:
@@ -227,5 +225,5 @@ def _works(
             for k in range(int(rng.integers(1, 3))):
                 look = drawn_look(rng, Category.BARRIER, "barrier")
                 along_m = start_m + float(rng.uniform(0.0, 0.6)) + k * (cones - 1) * gap_m
-                x, y, yaw = kerb.line.beside(along_m, -0.2)
+                x, y, yaw = kerb.line.beside(along_m, -0.45)
                 yield Prop(next_id(), look, x, y, yaw)

@@ -226,7 +226,7 @@ class Encounters:
             if props:
                 for prop in props:
                     prop.encounter_id = encounter_id
-                    self.placed[prop.look.category] += 1
+                    self.placed[prop.look.category.value] += 1
                 self.props.extend(props)
                 taken.extend(prop.rectangle for prop in props)
                 break
@@ -253,11 +253,11 @@ class Encounters:
                 if prop is not None:
                     props.append(prop)
                     found += 1
-            missing[MESH_CATEGORIES[placement.mesh]] += wanted - found
+            missing[MESH_CATEGORIES[placement.mesh].value] += wanted - found
             is_complete &= found >= placement.count[0]
         if is_complete:
             return props, +missing
-        missing.update(prop.look.category for prop in props)
+        missing.update(prop.look.category.value for prop in props)
         return [], +missing
 
     def _drawn_prop(
