@@ -23,7 +23,6 @@ import msgspec
 
 from edge.contracts.errors import RingroadError, SchemaError
 from edge.contracts.fields import Count, Text
-from fleet.store import write_synced
 
 _TAIL_BYTES = 2_000
 
@@ -41,8 +40,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_progress(path: Path, progress: Progress) -> None:
-    """Say how far this process is; the parent reads it whenever it likes."""
-    write_synced(path, msgspec.json.encode(progress))
+    """Say how far this process is; the parent reads it whenever it likes, and never half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(msgspec.json.encode(progress))
+    partial.replace(path)
 
 
 def read_progress(path: Path) -> Progress | None:

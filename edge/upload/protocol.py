@@ -287,7 +287,8 @@ class UplinkState:
             self.counts.clips_admitted += 1
         else:
             self.counts.clips_quarantined += 1
-        _log.info("clip_uploaded", extra={"clip_id": done.clip_id, "answer": str(done.answer)})
+        fields = {"clip_id": done.clip_id, "answer": str(done.answer), "reasons": done.reasons}
+        _log.info("clip_uploaded", extra=fields)
         if self._transfer is not None and self._transfer.item.clip_id == done.clip_id:
             self._transfer = None
 

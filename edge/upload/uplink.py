@@ -13,7 +13,7 @@ import msgspec
 import zmq
 
 from edge.contracts.campaign import Campaign
-from edge.contracts.errors import SchemaError
+from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.wire import MAX_HEADER_BYTES, HealthReport, Hello, decode, encode
 from edge.upload.keys import VehicleKeys
 from edge.upload.outbox import Outbox
@@ -26,6 +26,7 @@ _HANDSHAKE_MS = 5_000
 _RECONNECT_MS = 100
 _RECONNECT_MAX_MS = 10_000
 _MESSAGES_PER_STEP = 64
+_KEY_CHARACTERS = 40
 
 
 class Uplink:
@@ -41,6 +42,16 @@ class Uplink:
         outbox: Outbox,
         rng: random.Random,
     ) -> None:
+        """Connect nothing yet; the first ``step`` does.
+
+        Raises:
+            OperatorError: The settings do not say where the fleet is, or what its key is.
+        """
+        if not settings.endpoint or len(settings.server_key) != _KEY_CHARACTERS:
+            raise OperatorError(
+                f"uplink to {settings.endpoint!r} with gateway key {settings.server_key!r}: "
+                f"expected an endpoint and {_KEY_CHARACTERS} characters of Z85"
+            )
         self._keys = keys
         self._state = UplinkState(hello, spool, outbox, rng, settings)
         self._context = zmq.Context()

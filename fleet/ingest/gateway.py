@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from edge.contracts.errors import LinkError, RingroadError, SchemaError
+from edge.contracts.errors import LinkError, OperatorError, RingroadError, SchemaError
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import (
     CHUNK_BYTES,
@@ -99,6 +99,11 @@ class Gateway:
     counts: GatewayCounts = field(default_factory=GatewayCounts)
 
     def __post_init__(self) -> None:
+        """Listen.
+
+        Raises:
+            OperatorError: The address is taken, or is none.
+        """
         self._sessions: dict[bytes, _Session] = {}
         self._chores_ns = 0
         self._rollout_events: int | None = None
@@ -176,7 +181,11 @@ class Gateway:
         router.setsockopt(zmq.HEARTBEAT_TIMEOUT, round(settings.heartbeat_timeout_s * 1000))
         router.setsockopt(zmq.HEARTBEAT_TTL, round(settings.heartbeat_timeout_s * 1000))
         router.setsockopt(zmq.ROUTER_HANDOVER, 0)  # a name stays with whoever connected first
-        router.bind(settings.bind)
+        try:
+            router.bind(settings.bind)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise OperatorError(f"gateway cannot listen on {settings.bind}: {error}") from error
 
     def _refresh(self, now_ns: int) -> None:
         try:

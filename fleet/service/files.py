@@ -13,11 +13,14 @@ import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
+
+from edge.contracts.errors import OperatorError
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +69,18 @@ class FileServer:
     def __init__(
         self, root: Path, host: str = "127.0.0.1", port: int = 0, threads: int = 16
     ) -> None:
+        """Listen.
+
+        Raises:
+            OperatorError: The address is taken, or is none.
+        """
         root.mkdir(parents=True, exist_ok=True)
-        self._server = _BoundedServer((host, port), root, threads)
+        try:
+            self._server = _BoundedServer((host, port), root, threads)
+        except OSError as error:
+            raise OperatorError(
+                f"update files cannot be served on {host}:{port}: {error}"
+            ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="file-server", daemon=True
         )
@@ -92,12 +105,12 @@ class _BoundedServer(HTTPServer):
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], root: Path, threads: int) -> None:
-        super().__init__(address, _Request)
         self.root = root
         self._free = threading.Semaphore(threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="file-server")
         self._open: set[socket.socket] = set()
         self._is_closing = False
+        super().__init__(address, _Request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         while not self._free.acquire(timeout=0.1):
@@ -114,8 +127,9 @@ class _BoundedServer(HTTPServer):
     def server_close(self) -> None:
         super().server_close()
         for request in list(self._open):
-            self.shutdown_request(request)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            with suppress(OSError):  # it may just have ended by itself
+                request.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+        self._pool.shutdown()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.warning("request_failed", exc_info=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.contracts.campaign import Campaign
@@ -37,6 +37,7 @@ from edge.upload import (
     Outbox,
     Spool,
     SpoolSettings,
+    Uplink,
     UplinkSettings,
     UplinkState,
     load_or_make_keys,
@@ -285,6 +286,16 @@ class TestKeys:
             load_or_make_keys(tmp_path)
 
 
+def test_an_uplink_that_does_not_know_its_fleet_is_refused(tmp_path: Path, spool: Spool) -> None:
+    keys = load_or_make_keys(tmp_path / "keys")
+    for unfit in (
+        UplinkSettings(),
+        UplinkSettings(endpoint="tcp://127.0.0.1:1", server_key="x"),
+    ):
+        with pytest.raises(OperatorError, match="expected an endpoint and 40 characters"):
+            Uplink(unfit, keys, HELLO, spool=spool, outbox=Outbox(tmp_path), rng=random.Random(0))
+
+
 class TestConversation:
     def test_hello_comes_before_everything(self, uplink: UplinkState, put: Put) -> None:
         put("a")
@@ -511,6 +522,7 @@ answers = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(answers, st.integers(0, 30)), max_size=12))
 def test_no_answer_of_a_strange_fleet_makes_the_vehicle_fall_over_or_forget(
     tmp_path_factory: pytest.TempPathFactory, said: list[tuple[object, int]]

@@ -100,6 +100,16 @@ def test_a_service_that_cannot_start_leaves_no_lock(
     FleetService(settings, now_ns=NOW_NS).close()
 
 
+def test_an_address_that_is_taken_is_one_clear_line(service: FleetService, tmp_path: Path) -> None:
+    gateway = GatewaySettings(bind=service.card.gateway)
+    with pytest.raises(OperatorError, match="gateway cannot listen on"):
+        FleetService(ServiceSettings(state=str(tmp_path / "b"), gateway=gateway), now_ns=NOW_NS)
+    port = int(service.card.updates.rpartition(":")[2])
+    with pytest.raises(OperatorError, match="update files cannot be served"):
+        FleetService(ServiceSettings(state=str(tmp_path / "b"), updates_port=port), now_ns=NOW_NS)
+    FleetService(ServiceSettings(state=str(tmp_path / "b")), now_ns=NOW_NS).close()
+
+
 def test_update_files_are_served(service: FleetService) -> None:
     (service.state.updates / "timestamp.json").write_bytes(b"{}")
     with urllib.request.urlopen(f"{service.card.updates}/timestamp.json", timeout=10) as answer:

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,6 +105,14 @@ def seal(drive: int = 0, vehicle_id: str = "v-01", **changes: object) -> SealedC
     )
     manifest = msgspec.structs.replace(manifest, **changes)
     return SealedClip(manifest, encode_manifest(manifest), encode_clip(manifest, frames))
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory where there is one: what is killed here are processes, not the power."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

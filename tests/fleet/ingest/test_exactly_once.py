@@ -371,9 +371,9 @@ def test_a_whole_part_left_by_a_kill_before_its_commit_needs_no_byte_again(
 class Trouble(RuleBasedStateMachine):
     """Everything that can go wrong, in any order."""
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: Seal, parent: Path) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=parent))
         self.world = World(self.folder / "world", seal)
 
     @rule(drive=st.integers(0, 3))
@@ -451,8 +451,8 @@ class Trouble(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-def test_in_any_trouble_every_clip_comes_in_once(clip: Seal) -> None:
+def test_in_any_trouble_every_clip_comes_in_once(clip: Seal, tmp_path: Path) -> None:
     run_state_machine_as_test(
-        lambda: Trouble(clip),
+        lambda: Trouble(clip, tmp_path),
         settings=settings(max_examples=30, stateful_step_count=30, deadline=None),
     )

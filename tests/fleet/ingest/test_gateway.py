@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import msgspec
 import pytest
 import zmq
+from moto import mock_aws
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
@@ -32,9 +34,9 @@ from edge.contracts.wire import (
 )
 from edge.upload import Outbox, Spool, Uplink, UplinkSettings, VehicleKeys
 from fleet.catalog import Catalog, ClipRow, QuarantineRow, ReportRow, StreamKind, VehicleRow
-from fleet.ingest import Desk, Gateway, GatewaySettings
+from fleet.ingest import Desk, Gateway, GatewaySettings, IngestSettings
 from fleet.keys import Roster, revoke
-from fleet.store import FolderStore
+from fleet.store import FolderStore, S3Store
 
 Keys = Callable[[str], VehicleKeys]
 Seal = Callable[..., Any]
@@ -218,6 +220,27 @@ def test_clips_and_reports_come_home_over_curve(
     (row,) = catalog.all(ReportRow)
     assert msgspec.msgpack.decode(row.payload, type=HealthReport) == report
     assert site.gateway.connected == ("v-01",)
+
+
+def test_clips_come_home_into_a_bucket(
+    tmp_path: Path, keys: Keys, clip: Seal, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="ringroad")
+        store = S3Store("ringroad", "", client)
+        site = Site(Desk(catalog, store, tmp_path / "incoming", IngestSettings()))
+        (tmp_path / "vehicle").mkdir()
+        car = Car(tmp_path / "vehicle", keys("v-01"), site)
+        car.record(clip())
+        site.until(lambda: car.uplink.is_idle, car.step)
+        (row,) = catalog.all(ClipRow)
+        assert store.get(row.blob_id) == clip().content
+        car.kill()
+        site.kill()
 
 
 def test_the_same_clip_twice_is_one_row_and_sends_no_byte_again(
