@@ -237,7 +237,7 @@ class Traffic:
     def ego_at(self, elapsed_ns: int) -> VehicleState:
         """Interpolate the ego that SUMO drives; acceleration and yaw rate are those of the step."""
         ratio, step_s = self._ratio(elapsed_ns), STEP_MS / 1000.0
-        x, y, yaw, speed = _between(self._before.ego, self._now.ego, ratio)
+        x, y, yaw, speed = between(self._before.ego, self._now.ego, ratio)
         return VehicleState(
             x_m=x,
             y_m=y,
@@ -258,7 +258,7 @@ class Traffic:
             for name, newest in now.items():
                 if name not in before or math.dist((x_m, y_m), newest[:2]) > SNAPSHOT_RANGE_M:
                     continue
-                actors.append(self._actor(name, _between(before[name], newest, ratio)))
+                actors.append(self._actor(name, between(before[name], newest, ratio)))
         return actors
 
     def vehicle_rectangles(self, ahead_s: float = 0.0) -> list[Rectangle]:
@@ -525,7 +525,7 @@ class Traffic:
         self._actor_ids[name] = self._next_actor_id()
 
 
-def _between(before: _Pose, now: _Pose, ratio: float) -> _Pose:
+def between(before: _Pose, now: _Pose, ratio: float) -> _Pose:
     """Interpolate two poses, the heading by the shorter way round."""
     return (
         before[0] + ratio * (now[0] - before[0]),
