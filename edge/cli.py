@@ -55,6 +55,7 @@ GROUPS: dict[str, Group] = {
     ),
     "bundle": Group("fleet.cli", "bundle", "Exported, signed models", "fleet"),
     "rollout": Group("fleet.cli", "rollout", "Bring a bundle to vehicles, wave by wave", "fleet"),
+    "zoo": Group("sim.zoo", "app", "The shipped models: build, measure, show", "edge,fleet,sim"),
     "bench": Group("sim.bench", "app", "Measure latency on this machine", "sim,edge"),
     "lap": Group(
         "sim.lap.command", "lap", "Once round the whole loop, in one command", "edge,fleet,sim"

@@ -37,7 +37,7 @@ class LossWeights:
     """How much each head counts beside the heat map."""
 
     boxes: float = 0.4
-    front: float = 0.2
+    front: float = 0.5
     segmentation: float = 0.3
     futures: float = 0.05
     plans: float = 0.05
@@ -233,7 +233,7 @@ def _future_loss(outputs: dict[str, Tensor], targets: Targets) -> Tensor:
     error = (predicted - targets.centre_futures[wanted][:, None]).norm(dim=-1).mean(dim=-1)
     best, winner = error.min(dim=1)
     choice = F.cross_entropy(scores.reshape(batch * count, -1)[query], winner)
-    loss: Tensor = best.clamp(max=20.0).mean() + choice
+    loss: Tensor = best.mean() + choice
     return loss
 
 
@@ -256,5 +256,5 @@ def _plan_loss(outputs: dict[str, Tensor], targets: Targets) -> Tensor:
     distance = error[..., :2].norm(dim=-1).mean(dim=-1)
     turn = (1 - torch.cos(error[..., 2])).mean(dim=-1)
     best, winner = (distance + 2.0 * turn).min(dim=1)
-    loss: Tensor = best.clamp(max=20.0).mean() + F.cross_entropy(scores[is_known], winner)
+    loss: Tensor = best.mean() + F.cross_entropy(scores[is_known], winner)
     return loss

@@ -1,0 +1,230 @@
+"""Make a shipped baseline, from nothing to a card: render, train on two cores, export, measure.
+
+    ringroad zoo build        an hour and a half on two cores
+    ringroad zoo show         what ships, and how good it is
+
+The road is the one that every candidate takes; only the data set is larger and the start is random.
+TFLite is written by ``python -m models.tflite`` in an environment of its own and put beside the rest;
+``ringroad zoo card`` then takes it in.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge.contracts.scene import CATEGORIES, Category
+from edge.perceive.tensors import SPECS
+from fleet.dataset import Dataset, DatasetManifest
+from fleet.evaluate import (
+    HeadingBand,
+    Matches,
+    best_f1_threshold,
+    detection_scores,
+    heading_errors,
+    match,
+    operating_point,
+)
+from fleet.evaluate.evidence import ORDINARY
+from fleet.evaluate.job import AnswerJob
+from fleet.evaluate.predict import Answers, eval_frames
+from fleet.jobs import start_child
+from fleet.recipe import build_set, load_recipe
+from fleet.release import export_weights, known_categories
+from fleet.store import FolderStore
+from fleet.train import WEIGHTS_FILE, TrainJob, TrainRun
+from fleet.zoo import ModelCard, read_card, write_card, zoo_folder
+from models.export import export_graph
+from models.fit import FitSettings
+from sim.lap.learn import Work, files_of, run_all
+from sim.lap.run import RECIPES
+from sim.recipes import RecipeStage
+
+app = typer.Typer(help="The shipped models.", no_args_is_help=True)
+
+CACHE = Path(".ringroad/cache")
+_VEHICLES = (Category.CAR, Category.TRUCK, Category.BUS)
+Say = Callable[[str], None]
+
+
+@app.command()
+def show(model: str = "pico") -> None:
+    """Print the card of a shipped model."""
+    card = read_card(zoo_folder(model))
+    typer.echo(msgspec.json.format(msgspec.json.encode(card)).decode())
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Argument(help="Folder of the new model.")],
+    model: str = "pico",
+    steps: Annotated[int, typer.Option(help="Training steps of two processes.")] = 40_000,
+    start: Annotated[Path | None, typer.Option(help="Weights to go on from.")] = None,
+    seed: int = 0,
+) -> None:
+    """Train a baseline and measure it on the gate map."""
+    sets = build_sets(typer.echo)
+    weights, run = train(sets["base"], model, steps, seed, start, typer.echo)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(weights, out / "weights.bin")
+    graph = out / "graph.onnx"
+    export_graph(SPECS[model], graph)
+    files = files_of(sets, FolderStore(CACHE / "store"), CACHE)
+    export_weights(out / "weights.bin", SPECS[model], graph, Dataset(Path(files["tune"].path)), out)
+    graph.unlink()
+    make_card(out, model, sets, run, seed, typer.echo)
+
+
+@app.command()
+def card(
+    out: Path, model: str = "pico", run: Annotated[Path | None, typer.Option()] = None
+) -> None:
+    """Measure the models in a folder again and write their card."""
+    record = msgspec.json.decode(run.read_bytes(), type=TrainRun) if run else None
+    run_id = record.run_id if record else read_card(out).run_id
+    make_card(out, model, build_sets(typer.echo), run_id, 0, typer.echo)
+
+
+def build_sets(say: Say) -> dict[str, DatasetManifest]:
+    """Render the sets of a baseline, or find them in the cache."""
+    store, runner = FolderStore(CACHE / "store"), RecipeStage()
+    sets: dict[str, DatasetManifest] = {}
+    for name in ("base", "tune", "gate"):
+        recipe = load_recipe(RECIPES / f"{name}.yaml")
+        sets[name] = build_set(recipe, runner, store, CACHE / "recipes")
+        say(f"{name}: {sets[name].dataset_id}, {sets[name].samples} samples")
+    return sets
+
+
+def train(
+    base: DatasetManifest, model: str, steps: int, seed: int, start: Path | None, say: Say
+) -> tuple[Path, str]:
+    """Fit a network with two processes that average their gradients; give weights and run id."""
+    files = files_of({"base": base}, FolderStore(CACHE / "store"), CACHE)
+    rate = 3e-3 if start is None else 2e-3
+    job = TrainJob(
+        size=model,
+        fresh=(files["base"],),
+        parent_weights=str(start) if start else None,
+        fit=FitSettings(steps=steps, seed=seed, learning_rate=rate, log_every=200),
+        processes=2,
+        port=_free_port(),
+        cache=str(CACHE / "images"),
+    )
+    out = CACHE / "runs" / job.run_id
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "job.json"
+    path.write_bytes(msgspec.json.encode(job))
+    say(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                start_child(
+                    "fleet.train", (str(path), str(out), str(rank)), out / f"rank-{rank}.log"
+                )
+            )
+            for rank in range(2)
+        ]
+        for child in children:
+            child.wait()
+    return out / WEIGHTS_FILE, job.run_id
+
+
+def make_card(
+    out: Path,
+    model: str,
+    sets: Mapping[str, DatasetManifest],
+    run_id: str,
+    seed: int,
+    say: Say,
+) -> None:
+    """Measure int8 on tune and gate, with radar and without, and write the card."""
+    files = files_of(sets, FolderStore(CACHE / "store"), CACHE)
+    data = {name: Dataset(Path(file.path)) for name, file in files.items()}
+    folder = CACHE / "card"
+    folder.mkdir(parents=True, exist_ok=True)
+    work = []
+    for name, set_name, has_radar in _MEASURED:
+        job = AnswerJob(
+            model=str(out / "int8.onnx"),
+            size=model,
+            dataset_id=files[set_name].dataset_id,
+            dataset=files[set_name].path,
+            has_radar=has_radar,
+        )
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(job))
+        words = (str(folder / f"{name}.json"), str(folder / f"{name}.answers"))
+        work.append(Work(name, "fleet.evaluate.job", words))
+    run_all(work, folder, say)
+    found = {}
+    for name, set_name, _ in _MEASURED:
+        answers = msgspec.msgpack.decode((folder / f"{name}.answers").read_bytes(), type=Answers)
+        found[name] = match(list(eval_frames(data[set_name], answers.boxes)))
+    thresholds = {c: best_f1_threshold(found["tune"], c) for c in CATEGORIES}
+    known = known_categories(sets["base"].instances)
+    recipe = load_recipe(RECIPES / "base.yaml")
+    write_card(
+        ModelCard(
+            model=model,
+            recipe=recipe.name,
+            recipe_id=recipe.recipe_id,
+            dataset_id=sets["base"].dataset_id,
+            run_id=run_id,
+            seed=seed,
+            samples=sets["base"].samples,
+            instances=sets["base"].instances,
+            known=tuple(known),
+            thresholds={c: thresholds[c] if c in known else 0.3 for c in CATEGORIES},
+            metrics=_metrics(found, thresholds),
+            per_class=_per_class(found["radar"], thresholds),
+            files={},
+            notes="int8, gate map, under 30 m, at least 12 visible pixels; places never trained on",
+        ),
+        out,
+    )
+
+
+_MEASURED = (("tune", "tune", True), ("radar", "gate", True), ("camera", "gate", False))
+
+
+def _metrics(
+    found: Mapping[str, Matches], thresholds: Mapping[Category, float]
+) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for name in ("radar", "camera"):
+        scores = detection_scores(found[name], ORDINARY)
+        metrics[f"map_{name}"] = round(scores.mean_ap, 4)
+        metrics[f"nds_{name}"] = round(scores.nds, 4)
+    for error in heading_errors(found["radar"], _VEHICLES, thresholds):
+        if error.median_rad is not None and error.band in tuple(HeadingBand):
+            metrics[f"heading_median_deg_{error.band}"] = round(57.29578 * error.median_rad, 1)
+            metrics[f"heading_flipped_{error.band}"] = round(error.flipped_ratio or 0.0, 3)
+            metrics[f"heading_found_{error.band}"] = error.found
+    return metrics
+
+
+def _per_class(found: Matches, thresholds: Mapping[Category, float]) -> dict[str, dict[str, float]]:
+    scores = detection_scores(found, ORDINARY)
+    rows: dict[str, dict[str, float]] = {}
+    for row in scores.classes:
+        point = operating_point(found, row.category, thresholds[row.category])
+        rows[str(row.category)] = {
+            "instances": row.instances,
+            "ap": round(row.ap, 4),
+            "recall": round(point.recall or 0.0, 4),
+            "precision": round(point.precision or 0.0, 4),
+        }
+    return rows
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
