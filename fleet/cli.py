@@ -142,14 +142,12 @@ def propose(
     state: State = STATE,
 ) -> None:
     """Put campaigns up for approval; vehicles hear of none before that."""
-    import yaml
-
     from conf.compose import settings_from
 
     catalog = _catalog(state)
     try:
-        values = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
+        values = msgspec.yaml.decode(file.read_bytes())
+    except msgspec.DecodeError as error:
         raise OperatorError(f"{file} is no YAML: {error}") from error
     configured = settings_from(values, dict[str, CampaignSettings], origin=str(file))
     for name, settings in configured.items():

@@ -191,9 +191,7 @@ class Gateway:
         try:
             self.roster.refresh(now_ns)
         except LinkError as error:
-            _log.error(
-                "roster_unreadable", extra={"error": str(error)}
-            )  # from now on nobody is known
+            _log.error("roster_unreadable", extra={"error": str(error)})  # so nobody is known
 
     def _answer_zap(self) -> None:
         while self._zap.poll(0):
@@ -266,7 +264,7 @@ class Gateway:
 
     def _refuse(self, peer: _Peer, reason: str) -> None:
         self.counts.peers_refused += 1
-        _log.warning("peer_refused", extra={"vehicle_id": peer.vehicle_id, "reason": str(reason)})
+        _log.warning("peer_refused", extra={"vehicle_id": peer.vehicle_id, "reason": reason})
         self._drop(peer.routing_id)
         self._send(peer.routing_id, Bye(reason=reason[:MAX_REASON_CHARACTERS]))
 
@@ -285,9 +283,9 @@ class Gateway:
             )
 
     def _do_chores(self, now_ns: int) -> None:
-        if now_ns < self._chores_ns:
+        if 0 <= now_ns - self._chores_ns < round(self.settings.chores_interval_s * NS_PER_S):
             return
-        self._chores_ns = now_ns + round(self.settings.chores_interval_s * NS_PER_S)
+        self._chores_ns = now_ns
         longest_ns = round(self.settings.session_idle_s * NS_PER_S)
         for session in list(self._sessions.values()):
             if now_ns - session.heard_ns > longest_ns:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
-import yaml
 
 import conf
 from conf.compose import settings_from
@@ -110,7 +110,7 @@ def test_settings_that_make_no_campaign_are_refused(changes: dict[str, object]) 
 
 def configured() -> dict[str, CampaignSettings]:
     text = (Path(conf.__path__[0]) / "campaign" / "lap.yaml").read_text()
-    return settings_from(yaml.safe_load(text), dict[str, CampaignSettings], origin="lap.yaml")
+    return settings_from(msgspec.yaml.decode(text), dict[str, CampaignSettings], origin="lap.yaml")
 
 
 def test_the_laps_campaigns_are_issued_once_and_carried_by_every_vehicle(catalog: Catalog) -> None:

@@ -129,6 +129,9 @@ def test_a_misspelt_key_in_a_campaign_file_is_refused(enrolled: Shell, tmp_path:
     file.write_text("brakes: {rules: {hard_brake: {treshold: 4.0}}}")
     code, _, err = enrolled("fleet", "propose", str(file))
     assert code == 1 and "did you mean threshold?" in err
+    file.write_text("brakes: {rules: [")
+    code, _, err = enrolled("fleet", "propose", str(file))
+    assert code == 1 and "is no YAML" in err
 
 
 def test_a_misspelt_setting_of_the_service_is_refused(shell: Shell) -> None:
