@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from edge.contracts.fields import Count, Finite, Name, Ratio, Seconds, Text
+from fleet.evaluate import Reason
 
 LAP_SCHEMA = 1
 
@@ -106,6 +107,8 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     decision: Name
     reasons: tuple[Text, ...]
+    rules: tuple[Reason, ...] = ()
+    """The reasons again, in their parts, for whoever wants to lay them out."""
 
 
 class WaveRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +139,8 @@ class DriveRecord(msgspec.Struct, frozen=True, kw_only=True):
     collisions: Count
     progress_m: Finite
     rungs: dict[str, Count]
+    is_redrive: bool = False
+    """Driven after the gate had decided."""
 
 
 class LapRecord(msgspec.Struct, frozen=True, kw_only=True):

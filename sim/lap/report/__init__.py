@@ -1,0 +1,29 @@
+"""The page that a lap leaves behind for people: one HTML file that asks nothing of the network.
+
+Read in this order: ``page`` (the record laid out as a page), ``words`` (what it says first),
+``loop`` (the strip of stages), ``rows`` (the tables), ``history`` (several laps side by side), ``charts``
+(small drawings), ``text`` (how numbers are written), ``pictures`` (what the cameras saw).
+"""
+
+from sim.lap.report.page import write_report
+from sim.lap.report.pictures import (
+    EdgeCase,
+    Picture,
+    PictureKind,
+    clearest,
+    edge_case_pictures,
+    mosaic_picture,
+)
+from sim.lap.report.words import Outcome, outcome
+
+__all__ = [
+    "EdgeCase",
+    "Outcome",
+    "Picture",
+    "PictureKind",
+    "clearest",
+    "edge_case_pictures",
+    "mosaic_picture",
+    "outcome",
+    "write_report",
+]

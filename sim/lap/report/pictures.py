@@ -1,0 +1,277 @@
+"""An instant of a captured clip as pictures: what each model said about it, and the scene from above.
+
+A crop of one camera is worth more than all eight small: the reader shall see the one object that the
+clip was kept for. Crops are enlarged by whole factors, so that a pixel of the camera stays a square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.scene import Box3D, Category
+from edge.contracts.sensors import Camera, CameraRig, FrameSet, Intrinsics
+from sim.ground import Ground
+from sim.show import (
+    CANDIDATE_RGB,
+    INCUMBENT_RGB,
+    TRUTH_RGB,
+    Image,
+    Layer,
+    birds_eye,
+    box_corners,
+    draw_boxes,
+    mosaic,
+    png_bytes,
+)
+
+HIT_M = 2.0
+"""Centre distance within which a box is about an object, as in the gate."""
+
+_CROP_PX = 384
+_ZOOMS = (6, 4, 3)
+"""Whole factors that turn a square of a camera's picture into ``_CROP_PX``, closest first."""
+_CHART_PX = 384
+_CHART_CELLS = 192
+_MARGIN_RATIO = 2.2
+"""Side of a crop over the larger side of its object."""
+_NEAR_M = 0.2
+
+
+class PictureKind(StrEnum):
+    """What a picture shows; the page lays them out by it."""
+
+    EDGE_CASE = "edge_case"
+    BIRDS_EYE = "birds_eye"
+    MOSAIC = "mosaic"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture for the page."""
+
+    title: str
+    caption: str
+    png: bytes
+    kind: PictureKind
+    clip_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeCase:
+    """One instant of a clip and what was said about it; all boxes in the ego frame of the instant."""
+
+    clip_id: str
+    frame_set: FrameSet
+    rig: CameraRig
+    category: Category
+    """The rare class that the lap is about."""
+    labels: tuple[Box3D, ...]
+    """Reviewed, of any class."""
+    incumbent: tuple[Box3D, ...]
+    candidate: tuple[Box3D, ...]
+    caught_by: tuple[str, ...] = ()
+    """Trigger rules of the clip."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """Where an object shows best."""
+
+    camera: int
+    low_px: NDArray[np.float64]
+    """Corners of the object's rectangle in the picture, (2,), cut at its borders."""
+    high_px: NDArray[np.float64]
+    clarity_px: float
+    """Height of what shows, less when some of it lies outside the picture."""
+
+
+def edge_case_pictures(case: EdgeCase, ground: Ground | None = None) -> tuple[Picture, ...]:
+    """Draw an edge case: the incumbent's view, the candidate's view and the scene from above.
+
+    Args:
+        case: The instant; its first choice of an object is a label of its class.
+        ground: The road map to lay under the scene, where it is known.
+    """
+    subject, view = _subject(case)
+    contestants = (
+        ("Incumbent", case.incumbent, INCUMBENT_RGB),
+        ("Candidate", case.candidate, CANDIDATE_RGB),
+    )
+    camera = case.rig.cameras[view.camera].name.replace("_", " ")
+    views = [
+        Picture(
+            title=f"{name}, {camera} camera",
+            caption=_found(boxes, subject),
+            png=png_bytes(_crop(case, view, boxes, color)),
+            kind=PictureKind.EDGE_CASE,
+            clip_id=case.clip_id,
+        )
+        for name, boxes, color in contestants
+    ]
+    return (*views, _from_above(case, subject, ground))
+
+
+def mosaic_picture(case: EdgeCase) -> Picture:
+    """Draw all eight cameras of an edge case with the labels and both models' boxes."""
+    layers = [
+        Layer("label", _of_class(case.labels, case.category), TRUTH_RGB),
+        Layer("incumbent", case.incumbent, INCUMBENT_RGB),
+        Layer("candidate", case.candidate, CANDIDATE_RGB),
+    ]
+    return Picture(
+        title="All eight cameras at one instant",
+        caption="The same moment as the vehicle saw it, before any crop.",
+        png=png_bytes(mosaic(case.frame_set.images, case.rig, layers, scale=1)),
+        kind=PictureKind.MOSAIC,
+        clip_id=case.clip_id,
+    )
+
+
+def clearest(cases: Iterable[EdgeCase]) -> EdgeCase:
+    """Choose the instant that shows its object best. What any model said about it plays no part.
+
+    Raises:
+        ValueError: There is none.
+    """
+    return max(cases, key=lambda case: _subject(case)[1].clarity_px)
+
+
+def _subject(case: EdgeCase) -> tuple[Box3D | None, _View]:
+    """Find the object to show, and where; labels of the class before anything else."""
+    labelled = _of_class(case.labels, case.category)
+    for boxes in (labelled, case.labels, case.candidate, case.incumbent):
+        views = [(box, view) for box in boxes if (view := _best_view(box, case)) is not None]
+        if views:
+            return max(views, key=lambda found: found[1].clarity_px)
+    height, width = case.frame_set.images.shape[1:3]
+    return None, _View(0, np.zeros(2), np.array([width, height], dtype=np.float64), 0.0)
+
+
+def _of_class(boxes: Sequence[Box3D], category: Category) -> list[Box3D]:
+    return [box for box in boxes if box.category is category]
+
+
+def _best_view(box: Box3D, case: EdgeCase) -> _View | None:
+    views = [_view(box, k, case) for k in np.flatnonzero(case.frame_set.is_present).tolist()]
+    return max(
+        (view for view in views if view is not None), key=lambda v: v.clarity_px, default=None
+    )
+
+
+def _view(box: Box3D, index: int, case: EdgeCase) -> _View | None:
+    """Project a box into one camera; None when it does not show there as a whole object."""
+    camera = case.rig.cameras[index]
+    corners = camera.ego_from_cam.inverse() @ box_corners(box)  # (8, 3)
+    if corners[:, 2].min() < _NEAR_M:
+        return None
+    k = camera.intrinsics
+    pixels = corners[:, :2] / corners[:, 2:] * (k.fx_px, k.fy_px) + (k.cx_px, k.cy_px)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    size = np.array([k.width_px, k.height_px])
+    inside_low, inside_high = np.clip(low, 0.0, size), np.clip(high, 0.0, size)
+    shown_ratio = float(np.prod(inside_high - inside_low) / np.prod(high - low))
+    if shown_ratio <= 0.0:
+        return None
+    clarity_px = float(inside_high[1] - inside_low[1]) * shown_ratio**2
+    return _View(index, inside_low, inside_high, clarity_px)
+
+
+def _crop(
+    case: EdgeCase, view: _View, boxes: Sequence[Box3D], color: tuple[int, int, int]
+) -> Image:
+    """Cut a square around the object out of its camera's picture, enlarge it and draw the boxes."""
+    camera = case.rig.cameras[view.camera]
+    wanted_px = _MARGIN_RATIO * float((view.high_px - view.low_px).max())
+    zoom = next((z for z in _ZOOMS if wanted_px * z <= _CROP_PX), _ZOOMS[-1])
+    side_px = min(_CROP_PX // zoom, *case.frame_set.images.shape[1:3])
+    size = np.array([camera.intrinsics.width_px, camera.intrinsics.height_px])
+    centre = 0.5 * (view.low_px + view.high_px)
+    x, y = np.clip(np.rint(centre - 0.5 * side_px), 0, size - side_px).astype(int).tolist()
+    part = case.frame_set.images[view.camera, y : y + side_px, x : x + side_px]
+    large = np.repeat(np.repeat(part, zoom, axis=0), zoom, axis=1)
+    narrow = _cropped(camera, x, y, side_px)
+    draw_boxes(large, narrow, Layer("label", _of_class(case.labels, case.category), TRUTH_RGB))
+    draw_boxes(large, narrow, Layer("model", boxes, color, has_labels=True))
+    return large
+
+
+def _cropped(camera: Camera, x_px: int, y_px: int, side_px: int) -> Camera:
+    """Give the camera that would have taken only a square part of the picture."""
+    k = camera.intrinsics
+    intrinsics = Intrinsics(
+        fx_px=k.fx_px,
+        fy_px=k.fy_px,
+        cx_px=k.cx_px - x_px,
+        cy_px=k.cy_px - y_px,
+        width_px=side_px,
+        height_px=side_px,
+    )
+    return Camera(name=camera.name, intrinsics=intrinsics, ego_from_cam=camera.ego_from_cam)
+
+
+def _from_above(case: EdgeCase, subject: Box3D | None, ground: Ground | None) -> Picture:
+    """Draw the scene from above, as far as the object and some way on."""
+    reach_m = 0.0 if subject is None else max(abs(subject.x_m), abs(subject.y_m))
+    range_m = 4.0 * math.ceil(min(max(1.4 * reach_m, 16.0), 40.0) / 4.0)
+    layers = [
+        Layer("label", case.labels, TRUTH_RGB),
+        Layer("incumbent", case.incumbent, INCUMBENT_RGB),
+        Layer("candidate", case.candidate, CANDIDATE_RGB),
+    ]
+    pose = case.frame_set.ego.world_from_ego
+    picture = birds_eye(
+        layers,
+        radar=case.frame_set.radar,
+        route=case.frame_set.route,
+        ground=ground.drivable_raster(pose, _CHART_CELLS, range_m) if ground else None,
+        range_m=range_m,
+        size_px=_CHART_PX,
+    )
+    caught = ", ".join(rule.replace("_", " ") for rule in case.caught_by)
+    where = "" if subject is None else f"The {_name(subject)} is {_place(subject)}."
+    return Picture(
+        title="From above, forward is up",
+        caption=" ".join(
+            part for part in (where, f"Caught by: {caught}." if caught else "") if part
+        ),
+        # The page has a legend of its own, in text that grows with the reader's font.
+        png=png_bytes(picture[-_CHART_PX:]),
+        kind=PictureKind.BIRDS_EYE,
+        clip_id=case.clip_id,
+    )
+
+
+def _found(boxes: Sequence[Box3D], subject: Box3D | None) -> str:
+    """Say in words what a model said about the object."""
+    if subject is None:
+        return f"{len(boxes)} boxes."
+    near = [box for box in boxes if _distance_m(box, subject) <= HIT_M]
+    named = [box for box in near if box.category is subject.category]
+    if named:
+        best = max(named, key=lambda box: box.score)
+        return f"Sees the {_name(subject)}: score {best.score:.2f}, {_distance_m(best, subject):.1f} m off."
+    if near:
+        best = max(near, key=lambda box: box.score)
+        return f"Takes the {_name(subject)} for a {_name(best)} (score {best.score:.2f})."
+    return f"No box within {HIT_M:.0f} m of the {_name(subject)}."
+
+
+def _distance_m(a: Box3D, b: Box3D) -> float:
+    return math.hypot(a.x_m - b.x_m, a.y_m - b.y_m)
+
+
+def _name(box: Box3D) -> str:
+    return str(box.category).replace("_", " ")
+
+
+def _place(box: Box3D) -> str:
+    """Say where a box is, as seen by a passenger."""
+    along = f"{abs(box.x_m):.0f} m {'ahead' if box.x_m >= 0 else 'behind'}"
+    aside = f"{abs(box.y_m):.0f} m to the {'left' if box.y_m >= 0 else 'right'}"
+    return f"{along}, {aside}"

@@ -1,0 +1,193 @@
+"""The rows of the page's tables, each with its drawing.
+
+What is computed here beyond the record is shares, sums and differences; every interval about a *claim* is the
+gate's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.contracts.scene import Rung
+from sim.lap.record import DriveRecord, Interval, LapRecord, Stage
+from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
+from sim.lap.report.history import score_of
+from sim.lap.report.text import count, interval, named
+from sim.lap.report.words import headline
+
+_COUNTABLE = 200
+"""More clips than this are drawn as a bar, not as squares."""
+_RUNGS = tuple(str(rung) for rung in Rung)
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """One number of the three models side by side."""
+
+    slice: str
+    metric: str
+    truths: int
+    incumbent: Interval | None
+    control: Interval | None
+    candidate: Interval | None
+    is_headline: bool
+
+    @property
+    def change(self) -> float | None:
+        """Candidate minus incumbent."""
+        if self.candidate is None or self.incumbent is None:
+            return None
+        return self.candidate.value - self.incumbent.value
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there was anything to find."""
+        return any((self.incumbent, self.control, self.candidate))
+
+    def plot(self, axis: Axis) -> str:
+        """Draw the three intervals below each other."""
+        named_scores = {n: getattr(self, n) for n in ("incumbent", "control", "candidate")}
+        label = ", ".join(f"{name} {interval(score)}" for name, score in named_scores.items())
+        marks = [Mark(n, s.value, s.low, s.high) for n, s in named_scores.items() if s]
+        return interval_plot(marks, axis, label=label)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many clips of one origin hold the rare object."""
+
+    title: str
+    name: str
+    filled: int
+    count: int
+
+    @property
+    def ratio(self) -> Interval | None:
+        """The share with its bounds; None without a clip."""
+        return wilson(self.filled, self.count) if self.count else None
+
+    @property
+    def drawing(self) -> str:
+        """Squares to count, or a bar where there are too many."""
+        label = f"{self.filled} of {self.count} clips"
+        if self.count <= _COUNTABLE:
+            return squares(self.filled, self.count, name=self.name, label=label)
+        return bar([Part(self.name, self.filled)], self.count, label=label)
+
+
+@dataclass(frozen=True)
+class Drives:
+    """The drives before or after the gate."""
+
+    title: str
+    drives: tuple[DriveRecord, ...]
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of all of them."""
+        return sum(drive.ticks for drive in self.drives)
+
+    @property
+    def faults(self) -> int:
+        """Network outputs that were thrown away."""
+        return sum(drive.faults for drive in self.drives)
+
+    @property
+    def collisions(self) -> int:
+        """Collisions of all of them."""
+        return sum(drive.collisions for drive in self.drives)
+
+    @property
+    def progress_m(self) -> float:
+        """Way driven."""
+        return math.fsum(drive.progress_m for drive in self.drives)
+
+
+def slice_rows(record: LapRecord) -> tuple[SliceRow, ...]:
+    """Pair up the three models slice by slice, in the candidate's order."""
+    models = (record.incumbent, record.control, record.candidate)
+    keys = dict.fromkeys((s.slice, s.metric) for m in reversed(models) for s in m.slices)
+    found = headline(record)
+    rows = []
+    for name, metric in keys:
+        scores = [score_of(model, name, metric) for model in models]
+        incumbent, control, candidate = (score.score if score else None for score in scores)
+        rows.append(
+            SliceRow(
+                slice=name,
+                metric=metric,
+                truths=max(score.truths for score in scores if score),
+                incumbent=incumbent,
+                control=control,
+                candidate=candidate,
+                is_headline=found is not None and scores[-1] is found.candidate,
+            )
+        )
+    return tuple(rows)
+
+
+def common_axis(rows: Sequence[SliceRow]) -> Axis:
+    """Give an axis from 0 to 1, or wider where a score lies outside."""
+    scores = [s for row in rows for s in (row.incumbent, row.control, row.candidate) if s]
+    return Axis(
+        low=min([0.0, *(math.floor(score.low) for score in scores)]),
+        high=max([1.0, *(math.ceil(score.high) for score in scores)]),
+    )
+
+
+def shares(record: LapRecord) -> tuple[Share, Share]:
+    """Set the triggers' clips beside the random stream's."""
+    clips = record.clips
+    return (
+        Share("Triggers", "triggered", clips.with_rare_triggered, clips.triggered),
+        Share("Random stream", "random", clips.with_rare_random, clips.random),
+    )
+
+
+def drive_groups(record: LapRecord) -> tuple[Drives, ...]:
+    """Part the drives before the gate from those after; a group without drives is left out."""
+    groups = [
+        Drives(title, tuple(d for d in record.drives if d.is_redrive is is_redrive))
+        for title, is_redrive in (("Before the gate", False), ("After the gate", True))
+    ]
+    return tuple(group for group in groups if group.drives)
+
+
+def stage_bars(stage: Stage, longest_s: float) -> str:
+    """Draw the wall and CPU time of a stage to the scale of the longest."""
+    wall = bar(
+        [Part("wall", stage.seconds)], longest_s, label=f"{stage.seconds:.1f} s", height_px=8
+    )
+    label = f"{stage.cpu_seconds:.1f} s of CPU"
+    return wall + bar([Part("cpu", stage.cpu_seconds)], longest_s, label=label, height_px=8)
+
+
+def longest_s(record: LapRecord) -> float:
+    """Give the longest time of any stage, wall or CPU."""
+    return max((t for s in record.stages for t in (s.seconds, s.cpu_seconds)), default=0.0)
+
+
+def rungs(drive: DriveRecord) -> list[tuple[str, int]]:
+    """List how many ticks ran on which rung, richest first."""
+    return sorted(
+        drive.rungs.items(),
+        key=lambda item: (_RUNGS.index(item[0]) if item[0] in _RUNGS else len(_RUNGS), item[0]),
+    )
+
+
+def rung_bar(drive: DriveRecord) -> str:
+    """Draw the share of each rung in a drive."""
+    label = ", ".join(f"{named(rung)} {count(ticks)}" for rung, ticks in rungs(drive))
+    parts = [Part(f"rung-{rung}", ticks) for rung, ticks in rungs(drive)]
+    return bar(parts, sum(drive.rungs.values()), label=label)
+
+
+def wilson(hits: int, draws: int, z: float = 1.96) -> Interval:
+    """Bound a share of independent draws by its 95 % interval (Wilson 1927, the score interval)."""
+    share = hits / draws
+    scale = 1.0 / (1.0 + z * z / draws)
+    middle = scale * (share + z * z / (2 * draws))
+    half = scale * z * math.sqrt(share * (1.0 - share) / draws + z * z / (4 * draws * draws))
+    return Interval(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
