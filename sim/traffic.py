@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -26,79 +25,35 @@ from edge.contracts.geometry import wrap_rad
 from edge.contracts.scene import Attribute
 from sim.boxes import Rectangle, ahead_of
 from sim.braking import EMERGENCY_BRAKING_MPS2, Hazards, allowed_speeds_mps
-from sim.maps import LaneKind, RoadMap, net_path
-from sim.props import MESH_CATEGORIES, Look, drawn_look
-from sim.snapshot import MESH_SIZES, SNAPSHOT_RANGE_M, Actor
-from sim.spots import SPOT_SPACING_M, edges_after, pavements_at, spots_of
+from sim.crowd import EGO_TYPE, ROOM_M, STEP_MS, Crowd, Pose2, TrafficSettings, start_sumo
+from sim.maps import RoadMap
+from sim.snapshot import SNAPSHOT_RANGE_M, Actor
 from sim.vehicle_model import EGO_SHAPE, VehicleState
 
-STEP_MS = 50
 STEP_NS = STEP_MS * 1_000_000
 BEAT_NS = 250_000_000
 """Five SUMO steps are nine frames: at its multiples both clocks meet."""
 
 STANDSTILL_MPS = 0.15
 _REFILL_EVERY = 10
-_ROOM_M = 14.0
-"""No vehicle is put nearer than this to another."""
-_PATIENCE_S = 12.0
-"""How long a driver waits for something that does not move, before driving on through it."""
-_VEHICLE_ROADS, _WALKER_ROADS = 12, 6
-
-_SUMO_CLASSES = {
-    "car": "passenger",
-    "van": "delivery",
-    "truck": "truck",
-    "bus": "bus",
-    "motorcycle": "motorcycle",
-    "bicycle": "bicycle",
-}
-_TOP_SPEEDS_MPS = {"truck": 22.0, "bus": 20.0, "bicycle": 5.5}
-_EGO_TYPE = "ego"
-_MAY_BRAKE_HARD = 27
-"""SUMO's speed mode with all its checks but the one that brakes comfortably at most."""
 _ANYWHERE = 2
 """SUMO's keepRoute flag for "exactly there, on whatever lane or beside all of them"."""
+_PATIENCE_S = 12.0
+"""How long a driver waits for something that does not move, before driving on through it."""
+
+__all__ = ["BEAT_NS", "STEP_NS", "Traffic", "TrafficSettings", "between"]
 
 _open: list[Traffic] = []
 """The one simulation of this process: a second start would silently replace it."""
-
-
-@dataclass
-class TrafficSettings:
-    """How much moves around the ego, and how far from it."""
-
-    vehicles_per_km: float = 20.0
-    """Moving vehicles per kilometre of driving lane."""
-    pedestrians_per_km: float = 22.0
-    """Pedestrians per kilometre of pavement who go somewhere, over crossings too."""
-    bubble_radius_m: float = 170.0
-    """Nobody is put further than this from the ego."""
-    hidden_radius_m: float = 95.0
-    """Newcomers appear no nearer than this to the ego."""
-    vehicle_shares: dict[str, float] = field(
-        default_factory=lambda: {
-            "car": 0.38,
-            "van": 0.08,
-            "truck": 0.16,
-            "bus": 0.12,
-            "motorcycle": 0.12,
-            "bicycle": 0.14,
-        }
-    )
-
-
-_Pose = tuple[float, float, float, float]
-"""x, y, yaw, speed: of the middle of a box, or of the rear axle for the ego."""
 
 
 @dataclass(frozen=True, eq=False)
 class _State:
     """Everything that moves at one SUMO step, by SUMO's ids."""
 
-    vehicles: dict[str, _Pose] = field(default_factory=dict)
-    persons: dict[str, _Pose] = field(default_factory=dict)
-    ego: _Pose = (0.0, 0.0, 0.0, 0.0)
+    vehicles: dict[str, Pose2] = field(default_factory=dict)
+    persons: dict[str, Pose2] = field(default_factory=dict)
+    ego: Pose2 = (0.0, 0.0, 0.0, 0.0)
     crossing: tuple[str, ...] = ()
     """The persons on the road; SUMO's drivers do not always mind them."""
 
@@ -127,22 +82,14 @@ class Traffic:
         self.road_map: RoadMap = road_map
         self.settings = settings or TrafficSettings()
         self.steps = 0
-        self._next_actor_id = next_actor_id or itertools.count(1).__next__
-        self._seed = seed
-        self._rng = np.random.default_rng([seed, zlib.crc32(b"traffic")])
-        self._driving = spots_of(road_map, LaneKind.DRIVING)
-        self._pavement = spots_of(road_map, LaneKind.PAVEMENT)
-        self._edges_after = edges_after(road_map)
-        self._pavements_at = pavements_at(road_map)
-        self._looks: dict[str, Look] = {}
-        self._actor_ids: dict[str, int] = {}
-        self._born = 0
+        next_actor_id = next_actor_id or itertools.count(1).__next__
+        self._crowd = Crowd(road_map, seed, self.settings, next_actor_id)
         self._ego_id = ""
         self._outside: VehicleState | None = None
         self._hazards: Hazards | None = None
         self._held: set[str] = set()
         self._before = self._now = _State()
-        _start(road_map.name, seed)
+        start_sumo(road_map.name, seed)
         _open.append(self)
 
     def __enter__(self) -> Self:
@@ -192,8 +139,7 @@ class Traffic:
         """
         x, y, yaw = self.road_map.lane[lane_id].line.at(offset_m)
         self._clear()
-        self._put_vehicles(x, y, inner_m=0.0)
-        self._put_persons(x, y, inner_m=0.0)
+        self._crowd.fill(x, y, vehicles={}, person_count=0, inner_m=0.0)
         for _ in range(round(settle_s * 1000 / STEP_MS)):
             self._advance_sumo()
         self._insert_ego(lane_id, offset_m, edge_ids)
@@ -266,7 +212,7 @@ class Traffic:
         return [
             ahead_of(x, y, yaw, look.length_m, look.width_m, speed * ahead_s)
             for look, (x, y, yaw, speed) in (
-                (self._looks[name], pose) for name, pose in self._now.vehicles.items()
+                (self._crowd.looks[name], pose) for name, pose in self._now.vehicles.items()
             )
         ]
 
@@ -279,11 +225,11 @@ class Traffic:
     def _ratio(self, elapsed_ns: int) -> float:
         return 1.0 - (self.elapsed_ns - elapsed_ns) / STEP_NS
 
-    def _actor(self, name: str, pose: _Pose) -> Actor:
+    def _actor(self, name: str, pose: Pose2) -> Actor:
         x, y, yaw, speed = pose
-        look = self._looks[name]
+        look = self._crowd.looks[name]
         return Actor(
-            actor_id=self._actor_ids[name],
+            actor_id=self._crowd.actor_ids[name],
             category=look.category,
             mesh=look.mesh,
             x_m=x,
@@ -303,7 +249,7 @@ class Traffic:
         self.steps += 1
 
     def _read(self) -> _State:
-        vehicles: dict[str, _Pose] = {}
+        vehicles: dict[str, Pose2] = {}
         ego = self._now.ego
         for name in libsumo.vehicle.getIDList():
             x, y = libsumo.vehicle.getPosition(name)
@@ -311,11 +257,13 @@ class Traffic:
             speed = libsumo.vehicle.getSpeed(name)
             if name == self._ego_id:
                 ego = _backed((x, y, yaw, speed), EGO_SHAPE.front_m)
-            elif name in self._looks:
-                vehicles[name] = _backed((x, y, yaw, speed), 0.5 * self._looks[name].length_m)
-        persons: dict[str, _Pose] = {}
+            elif name in self._crowd.looks:
+                vehicles[name] = _backed((x, y, yaw, speed), 0.5 * self._crowd.looks[name].length_m)
+        persons: dict[str, Pose2] = {}
         crossing = []
         for name in libsumo.person.getIDList():
+            if name not in self._crowd.looks:
+                continue
             if "_c" in libsumo.person.getRoadID(name):
                 crossing.append(name)
             x, y = libsumo.person.getPosition(name)
@@ -326,25 +274,20 @@ class Traffic:
     def _clear(self) -> None:
         """Take everybody out, those too who were added but have not set out yet."""
         self._advance_sumo()
-        for name in libsumo.vehicle.getIDList():
-            libsumo.vehicle.remove(name)
-        for name in libsumo.person.getIDList():
-            libsumo.person.remove(name)
+        self._crowd.clear()
         self._ego_id = ""
         self._held.clear()
-        self._looks.clear()
-        self._actor_ids.clear()
         self._before = self._now = _State()
         self._advance_sumo()
 
     def _insert_ego(self, lane_id: str, offset_m: float, edge_ids: Sequence[str]) -> None:
         x, y, _ = self.road_map.lane[lane_id].line.at(offset_m)
-        for room_m, speed in ((_ROOM_M, "avg"), (2.0 * _ROOM_M, "avg"), (4.0 * _ROOM_M, "0")):
+        for room_m, speed in ((ROOM_M, "avg"), (2.0 * ROOM_M, "avg"), (4.0 * ROOM_M, "0")):
             for name, (u, v, _, _) in self._read().vehicles.items():
-                if math.dist((x, y), (u, v)) < room_m + 0.5 * self._looks[name].length_m:
+                if math.dist((x, y), (u, v)) < room_m + 0.5 * self._crowd.looks[name].length_m:
                     libsumo.vehicle.remove(name)
             front_m = offset_m + EGO_SHAPE.front_m
-            name = self._add_vehicle(_EGO_TYPE, lane_id, front_m, edge_ids, speed=speed)
+            name = self._crowd.add_vehicle(EGO_TYPE, lane_id, front_m, edge_ids, speed=speed)
             self._advance_sumo()
             if name in libsumo.vehicle.getIDList():
                 self._ego_id = name
@@ -354,23 +297,6 @@ class Traffic:
             f"the ego cannot start on lane {lane_id} at {offset_m:.1f} m of map "
             f"{self.road_map.name}: SUMO found no room; choose another place"
         )
-
-    def _add_vehicle(
-        self, type_id: str, lane_id: str, front_m: float, edge_ids: Sequence[str], *, speed: str
-    ) -> str:
-        self._born += 1
-        name = f"{type_id}-{self._born:06d}"
-        libsumo.route.add(name, list(edge_ids))
-        libsumo.vehicle.add(
-            name,
-            name,
-            typeID=type_id,
-            departLane=lane_id.rsplit("_", 1)[1],
-            departPos=f"{front_m:.2f}",
-            departSpeed=speed,
-        )
-        libsumo.vehicle.setSpeedMode(name, _MAY_BRAKE_HARD)
-        return name
 
     def _move_ego(self) -> None:
         """Put the ego that is driven outside where it is now."""
@@ -419,7 +345,7 @@ class Traffic:
         """Give the front bumper, heading and half width of everyone that SUMO drives."""
         fronts = {}
         for name, (x, y, yaw, _) in self._now.vehicles.items():
-            look = self._looks[name]
+            look = self._crowd.looks[name]
             u, v, _, _ = _backed((x, y, yaw, 0.0), -0.5 * look.length_m)
             fronts[name] = (u, v, yaw, 0.5 * look.width_m)
         if self._ego_id and self._outside is None:
@@ -445,87 +371,13 @@ class Traffic:
 
     def _refill(self) -> None:
         x, y, _, _ = self._now.ego
-        far_m = self.settings.bubble_radius_m + 20.0
-        groups = (
-            (self._now.vehicles, libsumo.vehicle.remove),
-            (self._now.persons, libsumo.person.remove),
-        )
-        for group, remove in groups:
-            gone = [name for name, at in group.items() if math.dist((x, y), at[:2]) > far_m]
-            for name in gone:
-                remove(name)
-                del group[name]
-        self._put_vehicles(x, y, inner_m=self.settings.hidden_radius_m)
-        self._put_persons(x, y, inner_m=self.settings.hidden_radius_m)
-
-    def _missing(self, spots: int, per_km: float, present: int) -> int:
-        return round(spots * SPOT_SPACING_M / 1000.0 * per_km) - present
-
-    def _put_vehicles(self, x: float, y: float, *, inner_m: float) -> None:
-        """Bring the bubble up to its number of vehicles, in the ring outside ``inner_m``."""
-        radius_m = self.settings.bubble_radius_m
-        taken = [pose[:2] for pose in self._now.vehicles.values()]
-        around = len(self._driving.within(x, y, 0.0, radius_m))
-        missing = self._missing(around, self.settings.vehicles_per_km, len(taken))
-        ring = self._driving.within(x, y, inner_m, radius_m)
-        meshes = list(self.settings.vehicle_shares)
-        shares = np.array([self.settings.vehicle_shares[mesh] for mesh in meshes])
-        for spot in self._rng.permutation(ring)[: max(0, 3 * missing)].tolist():
-            u, v = self._driving.xy_world[spot].tolist()
-            if missing <= 0:
-                break
-            if any(math.dist((u, v), other) < _ROOM_M for other in taken):
-                continue
-            taken.append((u, v))
-            missing -= 1
-            mesh = meshes[int(self._rng.choice(len(meshes), p=shares / shares.sum()))]
-            lane_id = self._driving.lane_ids[spot]
-            edge_ids = self._wandering(self.road_map.lane[lane_id].edge_id)
-            name = self._add_vehicle(
-                mesh, lane_id, self._driving.offsets_m[spot], edge_ids, speed="avg"
-            )
-            self._give_look(name, mesh)
-
-    def _wandering(self, edge_id: str) -> list[str]:
-        edge_ids = [edge_id]
-        for _ in range(_VEHICLE_ROADS):
-            after = self._edges_after[edge_ids[-1]]
-            edge_ids.append(after[int(self._rng.integers(len(after)))])
-        return edge_ids
-
-    def _put_persons(self, x: float, y: float, *, inner_m: float) -> None:
-        """Bring the bubble up to its number of pedestrians, in the ring outside ``inner_m``."""
-        radius_m = self.settings.bubble_radius_m
-        around = len(self._pavement.within(x, y, 0.0, radius_m))
-        present = len(self._now.persons)
-        missing = self._missing(around, self.settings.pedestrians_per_km, present)
-        ring = self._pavement.within(x, y, inner_m, radius_m)
-        for spot in self._rng.permutation(ring)[: max(0, missing)].tolist():
-            self._born += 1
-            name = f"pedestrian-{self._born:06d}"
-            edge_ids = self._strolling(self._pavement.lane_ids[spot])
-            libsumo.person.add(name, edge_ids[0], self._pavement.offsets_m[spot])
-            libsumo.person.appendWalkingStage(name, edge_ids, 5.0)
-            self._give_look(name, "pedestrian")
-
-    def _strolling(self, lane_id: str) -> list[str]:
-        edge_ids = [self.road_map.lane[lane_id].edge_id]
-        ends = edge_ids[0].split("-")
-        junction = ends[int(self._rng.integers(2))]
-        for _ in range(_WALKER_ROADS):
-            choices = [e for e in self._pavements_at[junction] if e != edge_ids[-1]]
-            edge_ids.append(choices[int(self._rng.integers(len(choices)))])
-            start, end = edge_ids[-1].split("-")
-            junction = end if junction == start else start
-        return edge_ids
-
-    def _give_look(self, name: str, mesh: str) -> None:
-        rng = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
-        self._looks[name] = drawn_look(rng, MESH_CATEGORIES[mesh], mesh)
-        self._actor_ids[name] = self._next_actor_id()
+        vehicles, persons = self._now.vehicles, self._now.persons
+        self._crowd.trim(x, y, vehicles, persons)
+        inner_m = self.settings.hidden_radius_m
+        self._crowd.fill(x, y, vehicles=vehicles, person_count=len(persons), inner_m=inner_m)
 
 
-def between(before: _Pose, now: _Pose, ratio: float) -> _Pose:
+def between(before: Pose2, now: Pose2, ratio: float) -> Pose2:
     """Interpolate two poses, the heading by the shorter way round."""
     return (
         before[0] + ratio * (now[0] - before[0]),
@@ -535,32 +387,7 @@ def between(before: _Pose, now: _Pose, ratio: float) -> _Pose:
     )
 
 
-def _backed(pose: _Pose, back_m: float) -> _Pose:
+def _backed(pose: Pose2, back_m: float) -> Pose2:
     """Move a pose back along its heading: SUMO gives the middle of the front bumper."""
     x, y, yaw, speed = pose
     return x - back_m * math.cos(yaw), y - back_m * math.sin(yaw), yaw, speed
-
-
-def _start(map_name: str, seed: int) -> None:
-    libsumo.start(
-        [
-            *("sumo", "--net-file", str(net_path(map_name)), "--seed", str(seed % 2**31)),
-            *("--step-length", str(STEP_MS / 1000.0), "--lanechange.duration", "2"),
-            *("--collision.action", "none", "--time-to-teleport", "-1", "--max-depart-delay", "0"),
-            *("--time-to-impatience", "12"),
-            *("--no-step-log", "true", "--no-warnings", "true", "--xml-validation", "never"),
-        ]
-    )
-    for mesh, sumo_class in _SUMO_CLASSES.items():
-        _add_type(mesh, sumo_class, MESH_SIZES[mesh][0], MESH_SIZES[mesh][1])
-    _add_type(_EGO_TYPE, "passenger", EGO_SHAPE.length_m, EGO_SHAPE.width_m)
-
-
-def _add_type(type_id: str, sumo_class: str, length_m: float, width_m: float) -> None:
-    libsumo.vehicletype.copy("DEFAULT_VEHTYPE", type_id)
-    libsumo.vehicletype.setVehicleClass(type_id, sumo_class)
-    libsumo.vehicletype.setLength(type_id, length_m)
-    libsumo.vehicletype.setWidth(type_id, width_m)
-    libsumo.vehicletype.setMaxSpeed(type_id, _TOP_SPEEDS_MPS.get(type_id, 30.0))
-    if type_id in ("truck", "bus"):
-        libsumo.vehicletype.setAccel(type_id, 1.4)
