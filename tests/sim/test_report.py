@@ -1,5 +1,5 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D, Category
 from edge.contracts.sensors import CameraRig, EgoState, FrameSet, RadarScan, UltrasonicScan
 from fleet.evaluate import Decision, Reason
+from sim.cameras import Renderer
 from sim.ground import Ground
 from sim.lap.record import (
     ClipCounts,
@@ -45,6 +46,7 @@ from sim.lap.report.page import render
 from sim.lap.report.rows import wilson
 from sim.lap.report.words import outcome
 from sim.show import CANDIDATE_RGB, INCUMBENT_RGB, TRUTH_RGB
+from sim.snapshot import Actor, Snapshot
 
 VEHICLES = ("v-01", "v-02", "v-03")
 HOSTILE = '<script>alert("x")</script><img src="https://example.org/x.png" onerror=a()>&lt;'
@@ -651,7 +653,11 @@ def test_pictures_of_a_clip_stand_together_views_first() -> None:
 
 
 def test_six_real_edge_cases_and_a_mosaic_stay_under_three_megabytes(
-    edge_case: EdgeCase, renderer, snapshot_of, actor_at, ground: Ground
+    edge_case: EdgeCase,
+    renderer: Renderer,
+    snapshot_of: Callable[..., Snapshot],
+    actor_at: Callable[..., Actor],
+    ground: Ground,
 ) -> None:
     snapshot = snapshot_of(
         actor_at("animal", 9.0, 1.0, 1.4), actor_at("car", 16.0, -2.0, actor_id=2)
