@@ -32,16 +32,10 @@ LONGEST_PHASE_S = 8
 
 _NETCONVERT = (
     *("--crossings.guess", "true", "--crossings.guess.speed-threshold", "20"),
-    *(
-        "--default.crossing-width",
-        "3.5",
-        "--no-turnarounds",
-        "true",
-        "--walkingareas",
-        "true",
-    ),
-    *("--junctions.limit-turn-speed", "2.5", "--tls.crossing-clearance.time", "3"),
-    *("--junctions.internal-link-detail", "9", "--no-warnings", "true"),
+    *("--default.crossing-width", "3.5", "--walkingareas", "true"),
+    *("--no-turnarounds", "true", "--junctions.limit-turn-speed", "2.5"),
+    *("--tls.crossing-clearance.time", "3", "--junctions.internal-link-detail", "9"),
+    *("--no-warnings", "true"),
 )
 
 
@@ -112,14 +106,8 @@ def build_net(recipe: NetRecipe) -> bytes:
     """
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain"
-        _run(
-            "netgenerate",
-            *recipe.netgenerate,
-            "--seed",
-            str(recipe.seed),
-            "-p",
-            str(plain),
-        )
+        seed = ("--seed", str(recipe.seed))
+        _run("netgenerate", *recipe.netgenerate, *seed, "--plain-output-prefix", str(plain))
         nodes = ElementTree.parse(f"{plain}.nod.xml").getroot()
         edges = ElementTree.parse(f"{plain}.edg.xml").getroot()
         _write(f"{plain}.nod.xml", _plain_nodes(nodes, edges, recipe))

@@ -14,6 +14,9 @@ import numpy as np
 
 from sim.maps import Link, RoadMap
 
+ROUTE_LENGTH_M, ROUTE_STEP_M = 60.0, 2.0
+"""How much of the route the ego is told, and how finely."""
+
 _TURN_WEIGHTS = {"s": 2.0, "l": 1.0, "r": 1.0, "L": 1.5, "R": 1.5}
 
 
@@ -122,6 +125,23 @@ class RouteAhead:
         """Give x, y and the route's heading at a point ``left_m`` left of the route."""
         leg = self._leg_at(max(offset_m, self._start_m))
         return self._road_map.lane[leg.lane_id].line.beside(offset_m - leg.start_m, left_m)
+
+    def points_ego(
+        self, from_m: float, x_m: float, y_m: float, yaw_rad: float
+    ) -> tuple[tuple[float, float], ...]:
+        """Give the next ``ROUTE_LENGTH_M`` of the route in the ego frame of a pose.
+
+        Returns:
+            A point every ``ROUTE_STEP_M``, the first at the reading ``from_m``.
+        """
+        count = round(ROUTE_LENGTH_M / ROUTE_STEP_M) + 1
+        cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+        points = []
+        for k in range(count):
+            u, v, _ = self.beside(from_m + k * ROUTE_STEP_M)
+            dx, dy = u - x_m, v - y_m
+            points.append((cos * dx + sin * dy, cos * dy - sin * dx))
+        return tuple(points)
 
     def project(self, x_m: float, y_m: float, near_m: float) -> tuple[float, float]:
         """Find the point of the route nearest to (x, y), searching about the reading ``near_m``.

@@ -17,23 +17,23 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import EgoState, Route
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, frame_stamp_ns
-from sim.boxes import Rectangle, ahead_of, array_of, distances_m, overlaps
+from sim.boxes import Rectangle, ahead_of, overlaps
 from sim.braking import hazards_of
 from sim.extras import ExtrasSettings, Roadside
 from sim.maps import LaneKind, Place, RoadMap
 from sim.props import Prop
-from sim.route import RouteAhead
+from sim.route import ROUTE_LENGTH_M, RouteAhead
 from sim.scenarios import Encounters, Scenario, require_placed
 from sim.snapshot import MESH_SIZES, SNAPSHOT_RANGE_M, Actor, Snapshot
 from sim.spots import spots_of
 from sim.traffic import Traffic, TrafficSettings
 from sim.vehicle_model import EGO_SHAPE, VehicleState, driven
+from sim.walkers import trigger, walk
 
 __all__ = [
     "MESH_SIZES",
@@ -45,7 +45,6 @@ __all__ = [
     "WorldSettings",
 ]
 
-ROUTE_LENGTH_M, ROUTE_STEP_M = 60.0, 2.0
 _DRESS_RANGE_M = 110.0
 _DRESS_EVERY_M = 5.0
 _PLACE_AHEAD_M = 105.0
@@ -55,12 +54,6 @@ _ROUTE_AHEAD_M = 900.0
 """SUMO's ego always has this much of its route before it."""
 _OFF_ROUTE_M = 10.0
 _SAME_WAY_RAD = 1.0
-_WALKER_GAP_M = 0.9
-"""Walkers do not step nearer than this to a vehicle."""
-_CARE_S = 1.6
-"""How far ahead ordinary pedestrians look; whoever belongs to an encounter does not look at all."""
-_SHY_AFTER_S, _SHY_M = 1.0, 9.0
-"""Whoever belongs to an encounter turns off after this long, so that nobody waits for one another."""
 _YELLOW_BRAKING_MPS2 = 3.0
 
 
@@ -234,7 +227,7 @@ class World:
         return [self.settings.seed, zlib.crc32(place.place_id.encode()), visit]
 
     def _advance_traffic_around(self, ego: VehicleState) -> None:
-        """Step SUMO up to this frame with the ego where it will be at the end of each step."""
+        """Step SUMO up to this frame with the ego where it is at this frame."""
         while self._traffic.elapsed_ns < self._elapsed_ns:
             self._traffic.drive_ego(ego)
             self._traffic.step()
@@ -295,18 +288,17 @@ class World:
             self._extras = self._roadside.around(x, y, _DRESS_RANGE_M)
             self._encounters.forget(x, y, _FORGET_M)
             self._dressed_at = (x, y)
-        counts = (self.placed, self._encounters.placed), (self.rejected, self._encounters.rejected)
-        for new in self._encounters.extend(
+        new = self._encounters.extend(
             self._route,
             from_m=self._odometer_m,
             to_m=self._odometer_m + _PLACE_AHEAD_M,
             taken=self._footprints,
-        ):
-            if new.encounter_id is not None:
-                self._encounter_of[new.actor_id] = new.encounter_id
-        for total, fresh in counts:
-            total.update(fresh)
-            fresh.clear()
+        )
+        self._encounter_of |= {p.actor_id: p.encounter_id for p in new if p.encounter_id}
+        self.placed += self._encounters.placed
+        self.rejected += self._encounters.rejected
+        self._encounters.placed.clear()
+        self._encounters.rejected.clear()
 
     def _footprints(self) -> list[Rectangle]:
         props = (prop.rectangle for prop in self._extras)
@@ -318,36 +310,13 @@ class World:
         return replace(body, length_m=body.length_m + 2.0, width_m=body.width_m + 1.0)
 
     def _walk(self, dt_s: float) -> None:
-        """Move every prop that has somewhere to go, unless a vehicle is in its way."""
         front = _front_of(self._ego)
         near = [p for p in self._props() if math.dist(front, (p.x_m, p.y_m)) < SNAPSHOT_RANGE_M]
-        for prop in near:
-            if (
-                prop.trigger_m is not None
-                and math.dist(front, (prop.x_m, prop.y_m)) < prop.trigger_m
-            ):
-                prop.trigger_m = None
-        walkers = [prop for prop in near if prop.is_walking]
-        self._walk_past([p for p in walkers if p.encounter_id is None], dt_s, ahead_s=_CARE_S)
-        self._walk_past([p for p in walkers if p.encounter_id is not None], dt_s, ahead_s=0.0)
+        trigger(near, front)
+        walk(near, dt_s, self._vehicles_ahead)
 
-    def _walk_past(self, walkers: list[Prop], dt_s: float, *, ahead_s: float) -> None:
-        """Move walkers who mind where vehicles are, and where they will be within ``ahead_s``."""
-        if not walkers:
-            return
-        vehicles = self._traffic.vehicle_rectangles(ahead_s)
-        bodies = array_of([*vehicles, self._ego_rectangle(ahead_s)])
-        here = np.array([(p.x_m, p.y_m) for p in walkers])
-        there = np.array([p.next_xy(dt_s) for p in walkers])
-        now_m, then_m = distances_m(here, bodies), distances_m(there, bodies)
-        is_nearing = (then_m < _WALKER_GAP_M) & (then_m < now_m - 1e-6)  # (walkers, bodies)
-        for k, prop in enumerate(walkers):
-            if not is_nearing[k].any():
-                prop.advance(dt_s)
-            elif prop.encounter_id is None or prop.waited_s < _SHY_AFTER_S:
-                prop.wait(dt_s)
-            else:
-                _shy(prop, bodies[int(np.argmax(is_nearing[k]))])
+    def _vehicles_ahead(self, ahead_s: float) -> list[Rectangle]:
+        return [*self._traffic.vehicle_rectangles(ahead_s), self._ego_rectangle(ahead_s)]
 
     def _seen(self) -> Snapshot:
         ego = self._ego
@@ -375,28 +344,21 @@ class World:
         )
 
     def _route_seen(self) -> Route:
-        count = round(ROUTE_LENGTH_M / ROUTE_STEP_M) + 1
-        offsets_m = [self._odometer_m + k * ROUTE_STEP_M for k in range(count)]
-        points_world = np.array([self._route.beside(offset_m)[:2] for offset_m in offsets_m])
-        delta = points_world - (self._ego.x_m, self._ego.y_m)
-        cos, sin = math.cos(self._ego.yaw_rad), math.sin(self._ego.yaw_rad)
-        points_ego = delta @ np.array([[cos, -sin], [sin, cos]])
+        ego = self._ego
+        front_m = self._odometer_m + EGO_SHAPE.front_m
         return Route(
-            points_ego=tuple((x, y) for x, y in points_ego.tolist()),
-            speed_limit_mps=self._route.speed_limit_mps(self._odometer_m + EGO_SHAPE.front_m),
-            stop_distance_m=self._stop_distance_m(),
+            points_ego=self._route.points_ego(self._odometer_m, ego.x_m, ego.y_m, ego.yaw_rad),
+            speed_limit_mps=self._route.speed_limit_mps(front_m),
+            stop_distance_m=self._stop_distance_m(front_m),
         )
 
-    def _stop_distance_m(self) -> float | None:
+    def _stop_distance_m(self, front_m: float) -> float | None:
         """Give the way from the rear axle to the first stop line that is closed."""
-        front_m = self._odometer_m + EGO_SHAPE.front_m
+        braking_m = self._ego.speed_mps**2 / (2.0 * _YELLOW_BRAKING_MPS2)
         for line_m, link in self._route.junctions(front_m - 1.0, front_m + ROUTE_LENGTH_M):
-            letter = (
-                "G"
-                if link.light_id is None
-                else self._traffic.light_of(link.light_id, link.light_index)
-            )
-            braking_m = self._ego.speed_mps**2 / (2.0 * _YELLOW_BRAKING_MPS2)
+            if link.light_id is None:
+                continue
+            letter = self._traffic.light_of(link.light_id, link.light_index)
             if letter in "rRu" or (letter in "yY" and line_m - front_m > braking_m):
                 return max(0.0, line_m - self._odometer_m)
         return None
@@ -412,13 +374,6 @@ def collisions(ego: Rectangle, actors: Sequence[Actor]) -> tuple[int, ...]:
     )
 
 
-def _shy(prop: Prop, body: NDArray[np.float64]) -> None:
-    """Let a prop go to that side of a vehicle, (5,) as in ``boxes.array_of``, on which it is."""
-    x, y, yaw = body[:3].tolist()
-    left_m = (prop.y_m - y) * math.cos(yaw) - (prop.x_m - x) * math.sin(yaw)
-    prop.shy_away(yaw + math.copysign(0.5 * math.pi, left_m), _SHY_M)
-
-
 def _front_of(ego: VehicleState) -> tuple[float, float]:
     return (
         ego.x_m + EGO_SHAPE.front_m * math.cos(ego.yaw_rad),
@@ -427,9 +382,14 @@ def _front_of(ego: VehicleState) -> tuple[float, float]:
 
 
 def _with_steering(ego: VehicleState) -> VehicleState:
-    """Work out the steering of an ego that SUMO drives from how it turns."""
+    """Work out the steering of an ego that SUMO drives, no further than it can steer.
+
+    SUMO turns a vehicle at the corners of its lanes' polylines at once.
+    """
     if ego.speed_mps < 1.0:
         return replace(ego, yaw_rate_radps=0.0)
     steering = math.atan(EGO_SHAPE.wheelbase_m * ego.yaw_rate_radps / ego.speed_mps)
     limit = EGO_SHAPE.max_steering_rad
-    return replace(ego, steering_rad=min(max(steering, -limit), limit))
+    steering = min(max(steering, -limit), limit)
+    yaw_rate = ego.speed_mps * math.tan(steering) / EGO_SHAPE.wheelbase_m
+    return replace(ego, steering_rad=steering, yaw_rate_radps=yaw_rate)
