@@ -28,7 +28,7 @@ from fleet.catalog import (
     TrustState,
     VehicleRow,
 )
-from fleet.store import write_synced
+from fleet.disk import write_synced
 
 
 @dataclass(frozen=True)

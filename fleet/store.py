@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
+from fleet.disk import sync_folder
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -227,30 +228,6 @@ class S3Store:
             yield
         except (ClientError, BotoCoreError) as error:
             raise StoreUnavailableError(f"{what} in bucket {self.bucket}: {error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries survive a power cut; a renamed or linked file needs this too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace a small file so that readers and power cuts meet the old or the new one, never a mix."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def _pieces(source: Path | bytes) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import msgspec
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, StampNs, Text
-from fleet.store import write_synced
+from fleet.disk import write_synced
 
 
 @dataclass(frozen=True)
