@@ -25,6 +25,10 @@ Bools = NDArray[np.bool_]
 _CREEP_M = 0.4
 """Over a shorter step neither its direction nor its curvature can be told from the grain of positions."""
 
+_REST_MPS = 0.1
+_YIELD_MPS2 = 1.9
+"""Who brakes at least like this has done his part."""
+
 
 @dataclass
 class CheckSettings:
@@ -168,51 +172,42 @@ def collision(
     """Refuse what touches a predicted outline at any time, with room ahead that grows with speed.
 
     Whoever is closer than the margin already is only required not to be touched; whoever overlaps our
-    flank on paper has been misjudged and is left to the ultrasonics.
+    flank on paper has been misjudged. If we brake now and have stopped by then, it is the other who hits.
     """
-    hazards = situation.hazards
-    if len(hazards) == 0:
-        return np.ones(len(proposals), np.bool_)
-    steps = proposals.position.shape[1]
-    gap_now = _gaps_now(hazards, vehicle)
-    is_flank = (gap_now < 0.0) & (hazards.position[:, 0, 0] < vehicle.front_m)
+    gap_now = _gaps_now(situation.hazards, vehicle)
+    is_flank = (gap_now < 0.0) & (situation.hazards.position[:, 0, 0] < vehicle.front_m)
     is_close = gap_now < settings.front_margin_m
-    is_hit = np.zeros(len(proposals), np.bool_)
-    for share, rows in ((1.0, ~is_close & ~is_flank), (0.0, is_close & ~is_flank)):
-        if rows.any():
-            some = hazards.select(np.flatnonzero(rows))
-            ahead = share * (
-                settings.front_margin_m + settings.front_margin_s * proposals.speed_mps
-            )
-            gaps = _gaps(proposals, some, steps, vehicle, ahead, share * settings.side_margin_m)
-            is_hit |= (gaps < 0.0).any(axis=(1, 2))
+    ahead = settings.front_margin_m + settings.front_margin_s * proposals.speed_mps
+    nothing = np.zeros_like(ahead)
+    is_hit = _is_hit(
+        proposals, situation.hazards.select(~is_close), vehicle, ahead, settings.side_margin_m
+    ) | _is_hit(proposals, situation.hazards.select(is_close & ~is_flank), vehicle, nothing, 0.0)
     return np.asarray(~is_hit | _stands_still(proposals, settings))
 
 
-def _gaps(
-    proposals: Proposals,
-    hazards: Hazards,
-    steps: int,
-    vehicle: VehicleShape,
-    ahead_m: Floats,
-    side_m: float,
-) -> Floats:
-    """Measure the gaps (P, K, A) between our grown outline and the hazards along the plans."""
+def _is_hit(
+    proposals: Proposals, hazards: Hazards, vehicle: VehicleShape, ahead_m: Floats, side_m: float
+) -> Bools:
+    """Say which plans touch a hazard with our outline grown to the front (P, K) and to the sides."""
+    if len(hazards) == 0:
+        return np.zeros(len(proposals), np.bool_)
+    steps = proposals.position.shape[1]
     yaw = proposals.yaw_rad
     heading = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
-    centre = proposals.position + (vehicle.centre_m + 0.5 * ahead_m)[..., None] * heading
     half_length = vehicle.half_length_m + 0.5 * ahead_m
-    half = np.stack(
-        [half_length, np.full_like(half_length, vehicle.half_width_m + side_m)], axis=-1
-    )
-    return gaps_over_time(
-        centre,
+    half_width = np.full_like(half_length, vehicle.half_width_m + side_m)
+    gaps = gaps_over_time(
+        proposals.position + (vehicle.centre_m + 0.5 * ahead_m)[..., None] * heading,
         yaw,
-        half,
+        np.stack([half_length, half_width], axis=-1),
         hazards.position[:, 1 : steps + 1],
         hazards.yaw_rad[:, 1 : steps + 1],
-        np.stack([hazards.half_length_m, hazards.half_width_m], axis=1),
-    )
+        hazards.half,
+    )  # (P, K, A)
+    is_braking = proposals.acceleration_mps2 <= -_YIELD_MPS2
+    is_at_rest = is_braking[:, None] & (proposals.speed_mps < _REST_MPS)
+    is_theirs = is_at_rest[..., None] & ~hazards.is_standing
+    return np.asarray(((gaps < 0.0) & ~is_theirs).any(axis=(1, 2)))
 
 
 def _gaps_now(hazards: Hazards, vehicle: VehicleShape) -> Floats:
@@ -223,7 +218,7 @@ def _gaps_now(hazards: Hazards, vehicle: VehicleShape) -> Floats:
         np.array([[[vehicle.half_length_m, vehicle.half_width_m]]]),
         hazards.position[:, :1],
         hazards.yaw_rad[:, :1],
-        np.stack([hazards.half_length_m, hazards.half_width_m], axis=1),
+        hazards.half,
     )
     return np.asarray(gaps[0, 0])
 
@@ -260,7 +255,7 @@ def stopping(
     is_ahead = rear[None] > station[:, None]
     reach = station + vehicle.front_m + proposals.speed_mps[:, -1] ** 2 / brake
     is_caught = is_on_path & is_ahead & (reach[:, None] > stops_at)
-    return np.asarray(~is_caught.any(axis=1) | (proposals.speed_mps[:, -1] < 0.1))
+    return np.asarray(~is_caught.any(axis=1) | (proposals.speed_mps[:, -1] < _REST_MPS))
 
 
 def contact(
@@ -311,7 +306,7 @@ def time_to_collision_s(
         np.tile(half, (1, len(time_s), 1)),
         hazards.position,
         hazards.yaw_rad,
-        np.stack([hazards.half_length_m, hazards.half_width_m], axis=1),
+        hazards.half,
     )[0]  # (K+1, A)
     gaps = gaps[:, gaps[0] > 0.0]
     is_hit = gaps <= 0.0

@@ -22,9 +22,11 @@ from edge.contracts.sensors import (
     UltrasonicMount,
     UltrasonicScan,
 )
+from edge.plan.aside import AsideSettings, aside_m
 from edge.plan.checker import CheckSettings, Situation, judge, time_to_collision_s
 from edge.plan.minimum_risk import MinimumRiskSettings, minimum_risk_manoeuvre
-from edge.plan.path import coast_path, drive_path
+from edge.plan.outlines import Outlines, OutlineSettings, outlines
+from edge.plan.path import Path, coast_path, drive_path, route_line
 from edge.plan.predict import PredictSettings, predict
 from edge.plan.proposals import (
     Proposals,
@@ -45,6 +47,8 @@ class PlanSettings:
     """Everything that planning can be tuned by."""
 
     vehicle: VehicleShape = field(default_factory=VehicleShape)
+    outline: OutlineSettings = field(default_factory=OutlineSettings)
+    aside: AsideSettings = field(default_factory=AsideSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     route: RouteSettings = field(default_factory=RouteSettings)
     check: CheckSettings = field(default_factory=CheckSettings)
@@ -66,6 +70,8 @@ class PlanSettings:
     """Ultrasonic echoes this far beside our outline are in the way."""
     echo_range_m: float = 1.5
     """Echoes from further away are not believed to be ahead: the cones are as wide as they are long."""
+    echo_speed_mps: float = 3.0
+    """Nor above this speed: what is really that near could not be stopped for any more."""
     echo_gap_m: float = 0.3
     """Room that route plans leave before an echo."""
 
@@ -114,10 +120,10 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
     """Work out what every proposal is judged against, and whether there is a route at all."""
     ego, vehicle = inputs.ego, settings.vehicle
     speed = max(ego.speed_mps, 0.0)
-    blend = settings.route
-    on_route = drive_path(inputs.route, speed, blend_s=blend.blend_s, blend_min_m=blend.blend_min_m)
-    path = on_route or coast_path(ego, vehicle)
-    hazards = predict(inputs.agents, inputs.radar_tracks, path, vehicle, settings.predict)
+    seen = outlines(inputs.agents, inputs.radar_tracks, vehicle, settings.outline)
+    line = route_line(inputs.route)
+    path = _path(line, seen, ego, settings)
+    hazards = predict(seen, inputs.agents, path, settings.predict)
     stop_line_m = _stop_line_m(inputs.route, speed, settings)
     limit_mps = inputs.route.speed_limit_mps
     if inputs.rung is Rung.RADAR_ONLY:
@@ -129,6 +135,7 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
         side_m=settings.echo_side_m,
         range_m=settings.echo_range_m,
     )
+    echo_m = echo_m if speed <= settings.echo_speed_mps else math.inf
     stop_station_m = min(
         stop_line_m - vehicle.front_m - settings.route.stop_gap_m, echo_m - settings.echo_gap_m
     )
@@ -141,7 +148,20 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
         free_ahead_m=echo_m,
         ttc_s=time_to_collision_s(path, speed, hazards, vehicle, step_s=settings.predict.step_s),
     )
-    return situation, on_route is not None
+    return situation, line is not None
+
+
+def _path(line: Path | None, seen: Outlines, ego: EgoState, settings: PlanSettings) -> Path:
+    """Draw the line to drive: along the route past what stands at its edge, or where the wheels point."""
+    if line is None:
+        return coast_path(ego, settings.vehicle)
+    return drive_path(
+        line,
+        max(ego.speed_mps, 0.0),
+        aside_m=aside_m(line, seen, settings.vehicle, settings.aside),
+        blend_s=settings.route.blend_s,
+        blend_min_m=settings.route.blend_min_m,
+    )
 
 
 def _stop_line_m(route: Route, speed_mps: float, settings: PlanSettings) -> float:
@@ -256,9 +276,8 @@ def _last_resort(
     *,
     is_imminent: bool,
 ) -> Plan:
-    radar_hazards = predict(
-        (), inputs.radar_tracks, situation.path, settings.vehicle, settings.predict
-    )
+    on_radar = outlines((), inputs.radar_tracks, settings.vehicle, settings.outline)
+    radar_hazards = predict(on_radar, (), situation.path, settings.predict)
     manoeuvre = minimum_risk_manoeuvre(
         situation.path,
         radar_hazards,

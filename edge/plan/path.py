@@ -108,25 +108,25 @@ def path_from_points(points: Floats) -> Path | None:
     return Path(points=even, station_m=station, yaw_rad=yaw, curvature_pm=curvature)
 
 
+def route_line(route: Route) -> Path | None:
+    """Give the line of a route; None when it has none to follow."""
+    return path_from_points(np.array(route.points_ego, np.float64).reshape(-1, 2))
+
+
 def drive_path(
-    route: Route, speed_mps: float, *, blend_s: float, blend_min_m: float
-) -> Path | None:
+    line: Path, speed_mps: float, *, aside_m: float, blend_s: float, blend_min_m: float
+) -> Path:
     """Lead from where the vehicle stands and looks onto its route, and along it.
 
     Offset and heading error die out along a cubic, so the path starts at the ego origin along ego x.
 
     Args:
-        route: Lane-centre points ahead.
+        line: The route.
         speed_mps: How fast we drive: the faster, the longer the way back.
-        blend_s: Time that the way back onto the route takes.
+        aside_m: How far to the left of the route to drive.
+        blend_s: Time that the way back takes.
         blend_min_m: Its shortest length.
-
-    Returns:
-        The path, or None when the route has no line to follow.
     """
-    line = path_from_points(np.array(route.points_ego, np.float64).reshape(-1, 2))
-    if line is None:
-        return None
     station, offset = line.project(np.zeros(2))
     remaining_m = max(line.length_m - float(station), STEP_M)
     way = np.linspace(0.0, remaining_m, max(math.ceil(remaining_m / STEP_M), 1) + 1)
@@ -134,10 +134,11 @@ def drive_path(
     slope = math.tan(min(max(-float(yaw), -1.0), 1.0))
     blend_m = max(blend_min_m, blend_s * speed_mps)
     share = np.minimum(way / blend_m, 1.0)
-    decay = float(offset) * (1.0 - 3.0 * share**2 + 2.0 * share**3)
-    decay += slope * blend_m * (share - 2.0 * share**2 + share**3)
-    points, _ = line.beside(station + way, decay)
-    return path_from_points(points)
+    bend = (float(offset) - aside_m) * (1.0 - 3.0 * share**2 + 2.0 * share**3)
+    bend += slope * blend_m * (share - 2.0 * share**2 + share**3)
+    path = path_from_points(line.beside(station + way, aside_m + bend)[0])
+    assert path is not None
+    return path
 
 
 def coast_path(ego: EgoState, vehicle: VehicleShape, length_m: float = 60.0) -> Path:

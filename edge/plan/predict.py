@@ -1,27 +1,31 @@
 """Say where everything that could be hit will be over the next seconds.
 
-Every confirmed agent and every radar track that no box explains becomes one or more *hazards*: an
-oriented rectangle with a position per time step. Whoever drives along our path keeps to its lane
-(constant speed along the path, sideways motion dying out); everybody else goes straight on, and who
-stands stays. Futures from the network come on top, when they start like the motion that was tracked: a
-future that contradicts the last second says more about the network than about the agent.
+Every outline becomes one or more *hazards*: an oriented rectangle with a position per time step. Whoever
+drives along our path keeps to its lane (constant speed along the path, sideways motion dying out);
+everybody else goes straight on, and who stands stays. Futures from the network come on top, when they
+start like the motion that was tracked: a future that contradicts the last second says more about the
+network than about the agent.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.scene import Agent, RadarTrack
+from edge.contracts.scene import Agent, Trajectory
+from edge.plan.outlines import Outlines
 from edge.plan.path import Path
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_NOWHERE_M = 1e5
+"""Where a hazard is put when nothing more is said about it."""
 
 
 @dataclass
@@ -30,27 +34,20 @@ class PredictSettings:
 
     step_s: float = 0.25
     steps: int = 16
-    max_range_m: float = 80.0
-    max_hazards: int = 48
-    """The nearest ones; bounds the work of a tick."""
-    standing_mps: float = 0.5
-    """Slower than this is noise."""
     lane_heading_rad: float = 0.45
     """Who moves along the path within this angle, either way, keeps to its lane."""
     lane_offset_m: float = 9.0
     sideways_s: float = 1.0
-    """Within a lane, sideways motion dies out with this time constant."""
+    """Within a lane, sideways motion dies out with this time constant…"""
+    sideways_mps: float = 1.0
+    """…and is no faster than this."""
     min_mode_probability: float = 0.2
     mode_error_m: float = 0.5
     """How far a network future may be off the tracked motion after one second…"""
     mode_error_s: float = 0.25
     """…plus this many seconds of the agent's speed."""
-    radar_half_size_m: float = 0.5
-    """Half the side of the square that a radar track without a box stands for."""
-    radar_match_m: float = 1.5
-    """A radar track this close to a box is that box."""
-    radar_trust_s: float = 1.0
-    """At this age a radar track's sideways speed is fully believed."""
+    radar_horizon_s: float = 2.0
+    """How far ahead the motion of what only the radar sees is believed: its lane is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +61,24 @@ class Hazards:
     station_m: Floats  # (A, K+1) along the drive path
     offset_m: Floats  # (A, K+1) to its left
     is_radar: Bools  # (A,) no box explains it
+    is_standing: Bools  # (A,)
 
     def __len__(self) -> int:
         return len(self.half_length_m)
 
-    def select(self, index: Bools | NDArray[np.int64]) -> Hazards:
+    @property
+    def half(self) -> Floats:
+        """Half length and half width, (A, 2)."""
+        return np.stack([self.half_length_m, self.half_width_m], axis=1)
+
+    def select(self, index: Bools | Ints) -> Hazards:
         """Keep some rows."""
-        return Hazards(
-            position=self.position[index],
-            yaw_rad=self.yaw_rad[index],
-            half_length_m=self.half_length_m[index],
-            half_width_m=self.half_width_m[index],
-            station_m=self.station_m[index],
-            offset_m=self.offset_m[index],
-            is_radar=self.is_radar[index],
-        )
+        return Hazards(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def followed_by(self, other: Hazards) -> Hazards:
+        """Put other hazards after these."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return Hazards(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
     def extents_along(self, path: Path) -> tuple[Floats, Floats]:
         """Give the half extents along and across the path, (A, K+1) each."""
@@ -90,150 +90,99 @@ class Hazards:
 
 
 def predict(
-    agents: Sequence[Agent],
-    radar_tracks: Sequence[RadarTrack],
-    path: Path,
-    vehicle: VehicleShape,
-    settings: PredictSettings,
+    seen: Outlines, agents: Sequence[Agent], path: Path, settings: PredictSettings
 ) -> Hazards:
     """Predict what could be hit.
 
-    What comes from behind is left out: it must keep its distance. So is what claims to be inside our
-    own outline.
+    Args:
+        seen: Outlines now.
+        agents: Those that ``seen.agent`` counts through, for their futures.
+        path: The line that we mean to drive.
+        settings: What to believe.
     """
-    sure = [agent for agent in agents if agent.is_confirmed]
-    rows = np.concatenate([_agent_rows(sure), _radar_rows(sure, radar_tracks, settings)])
-    is_kept = _matters(rows, vehicle, settings)
-    hazards = _from_motion(rows[is_kept], path, settings)
-    speed = np.hypot(rows[: len(sure), _VX], rows[: len(sure), _VY])
-    moving = np.flatnonzero(is_kept[: len(sure)] & (speed >= settings.standing_mps))
-    modes, owner = _modes([sure[k] for k in moving], settings)
-    is_credible = _is_credible(modes, rows[moving[owner]], settings)
+    hazards = _from_motion(seen, path, settings)
+    moving = seen.select(~seen.is_standing & ~seen.is_radar)
+    modes, row = _modes([agents[k].futures for k in moving.agent], moving.position, settings)
+    owners = moving.select(row)
+    is_credible = _is_credible(modes, owners, settings)
     if not is_credible.any():
         return hazards
-    owners = rows[moving[owner[is_credible]]]
-    return _joined(hazards, _from_modes(modes[is_credible], owners, path))
+    return hazards.followed_by(_from_modes(modes[is_credible], owners.select(is_credible), path))
 
 
-_X, _Y, _VX, _VY, _YAW, _HALF_L, _HALF_W, _IS_RADAR = range(8)
-
-
-def _agent_rows(agents: Sequence[Agent]) -> Floats:
-    boxes = [agent.box for agent in agents]
-    rows = [
-        (b.x_m, b.y_m, b.vx_mps, b.vy_mps, b.yaw_rad, b.length_m / 2, b.width_m / 2, 0.0)
-        for b in boxes
-    ]
-    return np.array(rows, np.float64).reshape(-1, 8)
-
-
-def _radar_rows(
-    agents: Sequence[Agent], tracks: Sequence[RadarTrack], settings: PredictSettings
-) -> Floats:
-    """Turn radar tracks that no box explains into rows; a young one's sideways speed is doubted."""
-    size = settings.radar_half_size_m
-    rows = np.array(
-        [(t.x_m, t.y_m, t.vx_mps, t.vy_mps, 0.0, size, size, 1.0) for t in tracks], np.float64
-    ).reshape(-1, 8)
-    trust = np.array([min(t.age_s / settings.radar_trust_s, 1.0) for t in tracks])
-    sight = rows[:, :2] / np.maximum(np.hypot(rows[:, 0], rows[:, 1]), 0.1)[:, None]
-    radial = (rows[:, _VX : _VY + 1] * sight).sum(axis=1, keepdims=True) * sight
-    rows[:, _VX : _VY + 1] = radial + trust[:, None] * (rows[:, _VX : _VY + 1] - radial)
-    boxes = _agent_rows(agents)
-    dx = rows[:, None, _X] - boxes[None, :, _X]
-    dy = rows[:, None, _Y] - boxes[None, :, _Y]
-    c, s = np.cos(boxes[:, _YAW]), np.sin(boxes[:, _YAW])
-    is_beside = np.abs(c * dx + s * dy) < boxes[:, _HALF_L] + settings.radar_match_m
-    is_across = np.abs(c * dy - s * dx) < boxes[:, _HALF_W] + settings.radar_match_m
-    return rows[~(is_beside & is_across).any(axis=1)]
-
-
-def _matters(rows: Floats, vehicle: VehicleShape, settings: PredictSettings) -> Bools:
-    x, y = rows[:, _X], rows[:, _Y]
-    is_ahead = x > -vehicle.rear_m
-    is_inside = is_ahead & (x < vehicle.front_m) & (np.abs(y) < vehicle.half_width_m)
-    distance = np.hypot(x, y)
-    is_kept = is_ahead & ~is_inside & (distance < settings.max_range_m)
-    too_many = np.argsort(np.where(is_kept, distance, np.inf), kind="stable")
-    is_kept[too_many[settings.max_hazards :]] = False
-    return is_kept
-
-
-def _from_motion(rows: Floats, path: Path, settings: PredictSettings) -> Hazards:
-    """Move every row on by what is known of its motion."""
+def _from_motion(seen: Outlines, path: Path, settings: PredictSettings) -> Hazards:
+    """Move every outline on by what is known of its motion."""
     time_s = np.arange(settings.steps + 1, dtype=np.float64) * settings.step_s  # (K+1,)
-    velocity = rows[:, _VX : _VY + 1].copy()
-    is_standing = np.hypot(velocity[:, 0], velocity[:, 1]) < settings.standing_mps
-    velocity[is_standing] = 0.0
-    position = rows[:, None, :2] + velocity[:, None] * time_s[:, None]  # (A, K+1, 2)
-    yaw = np.tile(rows[:, _YAW, None], (1, len(time_s)))
-    station, offset = path.project(position[:, 0])
-    station, offset = (np.tile(v[:, None], (1, len(time_s))) for v in (station, offset))
-    is_lane = ~is_standing & _keeps_to_lane(velocity, station[:, 0], offset[:, 0], path, settings)
+    position = seen.position[:, None] + seen.velocity[:, None] * time_s[:, None]  # (A, K+1, 2)
+    yaw = np.tile(seen.yaw_rad[:, None], (1, len(time_s)))
+    station_now, offset_now = path.project(seen.position)
+    station = np.tile(station_now[:, None], (1, len(time_s)))
+    offset = np.tile(offset_now[:, None], (1, len(time_s)))
+    is_lane = ~seen.is_standing & _keeps_to_lane(seen, station_now, offset_now, path, settings)
     if is_lane.any():
-        s, d, moved, turned = _along_lane(
-            velocity[is_lane], station[is_lane, 0], offset[is_lane, 0], path, time_s, settings
+        station[is_lane], offset[is_lane] = _along_lane(
+            seen.select(is_lane), station_now[is_lane], offset_now[is_lane], path, settings
         )
-        station[is_lane], offset[is_lane] = s, d
-        position[is_lane], yaw[is_lane] = moved, turned
-    is_free = ~is_standing & ~is_lane
+        position[is_lane], yaw[is_lane] = path.beside(station[is_lane], offset[is_lane])
+        is_oncoming = is_lane & (station[:, -1] < station[:, 0])
+        yaw[is_oncoming] += math.pi
+    is_free = ~seen.is_standing & ~is_lane
     if is_free.any():
         station[is_free], offset[is_free] = path.project(position[is_free])
+    is_unknown = (seen.is_radar & ~seen.is_standing)[:, None] & (time_s > settings.radar_horizon_s)
+    position[is_unknown] = offset[is_unknown] = _NOWHERE_M
     return Hazards(
         position=position,
         yaw_rad=yaw,
-        half_length_m=rows[:, _HALF_L],
-        half_width_m=rows[:, _HALF_W],
+        half_length_m=seen.half_length_m,
+        half_width_m=seen.half_width_m,
         station_m=station,
         offset_m=offset,
-        is_radar=rows[:, _IS_RADAR] > 0.5,
+        is_radar=seen.is_radar,
+        is_standing=seen.is_standing,
     )
 
 
 def _keeps_to_lane(
-    velocity: Floats, station: Floats, offset: Floats, path: Path, settings: PredictSettings
+    seen: Outlines, station: Floats, offset: Floats, path: Path, settings: PredictSettings
 ) -> Bools:
     _, path_yaw = path.at(station)
-    turn = np.arctan2(velocity[:, 1], velocity[:, 0]) - path_yaw
+    turn = np.arctan2(seen.velocity[:, 1], seen.velocity[:, 0]) - path_yaw
     is_along = np.abs(np.sin(turn)) < math.sin(settings.lane_heading_rad)
     return np.asarray(is_along & (np.abs(offset) < settings.lane_offset_m))
 
 
 def _along_lane(
-    velocity: Floats,
-    station: Floats,
-    offset: Floats,
-    path: Path,
-    time_s: Floats,
-    settings: PredictSettings,
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Move along the path at constant speed: stations, offsets, positions and headings over time."""
+    seen: Outlines, station: Floats, offset: Floats, path: Path, settings: PredictSettings
+) -> tuple[Floats, Floats]:
+    """Move along the path at constant speed: stations and offsets over time, (A, K+1) each."""
+    time_s = np.arange(settings.steps + 1, dtype=np.float64) * settings.step_s
     _, path_yaw = path.at(station)
     c, s = np.cos(path_yaw), np.sin(path_yaw)
-    along = velocity[:, 0] * c + velocity[:, 1] * s
-    sideways = velocity[:, 1] * c - velocity[:, 0] * s
+    along = seen.velocity[:, 0] * c + seen.velocity[:, 1] * s
+    sideways = seen.trust * (seen.velocity[:, 1] * c - seen.velocity[:, 0] * s)
+    sideways = np.clip(sideways, -settings.sideways_mps, settings.sideways_mps)
     fading_s = settings.sideways_s * (1.0 - np.exp(-time_s / settings.sideways_s))
-    moved_station = station[:, None] + along[:, None] * time_s
-    moved_offset = offset[:, None] + sideways[:, None] * fading_s
-    position, yaw = path.beside(moved_station, moved_offset)
-    return moved_station, moved_offset, position, yaw + np.where(along < 0.0, math.pi, 0.0)[:, None]
+    return station[:, None] + along[:, None] * time_s, offset[:, None] + sideways[
+        :, None
+    ] * fading_s
 
 
-def _modes(agents: Sequence[Agent], settings: PredictSettings) -> tuple[Floats, NDArray[np.int64]]:
-    """Read the network's likelier futures at our times: (M, K+1, 2), and whose each is, (M,)."""
+def _modes(
+    futures: Sequence[Sequence[Trajectory]], position: Floats, settings: PredictSettings
+) -> tuple[Floats, Ints]:
+    """Read the likelier futures at our times: (M, K+1, 2), and whose each is, (M,)."""
     alike: dict[tuple[int, float], list[list[tuple[float, float]]]] = {}
-    owners: dict[tuple[int, float], list[int]] = {}
-    for number, agent in enumerate(agents):
-        here = (agent.box.x_m, agent.box.y_m)
-        for future in agent.futures:
+    rows: dict[tuple[int, float], list[int]] = {}
+    for row, (here, options) in enumerate(zip(position.tolist(), futures, strict=True)):
+        for future in options:
             if future.probability >= settings.min_mode_probability and future.points_ego:
                 kind = (len(future.points_ego), future.step_s)
                 alike.setdefault(kind, []).append([here, *future.points_ego])
-                owners.setdefault(kind, []).append(number)
+                rows.setdefault(kind, []).append(row)
     empty = np.zeros((0, settings.steps + 1, 2))
     found = [_resampled(np.array(points), kind[1], settings) for kind, points in alike.items()]
-    owner = [number for numbers in owners.values() for number in numbers]
-    return np.concatenate([empty, *found]), np.array(owner, np.int64)
+    return np.concatenate([empty, *found]), np.array([r for rs in rows.values() for r in rs], int)
 
 
 def _resampled(trajectories: Floats, step_s: float, settings: PredictSettings) -> Floats:
@@ -244,36 +193,24 @@ def _resampled(trajectories: Floats, step_s: float, settings: PredictSettings) -
     return np.asarray(trajectories[:, before] * (1.0 - share) + trajectories[:, before + 1] * share)
 
 
-def _is_credible(modes: Floats, rows: Floats, settings: PredictSettings) -> Bools:
-    """Say which futures (M, K+1, 2) go on with the tracked motion of their agents, rows (M, 8)."""
+def _is_credible(modes: Floats, owners: Outlines, settings: PredictSettings) -> Bools:
+    """Say which futures (M, K+1, 2) go on with the tracked motion of their owners, (M,)."""
     second = min(round(1.0 / settings.step_s), settings.steps)
-    velocity = rows[:, _VX : _VY + 1]
-    expected = rows[:, :2] + velocity * second * settings.step_s
+    expected = owners.position + owners.velocity * second * settings.step_s
     error = np.hypot(*(modes[:, second] - expected).T)
-    speed = np.hypot(*velocity.T)
+    speed = np.hypot(*owners.velocity.T)
     return np.asarray(error <= settings.mode_error_m + settings.mode_error_s * speed)
 
 
-def _from_modes(position: Floats, rows: Floats, path: Path) -> Hazards:
+def _from_modes(position: Floats, owners: Outlines, path: Path) -> Hazards:
     station, offset = path.project(position)
     return Hazards(
         position=position,
-        yaw_rad=np.tile(rows[:, _YAW, None], (1, position.shape[1])),
-        half_length_m=rows[:, _HALF_L],
-        half_width_m=rows[:, _HALF_W],
+        yaw_rad=np.tile(owners.yaw_rad[:, None], (1, position.shape[1])),
+        half_length_m=owners.half_length_m,
+        half_width_m=owners.half_width_m,
         station_m=station,
         offset_m=offset,
-        is_radar=np.zeros(len(rows), np.bool_),
-    )
-
-
-def _joined(one: Hazards, two: Hazards) -> Hazards:
-    return Hazards(
-        position=np.concatenate([one.position, two.position]),
-        yaw_rad=np.concatenate([one.yaw_rad, two.yaw_rad]),
-        half_length_m=np.concatenate([one.half_length_m, two.half_length_m]),
-        half_width_m=np.concatenate([one.half_width_m, two.half_width_m]),
-        station_m=np.concatenate([one.station_m, two.station_m]),
-        offset_m=np.concatenate([one.offset_m, two.offset_m]),
-        is_radar=np.concatenate([one.is_radar, two.is_radar]),
+        is_radar=owners.is_radar,
+        is_standing=owners.is_standing,
     )

@@ -49,7 +49,7 @@ class RouteSettings:
     """Following never brakes harder than this times what the gap demands, or comfortably."""
     anticipation_s: float = 2.5
     """What will be on the path this soon is treated as being there."""
-    side_margin_m: float = 0.3
+    side_margin_m: float = 0.2
     """Room to either side that counts as our path."""
     stop_gap_m: float = 0.8
     """Between the front bumper and a stop line."""

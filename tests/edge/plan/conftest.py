@@ -32,7 +32,7 @@ def make_agent(
         track_id=1,
         box=Box3D(**(box | changes)),
         first_seen_ns=0,
-        hits=10,
+        hits=20,
         is_confirmed=is_confirmed,
         futures=tuple(futures),
     )

@@ -16,8 +16,9 @@ from edge.plan.checker import (
     judge,
     time_to_collision_s,
 )
+from edge.plan.outlines import OutlineSettings, outlines
 from edge.plan.path import Path, path_from_points
-from edge.plan.predict import PredictSettings, predict
+from edge.plan.predict import Hazards, PredictSettings, predict
 from edge.plan.proposals import Proposals, RouteSettings, speed_ceiling
 from edge.plan.vehicle import VehicleShape
 
@@ -31,12 +32,17 @@ def situation(path: Path, agents=(), speed_mps: float = 8.0, **changes) -> Situa
         speed_mps=speed_mps,
         path=path,
         ceiling=speed_ceiling(path, 10.0, math.inf, RouteSettings()),
-        hazards=predict(agents, (), path, SHAPE, PredictSettings(step_s=STEP_S, steps=STEPS)),
+        hazards=hazards_of(agents, path),
         stop_line_m=math.inf,
         free_ahead_m=math.inf,
         ttc_s=math.inf,
     )
     return replace(usual, **changes)
+
+
+def hazards_of(agents, path: Path, steps: int = STEPS) -> Hazards:
+    seen = outlines(agents, (), SHAPE, OutlineSettings())
+    return predict(seen, agents, path, PredictSettings(step_s=STEP_S, steps=steps))
 
 
 def along(speed_mps: float = 8.0, acceleration_mps2: float = 0.0, y_m: float = 0.0) -> Proposals:
@@ -182,6 +188,13 @@ def test_standing_still_hits_nobody(straight_path, agent) -> None:
     assert judge(along(0.0), where, SHAPE, SETTINGS)[0].tolist() == [0]
 
 
+def test_who_has_stopped_is_not_to_blame_for_who_drives_into_him(straight_path, agent) -> None:
+    """We stop within 1 s at 8 m/s2; the oncoming car needs more than 2 s to reach us."""
+    where = situation(straight_path, [agent(45, 0, -12.0)])
+    assert passes("collision", along(8.0, -8.0), where)
+    assert not passes("collision", along(8.0, -2.0), where)
+
+
 def test_a_collision_a_second_away_asks_for_the_brake(straight_path) -> None:
     soon = situation(straight_path, ttc_s=1.0)
     assert not passes("time_to_collision", along(8.0), soon)
@@ -217,8 +230,7 @@ def test_time_to_collision_is_gap_over_closing_speed(
     straight_path, agent, speed_mps: float, lead_mps: float, expected_s: float | None
 ) -> None:
     """From our bumper at 3.6 m to its rear at 28 m are 24.4 m."""
-    wide = PredictSettings(step_s=STEP_S, steps=32)
-    hazards = predict([agent(30, 0, lead_mps)], (), straight_path, SHAPE, wide)
+    hazards = hazards_of([agent(30, 0, lead_mps)], straight_path, steps=32)
     found = time_to_collision_s(straight_path, speed_mps, hazards, SHAPE, step_s=STEP_S)
     assert found == (pytest.approx(expected_s, abs=0.01) if expected_s else math.inf)
 

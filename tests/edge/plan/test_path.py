@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, Route
-from edge.plan.path import coast_path, drive_path, path_from_points, steering_towards
+from edge.plan.path import (
+    Path,
+    coast_path,
+    drive_path,
+    path_from_points,
+    route_line,
+    steering_towards,
+)
 from edge.plan.vehicle import VehicleShape
 
 
@@ -54,20 +61,33 @@ def test_station_and_offset_lead_back_to_the_point(station_m: float, offset_m: f
 
 @pytest.mark.parametrize("points", [[], [(1.0, 1.0)], [(1.0, 1.0), (1.0, 1.0)]])
 def test_what_is_no_line_is_no_path(points: list[tuple[float, float]]) -> None:
-    assert drive_path(Route(points_ego=tuple(points)), 5.0, blend_s=2.0, blend_min_m=8.0) is None
+    assert route_line(Route(points_ego=tuple(points))) is None
+
+
+def drawn(route: Route, aside_m: float = 0.0) -> Path:
+    line = route_line(route)
+    assert line is not None
+    return drive_path(line, 5.0, aside_m=aside_m, blend_s=2.0, blend_min_m=8.0)
 
 
 def test_the_way_back_starts_where_we_stand_and_ends_on_the_route() -> None:
-    path = drive_path(straight(60.0, y_m=1.0), 5.0, blend_s=2.0, blend_min_m=8.0)
+    path = drawn(straight(60.0, y_m=1.0))
     np.testing.assert_allclose(path.points[0], [0.0, 0.0], atol=1e-9)
     assert path.yaw_rad[0] == pytest.approx(0.0, abs=0.05)
     later, _ = path.at(np.array([12.0, 40.0]))
     np.testing.assert_allclose(later[:, 1], 1.0, atol=1e-6)
 
 
+def test_stepping_aside_leads_to_the_left_of_the_route() -> None:
+    path = drawn(straight(60.0), aside_m=0.5)
+    np.testing.assert_allclose(path.points[0], [0.0, 0.0], atol=1e-9)
+    later, _ = path.at(np.array([12.0, 40.0]))
+    np.testing.assert_allclose(later[:, 1], 0.5, atol=1e-6)
+
+
 def test_a_route_that_begins_behind_us_is_followed_from_here() -> None:
     route = Route(points_ego=tuple((2.0 * k - 10.0, 0.0) for k in range(20)))
-    path = drive_path(route, 5.0, blend_s=2.0, blend_min_m=8.0)
+    path = drawn(route)
     np.testing.assert_allclose(path.points[0], [0.0, 0.0], atol=1e-9)
     assert path.length_m == pytest.approx(28.0)
 

@@ -7,6 +7,7 @@ import pytest
 
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState
+from edge.plan.outlines import OutlineSettings, outlines
 from edge.plan.path import Path, path_from_points
 from edge.plan.predict import PredictSettings, predict
 from edge.plan.proposals import (
@@ -32,7 +33,7 @@ def propose(
     return route_proposals(
         path,
         speed_ceiling(path, limit_mps, stop_m, SETTINGS),
-        predict(agents, (), path, SHAPE, PredictSettings()),
+        predict(outlines(agents, (), SHAPE, OutlineSettings()), agents, path, PredictSettings()),
         ego(speed_mps),
         vehicle=SHAPE,
         settings=SETTINGS,

@@ -1,0 +1,55 @@
+"""Make room: drive a little to one side of the lane's middle past what stands at its edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.plan.outlines import Outlines
+from edge.plan.path import Path
+from edge.plan.vehicle import VehicleShape
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class AsideSettings:
+    """How much room to make."""
+
+    wanted_m: float = 0.5
+    """Room wished for between our flank and what stands there."""
+    enough_m: float = 0.25
+    """Room with which one still drives past; what leaves less even after stepping aside blocks the way."""
+    max_m: float = 0.5
+    """How far from the middle of the lane to drive at most."""
+    ahead_m: float = 25.0
+
+
+def aside_m(line: Path, seen: Outlines, vehicle: VehicleShape, settings: AsideSettings) -> float:
+    """Say how far to the left of the route (negative: right) to drive.
+
+    Between things on both sides the middle is taken.
+
+    Args:
+        line: The route.
+        seen: Everything that could be hit.
+        vehicle: Our outline.
+        settings: How much room to make.
+    """
+    standing = seen.select(seen.is_standing)
+    station, offset = line.project(standing.position)
+    here, _ = line.project(np.zeros(2))
+    _, yaw = line.at(station)
+    turn = standing.yaw_rad - yaw
+    across = np.abs(np.sin(turn)) * standing.half_length_m
+    across += np.abs(np.cos(turn)) * standing.half_width_m
+    lack = vehicle.half_width_m + settings.wanted_m - (np.abs(offset) - across)
+    most = settings.max_m + settings.wanted_m - settings.enough_m
+    is_passed = (station > here) & (station < here + settings.ahead_m) & (lack > 0) & (lack < most)
+    from_left = float(lack[is_passed & (offset > 0.0)].max(initial=0.0))
+    from_right = float(lack[is_passed & (offset <= 0.0)].max(initial=0.0))
+    wish = from_right - from_left
+    wish = 0.5 * wish if from_left > 0.0 and from_right > 0.0 else wish
+    return min(max(wish, -settings.max_m), settings.max_m)
