@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contracts.campaign import Campaign
@@ -27,6 +27,7 @@ from edge.contracts.wire import (
     ClipDone,
     ClipOffer,
     Hello,
+    Message,
     ReportAck,
     SignedReport,
     UnknownMessage,
@@ -522,25 +523,25 @@ answers = st.one_of(
 )
 
 
-@settings(max_examples=40)
-@given(st.lists(st.tuples(answers, st.integers(0, 30)), max_size=12))
 def test_no_answer_of_a_strange_fleet_makes_the_vehicle_fall_over_or_forget(
-    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[object, int]]
+    tmp_path: Path, spool: Spool
 ) -> None:
-    root = tmp_path_factory.mktemp("strange")
-    spool = Spool(root)
-    (root / "a").write_bytes(b"x" * 1000)
-    item = spool.add(root / "a", msgspec.msgpack.encode(manifest("a")), 0.5)
-    uplink = UplinkState(HELLO, spool, Outbox(root), random.Random(0), SETTINGS)
-    now_ns = 0
-    for message, seconds in said:
-        if isinstance(message, ClipCredit):
-            message = msgspec.structs.replace(message, blob_id=item.blob_id)
-        uplink.on_message(message, now_ns)  # type: ignore[arg-type]
-        for outgoing, payload in uplink.poll(now_ns):
-            if isinstance(outgoing, ClipChunk):
-                assert payload and outgoing.offset + len(payload) <= item.blob_bytes
-        now_ns += seconds * S
-    assert spool.pending() == [item]
-    spool.close()
-    uplink.outbox.close()
+    (tmp_path / "a").write_bytes(b"x" * 1000)
+    item = spool.add(tmp_path / "a", msgspec.msgpack.encode(manifest("a")), 0.5)
+    outbox = Outbox(tmp_path)
+
+    @given(st.lists(st.tuples(answers, st.integers(0, 30)), max_size=12))
+    def whatever_it_says(said: list[tuple[Message, int]]) -> None:
+        uplink = UplinkState(HELLO, spool, outbox, random.Random(0), SETTINGS)
+        now_ns = 0
+        for message, seconds in said:
+            if isinstance(message, ClipCredit):
+                message = msgspec.structs.replace(message, blob_id=item.blob_id)
+            uplink.on_message(message, now_ns)
+            for outgoing, payload in uplink.poll(now_ns):
+                if isinstance(outgoing, ClipChunk):
+                    assert payload and outgoing.offset + len(payload) <= item.blob_bytes
+            now_ns += seconds * S
+        assert spool.pending() == [item]
+
+    whatever_it_says()
