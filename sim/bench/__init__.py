@@ -1,0 +1,144 @@
+"""`ringroad bench …`: what one vehicle's tick costs on this machine, in real time."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edge.contracts.sensors import CameraRig, FrameSet
+    from sim.bench.latency import Latency
+    from sim.bench.vehicle import BenchResult
+
+app = typer.Typer(help="Measure latency on this machine.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure latency on this machine."""
+
+
+@app.command()
+def edge(
+    model: Annotated[str, typer.Option(help="pico, nano or small.")] = "pico",
+    ticks: Annotated[
+        int, typer.Option(min=1, help="662 say what the p99 is, 6636 also the p99.9.")
+    ] = 662,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle to run; the shipped one otherwise.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="onnx or tflite.")] = "onnx",
+    profile: Annotated[str, typer.Option(help="A file of conf/device.")] = "laptop",
+    clip: Annotated[
+        Path | None, typer.Option(help="Run on a clip's frames instead of simulated ones.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Simulated frame sets to cycle.")] = 72,
+    realtime: Annotated[
+        bool, typer.Option(help="Ask for a fixed priority and pin to one core.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Run one vehicle on recorded frames at 36 Hz and tell its latency beside the bare network's."""
+    import msgspec
+
+    from edge.console import stages
+    from edge.contracts.bundle import EngineKind
+    from edge.contracts.errors import OperatorError
+    from edge.device import device_profile
+    from edge.perceive.perceiver import read_manifest
+    from edge.perceive.tensors import SPECS
+    from edge.probe import machine
+    from sim.bench.bundles import write_bench_bundle
+    from sim.bench.cadence import MonotonicTimer
+    from sim.bench.urgency import collected_by_hand, urgent
+    from sim.bench.vehicle import BenchSettings, bench_vehicle
+
+    if bundle is not None:
+        read_manifest(bundle)
+    elif model not in SPECS:
+        raise OperatorError(f"there is no network {model!r}; there are {', '.join(SPECS)}")
+    reporter = stages(as_json=as_json)
+    board = msgspec.structs.replace(device_profile(profile), engines=(EngineKind(engine),))
+    with reporter.stage("record frames into memory"):
+        recorded, rig = _of_clip(clip) if clip else _of_simulator(frames)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, weights = bundle or Path(scratch) / "bundle", "of the bundle"
+        if bundle is None:
+            with reporter.stage(f"make a bundle of {model}") as stage:
+                weights = write_bench_bundle(model, recorded, rig, profile=profile, out=folder)
+                stage.note(f"weights {weights}")
+        manifest = read_manifest(folder)
+        load = os.getloadavg()[0]
+        with (
+            reporter.stage("36 Hz, a second of ticks, a second of bare calls", ticks) as stage,
+            urgent(is_wanted=realtime) as scheduling,
+            collected_by_hand(),
+        ):
+            result = bench_vehicle(
+                recorded,
+                rig,
+                manifest=manifest,
+                bundle_folder=folder,
+                profile=board,
+                clips_folder=Path(scratch) / "clips",
+                timer=MonotonicTimer(),
+                settings=BenchSettings(ticks=ticks),
+                on_tick=stage.advance,
+            )
+    about: dict[str, object] = {
+        "model": manifest.model,
+        "bundle_id": manifest.bundle_id,
+        "weights": weights,
+        "engine": engine,
+        "threads": board.threads,
+        "frames": f"{len(recorded)} of {clip.name if clip else 'the simulator'}, cycled",
+        "scheduling": scheduling,
+        "load_before": load,
+    }
+    _show(about | dataclasses.asdict(machine()), result, as_json=as_json)
+
+
+def _of_simulator(count: int) -> tuple[list[FrameSet], CameraRig]:
+    """Drive a little and keep what was sensed."""
+    from sim.drive import Drive, DriveSettings
+
+    with Drive(DriveSettings()) as drive:
+        return [drive.step()[0] for _ in range(count)], drive.rig
+
+
+def _of_clip(path: Path) -> tuple[list[FrameSet], CameraRig]:
+    from edge.clip_file import read_clip
+    from edge.sources.replay import ClipSource
+
+    source = ClipSource(read_clip(path))
+    return list(source), source.rig
+
+
+def _show(about: Mapping[str, object], result: BenchResult, *, as_json: bool) -> None:
+    from edge.console import show_json, show_record, show_table
+
+    if as_json:
+        show_json(dict(about) | dataclasses.asdict(result))
+        return
+    show_record(about, as_json=False, title="machine and network")
+    series: dict[str, Latency] = {
+        "sensor to plan": result.sensor_to_plan,
+        "whole tick": result.whole_tick,
+        "bare inference": result.bare_inference,
+        **{f"  {name}": values for name, values in result.stages.items()},
+    }
+    rows = [{"series": name} | dataclasses.asdict(values) for name, values in series.items()]
+    columns = ("series", "count", "p50_ms", "p99_ms", "p999_ms", "max_ms")
+    show_table(rows, columns, as_json=False, title="latency")
+    counts = {
+        field.name: getattr(result, field.name)
+        for field in dataclasses.fields(result)
+        if field.name not in ("sensor_to_plan", "whole_tick", "bare_inference", "stages")
+    }
+    show_record(counts, as_json=False, title="counts")

@@ -1,0 +1,96 @@
+"""Hand out work at the cameras' rate, never faster and never to catch up.
+
+Frame k is due ``k / 36`` s after the beginning, whatever became of the frames before it. While a tick is
+at work newer frames push older ones out, as in a camera's one-frame mailbox: what is then late shows as
+waiting, and what was pushed out as dropped. A loop that waited for the last answer before it asked the
+next question would hide both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
+
+
+class Timer(Protocol):
+    """A clock that one can wait on."""
+
+    def now_ns(self) -> int:
+        """Read the clock."""
+        ...
+
+    def sleep_until(self, at_ns: int) -> None:
+        """Return when the clock shows ``at_ns`` or later."""
+        ...
+
+
+class MonotonicTimer:
+    """The machine's steady clock."""
+
+    def now_ns(self) -> int:
+        """Read the clock."""
+        return time.monotonic_ns()
+
+    def sleep_until(self, at_ns: int) -> None:
+        """Sleep; how late the machine wakes us counts as the tick's waiting."""
+        while (left_ns := at_ns - time.monotonic_ns()) > 0:
+            time.sleep(left_ns / NS_PER_S)
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One frame that was worked on."""
+
+    frame: int
+    due_ns: int
+    began_ns: int
+    ended_ns: int
+
+    @property
+    def waited_ms(self) -> float:
+        """From the frame's birth to the beginning of its work."""
+        return (self.began_ns - self.due_ns) / 1e6
+
+    @property
+    def total_ms(self) -> float:
+        """From the frame's birth to the end of its work."""
+        return (self.ended_ns - self.due_ns) / 1e6
+
+
+def paced(work: Callable[[], None], beats: int, timer: Timer) -> tuple[list[Beat], int]:
+    """Work on ``beats`` frames as they come, always the newest.
+
+    Args:
+        work: One tick.
+        beats: How many ticks; frames that are dropped come on top.
+        timer: The clock; the first frame is born now.
+
+    Returns:
+        What was worked on, and how many frames were dropped.
+    """
+    done: list[Beat] = []
+    start_ns = timer.now_ns()
+    frame = dropped = 0
+    while len(done) < beats:
+        due_ns = start_ns + frame * NS_PER_S // FRAME_RATE_HZ
+        timer.sleep_until(due_ns)
+        began_ns = timer.now_ns()
+        work()
+        ended_ns = timer.now_ns()
+        done.append(Beat(frame, due_ns, began_ns, ended_ns))
+        newest = newest_frame(ended_ns - start_ns)
+        if len(done) < beats:
+            dropped += max(newest - frame - 1, 0)
+        frame = max(newest, frame + 1)
+    return done, dropped
+
+
+def newest_frame(elapsed_ns: int) -> int:
+    """Number the last frame that was born ``elapsed_ns`` after the first one."""
+    frame = elapsed_ns * FRAME_RATE_HZ // NS_PER_S
+    # Births are rounded down to whole nanoseconds, so the next one may lie on this very one.
+    return frame + ((frame + 1) * NS_PER_S // FRAME_RATE_HZ <= elapsed_ns)

@@ -1,0 +1,221 @@
+"""One vehicle at the cameras' rate, and beside it, second by second, nothing but its network.
+
+The machine's mood changes from minute to minute, so the runtime and the bare inference call take turns of
+one second: what their ratio says does not depend on it.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.budget import PERIOD_MS, BudgetSettings
+from edge.clip import Drive, DriveClips, Recorder, RecorderSettings
+from edge.contracts.bundle import BundleManifest, DeviceProfile
+from edge.contracts.campaign import ArmedRule, Campaign
+from edge.contracts.clip import TriggerRule
+from edge.contracts.scene import Rung
+from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.time import FRAME_RATE_HZ, Clock, ClockKind, frame_stamp_ns
+from edge.perceive.perceiver import NetworkPerceiver, load_perceivers
+from edge.perceive.tensors import calibration_table, empty_memory, network_inputs
+from edge.runtime import Runtime, RuntimeSettings
+from edge.trigger import ControlStream
+from sim.bench.cadence import Beat, Timer, paced
+from sim.bench.latency import Latency, latency
+
+CAMPAIGN = Campaign(
+    campaign_id="c-bench",
+    purpose="keep the recorder as busy as on a drive",
+    rules=(
+        ArmedRule(rule=TriggerRule.RADAR_WITHOUT_BOX, threshold=0.4, ticks_of=(9, 18)),
+        ArmedRule(rule=TriggerRule.LOW_TTC, threshold=1.5),
+        ArmedRule(rule=TriggerRule.HARD_BRAKE, threshold=4.0),
+        ArmedRule(rule=TriggerRule.RANDOM, threshold=1.0 / 720.0),
+    ),
+    until_ns=2**62,
+)
+
+_AFTER_PLAN = ("trigger", "record")
+
+
+@dataclass
+class BenchSettings:
+    """How long, and in what turns."""
+
+    ticks: int = 662
+    turn_ticks: int = FRAME_RATE_HZ
+    """Ticks of the runtime, then as many bare calls."""
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What was measured; all latencies from the birth of the frame."""
+
+    ticks: int
+    dropped_frames: int
+    sensor_to_plan: Latency
+    whole_tick: Latency
+    """Until triggers and recorder are done."""
+    missed_deadlines: int
+    """Plans later than 100 ms."""
+    missed_periods: int
+    """Plans later than one period, 27.8 ms."""
+    bare_inference: Latency
+    """The network alone, at the same rate in the same run."""
+    ratio_p50: float
+    """Sensor to plan over bare inference."""
+    ratio_p99: float | None
+    stages: dict[str, Latency]
+    """Work of each stage, without waiting."""
+    cpu_ms_per_tick: float
+    boxes_per_tick: float
+    faults: int
+    rungs: dict[str, int]
+    clips_sealed: int
+
+
+@dataclass(eq=False)
+class _Series:
+    """What the ticks leave behind."""
+
+    beats: list[Beat] = field(default_factory=list)
+    plan_ms: list[float] = field(default_factory=list)
+    bare: list[Beat] = field(default_factory=list)
+    dropped: int = 0
+    cpu_s: float = 0.0
+    boxes: int = 0
+
+
+def bench_vehicle(
+    frames: Sequence[FrameSet],
+    rig: CameraRig,
+    *,
+    manifest: BundleManifest,
+    bundle_folder: Path,
+    profile: DeviceProfile,
+    clips_folder: Path,
+    timer: Timer,
+    settings: BenchSettings,
+    on_tick: Callable[[], None] = lambda: None,
+) -> BenchResult:
+    """Drive on recorded frames at 36 Hz, cycling them.
+
+    Args:
+        frames: What was sensed, oldest first; shown again and again with new stamps.
+        rig: Calibration of the vehicle that recorded them.
+        manifest: The bundle that drives.
+        bundle_folder: Its files, each under its SHA-256.
+        profile: Engine preference and threads; its modelled costs are not charged here.
+        clips_folder: Where clips are sealed.
+        timer: What paces and what measures.
+        settings: How long.
+        on_tick: Hears of every tick, after it was measured.
+    """
+    perceiver = load_perceivers(manifest, bundle_folder, rig, profile)[Rung.FULL]
+    assert isinstance(perceiver, NetworkPerceiver)
+    inputs = _inputs(frames, rig, perceiver)
+    runtime, recorder = _vehicle(rig, manifest, perceiver, profile, clips_folder)
+    series = _Series()
+
+    def tick() -> None:
+        index = len(series.plan_ms)
+        result = runtime.tick(_at(frames[index % len(frames)], index), frame_stamp_ns(index))
+        after_ms = sum(runtime.ledger.measured[stage][-1] for stage in _AFTER_PLAN)
+        series.plan_ms.append(after_ms)
+        series.boxes += len(result.perception.boxes)
+        on_tick()
+
+    def infer() -> None:
+        perceiver.engine.run(inputs[len(series.bare) % len(inputs)])
+
+    while (left := settings.ticks - len(series.beats)) > 0:
+        turn = min(left, settings.turn_ticks)
+        began_s = time.process_time()
+        beats, dropped = paced(tick, turn, timer)
+        series.cpu_s += time.process_time() - began_s
+        series.beats += beats
+        series.dropped += dropped
+        gc.collect()
+        series.bare += paced(infer, turn, timer)[0]
+    return _result(series, runtime, recorder.close())
+
+
+def _vehicle(
+    rig: CameraRig,
+    manifest: BundleManifest,
+    perceiver: NetworkPerceiver,
+    profile: DeviceProfile,
+    clips_folder: Path,
+) -> tuple[Runtime, Recorder]:
+    """Wake the vehicle up with its recorder, free of charge: the ladder then stays on its first rung."""
+    identity = Drive(
+        vehicle_id="v-bench",
+        drive_id="d-bench",
+        bundle_id=manifest.bundle_id,
+        rig=rig,
+        clock=Clock(kind=ClockKind.VIRTUAL),
+    )
+    recorder = Recorder(RecorderSettings(privacy="synthetic"), identity, (CAMPAIGN,), clips_folder)
+    free = msgspec.structs.replace(profile, modelled_ms=dict.fromkeys(profile.modelled_ms, 0.0))
+    runtime = Runtime(
+        RuntimeSettings(),
+        rig=rig,
+        manifest=manifest,
+        perceivers={Rung.FULL: perceiver},
+        profile=free,
+        control=ControlStream(0, "v-bench", "d-bench"),
+        campaigns=(CAMPAIGN,),
+        recorder=recorder,
+    )
+    return runtime, recorder
+
+
+def _inputs(
+    frames: Sequence[FrameSet], rig: CameraRig, perceiver: NetworkPerceiver
+) -> list[Mapping[str, NDArray[np.generic]]]:
+    table = calibration_table(rig, perceiver.spec)
+    memory = empty_memory(perceiver.spec)
+    return [network_inputs(frame, table, memory, perceiver.spec) for frame in frames]
+
+
+def _at(frame_set: FrameSet, index: int) -> FrameSet:
+    """Let a recorded instant happen again as frame ``index``."""
+    stamp_ns = frame_stamp_ns(index)
+    ego = msgspec.structs.replace(frame_set.ego, stamp_ns=stamp_ns)
+    return replace(frame_set, index=index, stamp_ns=stamp_ns, ego=ego)
+
+
+def _result(series: _Series, runtime: Runtime, clips: DriveClips) -> BenchResult:
+    plan_ms = [b.total_ms - after for b, after in zip(series.beats, series.plan_ms, strict=True)]
+    to_plan = latency(plan_ms)
+    bare = latency([beat.total_ms - beat.waited_ms for beat in series.bare])
+    ratio_p99 = None
+    if to_plan.p99_ms is not None and bare.p99_ms is not None:
+        ratio_p99 = to_plan.p99_ms / bare.p99_ms
+    waits = latency([beat.waited_ms for beat in series.beats])
+    stages = {name: latency(list(values)) for name, values in runtime.ledger.measured.items()}
+    return BenchResult(
+        ticks=len(series.beats),
+        dropped_frames=series.dropped,
+        sensor_to_plan=to_plan,
+        whole_tick=latency([beat.total_ms for beat in series.beats]),
+        missed_deadlines=sum(ms > BudgetSettings().deadline_ms for ms in plan_ms),
+        missed_periods=sum(ms > PERIOD_MS for ms in plan_ms),
+        bare_inference=bare,
+        ratio_p50=to_plan.p50_ms / bare.p50_ms,
+        ratio_p99=ratio_p99,
+        stages={"wait": waits} | stages,
+        cpu_ms_per_tick=1000.0 * series.cpu_s / len(series.beats),
+        boxes_per_tick=series.boxes / len(series.beats),
+        faults=runtime.health.faults,
+        rungs={str(rung): count for rung, count in runtime.health.rungs.items()},
+        clips_sealed=len(clips.kept),
+    )

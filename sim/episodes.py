@@ -1,0 +1,282 @@
+"""Closed loop for the gate: drive a bundle through a seeded scenario and count what went wrong.
+
+    python -m sim.episodes ORDER.json RESULT.json
+
+An episode is a process of its own, because SUMO holds one world per process and because whatever drove
+before it must not change it: the same order gives the same result. What is counted is the truth of the
+world and not what the vehicle believed, so a bundle that sees nothing cannot look careful.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+import conf
+from conf.compose import settings_from
+from edge.contracts.errors import OperatorError
+from edge.contracts.fields import Name
+from edge.contracts.scene import TTC_FREE_S, Plan, PlanSource
+from edge.contracts.sensors import FrameSet
+from edge.contracts.time import FRAME_RATE_HZ
+from edge.device import device_profile
+from edge.perceive.perceiver import load_perceivers, read_manifest
+from edge.plan.overlap import gaps_over_time
+from edge.runtime import Runtime, RuntimeSettings, drive
+from edge.trigger import ControlStream
+from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
+from fleet.jobs import run_child
+from sim.drive import Drive, DriveSettings
+from sim.ground import Ground, GroundClass
+from sim.scenarios import load_scenario
+from sim.snapshot import Snapshot
+from sim.vehicle_model import EGO_SHAPE
+from sim.world import EgoMode, WorldSettings
+
+EPISODES = Path(next(iter(conf.__path__))) / "episodes"
+
+HARD_BRAKE_MPS2 = 4.0
+_TTC_HORIZON_S, _TTC_STEP_S = 4.0, 0.1
+_RASTER_CELLS, _RASTER_RANGE_M = 24, 4.8
+
+
+class EpisodeOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child process is told."""
+
+    spec: EpisodeSpec
+    bundle: str
+    """Folder of the bundle that drives."""
+    profile: Name
+
+
+@dataclass
+class EpisodeList:
+    """A file of ``conf/episodes``."""
+
+    episodes: list[EpisodeSpec] = field(default_factory=list)
+
+
+def default_episodes() -> tuple[EpisodeSpec, ...]:
+    """Give the episodes that a gate drives unless it is told otherwise."""
+    return load_episodes("default")
+
+
+def load_episodes(name: str) -> tuple[EpisodeSpec, ...]:
+    """Read ``conf/episodes/<name>.yaml``.
+
+    Raises:
+        OperatorError: There is no such list, or a key or value in it makes no sense.
+    """
+    path = EPISODES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in EPISODES.glob("*.yaml")))
+        raise OperatorError(f"there is no episode list {name!r}; there are {known}")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(settings_from(values, EpisodeList, origin=f"episodes {name}").episodes)
+
+
+@dataclass
+class ChildEpisodes:
+    """An ``EpisodeRunner``: one child process per episode.
+
+    ``logs``: folder of what children say and of what they are told. ``cpu_s``: what they cost so far.
+    """
+
+    logs: Path
+    profile: str = "laptop"
+    cpu_s: float = 0.0
+
+    def run(self, episode: EpisodeSpec, bundle_dir: Path) -> EpisodeResult:
+        """Drive a bundle through an episode.
+
+        Raises:
+            JobError: The child failed; the message ends with what it said.
+        """
+        order = EpisodeOrder(spec=episode, bundle=str(bundle_dir), profile=self.profile)
+        told = msgspec.json.encode(order)
+        stem = f"episode-{episode.episode_id}-{hashlib.sha256(told).hexdigest()[:8]}"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        order_path, result_path = self.logs / f"{stem}.json", self.logs / f"{stem}.result.json"
+        order_path.write_bytes(told)
+        before_s = _children_cpu_s()
+        run_child("sim.episodes", [str(order_path), str(result_path)], self.logs / f"{stem}.log")
+        self.cpu_s += _children_cpu_s() - before_s
+        return msgspec.json.decode(result_path.read_bytes(), type=EpisodeResult)
+
+
+def drive_episode(order: EpisodeOrder) -> EpisodeResult:
+    """Drive one episode in this process.
+
+    Raises:
+        OperatorError: The bundle, the map, the place or the scenario does not exist, or the scenario
+            placed nothing.
+    """
+    spec, folder = order.spec, Path(order.bundle)
+    manifest, profile = read_manifest(folder), device_profile(order.profile)
+    settings = DriveSettings(
+        road_map=spec.map_name,
+        world=WorldSettings(
+            seed=spec.seed,
+            place_id=spec.place_id,
+            ego_mode=EgoMode.PLAN,
+            scenario=load_scenario(spec.scenario),
+        ),
+    )
+    with Drive(settings) as vehicle:
+        runtime = Runtime(
+            RuntimeSettings(),
+            rig=vehicle.rig,
+            manifest=manifest,
+            perceivers=load_perceivers(manifest, folder, vehicle.rig, profile),
+            profile=profile,
+            control=ControlStream(spec.seed, "v-episode", spec.episode_id),
+        )
+        course = _Course(vehicle, round(spec.duration_s * FRAME_RATE_HZ))
+        minimum_risk_ticks = sum(
+            result.plan.source is PlanSource.MINIMUM_RISK for result in drive(runtime, course)
+        )
+        vehicle.world.require_placed()
+    return course.tally.result(spec.episode_id, minimum_risk_ticks)
+
+
+@dataclass
+class Tally:
+    """Counts, from one instant of the world to the next, what went wrong."""
+
+    collisions: int = 0
+    min_ttc_s: float = TTC_FREE_S
+    progress_m: float = 0.0
+    hard_brakes: int = 0
+    off_road_ticks: int = 0
+    max_deceleration_mps2: float = 0.0
+    _touching: frozenset[int] = frozenset()
+    _is_braking: bool = False
+
+    def add(self, snapshot: Snapshot, ground: Ground) -> None:
+        """Take in the next instant."""
+        touching = frozenset(snapshot.collisions)
+        self.collisions += len(touching - self._touching)
+        self._touching = touching
+        deceleration = -snapshot.ego.acceleration_mps2
+        is_braking = deceleration > HARD_BRAKE_MPS2
+        self.hard_brakes += is_braking and not self._is_braking
+        self._is_braking = is_braking
+        self.max_deceleration_mps2 = max(self.max_deceleration_mps2, deceleration)
+        self.progress_m += snapshot.ego.speed_mps / FRAME_RATE_HZ
+        self.off_road_ticks += is_off_road(snapshot, ground)
+        self.min_ttc_s = min(self.min_ttc_s, time_to_collision_s(snapshot))
+
+    def result(self, episode_id: str, minimum_risk_ticks: int) -> EpisodeResult:
+        """Sum up."""
+        return EpisodeResult(
+            episode_id=episode_id,
+            collisions=self.collisions,
+            min_ttc_s=self.min_ttc_s,
+            progress_m=self.progress_m,
+            hard_brakes=self.hard_brakes,
+            minimum_risk_ticks=minimum_risk_ticks,
+            off_road_ticks=self.off_road_ticks,
+            max_deceleration_mps2=self.max_deceleration_mps2,
+        )
+
+
+@dataclass
+class _Course:
+    """A simulated world as the runtime's source of frames; counts as it goes."""
+
+    vehicle: Drive
+    frames_left: int
+    tally: Tally = field(default_factory=Tally)
+
+    def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
+        """Move the world by the last plan and look."""
+        if self.frames_left <= 0:
+            return None
+        self.frames_left -= 1
+        frame_set, _ = self.vehicle.step(plan)
+        self.tally.add(self.vehicle.world.now(), self.vehicle.ground)
+        return frame_set
+
+
+def time_to_collision_s(snapshot: Snapshot) -> float:
+    """Tell when the ego touches something if it keeps speed and steering and others go straight on.
+
+    Returns:
+        Seconds, to a tenth; ``TTC_FREE_S`` when nothing is touched within four, or when it stands.
+    """
+    ego = snapshot.ego
+    reach_m = ego.speed_mps * _TTC_HORIZON_S + 10.0
+    x, y = ego.world_from_ego.x_m, ego.world_from_ego.y_m
+    others = np.array(
+        [
+            (a.x_m - x, a.y_m - y, a.yaw_rad, a.length_m, a.width_m, a.vx_mps, a.vy_mps)
+            for a in snapshot.actors
+            if abs(a.x_m - x) < 2.0 * reach_m and abs(a.y_m - y) < 2.0 * reach_m
+        ]
+    ).reshape(-1, 7)
+    if len(others) == 0 or ego.speed_mps < 0.1:
+        return TTC_FREE_S
+    time_s = np.arange(0.0, _TTC_HORIZON_S + 1e-9, _TTC_STEP_S)
+    centre, yaw = _arc(snapshot, time_s)
+    half = 0.5 * np.array([EGO_SHAPE.length_m, EGO_SHAPE.width_m])
+    gaps = gaps_over_time(
+        centre[None],
+        yaw[None],
+        np.tile(half, (1, len(time_s), 1)),
+        others[:, None, :2] + time_s[:, None] * others[:, None, 5:7],
+        np.tile(others[:, 2:3], (1, len(time_s))),
+        0.5 * others[:, 3:5],
+    )[0]
+    is_hit = (gaps < 0.0).any(axis=1)
+    return round(float(time_s[is_hit.argmax()]), 1) if is_hit.any() else TTC_FREE_S
+
+
+def _arc(
+    snapshot: Snapshot, time_s: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the middle of the ego's body (T, 2), relative to where its origin is, and its heading (T,)."""
+    ego = snapshot.ego
+    turned = ego.yaw_rate_radps * time_s
+    yaw = ego.world_from_ego.yaw_rad + turned
+    chord = ego.speed_mps * time_s * np.sinc(0.5 * turned / np.pi)
+    middle = yaw - 0.5 * turned
+    origin = chord[:, None] * np.stack([np.cos(middle), np.sin(middle)], axis=1)
+    return origin + EGO_SHAPE.centre_m * np.stack([np.cos(yaw), np.sin(yaw)], axis=1), yaw
+
+
+def is_off_road(snapshot: Snapshot, ground: Ground) -> bool:
+    """Tell whether some of the ego's body is over ground that is not for driving."""
+    raster = ground.drivable_raster(
+        snapshot.ego.world_from_ego, cells=_RASTER_CELLS, range_m=_RASTER_RANGE_M
+    )
+    on_road = (raster == GroundClass.DRIVABLE) | (raster == GroundClass.CROSSING)
+    centres = (np.arange(_RASTER_CELLS) + 0.5) * 2.0 * _RASTER_RANGE_M / _RASTER_CELLS
+    centres -= _RASTER_RANGE_M
+    rows = (centres > -EGO_SHAPE.rear_overhang_m) & (centres < EGO_SHAPE.front_m)
+    columns = np.abs(centres) < 0.5 * EGO_SHAPE.width_m
+    return not bool(on_road[np.ix_(rows, columns)].all())
+
+
+def _children_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one episode as ``ChildEpisodes`` orders it."""
+    order_path, result_path = map(Path, arguments)
+    order = msgspec.json.decode(order_path.read_bytes(), type=EpisodeOrder)
+    result_path.write_bytes(msgspec.json.encode(drive_episode(order)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,117 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import TTC_FREE_S
+from fleet.evaluate.episodes import EpisodeSpec
+from sim.episodes import (
+    ChildEpisodes,
+    EpisodeOrder,
+    Tally,
+    default_episodes,
+    drive_episode,
+    is_off_road,
+    load_episodes,
+    time_to_collision_s,
+)
+from sim.ground import Ground
+from sim.maps import RoadMap, Split, load_map
+from sim.scenarios import load_scenario
+from sim.snapshot import Snapshot
+
+SHORT = EpisodeSpec(
+    episode_id="short",
+    scenario="animal_crossing",
+    map_name="suburb_gate",
+    place_id="suburb_gate-010",
+    seed=3,
+    duration_s=1.0,
+)
+
+
+def moving(snapshot: Snapshot, **changes: object) -> Snapshot:
+    return replace(snapshot, ego=msgspec.structs.replace(snapshot.ego, **changes))
+
+
+def test_standing_car_20_m_before_the_bumper_is_2_s_away_at_10_mps(snapshot_of, actor_at) -> None:
+    """Bumper at 3.6 m, its rear at 26 - 2.25 = 23.75 m: 20.15 m are 2.015 s."""
+    at_10 = moving(snapshot_of(actor_at("car", 26.0)), speed_mps=10.0)
+    assert time_to_collision_s(at_10) == 2.1
+    assert time_to_collision_s(moving(at_10, speed_mps=4.0)) == TTC_FREE_S
+    assert time_to_collision_s(moving(at_10, speed_mps=0.0)) == TTC_FREE_S
+
+
+def test_car_that_drives_ahead_as_fast_is_never_met(snapshot_of, actor_at) -> None:
+    same = snapshot_of(actor_at("car", 12.0, speed_mps=10.0))
+    assert time_to_collision_s(moving(same, speed_mps=10.0)) == TTC_FREE_S
+
+
+def test_car_beside_the_bend_that_we_steer_is_passed(snapshot_of, actor_at) -> None:
+    """0.5 rad/s at 10 m/s is a circle of 20 m: after 1.5 s we head 43 degrees to the left."""
+    straight = moving(snapshot_of(actor_at("car", 24.0)), speed_mps=10.0)
+    assert time_to_collision_s(straight) < 2.5
+    assert time_to_collision_s(moving(straight, yaw_rate_radps=0.5)) == TTC_FREE_S
+
+
+def test_whoever_is_touched_twice_counts_twice_and_who_is_pushed_counts_once(
+    snapshot_of, ground: Ground
+) -> None:
+    tally = Tally()
+    for touched in ((), (7,), (7,), (), (7, 8), (8,)):
+        tally.add(replace(snapshot_of(), collisions=touched), ground)
+    assert tally.collisions == 3
+
+
+def test_each_hard_brake_counts_once(snapshot_of, ground: Ground) -> None:
+    tally = Tally()
+    for acceleration in (0.0, -5.0, -7.0, -3.0, -4.5, -1.0):
+        tally.add(moving(snapshot_of(), acceleration_mps2=acceleration, speed_mps=9.0), ground)
+    assert tally.hard_brakes == 2
+    assert tally.max_deceleration_mps2 == 7.0
+    assert tally.progress_m == pytest.approx(6 * 9.0 / 36.0)
+
+
+def test_a_wheel_on_the_pavement_is_off_the_road(
+    snapshot_of, ground: Ground, ego_pose: Pose
+) -> None:
+    on_road = snapshot_of()
+    assert not is_off_road(on_road, ground)
+    yaw = ego_pose.yaw_rad
+    aside = Pose.from_xy_yaw(
+        ego_pose.x_m + 8.0 * math.sin(yaw), ego_pose.y_m - 8.0 * math.cos(yaw), yaw
+    )
+    assert is_off_road(moving(on_road, world_from_ego=aside), ground)
+
+
+@pytest.fixture(scope="module")
+def gate_map() -> RoadMap:
+    return load_map("suburb_gate")
+
+
+def test_default_episodes_drive_where_nobody_is_trained(gate_map: RoadMap) -> None:
+    episodes = default_episodes()
+    assert len({e.episode_id for e in episodes}) == len(episodes) >= 6
+    for episode in episodes:
+        assert episode.map_name == "suburb_gate"
+        assert gate_map.place(episode.place_id).split is Split.GATE
+        load_scenario(episode.scenario)
+
+
+def test_unknown_list_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(OperatorError, match=r"'nightly'; there are default"):
+        load_episodes("nightly")
+
+
+def test_episode_in_a_child_ends_as_in_this_process(blind_bundle: Path, tmp_path: Path) -> None:
+    runner = ChildEpisodes(tmp_path)
+    result = runner.run(SHORT, blind_bundle)
+    assert result.episode_id == "short"
+    assert 3.0 < result.progress_m < 9.0
+    assert runner.cpu_s > 0.5
+    here = drive_episode(EpisodeOrder(spec=SHORT, bundle=str(blind_bundle), profile="laptop"))
+    assert here == result
