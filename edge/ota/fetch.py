@@ -48,7 +48,7 @@ class FetchSettings:
     stall_s: float = 10.0
     """Longest silence, connecting included."""
     window_s: float = 5.0
-    """In every window of this length ..."""
+    """In every window of this length after the first byte ..."""
     floor_bytes_per_s: float = 1024.0
     """... at least this rate must arrive."""
     deadline_s: float = 1800.0
@@ -243,7 +243,7 @@ class _Pace:
         self._settings = settings
         self._clock = clock
         self._deadline_s = clock() + settings.deadline_s
-        self._window_start_s = clock()
+        self._window_start_s: float | None = None
         self._window_bytes = 0
 
     def timeout_s(self) -> float:
@@ -255,8 +255,13 @@ class _Pace:
         return min(left_s, self._settings.stall_s)
 
     def count(self, received_bytes: int) -> None:
+        """Judge the rate from the first byte on: a long way there is not a slow way."""
+        now_s = self._clock()
+        if self._window_start_s is None:
+            self._window_start_s = now_s
+            return
         self._window_bytes += received_bytes
-        elapsed_s = self._clock() - self._window_start_s
+        elapsed_s = now_s - self._window_start_s
         if received_bytes == 0 or elapsed_s < self._settings.window_s:
             return
         rate = self._window_bytes / elapsed_s
@@ -265,7 +270,7 @@ class _Pace:
                 f"{self._url} came at {rate:.0f} bytes/s, "
                 f"at least {self._settings.floor_bytes_per_s:.0f}; trying again later"
             )
-        self._window_start_s, self._window_bytes = self._clock(), 0
+        self._window_start_s, self._window_bytes = now_s, 0
 
 
 class _PacedReader(io.RawIOBase):

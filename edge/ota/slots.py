@@ -1,8 +1,8 @@
 """The two places where a bundle can lie, as files: ``slots/a`` and ``slots/b``.
 
-A slot holds ``manifest.json`` and the blobs it lists, each under its SHA-256. The manifest goes first
-when a slot is emptied and comes last when it is filled, so a slot with a manifest is either whole or
-visibly damaged; and before anything drives on a slot, every byte of it is hashed again.
+A slot holds ``manifest.json`` and the blobs it lists, each under its SHA-256. A slot that is being filled
+gets its manifest last; and before anything drives on a slot, every byte of it is hashed again, so a slot
+that was left half-way is seen for what it is.
 """
 
 from __future__ import annotations
@@ -46,16 +46,14 @@ def fill_slot(disk: Disk, slot: Slot, manifest_bytes: bytes, manifest: BundleMan
 
     Raises:
         HashMismatchError: A blob is nowhere to be found in one piece.
-        OSError: The disk refused; the slot holds no bundle then.
+        OSError: The disk refused; the slot is left half-way.
     """
     folder = slot_folder(slot)
-    disk.remove(f"{folder}/{MANIFEST}")
-    disk.sync(folder)
     sizes = blob_sizes(manifest)
     for sha256, size_bytes in sizes.items():
         _bring(disk, f"{folder}/{sha256}", sha256, size_bytes)
     for name in disk.names(folder):
-        if name not in sizes:
+        if name not in {*sizes, MANIFEST}:
             disk.remove(f"{folder}/{name}")
     disk.sync(PARTIAL)
     disk.sync(folder)

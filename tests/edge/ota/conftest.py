@@ -268,7 +268,7 @@ def vehicle(tmp_path, fleet, server, anchors):
         base_url=server.url,
         trial=TrialRule(ticks=10),
         progress_ticks=3,
-        fetch=FetchSettings(stall_s=2.0, window_s=0.2, deadline_s=5.0, chunk_bytes=4096),
+        fetch=FetchSettings(chunk_bytes=4096),
     )
     return Vehicle(tmp_path / "vehicle", settings, anchors, golden_probe(open_toy))
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.release import blob_path, director_metadata
+from edge.contracts.release import blob_path, director_metadata, encode_manifest
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import InstallPhase
 from edge.ota import Phase, RefusalKind, active_bundle
@@ -269,10 +271,12 @@ def test_dripping_server_is_left(fleet, server, vehicle, what):
     bundle = fleet.offer(2.0, 2, padding=100_000)
     path = "image/metadata/timestamp.json" if what == "metadata" else engine_path(bundle)
     server.dripping.add(path)
+    vehicle.settings.fetch.window_s = 0.1
     refusal = vehicle.step().refusal
     assert refusal.kind is RefusalKind.LINK
     assert counter(vehicle) == 1
     server.dripping.clear()
+    vehicle.settings.fetch.window_s = 5.0
     assert vehicle.step().phase is Phase.TRIAL
 
 
@@ -498,19 +502,30 @@ def test_stolen_timestamp_key_cannot_lock_the_vehicle_out_for_ever(fleet, keys, 
     assert vehicle.step().phase is Phase.TRIAL
 
 
-def test_manifest_listing_an_unsigned_blob_is_refused(toy_release, tmp_path):
-    from edge.contracts.errors import HashMismatchError
-    from edge.ota.deliver import expect_promised
-    from edge.ota.metadata import Offer
+def with_false_manifest(bundle, **changes):
+    """Keep what will be signed about a bundle, and let its manifest say something else."""
+    false = msgspec.structs.replace(bundle.manifest, **changes)
+    return replace(bundle, manifest_bytes=encode_manifest(false))
 
-    bundle, release = toy_release(tmp_path, 2.0, 2)
-    offer = Offer(
-        release=release,
-        manifest_url="",
-        manifest_sha256=hashlib.sha256(bundle.manifest_bytes).hexdigest(),
-        manifest_bytes=len(bundle.manifest_bytes),
-        not_before_ns=0,
-        blob_sizes={bundle.manifest.golden.sha256: bundle.manifest.golden.size_bytes},
-    )
-    with pytest.raises(HashMismatchError, match="which nobody signed"):
-        expect_promised(bundle.manifest, offer)
+
+@pytest.mark.parametrize("changes", [{"release_counter": 9}, {"bundle_id": "b-other"}])
+def test_manifest_that_says_otherwise_than_was_signed_about_it_is_refused(fleet, vehicle, changes):
+    fleet.assign(fleet.release(with_false_manifest(fleet.build(2.0, 2), **changes)))
+    refusal = vehicle.step().refusal
+    assert refusal.kind is RefusalKind.SCHEMA
+    assert "the release says" in refusal.reason
+    assert counter(vehicle) == 1
+
+
+def test_manifest_listing_a_blob_that_nobody_signed_is_refused(fleet, server, vehicle):
+    bundle = fleet.build(2.0, 2)
+    data = bytes(bundle.manifest.engines[0].size_bytes)
+    sha256 = hashlib.sha256(data).hexdigest()
+    engine = msgspec.structs.replace(bundle.manifest.engines[0], sha256=sha256)
+    fleet.assign(fleet.release(with_false_manifest(bundle, engines=(engine,))))
+    server.served_instead[blob_path(sha256)] = data
+    refusal = vehicle.step().refusal
+    assert refusal.kind is RefusalKind.HASH
+    assert "which nobody signed" in refusal.reason
+    assert not server.sent_bytes(blob_path(sha256)), "it is not even fetched"
+    assert counter(vehicle) == 1

@@ -57,7 +57,7 @@ def fetch(link, disk):
 
 @pytest.fixture
 def link():
-    return HttpLink(FetchSettings(stall_s=1.0, window_s=0.1, deadline_s=0.5))
+    return HttpLink(FetchSettings())
 
 
 @given(cuts=st.lists(st.integers(0, 2000), max_size=6), piece=st.integers(1, 900))
@@ -166,7 +166,9 @@ def raw_server():
     listener.close()
 
 
-def test_header_that_drips_is_left(raw_server, link):
+def test_header_that_drips_is_left(raw_server):
+    link = HttpLink(FetchSettings(window_s=0.1))
+
     def drip_header(connection, stop):
         connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
         while not stop.wait(0.01):
@@ -174,6 +176,16 @@ def test_header_that_drips_is_left(raw_server, link):
 
     with pytest.raises(SlowLinkError, match="bytes/s"):
         link.open(raw_server(drip_header))
+
+
+def test_first_byte_that_is_long_on_its_way_is_no_slow_transfer(raw_server):
+    times = iter([0.0, 0.0, *(100.0 + i / 1000 for i in range(1000))])
+    link = HttpLink(FetchSettings(window_s=5.0), clock=lambda: next(times))
+
+    def speak(connection, _stop):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+
+    assert list(link.open(raw_server(speak)).chunks) == [b"1"]
 
 
 def test_silence_is_left(raw_server):

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import find, given
 from hypothesis import strategies as st
 
 from edge.contracts.errors import OperatorError
@@ -55,7 +55,13 @@ def _is_proven(state):
     return state.phase is Phase.STAGED and waiting is not None and waiting.is_golden_passed
 
 
+def installed(state, counter):
+    """Stage, prove and switch in one step, so that random lives do reach trials and what ends them."""
+    return switched(proven(staged(state, counter)))
+
+
 STEPS = {
+    "install": installed,
     "stage": staged,
     "probe": lambda s, _: probing(s),
     "prove": lambda s, _: proven(s),
@@ -78,6 +84,17 @@ def lived(steps) -> list[InstallState]:
         state = STEPS[step](state, counter)
         history.append(state)
     return history
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_random_lives_reach_every_phase(phase):
+    """Without this the properties below could hold for want of anything happening."""
+    find(lives, lambda steps: any(state.phase is phase for state in lived(steps)))
+
+
+def test_reverted_bundle_is_no_longer_remembered_as_a_way_back():
+    state = states.ticked(on_trial(), 10, 1, RULE, 0)
+    assert state.slot(state.inactive) is None
 
 
 @given(lives)
