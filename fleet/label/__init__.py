@@ -3,6 +3,7 @@
 from fleet.label.opinion import (
     ClipOpinion,
     LabelSettings,
+    clip_rows,
     clip_samples,
     frame_set_of,
     opine,
@@ -21,6 +22,7 @@ __all__ = [
     "Labelled",
     "Teacher",
     "TeacherSettings",
+    "clip_rows",
     "clip_samples",
     "frame_set_of",
     "label_clips",

@@ -36,6 +36,8 @@ from fleet.samples import Disc, LabelSource, Sample, SampleBox, SampleLabels, Se
 
 LOW_CONFIDENCE = "low_confidence"
 RADAR_WITHOUT_BOX = "radar_without_box"
+_HINT_M = 3.0
+"""A box of the teacher this near to a radar track is a hint at what it is."""
 
 
 @dataclass
@@ -44,8 +46,8 @@ class LabelSettings:
 
     interval_s: float = 0.25
     """Between labelled instants."""
-    auto_confidence: float = 0.55
-    """A track this sure is a label."""
+    auto_confidence: float = 0.6
+    """A track whose median confidence is this high is a label."""
     max_range_m: float = 32.0
     question_range_m: float = 28.0
     """Nobody is asked about what is too far away to be seen."""
@@ -110,16 +112,19 @@ def opine(
         _detections(frame, opinion, known) for frame, opinion in zip(frames, opinions, strict=True)
     ]
     boxes: dict[int, list[SampleBox]] = {frame.stamp_ns: [] for frame in frames}
+    explained: dict[int, list[Box3D]] = {frame.stamp_ns: [] for frame in frames}
     doubts: list[_Doubt] = []
     for track in hindsight_tracks(detections, settings.hindsight):
-        confidence = float(track.confidence.max())
+        confidence = float(np.median(track.confidence))
+        for frame, box in _boxes_of(track, frames):
+            explained[frames[frame].stamp_ns].append(box)
         if confidence >= settings.auto_confidence:
             for frame, box in _boxes_of(track, frames):
                 weight = max(0.3, float(track.confidence[frame - int(track.frame[0])]))
                 boxes[frames[frame].stamp_ns].append(_auto(box, track, weight, settings))
         else:
             doubts.append(_weak_track(track, clip, frames, opinions, settings))
-    doubts.extend(_radar_doubts(clip, frames, opinions, boxes, settings))
+    doubts.extend(_radar_doubts(clip, frames, opinions, explained, settings))
     return ClipOpinion(
         clip=clip,
         frames=frames,
@@ -171,10 +176,24 @@ def _footprint(box: Box3D) -> Disc:
 def clip_samples(
     opinion: ClipOpinion, labels: Mapping[int, SampleLabels], tags: Sequence[str] = ()
 ) -> list[Sample]:
-    """Turn a labelled clip into training rows; each instant's earlier one is the instant before it."""
-    manifest = opinion.clip.manifest
+    """Turn a labelled clip into training rows; what later instants know of the futures is added."""
     poses = {frame.stamp_ns: frame.ego.world_from_ego for frame in opinion.frames}
-    instants = [sensed_instant(frame) for frame in opinion.frames]
+    said = {stamp_ns: with_futures(stamp_ns, labels, poses) for stamp_ns in poses}
+    return clip_rows(opinion.clip, said, tags)
+
+
+def clip_rows(
+    clip: Clip, said: Mapping[int, SampleLabels], tags: Sequence[str] = ()
+) -> list[Sample]:
+    """Join a clip with what was said about its instants; each row's earlier one is the instant before.
+
+    Args:
+        clip: As recorded.
+        said: By stamp in ns; only these instants become rows.
+        tags: Of every row.
+    """
+    manifest = clip.manifest
+    instants = [sensed_instant(frame) for frame in clip.frames if frame.stamp_ns in said]
     return [
         Sample(
             sample_id=hashlib.sha256(f"{manifest.clip_id}:{now.stamp_ns}".encode()).hexdigest(),
@@ -183,7 +202,7 @@ def clip_samples(
             rig_id=manifest.rig_id,
             now=now,
             earlier=instants[k - 1] if k > 0 else None,
-            labels=with_futures(now.stamp_ns, labels, poses),
+            labels=said[now.stamp_ns],
             tags=tuple(tags),
         )
         for k, now in enumerate(instants)
@@ -291,22 +310,31 @@ def _weak_track(
     opinions: Sequence[Opinion],
     settings: LabelSettings,
 ) -> _Doubt:
-    """Turn a track that the teacher is not sure of into a question."""
-    places = {frames[frame].stamp_ns: (box.x_m, box.y_m) for frame, box in _boxes_of(track, frames)}
+    """Turn a track that the teacher is not sure of into a question.
+
+    What it calls a pedestrian in one frame and a bicycle in the next puzzles it most, and is asked
+    about first.
+    """
+    measured = set(track.frame[track.is_measured].tolist())
+    places = {
+        frames[frame].stamp_ns: (box.x_m, box.y_m)
+        for frame, box in _boxes_of(track, frames)
+        if frame in measured
+    }
     name = f"{clip.manifest.clip_id[:16]}-w{track.track_id}"
-    certainty = float(track.confidence.max())
-    worth = certainty * _interest(places, frames, opinions, settings)
-    return _doubt(name, LOW_CONFIDENCE, 0.5 * worth, places, clip, settings)
+    puzzle = 0.6 * (1.0 - track.class_share) + 0.1
+    worth = puzzle * _interest(places, frames, opinions, settings)
+    return _doubt(name, LOW_CONFIDENCE, worth, places, clip, settings)
 
 
 def _radar_doubts(
     clip: Clip,
     frames: Sequence[ClipFrame],
     opinions: Sequence[Opinion],
-    boxes: Mapping[int, Sequence[SampleBox]],
+    explained: Mapping[int, Sequence[Box3D]],
     settings: LabelSettings,
 ) -> list[_Doubt]:
-    """Find what the vehicle's radar followed and no confident box explains."""
+    """Find what the vehicle's radar followed and no track of the teacher, sure or weak, explains."""
     seen: dict[int, dict[int, RadarTrack]] = {}
     for frame in frames:
         for track in frame.perception.radar_tracks if frame.perception else ():
@@ -317,7 +345,7 @@ def _radar_doubts(
         lonely = {
             stamp: (t.x_m, t.y_m)
             for stamp, t in sightings.items()
-            if not any(_belongs(t, b.box, settings) for b in boxes[stamp])
+            if not any(_belongs(t, box, settings) for box in explained[stamp])
         }
         oldest_s = max(t.age_s for t in sightings.values())
         if (
@@ -326,13 +354,35 @@ def _radar_doubts(
             or oldest_s < settings.min_radar_age_s
         ):
             continue
-        persistence = min(1.0, len(lonely) / 6)
+        persistence = min(1.0, len(lonely) / 6) * _wonder(lonely, frames, opinions, settings)
         speed = float(np.median([math.hypot(t.vx_mps, t.vy_mps) for t in sightings.values()]))
         motion = 1.0 if speed > 0.4 else 0.6
         worth = persistence * motion * _interest(lonely, frames, opinions, settings)
         name = f"{clip.manifest.clip_id[:16]}-r{track_id}"
         doubts.append(_doubt(name, RADAR_WITHOUT_BOX, worth, lonely, clip, settings))
     return doubts
+
+
+def _wonder(
+    places: Mapping[int, tuple[float, float]],
+    frames: Sequence[ClipFrame],
+    opinions: Sequence[Opinion],
+    settings: LabelSettings,
+) -> float:
+    """Say how little the teacher has to offer for what the radar follows, in [0, 1].
+
+    A missed truck still raises weak boxes where it stands; what the teacher has never seen raises
+    none. The strongest box of any class near each sighting counts, however weak.
+    """
+    known = {f.stamp_ns: o.boxes for f, o in zip(frames, opinions, strict=True)}
+    hints = [
+        max(
+            (b.score for b in known[stamp] if math.hypot(b.x_m - x, b.y_m - y) < _HINT_M),
+            default=0.0,
+        )
+        for stamp, (x, y) in places.items()
+    ]
+    return max(0.0, 1.0 - float(np.mean(hints)) / settings.auto_confidence)
 
 
 def _belongs(track: RadarTrack, box: Box3D, settings: LabelSettings) -> bool:

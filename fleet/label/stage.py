@@ -121,10 +121,15 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
 
 
 def ordered(opinions: Sequence[ClipOpinion], choice: Choice, seed: int) -> list[ReviewQuestion]:
-    """Put all questions into the order in which a budget is spent on them."""
+    """Put all questions into the order in which a budget is spent on them.
+
+    By value, the best question of every clip comes before the second best of any: a reviewer learns
+    more from another encounter than from another look at the same one.
+    """
     questions = [q for opinion in opinions for q in opinion.questions]
     if choice is Choice.VALUE:
-        return sorted(questions, key=lambda q: (-q.value, q.track))
+        ranked = [(n, q) for opinion in opinions for n, q in enumerate(opinion.questions)]
+        return [q for _, q in sorted(ranked, key=lambda r: (r[0], -r[1].value, r[1].track))]
     return sorted(questions, key=lambda q: hashlib.sha256(f"{seed}:{q.track}".encode()).digest())
 
 

@@ -41,6 +41,7 @@ from fleet.rollout.conduct import advance
 from fleet.service import ServiceCard
 from fleet.store import BlobStore, open_store
 from fleet.zoo import ModelCard, read_card, zoo_folder
+from sim.episodes import ChildEpisodes, default_episodes
 from sim.lap import learn
 from sim.lap.depot import Depot, install_factory, running_service
 from sim.lap.folders import LapFolders
@@ -422,8 +423,6 @@ def decide(
     incumbent: Incumbent,
 ) -> Verdict:
     """Ask the gate: detection on places never trained on, and closed-loop episodes as a veto."""
-    from sim.episodes import ChildEpisodes, default_episodes
-
     runner, episodes = ChildEpisodes(folders.logs), default_episodes()
     results = {}
     for name, bundle in (("candidate", candidate), ("incumbent", incumbent.bundle)):
