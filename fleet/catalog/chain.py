@@ -29,6 +29,8 @@ class StreamKind(StrEnum):
     CAMPAIGN = "campaign"
     DATASET = "dataset"
     ROLLOUT = "rollout"
+    RUN = "run"
+    BUNDLE = "bundle"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,178 @@
+"""Let models answer sets, choose their thresholds, and ask the gate for its verdict.
+
+A model answers a set in a child process, once: answers are kept by what was asked and who answered. The
+tune set chooses thresholds and nothing else; the gate sets decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.contracts.scene import CATEGORIES, Box3D, Category
+from fleet.bundle import Bundle, write_bundle
+from fleet.dataset import Dataset
+from fleet.evaluate import (
+    SLICES,
+    Contender,
+    EpisodeComparison,
+    EpisodeRunner,
+    EpisodeSpec,
+    EvalFrame,
+    GateSettings,
+    Verdict,
+    best_f1_threshold,
+    compare_episodes,
+    gather,
+    judge,
+    match,
+    run_episodes,
+    threshold_for,
+)
+from fleet.evaluate.job import AnswerJob
+from fleet.evaluate.predict import Answers, eval_frames
+from fleet.stages.workshop import Advance, Work, Workshop, run_all, unheard
+from fleet.train import DatasetFile
+
+CANDIDATE, INCUMBENT, CONTROL = "candidate", "incumbent", "control"
+TUNE = "tune"
+"""The set that chooses thresholds; all others are gate sets."""
+
+
+def contend(
+    workshop: Workshop,
+    models: Mapping[str, Path],
+    sets: Mapping[str, DatasetFile],
+    *,
+    size: str,
+    advance: Advance = unheard,
+) -> dict[str, Contender]:
+    """Let every model answer every set, and match the answers.
+
+    Args:
+        workshop: Where.
+        models: ONNX files by name.
+        sets: Frozen datasets; ``TUNE`` chooses thresholds, the others are put together for the gate.
+        size: Of all the models.
+        advance: Hears of every answered set.
+
+    Raises:
+        JobError: A child process failed.
+    """
+    answers = _answers(workshop, models, sets, size=size, advance=advance)
+    data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
+
+    def frames(model: str, name: str) -> Iterator[EvalFrame]:
+        boxes: Mapping[str, tuple[Box3D, ...]] = answers[model, name].boxes
+        return eval_frames(data[name], boxes)
+
+    return {
+        model: Contender(
+            tune=match(list(frames(model, TUNE))),
+            gate=match([frame for name in sets if name != TUNE for frame in frames(model, name)]),
+        )
+        for model in models
+    }
+
+
+def _answers(
+    workshop: Workshop,
+    models: Mapping[str, Path],
+    sets: Mapping[str, DatasetFile],
+    *,
+    size: str,
+    advance: Advance,
+) -> dict[tuple[str, str], Answers]:
+    cache = workshop.cache / "answers"
+    cache.mkdir(parents=True, exist_ok=True)
+    outs: dict[tuple[str, str], Path] = {}
+    work: list[Work] = []
+    for model_name, model in models.items():
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+        for set_name, file in sets.items():
+            out = cache / f"{digest}-{file.dataset_id}.answers"
+            is_asked = out in outs.values()
+            outs[model_name, set_name] = out
+            if out.exists() or is_asked:
+                advance(1)
+                continue
+            name = f"answer-{model_name}-{set_name}"
+            path = workshop.job(f"{name}.json")
+            job = AnswerJob(
+                model=str(model), size=size, dataset_id=file.dataset_id, dataset=file.path
+            )
+            path.write_bytes(msgspec.json.encode(job))
+            work.append(Work(name, "fleet.evaluate.job", (str(path), str(out))))
+    run_all(work, workshop.logs, on_done=lambda name: advance(1))
+    return {key: msgspec.msgpack.decode(p.read_bytes(), type=Answers) for key, p in outs.items()}
+
+
+def choose_thresholds(
+    contender: Contender, rare: Sequence[Category], settings: GateSettings
+) -> dict[Category, float]:
+    """Choose the thresholds that a model ships with: best F1, for rare classes few false alarms."""
+    allowed = settings.max_false_alarms_per_clean_frame
+    thresholds = {c: best_f1_threshold(contender.tune, c) for c in CATEGORIES if c not in rare}
+    return thresholds | {c: threshold_for(contender.tune, c, allowed) for c in rare}
+
+
+def drive_episodes(
+    runner: EpisodeRunner, episodes: Sequence[EpisodeSpec], bundles: Mapping[str, Bundle], out: Path
+) -> EpisodeComparison:
+    """Let candidate and incumbent drive the same episodes.
+
+    Raises:
+        OperatorError: They did not drive the same episodes.
+    """
+    results = {}
+    for name in (CANDIDATE, INCUMBENT):
+        folder = out / f"bundle-{name}"
+        write_bundle(bundles[name], folder)
+        results[name] = run_episodes(runner, episodes, folder)
+    return compare_episodes(results[CANDIDATE], results[INCUMBENT])
+
+
+def decide(
+    workshop: Workshop,
+    contenders: Mapping[str, Contender],
+    claims: Sequence[str],
+    comparison: EpisodeComparison | None,
+    settings: GateSettings,
+    *,
+    facts: Mapping[str, Any],
+) -> Verdict:
+    """Ask the gate, and write its verdict down.
+
+    Args:
+        workshop: Where.
+        contenders: ``CANDIDATE`` and ``INCUMBENT``, and ``CONTROL`` where there is one.
+        claims: Names of the rare slices on which the candidate is said to be better.
+        comparison: Of closed-loop episodes; None when none were driven.
+        settings: What a candidate must show.
+        facts: What was judged: ids of models and sets, for the catalog.
+    """
+    evidence = gather(
+        contenders[CANDIDATE],
+        contenders[INCUMBENT],
+        contenders.get(CONTROL),
+        [SLICES[name] for name in claims],
+        comparison,
+        settings,
+    )
+    verdict = judge(evidence, settings)
+    content = verdict.to_json()
+    workshop.store.put_if_absent(verdict.sha256, content)
+    run_id = "e-" + hashlib.sha256(
+        msgspec.json.encode((verdict.sha256, facts), order="deterministic")
+    ).hexdigest()[:16]  # fmt: skip
+    said = {
+        "decision": str(verdict.decision),
+        "reasons": list(verdict.lines),
+        "verdict_blob_id": verdict.sha256,
+    }
+    workshop.finish_run(run_id, "evaluate", facts={**facts, **said})
+    return verdict

@@ -1,0 +1,139 @@
+"""Freeze labelled clips into a dataset, put it on the shelf, and find it there again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge.clip_file import read_clip
+from edge.contracts.errors import OperatorError
+from edge.contracts.sensors import CameraRig
+from fleet.catalog import ClipRow, DatasetRow, LabelRow, StreamKind
+from fleet.dataset import DatasetManifest, freeze
+from fleet.label import clip_rows
+from fleet.samples import Sample
+from fleet.stages.label import ClipLabels
+from fleet.stages.workshop import Workshop
+from fleet.store import BlobStore
+from fleet.train import DatasetFile, dataset_file
+
+
+def freeze_samples(
+    workshop: Workshop,
+    samples: Iterable[Sample],
+    rigs: Iterable[CameraRig],
+    *,
+    name: str,
+    split: str = "train",
+    purpose: str = "",
+) -> DatasetManifest:
+    """Freeze rows and put the dataset on the shelf; the same rows are the same dataset."""
+    manifest = freeze(samples, rigs, workshop.store, name=name, split=split, purpose=purpose)
+    shelve(workshop, manifest)
+    return manifest
+
+
+def freeze_runs(
+    workshop: Workshop,
+    run_ids: Sequence[str],
+    *,
+    name: str,
+    split: str = "train",
+    purpose: str = "",
+) -> DatasetManifest:
+    """Freeze what labelling runs said, joined with the clips they said it about.
+
+    Raises:
+        OperatorError: A run said nothing about any clip, or two runs spoke about the same one.
+    """
+    rows = [row for run_id in run_ids for row in _labels(workshop, run_id)]
+    clips = [row.clip_id for row in rows]
+    twice = sorted({clip_id for clip_id in clips if clips.count(clip_id) > 1})
+    if twice:
+        raise OperatorError(
+            f"clip {twice[0][:12]} was labelled by more than one of {', '.join(run_ids)}; "
+            "a dataset holds one opinion of a clip"
+        )
+    samples: list[Sample] = []
+    rigs: dict[str, CameraRig] = {}
+    for row in rows:
+        clip_row = workshop.catalog.get(ClipRow, row.clip_id)
+        if clip_row is None:
+            raise OperatorError(f"clip {row.clip_id} of {row.label_id} is not in the catalog")
+        clip = read_clip(workshop.store.get(clip_row.blob_id))
+        said = msgspec.msgpack.decode(workshop.store.get(row.blob_id), type=ClipLabels)
+        samples.extend(clip_rows(clip, said))
+        rigs[clip.manifest.rig_id] = clip.manifest.rig
+    return freeze_samples(workshop, samples, rigs.values(), name=name, split=split, purpose=purpose)
+
+
+def _labels(workshop: Workshop, run_id: str) -> list[LabelRow]:
+    rows = workshop.catalog.all(LabelRow, source=run_id)
+    if not rows:
+        raise OperatorError(f"no labels by a run {run_id!r}; `ringroad label list` shows the runs")
+    return rows
+
+
+def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
+    """Write a dataset into the catalog; nothing happens when it stands there already."""
+    content = msgspec.json.encode(manifest)
+    blob_id = hashlib.sha256(content).hexdigest()
+    workshop.store.put_if_absent(blob_id, content)
+    at_ns = workshop.now_ns()
+    row = DatasetRow(
+        dataset_id=manifest.dataset_id,
+        purpose=manifest.purpose or "unsaid",
+        blob_id=blob_id,
+        facts={"name": manifest.name, "split": manifest.split, "samples": manifest.samples},
+        at_ns=at_ns,
+    )
+    with workshop.catalog.write(at_ns=at_ns, actor=workshop.actor) as tx:
+        if tx.add(row):
+            tx.append(
+                StreamKind.DATASET,
+                manifest.dataset_id,
+                "dataset_frozen.1",
+                cause=manifest.name,
+                blob_id=manifest.blob_id,
+                samples=manifest.samples,
+            )
+
+
+def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
+    """Find a dataset by its id, the beginning of it, or its name.
+
+    Raises:
+        OperatorError: None is meant, or several.
+    """
+    rows = [
+        row
+        for row in workshop.catalog.all(DatasetRow)
+        if row.dataset_id.startswith(word) or row.facts.get("name") == word
+    ]
+    if len(rows) != 1:
+        known = ", ".join(f"{row.dataset_id} {row.facts.get('name')}" for row in rows)
+        raise OperatorError(
+            f"{len(rows)} datasets are called {word!r}{known and ': '}{known}; "
+            "`ringroad dataset list` shows all"
+        )
+    return msgspec.json.decode(workshop.store.get(rows[0].blob_id), type=DatasetManifest)
+
+
+def files_of(
+    manifests: Mapping[str, DatasetManifest], store: BlobStore, cache: Path
+) -> dict[str, DatasetFile]:
+    """Lay datasets out as files for child processes, whatever the store is."""
+    folder = cache / "datasets"
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, DatasetFile] = {}
+    for name, manifest in manifests.items():
+        path = folder / f"{manifest.dataset_id}.parquet"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(store.get(manifest.blob_id))
+            partial.replace(path)
+        files[name] = dataset_file(manifest, path)
+    return files

@@ -1,0 +1,171 @@
+"""Train networks side by side, one core each, and export them; a run that was made is not made again.
+
+Weights and graphs of a run lie in the store, so that a bundle can be built from its id alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.contracts.scene import Category
+from edge.perceive.tensors import SPECS
+from fleet.catalog import RunRow
+from fleet.dataset import Dataset, DatasetManifest
+from fleet.release import FP32, INT8, ModelFiles, export_weights
+from fleet.stages.freeze import files_of
+from fleet.stages.workshop import Advance, Work, Workshop, run_all, unheard
+from fleet.train import PROGRESS_FILE, RECORD_FILE, WEIGHTS_FILE, TrainJob, TrainRun
+from models.fit import FitSettings
+
+
+@dataclass(frozen=True)
+class TrainOrder:
+    """What a network learns from, and what it starts from."""
+
+    size: str
+    fresh: tuple[DatasetManifest, ...]
+    replay: tuple[DatasetManifest, ...]
+    parent: Path | None
+    """Weights; None starts from nothing."""
+    graph: Path
+    """Any fp32 ONNX file of this size, whose numbers the export replaces."""
+    calibration: DatasetManifest
+    """Its frames set the ranges of int8."""
+    fit: FitSettings
+    known: tuple[Category, ...]
+    """What the network will have learnt to see."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run and its files."""
+
+    run_id: str
+    weights: Path
+    files: ModelFiles
+
+
+def train(
+    workshop: Workshop, orders: Mapping[str, TrainOrder], *, advance: Advance = unheard
+) -> dict[str, Trained]:
+    """Carry training orders out, export what came of them, and write it down.
+
+    Args:
+        workshop: Where.
+        orders: By name.
+        advance: Hears of every training step of every order.
+
+    Raises:
+        JobError: A run failed.
+        OperatorError: An order makes no sense.
+    """
+    jobs = {name: _job(workshop, order) for name, order in orders.items()}
+    folders = {name: workshop.folder / "runs" / job.run_id for name, job in jobs.items()}
+    rows = {name: workshop.catalog.get(RunRow, job.run_id) for name, job in jobs.items()}
+    work = []
+    for name, job in jobs.items():
+        row, steps = rows[name], job.fit.steps
+        if row is not None:
+            _fetch(workshop, row.facts, folders[name])
+            advance(steps)
+            continue
+        path = workshop.job(f"train-{name}.json")
+        path.write_bytes(msgspec.json.encode(job))
+        work.append(Work(f"train-{name}", "fleet.train", (str(path), str(folders[name]))))
+    logs = [folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None]
+    for log in logs:
+        log.unlink(missing_ok=True)
+    run_all(work, workshop.logs, on_poll=_Steps(logs, advance))
+    return {
+        name: _exported(workshop, orders[name], job, folders[name], rows[name])
+        for name, job in jobs.items()
+    }
+
+
+class _Steps:
+    """Tells how many more steps all the runs have done, from their progress logs."""
+
+    def __init__(self, logs: list[Path], advance: Advance) -> None:
+        self._logs, self._advance, self._told = logs, advance, 0
+
+    def __call__(self) -> None:
+        done = sum(_last_step(log) for log in self._logs)
+        self._advance(done - self._told)
+        self._told = done
+
+
+def _last_step(log: Path) -> int:
+    """Read the last whole line of a progress log."""
+    lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
+    return int(msgspec.json.decode(lines[-1])["step"]) if lines else 0
+
+
+def _job(workshop: Workshop, order: TrainOrder) -> TrainJob:
+    sets = {m.dataset_id: m for m in (*order.fresh, *order.replay)}
+    files = files_of(sets, workshop.store, workshop.cache)
+    content = order.parent.read_bytes() if order.parent else None
+    return TrainJob(
+        size=order.size,
+        fresh=tuple(files[m.dataset_id] for m in order.fresh),
+        replay=tuple(files[m.dataset_id] for m in order.replay),
+        parent_weights=str(order.parent) if order.parent else None,
+        parent_sha256=hashlib.sha256(content).hexdigest() if content is not None else None,
+        fit=order.fit,
+        cache=str(workshop.cache / "images"),
+    )
+
+
+def _exported(
+    workshop: Workshop, order: TrainOrder, job: TrainJob, folder: Path, row: RunRow | None
+) -> Trained:
+    weights = folder / WEIGHTS_FILE
+    if row is not None:
+        return Trained(job.run_id, weights, ModelFiles(folder / FP32, folder / INT8))
+    calibration = files_of({"": order.calibration}, workshop.store, workshop.cache)[""]
+    data = Dataset(Path(calibration.path))
+    files = export_weights(weights, SPECS[order.size], order.graph, data, folder)
+    run = msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=TrainRun)
+    facts = {
+        "size": order.size,
+        "known": [str(category) for category in order.known],
+        "fresh": [d.dataset_id for d in job.fresh],
+        "replay": [d.dataset_id for d in job.replay],
+        "parent_sha256": job.parent_sha256,
+        "calibration": order.calibration.dataset_id,
+        "examples": run.examples,
+        "replay_examples": run.replay_examples,
+        "steps": run.steps,
+        "final_losses": run.final_losses,
+        "blobs": {p.name: _keep(workshop, p) for p in (weights, files.fp32, files.int8)},
+    }
+    dataset_id = order.fresh[0].dataset_id
+    workshop.finish_run(job.run_id, "train", dataset_id=dataset_id, facts=facts)
+    return Trained(job.run_id, weights, files)
+
+
+def _keep(workshop: Workshop, path: Path) -> str:
+    content = path.read_bytes()
+    blob_id = hashlib.sha256(content).hexdigest()
+    workshop.store.put_if_absent(blob_id, content)
+    return blob_id
+
+
+def fetch_run(workshop: Workshop, row: RunRow) -> Trained:
+    """Lay the files of a finished training run out."""
+    folder = workshop.folder / "runs" / row.run_id
+    _fetch(workshop, row.facts, folder)
+    return Trained(row.run_id, folder / WEIGHTS_FILE, ModelFiles(folder / FP32, folder / INT8))
+
+
+def _fetch(workshop: Workshop, facts: Mapping[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob_id in facts["blobs"].items():
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(workshop.store.get(blob_id))
+        partial.replace(folder / name)
