@@ -1,0 +1,197 @@
+"""Rows from two roads, frozen for ever, opened as examples."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge.contracts.errors import OperatorError, SchemaError
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.sensors import (
+    EgoState,
+    FrameSet,
+    RadarScan,
+    Route,
+    UltrasonicScan,
+)
+from edge.perceive.tensors import PICO
+from fleet.dataset import Dataset, TrainingView, freeze, open_dataset
+from fleet.labeler import LabelCost
+from fleet.recipe import DataRecipe, RecipePart, build_set, load_recipe, with_futures
+from fleet.samples import (
+    Disc,
+    LabelSource,
+    Sample,
+    SampleBox,
+    SampleLabels,
+    SensedInstant,
+    training_labels,
+)
+from fleet.store import FolderStore
+from sim.rig import default_rig
+
+RIG = default_rig()
+QUARTER_NS = 250_000_000
+
+
+def _frame_set(stamp_ns: int, shade: int = 90) -> FrameSet:
+    images = np.full((8, 128, 256, 3), shade, np.uint8)
+    images[:, :, :128] = 200
+    return FrameSet(
+        index=0,
+        stamp_ns=stamp_ns,
+        images=images,
+        radar=RadarScan(np.array([[10.0, 1.0, -2.0, 5.0]], np.float32)),
+        ultrasonics=UltrasonicScan(),
+        ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose(), speed_mps=5.0),
+        route=Route(points_ego=((0.0, 0.0), (30.0, 0.0))),
+    )
+
+
+def _box(category: Category = Category.CAR, x_m: float = 10.0, **more: object) -> SampleBox:
+    box = Box3D(category=category, x_m=x_m, y_m=0.0, z_m=0.8, length_m=4.5, width_m=1.8,
+                height_m=1.5, yaw_rad=0.0)  # fmt: skip
+    fields = {"box": box, "track": "t1", "source": LabelSource.ANNOTATED, **more}
+    return SampleBox(**fields)  # type: ignore[arg-type]
+
+
+def _sample(name: str, *boxes: SampleBox) -> Sample:
+    return Sample(
+        sample_id=(name * 64)[:64],
+        clip_id="clip",
+        place_id=f"place-{name}",
+        rig_id=RIG.rig_id,
+        now=SensedInstant.from_frame_set(_frame_set(QUARTER_NS)),
+        earlier=SensedInstant.from_frame_set(_frame_set(0)),
+        labels=SampleLabels(boxes=boxes),
+        tags=("none",),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def test_the_same_rows_in_any_order_are_the_same_dataset(store: FolderStore) -> None:
+    a, b = _sample("a", _box()), _sample("b")
+    first = freeze([a, b], [RIG], store, name="x", split="train")
+    second = freeze([b, a], [RIG], store, name="x", split="train")
+    assert first == second
+    assert (first.samples, first.places, first.instances) == (2, 2, {"car": 1})
+
+
+def test_another_label_is_another_dataset(store: FolderStore) -> None:
+    first = freeze([_sample("a", _box())], [RIG], store, name="x", split="train")
+    second = freeze([_sample("a", _box(x_m=11.0))], [RIG], store, name="x", split="train")
+    assert first.dataset_id != second.dataset_id
+
+
+def test_rows_come_back_as_they_went_in(store: FolderStore) -> None:
+    manifest = freeze([_sample("a", _box(encounter_id="e1"))], [RIG], store, name="x", split="gate")
+    dataset = open_dataset(manifest, store)
+    row = dataset[0]
+    assert (row.sample_id, row.place_id, row.tags) == ("a" * 64, "place-a", ("none",))
+    assert row.labels.boxes[0].encounter_id == "e1"
+    assert dataset.rig_of(row) == RIG
+    assert manifest.encounters == {"car": 1}
+
+
+def test_what_is_no_dataset_is_refused() -> None:
+    with pytest.raises(SchemaError, match="not a dataset"):
+        Dataset(b"PAR1 but not really")
+
+
+def test_images_survive_their_jpeg() -> None:
+    frame_set = _frame_set(0)
+    again = SensedInstant.from_frame_set(frame_set).to_frame_set(RIG)
+    assert np.abs(again.images.astype(int) - frame_set.images).mean() < 2.0
+    assert np.array_equal(again.radar.points_ego, frame_set.radar.points_ego)
+
+
+def test_a_missing_camera_stays_missing() -> None:
+    instant = SensedInstant.from_frame_set(_frame_set(0))
+    cut = msgspec.structs.replace(instant, jpegs=(b"", *instant.jpegs[1:]))
+    again = cut.to_frame_set(RIG)
+    assert not again.is_present[0] and again.is_present[1:].all()
+    assert again.images[0].max() == 0
+
+
+def test_two_openings_share_one_decoded_file(store: FolderStore, tmp_path: Path) -> None:
+    manifest = freeze([_sample("a", _box())], [RIG], store, name="x", split="train")
+    views = [TrainingView(open_dataset(manifest, store), PICO, tmp_path, "key") for _ in range(2)]
+    assert np.array_equal(views[0][0].senses.images, views[1][0].senses.images)
+    assert views[1][0].senses.images.shape == (8, 3, 96, 192)
+    assert len(list(tmp_path.glob("key-*.npy"))) == 1
+
+
+def test_what_hardly_shows_is_neither_positive_nor_negative() -> None:
+    labels = training_labels(
+        SampleLabels(boxes=(_box(visible_px=5), _box(x_m=20.0, visible_px=500))), PICO
+    )
+    assert labels.boxes[:, 1].tolist() == [20.0]
+    assert labels.ignored[0, :2].tolist() == [10.0, 0.0]
+
+
+def test_absence_of_a_class_nobody_knows_is_not_known() -> None:
+    known = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
+    looked = (Disc(1.0, 2.0, 3.0),)
+    labels = training_labels(SampleLabels(absence_known=known, looked=looked), PICO)
+    assert not labels.is_absence_known[CATEGORIES.index(Category.ANIMAL)]
+    assert labels.looked.tolist() == [[1.0, 2.0, 3.0]]
+
+
+def test_a_future_is_where_the_track_goes_seen_from_now() -> None:
+    """The ego drives 1 m, the car 2 m per quarter: it gains 2 m a step in the frame of now."""
+    stamps = [k * QUARTER_NS for k in range(13)]
+    poses = {s: Pose(x_m=float(k)) for k, s in enumerate(stamps)}
+    labels = {
+        s: SampleLabels(boxes=(_box(x_m=10.0 + k),)) for k, s in enumerate(stamps)
+    }  # 2 m a step in the world
+    now = with_futures(0, labels, poses)
+    assert [x for x, _ in now.boxes[0].future[:3]] == pytest.approx([2.0, 4.0, 6.0])
+    assert [x for x, _, _ in now.ego_future[:2]] == pytest.approx([1.0, 2.0])
+
+
+def test_a_future_cut_short_is_unknown() -> None:
+    stamps = [k * QUARTER_NS for k in range(5)]
+    labels = {s: SampleLabels(boxes=(_box(),)) for s in stamps}
+    assert with_futures(0, labels, {s: Pose() for s in stamps}).boxes[0].future == ()
+
+
+class _Runner:
+    """Renders nothing, counts how often it is asked."""
+
+    calls = 0
+    cost = LabelCost()
+
+    def rows(self, recipe: DataRecipe, on_progress: object) -> list[Sample]:
+        self.calls += 1
+        return [_sample("a", _box())]
+
+    def rigs(self) -> list[object]:
+        return [RIG]
+
+
+def test_a_recipe_is_rendered_once(store: FolderStore, tmp_path: Path) -> None:
+    recipe = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
+    runner = _Runner()
+    first = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    again = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    assert first == again
+    assert runner.calls == 1
+
+
+def test_another_seed_is_another_recipe() -> None:
+    part = RecipePart(road_map="grid", places=1)
+    first = DataRecipe(name="x", split="train", parts=(part,))
+    assert msgspec.structs.replace(first, seed=1).recipe_id != first.recipe_id
+
+
+def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("name: x\nsplit: train\nparts: [{road_map: grid, place: 3}]\n")
+    with pytest.raises(OperatorError, match="place"):
+        load_recipe(path)
