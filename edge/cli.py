@@ -47,14 +47,19 @@ GROUPS: dict[str, Group] = {
     "sim": Group("sim.cli", "app", "The simulator: drive, show", "sim"),
     "fleet": Group("fleet.cli", "fleet", "The fleet service: serve", "fleet"),
     "clips": Group("fleet.cli", "clips", "Clips that vehicles sent home", "fleet"),
-    "label": Group("fleet.cli", "label", "What is true about a clip", "fleet"),
-    "dataset": Group("fleet.cli", "dataset", "Frozen lists of labelled clips", "fleet"),
-    "train": Group("fleet.cli", "train", "Train a network or fine-tune one", "fleet"),
+    "label": Group("fleet.commands.label", "app", "What is true about a clip", "fleet"),
+    "dataset": Group("fleet.commands.dataset", "app", "Frozen lists of labelled clips", "fleet"),
+    "train": Group("fleet.commands.train", "train", "Train a network or fine-tune one", "fleet"),
     "evaluate": Group(
-        "fleet.cli", "evaluate", "Judge a candidate against incumbent and control", "fleet"
+        "fleet.commands.evaluate",
+        "evaluate",
+        "Judge a candidate against incumbent and control",
+        "fleet",
     ),
-    "bundle": Group("fleet.cli", "bundle", "Exported, signed models", "fleet"),
-    "rollout": Group("fleet.cli", "rollout", "Bring a bundle to vehicles, wave by wave", "fleet"),
+    "bundle": Group("fleet.commands.bundle", "app", "Exported, signed models", "fleet"),
+    "rollout": Group(
+        "fleet.commands.rollout", "app", "Bring a bundle to vehicles, wave by wave", "fleet"
+    ),
     "zoo": Group("sim.zoo", "app", "The shipped models: build, measure, show", "edge,fleet,sim"),
     "bench": Group("sim.bench", "app", "Measure latency on this machine", "sim,edge"),
     "lap": Group(

@@ -38,13 +38,14 @@ from fleet.evaluate.predict import Answers, eval_frames
 from fleet.jobs import start_child
 from fleet.recipe import build_set, load_recipe
 from fleet.release import export_weights, known_categories
+from fleet.stages.freeze import files_of
+from fleet.stages.workshop import Work, run_all
 from fleet.store import FolderStore
 from fleet.train import WEIGHTS_FILE, TrainJob, TrainRun
 from fleet.zoo import ModelCard, read_card, write_card, zoo_folder
 from models.export import export_graph
 from models.fit import FitSettings
-from sim.lap.learn import Work, files_of, run_all
-from sim.lap.run import RECIPES
+from sim.lap.opening import RECIPES
 from sim.recipes import RecipeStage
 
 app = typer.Typer(help="The shipped models.", no_args_is_help=True)
@@ -162,7 +163,7 @@ def make_card(
         (folder / f"{name}.json").write_bytes(msgspec.json.encode(job))
         words = (str(folder / f"{name}.json"), str(folder / f"{name}.answers"))
         work.append(Work(name, "fleet.evaluate.job", words))
-    run_all(work, folder, say)
+    run_all(work, folder, on_done=say)
     found = {}
     for name, set_name, _ in _MEASURED:
         answers = msgspec.msgpack.decode((folder / f"{name}.answers").read_bytes(), type=Answers)

@@ -85,9 +85,14 @@ def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
     at_ns = workshop.now_ns()
     row = DatasetRow(
         dataset_id=manifest.dataset_id,
-        purpose=manifest.purpose or "unsaid",
+        purpose=manifest.split,
         blob_id=blob_id,
-        facts={"name": manifest.name, "split": manifest.split, "samples": manifest.samples},
+        facts={
+            "name": manifest.name,
+            "samples": manifest.samples,
+            "clips": len(manifest.clips),
+            "said_purpose": manifest.purpose,
+        },
         at_ns=at_ns,
     )
     with workshop.catalog.write(at_ns=at_ns, actor=workshop.actor) as tx:

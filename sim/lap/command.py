@@ -24,7 +24,7 @@ def lap(
 ) -> None:
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
     from conf.compose import compose, write_resolved
-    from edge.console import show_json
+    from edge.console import show_json, stages
     from sim.lap.laps import go_round
     from sim.lap.settings import LapSettings, quick
 
@@ -37,7 +37,7 @@ def lap(
     run = runs / datetime.now().strftime("%Y%m%d-%H%M%S")
     run.mkdir(parents=True)
     write_resolved(settings, run / "settings.json")
-    records = go_round(settings, run, laps, say=lambda text: typer.echo(text, err=as_json))
+    records = go_round(settings, run, laps, stages(as_json=as_json))
     latest = runs / "latest"
     latest.unlink(missing_ok=True)
     latest.symlink_to(run.name)

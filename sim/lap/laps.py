@@ -6,14 +6,22 @@ from pathlib import Path
 
 import msgspec
 
+from edge.console import Stages
 from sim.lap.folders import LapFolders
+from sim.lap.opening import Incumbent
 from sim.lap.record import LapRecord
-from sim.lap.run import Incumbent, Say, run_lap
+from sim.lap.run import run_lap
 from sim.lap.settings import LapSettings
 
 
-def go_round(settings: LapSettings, run: Path, laps: int, say: Say) -> list[LapRecord]:
+def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> list[LapRecord]:
     """Run laps and write ``lap.json`` after each.
+
+    Args:
+        settings: What to do.
+        run: Folder of this run.
+        laps: How often to go round.
+        watch: Shows the stages.
 
     Raises:
         RingroadError: A stage failed; the laps before it are on disk.
@@ -22,7 +30,7 @@ def go_round(settings: LapSettings, run: Path, laps: int, say: Say) -> list[LapR
     records: list[LapRecord] = []
     for number in range(1, laps + 1):
         folders = LapFolders(run, number, Path(settings.cache))
-        result = run_lap(settings, folders, incumbent, say)
+        result = run_lap(settings, folders, incumbent, watch)
         incumbent = result.incumbent
         records.append(result.record)
         content = msgspec.json.format(msgspec.json.encode(result.record), indent=1)

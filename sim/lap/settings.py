@@ -6,28 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from fleet.campaign import CampaignSettings
 from fleet.evaluate import GateSettings
+from fleet.stages.train import fine_tune
 from fleet.store import StoreSettings
 from models.fit import FitSettings
-
-
-def fine_tune() -> FitSettings:
-    """Give the recipe that teaches a new class in two minutes on one core.
-
-    BatchNorm frozen, half of every batch replay, the new class's output started anew and its few
-    peaks weighted: without the last two a class that never occurred has sunk too far to return.
-    """
-    return FitSettings(
-        steps=1200,
-        learning_rate=8e-4,
-        warmup_ratio=0.1,
-        ema_decay=0.995,
-        fresh_ratio=0.4,
-        night_ratio=0.1,
-        memory_ratio=0.25,
-        is_batchnorm_frozen=True,
-        positive_weights={"animal": 4.0},
-        reset_classes=["animal"],
-    )
 
 
 @dataclass
@@ -61,7 +42,7 @@ class LapSettings:
     tune_set: str = "tune"
     gate_set: str = "gate"
     rare_set: str = "gate_animal"
-    fit: FitSettings = field(default_factory=fine_tune)
+    fit: FitSettings = field(default_factory=lambda: fine_tune(["animal"]))
     campaigns: dict[str, CampaignSettings] = field(default_factory=dict)
     gate: GateSettings = field(default_factory=GateSettings)
     store: StoreSettings = field(default_factory=StoreSettings)

@@ -1,0 +1,126 @@
+"""`ringroad bundle …`: exported, signed models. Two people sign; publishing reaches no vehicle by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.console import show_record, show_table, stages
+from edge.contracts.errors import OperatorError
+from fleet.catalog import BundleRow
+from fleet.commands.desk import CACHE, STATE, Cache, Json, State, Yes, agree, depot
+
+app = typer.Typer(help="Exported, signed models.", no_args_is_help=True)
+
+
+@app.command()
+def build(
+    model: Annotated[
+        str | None, typer.Option(help="Whose network: zoo size, training run or folder.")
+    ] = None,
+    again: Annotated[
+        str | None, typer.Option(help="A bundle to release once more, above all others.")
+    ] = None,
+    tune: Annotated[
+        str, typer.Option(help="The dataset that chooses thresholds and golden frames.")
+    ] = "tune",
+    rare: Annotated[
+        list[str] | None, typer.Option(help="A category held to few false alarms; repeat it.")
+    ] = None,
+    parent: Annotated[str | None, typer.Option(help="The bundle it was fine-tuned from.")] = None,
+    profile: Annotated[str, typer.Option(help="The kind of board.")] = "laptop",
+    state: State = STATE,
+    cache: Cache = CACHE,
+    as_json: Json = False,
+) -> None:
+    """Build a network's bundle, or give one a new counter, and put it on the draft to be signed."""
+    from edge.contracts.scene import Category
+    from fleet.dataset import Dataset
+    from fleet.evaluate import GateSettings
+    from fleet.stages.evaluate import CANDIDATE, TUNE, choose_thresholds, contend
+    from fleet.stages.freeze import files_of, find_dataset
+    from fleet.stages.model import find_model
+
+    if (model is None) == (again is None):
+        raise OperatorError("name either --model or --again")
+    with depot(state, cache) as opened:
+        if again is not None:
+            bundle = opened.again(opened.find(again))
+        else:
+            assert model is not None
+            place, network = opened.workshop, find_model(opened.workshop, model)
+            files = files_of({TUNE: find_dataset(place, tune)}, place.store, place.cache)
+            with stages(as_json=as_json).stage("thresholds", 1) as shown:
+                contender = contend(
+                    place,
+                    {CANDIDATE: network.files.int8},
+                    files,
+                    size=network.size,
+                    advance=shown.advance,
+                )[CANDIDATE]
+            held = [Category(name) for name in rare or ()]
+            bundle = opened.build(
+                network,
+                choose_thresholds(contender, held, GateSettings()),
+                Dataset(Path(files[TUNE].path)),
+                profile=profile,
+                parent_bundle_id=parent and opened.find(parent).manifest.bundle_id,
+            )
+        opened.propose(bundle)
+    manifest = bundle.manifest
+    record = {
+        "bundle_id": manifest.bundle_id,
+        "profile": manifest.profile,
+        "release_counter": manifest.release_counter,
+        "run_id": manifest.provenance.run_id,
+        "state": "drafted",
+    }
+    show_record(record, as_json=as_json, title="built")
+
+
+@app.command("list")
+def list_bundles(state: State = STATE, as_json: Json = False) -> None:
+    """List the bundles, their counters, and whether vehicles may be told to install them."""
+    with depot(state) as opened:
+        released = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
+        rows = [
+            {
+                "bundle_id": row.bundle_id,
+                "profile": row.profile,
+                "release_counter": row.release_counter,
+                "run_id": row.run_id,
+                "is_published": (row.bundle_id, row.release_counter) in released,
+            }
+            for row in opened.workshop.catalog.all(BundleRow)
+        ]
+    columns = ("bundle_id", "profile", "release_counter", "run_id", "is_published")
+    show_table(rows, columns, as_json=as_json)
+
+
+@app.command()
+def sign(
+    key: Annotated[str, typer.Argument(help="Whose key signs, for instance release-a.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Put one person's signature on the draft."""
+    with depot(state) as opened:
+        count = opened.sign(key)
+    show_record({"key": key, "signatures": count}, as_json=as_json, title="signed")
+
+
+@app.command()
+def publish(yes: Yes = False, state: State = STATE, as_json: Json = False) -> None:
+    """Show the signed draft to the fleet; a rollout then tells vehicles to install it."""
+    with depot(state) as opened:
+        before = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
+        agree("Every vehicle will see the draft's bundles. Publish them?", yes=yes)
+        opened.publish()
+        rows = [
+            {"bundle_id": r.bundle_id, "profile": r.profile, "release_counter": r.release_counter}
+            for r in opened.image.released()
+            if (r.bundle_id, r.release_counter) not in before
+        ]
+    show_table(rows, ("bundle_id", "profile", "release_counter"), as_json=as_json)

@@ -1,0 +1,81 @@
+"""`ringroad dataset …`: frozen lists of labelled clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge.console import show_record, show_table, stages
+from fleet.catalog import DatasetRow
+from fleet.commands.desk import CACHE, STATE, Cache, Json, State, plugged, workshop
+
+app = typer.Typer(help="Frozen lists of labelled clips.", no_args_is_help=True)
+
+
+@app.command()
+def freeze(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    run: Annotated[list[str], typer.Option(help="A labelling run; repeat it for more.")],
+    split: Annotated[str, typer.Option(help="`train`, `tune` or `gate`.")] = "train",
+    purpose: Annotated[str, typer.Option(help="What it is for, in a few words.")] = "edge cases",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Freeze what labelling runs said; the same rows are the same dataset."""
+    from fleet.stages.freeze import freeze_runs
+
+    with workshop(state) as place, stages(as_json=as_json).stage("freeze") as shown:
+        manifest = freeze_runs(place, run, name=name, split=split, purpose=purpose)
+        shown.note(f"{manifest.samples} rows")
+    show_record(msgspec.to_builtins(manifest), as_json=as_json, title="frozen")
+
+
+@app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, as in conf/recipe.", exists=True)],
+    runner: Annotated[
+        str, typer.Option(help="Who renders and labels it, as module:attribute.")
+    ] = "sim.recipes:RecipeStage",
+    state: State = STATE,
+    cache: Cache = CACHE,
+    as_json: Json = False,
+) -> None:
+    """Make the set of a seeded recipe, or find it in the cache."""
+    from fleet.recipe import build_set, load_recipe
+    from fleet.stages.freeze import shelve
+
+    with workshop(state, cache) as place, stages(as_json=as_json).stage("build") as shown:
+        manifest = build_set(load_recipe(recipe), plugged(runner)(), place.store, cache / "recipes")
+        shelve(place, manifest)
+        shown.note(f"{manifest.samples} rows")
+    show_record(msgspec.to_builtins(manifest), as_json=as_json, title="frozen")
+
+
+@app.command("list")
+def list_datasets(state: State = STATE, as_json: Json = False) -> None:
+    """List the frozen datasets."""
+    with workshop(state) as place:
+        rows = [
+            {"dataset_id": row.dataset_id, "split": row.purpose, **row.facts}
+            for row in place.catalog.all(DatasetRow)
+        ]
+    show_table(
+        rows, ("dataset_id", "name", "split", "samples", "clips", "said_purpose"), as_json=as_json
+    )
+
+
+@app.command()
+def show(
+    dataset: Annotated[str, typer.Argument(help="Its id, the beginning of it, or its name.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Show what a dataset holds."""
+    from fleet.stages.freeze import find_dataset
+
+    with workshop(state) as place:
+        manifest = find_dataset(place, dataset)
+    show_record(msgspec.to_builtins(manifest), as_json=as_json)

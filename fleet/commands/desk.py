@@ -1,0 +1,111 @@
+"""Where a command works: a fleet's state folder, opened; and the options that every command has."""
+
+from __future__ import annotations
+
+import getpass
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+import typer
+
+from conf.compose import settings_from
+from edge.contracts.errors import OperatorError
+from fleet.catalog import Catalog
+from fleet.service import ServiceSettings, StateFolder
+from fleet.store import open_store
+
+if TYPE_CHECKING:
+    from fleet.stages.release import Depot
+    from fleet.stages.workshop import Workshop
+
+T = TypeVar("T")
+
+STATE = Path(".ringroad/fleet")
+CACHE = Path(".ringroad/cache")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+State = Annotated[Path, typer.Option("--state", help="The fleet's state folder.")]
+Cache = Annotated[Path, typer.Option("--cache", help="What can be made again: images, answers.")]
+
+
+@contextmanager
+def workshop(state: Path, cache: Path = CACHE) -> Iterator[Workshop]:
+    """Open a fleet's catalog and store for a command.
+
+    Raises:
+        OperatorError: There is no fleet in that folder.
+    """
+    from fleet.stages.workshop import Workshop
+
+    folder = StateFolder(state)
+    if not folder.catalog.exists():
+        raise OperatorError(
+            f"no fleet at {state}: start one with `ringroad fleet serve --state {state}`"
+        )
+    resolved = state / "settings.json"
+    settings = (
+        msgspec.json.decode(resolved.read_bytes(), type=ServiceSettings)
+        if resolved.exists()
+        else ServiceSettings()
+    )
+    catalog = Catalog(folder.catalog)
+    try:
+        store = open_store(settings.store, folder.store)
+        yield Workshop(catalog, store, state / "work", cache, actor=f"operator {getpass.getuser()}")
+    finally:
+        catalog.close()
+
+
+@contextmanager
+def depot(state: Path, cache: Path = CACHE) -> Iterator[Depot]:
+    """Open a fleet's keys and repositories; they are made where there are none yet.
+
+    Raises:
+        OperatorError: There is no fleet in that folder.
+    """
+    from fleet.stages.release import open_depot
+
+    with workshop(state, cache) as place:
+        opened = open_depot(StateFolder(state), place)
+        opened.open()
+        yield opened
+
+
+def plugged(name: str) -> Callable[..., Any]:
+    """Import what an operator names ``module:attribute``: a labeler, a runner of recipes or episodes.
+
+    Raises:
+        OperatorError: There is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OperatorError(f"{name!r} is not module:attribute: {error}") from error
+    return found
+
+
+def overridden(settings: T, words: Sequence[str]) -> T:
+    """Set ``key=value`` words in a settings record.
+
+    Raises:
+        OperatorError: A key is misspelt or a value makes no sense.
+    """
+    values = msgspec.to_builtins(settings)
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise OperatorError(f"{word!r}: expected key=value")
+        values[key] = msgspec.yaml.decode(text)
+    return settings_from(values, type(settings), origin="command line")
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Ask before something reaches vehicles, unless the answer was given."""
+    if not yes:
+        typer.confirm(question, abort=True)

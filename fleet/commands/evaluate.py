@@ -1,0 +1,116 @@
+"""`ringroad evaluate`: judge a candidate against incumbent and control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge.console import show_json, show_table, stages
+from edge.contracts.errors import OperatorError
+from fleet.commands.desk import CACHE, STATE, Cache, Json, State, depot, overridden, plugged
+
+
+def evaluate(
+    candidate: Annotated[str, typer.Option(help="Zoo size, training run, bundle or folder.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Gate settings, for instance min_encounters=30.")
+    ] = None,
+    incumbent: Annotated[str, typer.Option(help="What drives now.")] = "pico",
+    control: Annotated[
+        str | None, typer.Option(help="Fine-tuned with the same budget from random clips.")
+    ] = None,
+    tune: Annotated[str, typer.Option(help="The dataset that chooses thresholds.")] = "tune",
+    gate: Annotated[
+        list[str] | None, typer.Option(help="A dataset that decides; repeat it for more.")
+    ] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="A slice on which the candidate is said to be better.")
+    ] = None,
+    episodes: Annotated[
+        str | None,
+        typer.Option(help="What both drive in closed loop: sim.episodes:default_episodes."),
+    ] = None,
+    runner: Annotated[
+        str, typer.Option(help="Who drives an episode, as module:attribute.")
+    ] = "sim.episodes:ChildEpisodes",
+    profile: Annotated[str, typer.Option(help="On which kind of board.")] = "laptop",
+    state: State = STATE,
+    cache: Cache = CACHE,
+    as_json: Json = False,
+) -> None:
+    """Judge a candidate; a verdict that refuses it is an answer and no error."""
+    from fleet.dataset import Dataset
+    from fleet.evaluate import SLICES, GateSettings, claim_table, verdict_table
+    from fleet.stages.evaluate import (
+        CANDIDATE,
+        CONTROL,
+        INCUMBENT,
+        TUNE,
+        choose_thresholds,
+        contend,
+        decide,
+        drive_episodes,
+    )
+    from fleet.stages.freeze import files_of, find_dataset
+    from fleet.stages.model import find_model
+
+    claims, settings = claim or ["animal"], overridden(GateSettings(), overrides or ())
+    strange = [name for name in claims if name not in SLICES]
+    if strange:
+        raise OperatorError(f"no slice {strange[0]!r}; there are {', '.join(SLICES)}")
+    words = {CANDIDATE: candidate, INCUMBENT: incumbent} | ({CONTROL: control} if control else {})
+    with depot(state, cache) as opened:
+        place = opened.workshop
+        models = {name: find_model(place, word) for name, word in words.items()}
+        sizes = {model.size for model in models.values()}
+        if len(sizes) != 1:
+            raise OperatorError(f"models of different sizes cannot be compared: {sorted(sizes)}")
+        found = {TUNE: find_dataset(place, tune)}
+        found |= {word: find_dataset(place, word) for word in gate or ("gate", "gate_animal")}
+        files = files_of(found, place.store, place.cache)
+        watch = stages(as_json=as_json)
+        with watch.stage("answer", len(models) * len(found)) as shown:
+            contenders = contend(
+                place,
+                {name: model.files.int8 for name, model in models.items()},
+                files,
+                size=sizes.pop(),
+                advance=shown.advance,
+            )
+        comparison = None
+        if episodes is not None:
+            rare = [category for name in claims for category in SLICES[name].categories]
+            with watch.stage("episodes"):
+                comparison = drive_episodes(
+                    plugged(runner)(place.logs, profile),
+                    plugged(episodes)(),
+                    {
+                        name: opened.build(
+                            models[name],
+                            choose_thresholds(contenders[name], rare, settings),
+                            Dataset(Path(files[TUNE].path)),
+                            profile=profile,
+                        )
+                        for name in (CANDIDATE, INCUMBENT)
+                    },
+                    place.folder,
+                )
+        verdict = decide(
+            place,
+            contenders,
+            claims,
+            comparison,
+            settings,
+            facts={
+                "models": {name: model.run_id for name, model in models.items()},
+                "sets": {name: manifest.dataset_id for name, manifest in found.items()},
+            },
+        )
+    if as_json:
+        show_json(msgspec.to_builtins(verdict))
+        return
+    for table in (verdict_table(verdict), claim_table(verdict.numbers)):
+        show_table(table.to_records(), table.columns, as_json=False, title=table.title)

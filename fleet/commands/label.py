@@ -1,0 +1,81 @@
+"""`ringroad label …`: what is true about clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge.console import show_record, show_table, stages
+from edge.contracts.errors import OperatorError
+from fleet.catalog import RunRow
+from fleet.commands.desk import CACHE, STATE, Cache, Json, State, workshop
+
+app = typer.Typer(help="What is true about a clip.", no_args_is_help=True)
+
+
+@app.command()
+def run(
+    labeler: Annotated[
+        str, typer.Option(help="Who is asked, as module:function, for instance sim.annotator:over.")
+    ],
+    labeler_folder: Annotated[
+        Path, typer.Option(help="What the labeler is made from.", exists=True)
+    ],
+    drive_prefix: Annotated[
+        str | None, typer.Option(help="Clips of the drives that begin so.")
+    ] = None,
+    clip: Annotated[
+        list[str] | None, typer.Option(help="One clip, by the beginning of its id; repeat it.")
+    ] = None,
+    is_all: Annotated[bool, typer.Option("--all", help="Every admitted clip.")] = False,
+    model: Annotated[
+        str, typer.Option(help="The teacher: zoo size, training run, bundle or folder.")
+    ] = "pico",
+    budget: Annotated[int, typer.Option(min=0, help="Questions that may be asked.")] = 60,
+    choice: Annotated[
+        str, typer.Option(help="`value`: what teaches most; `blind`: drawn by hash.")
+    ] = "value",
+    seed: Annotated[int, typer.Option(min=0, help="Of the blind choice.")] = 0,
+    state: State = STATE,
+    cache: Cache = CACHE,
+    as_json: Json = False,
+) -> None:
+    """Label admitted clips by hindsight and ask a reviewer about the rest."""
+    from fleet.label import Choice
+    from fleet.stages.label import LabelOrder, choose_clips, label
+    from fleet.stages.model import find_model
+
+    if sum((drive_prefix is not None, bool(clip), is_all)) != 1:
+        raise OperatorError("which clips? name one of --drive-prefix, --clip and --all")
+    if choice not in tuple(Choice):
+        raise OperatorError(f"no choice {choice!r}; there are {', '.join(Choice)}")
+    with workshop(state, cache) as place:
+        teacher = find_model(place, model)
+        order = LabelOrder(
+            clips=choose_clips(place.catalog, drive_prefix=drive_prefix, clip_ids=clip or ()),
+            model=teacher.files.int8,
+            size=teacher.size,
+            known=teacher.known,
+            labeler=labeler,
+            labeler_folder=labeler_folder,
+            budget_tracks=budget,
+            choice=Choice(choice),
+            seed=seed,
+        )
+        with stages(as_json=as_json).stage("label", 1) as shown:
+            labelled = label(place, {order.run_id: order}, advance=shown.advance)
+            shown.note(f"{len(order.clips)} clips")
+    said = msgspec.to_builtins(labelled[order.run_id].run)
+    show_record({"run_id": order.run_id, **said}, as_json=as_json, title="labelled")
+
+
+@app.command("list")
+def list_runs(state: State = STATE, as_json: Json = False) -> None:
+    """List the labelling runs, and what each said and cost."""
+    with workshop(state) as place:
+        rows = [{"run_id": r.run_id, **r.facts} for r in place.catalog.all(RunRow, stage="label")]
+    columns = ("run_id", "clips", "auto", "reviewed", "masked", "asked", "reviewer_seconds")
+    show_table(rows, columns, as_json=as_json)

@@ -1,0 +1,147 @@
+"""`ringroad rollout …`: bring a bundle to vehicles, wave by wave. What reaches vehicles asks first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.console import show_record, show_table
+from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
+from fleet.commands.desk import STATE, Json, State, Yes, agree, depot, workshop
+from fleet.rollout import CanaryRule, Decision, decide, replay
+from fleet.rollout.conduct import advance as advance_rollout
+from fleet.rollout.conduct import events_of, plan_of
+from fleet.rollout.conduct import halt as halt_rollout
+from fleet.rollout.conduct import start as start_rollout
+
+if TYPE_CHECKING:
+    from fleet.stages.release import Depot
+
+app = typer.Typer(help="Bring a bundle to vehicles, wave by wave.", no_args_is_help=True)
+
+Rollout = Annotated[str, typer.Argument(help="Its id.")]
+_RULE = CanaryRule()
+
+
+@app.command()
+def start(
+    rollout: Rollout,
+    bundle: Annotated[str, typer.Option(help="The candidate, published.")],
+    incumbent: Annotated[
+        str, typer.Option(help="What vehicles go back to, published above the candidate.")
+    ],
+    vehicle: Annotated[
+        list[str] | None, typer.Option(help="A vehicle; repeat it. All of the profile otherwise.")
+    ] = None,
+    canaries: Annotated[int, typer.Option(min=1, help="Vehicles of the first wave.")] = 1,
+    ticks: Annotated[int, typer.Option(help="Ticks that a vehicle has to show.")] = _RULE.ticks,
+    report_s: Annotated[float, typer.Option(help="Longest silence, s.")] = _RULE.report_s,
+    wave_s: Annotated[float, typer.Option(help="Longest life of a wave, s.")] = _RULE.wave_s,
+    yes: Yes = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Plan a rollout, show the plan, and tell the first wave."""
+    with depot(state) as opened:
+        catalog = opened.workshop.catalog
+        candidate = opened.released(opened.find(bundle).manifest.bundle_id)
+        heal = opened.released(opened.find(incumbent).manifest.bundle_id)
+        rows = catalog.all(VehicleRow, state=TrustState.ACTIVE, profile=candidate.profile)
+        vehicles = vehicle or [row.vehicle_id for row in rows]
+        rule = CanaryRule(ticks=ticks, report_s=report_s, wave_s=wave_s)
+        plan = opened.plan(rollout, candidate, heal, vehicles, rule, canaries)
+        if not yes:
+            waves = [{"wave": k, "vehicles": wave} for k, wave in enumerate(plan.waves)]
+            show_table(waves, ("wave", "vehicles"), as_json=False, title=f"{candidate.bundle_id}")
+        agree(f"{', '.join(plan.waves[0])} will install it now. Go?", yes=yes)
+        at_ns = opened.workshop.now_ns()
+        start_rollout(catalog, plan, actor=opened.workshop.actor, at_ns=at_ns)
+        decision = _advance(opened, rollout)
+        _show(catalog, rollout, decision, as_json=as_json)
+
+
+@app.command()
+def status(
+    rollout: Annotated[str | None, typer.Argument(help="Its id; all otherwise.")] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Show the rollouts, or one of them vehicle by vehicle, as its reports stand."""
+    with workshop(state) as place:
+        if rollout is None:
+            rows = [
+                {"rollout_id": r.rollout_id, "bundle_id": r.bundle_id, "state": r.state}
+                for r in place.catalog.all(RolloutRow)
+            ]
+            show_table(rows, ("rollout_id", "bundle_id", "state"), as_json=as_json)
+            return
+        plan = plan_of(place.catalog, rollout)
+        decision = decide(plan, events_of(place.catalog, rollout), place.now_ns())
+        _show(place.catalog, rollout, decision, as_json=as_json)
+
+
+@app.command()
+def advance(
+    rollout: Rollout, yes: Yes = False, state: State = STATE, as_json: Json = False
+) -> None:
+    """Take new reports in, judge them, and open the next wave, or halt."""
+    with depot(state) as opened:
+        catalog = opened.workshop.catalog
+        plan = plan_of(catalog, rollout)
+        agree(f"More vehicles may install {plan.candidate.bundle_id}. Go on?", yes=yes)
+        _show(catalog, rollout, _advance(opened, rollout), as_json=as_json)
+
+
+@app.command()
+def halt(
+    rollout: Rollout,
+    reason: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    yes: Yes = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Stop a rollout; vehicles that may have switched are told to go back."""
+    with depot(state) as opened:
+        catalog, place = opened.workshop.catalog, opened.workshop
+        plan = plan_of(catalog, rollout)
+        agree(f"Vehicles go back to {plan.heal.bundle_id}. Halt {rollout}?", yes=yes)
+        halt_rollout(catalog, rollout, reason, actor=place.actor, at_ns=place.now_ns())
+        _show(catalog, rollout, _advance(opened, rollout), as_json=as_json)
+
+
+def _advance(opened: Depot, rollout: str) -> Decision:
+    place = opened.workshop
+    return advance_rollout(
+        place.catalog, opened.director, rollout, actor=place.actor, at_ns=place.now_ns()
+    )
+
+
+def _show(catalog: Catalog, rollout: str, decision: Decision, *, as_json: bool) -> None:
+    plan = plan_of(catalog, rollout)
+    known = replay(plan, events_of(catalog, rollout))
+    vehicles: list[dict[str, Any]] = [
+        {
+            "vehicle_id": vehicle,
+            "wave": wave,
+            "is_told": known.evidence[vehicle].opened_ns is not None,
+            "has_passed": known.evidence[vehicle].has_passed,
+            "is_healed": known.evidence[vehicle].is_healed,
+            "faults": known.evidence[vehicle].faults,
+        }
+        for wave, names in enumerate(plan.waves)
+        for vehicle in names
+    ]
+    record = {
+        "rollout_id": rollout,
+        "bundle_id": plan.candidate.bundle_id,
+        "state": str(decision.stage),
+        "wave": decision.wave,
+        "reasons": decision.reasons,
+        "unhealed": decision.unhealed,
+    }
+    if as_json:
+        show_record({**record, "vehicles": vehicles}, as_json=True)
+        return
+    show_record(record, as_json=False)
+    show_table(vehicles, tuple(vehicles[0]), as_json=False)

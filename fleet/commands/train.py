@@ -1,0 +1,63 @@
+"""`ringroad train`: fit a network to frozen datasets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge.console import show_record, stages
+from fleet.commands.desk import CACHE, STATE, Cache, Json, State, overridden, workshop
+
+
+def train(
+    fresh: Annotated[list[str], typer.Option(help="A dataset to learn from; repeat it for more.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Fit settings, for instance steps=400 seed=3.")
+    ] = None,
+    replay: Annotated[
+        list[str] | None, typer.Option(help="A dataset not to forget; repeat it for more.")
+    ] = None,
+    parent: Annotated[
+        str, typer.Option(help="What to start from: zoo size, training run, bundle or folder.")
+    ] = "pico",
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from nothing; --parent names the size.")
+    ] = False,
+    new_class: Annotated[
+        list[str] | None, typer.Option(help="A category that the parent never saw; repeat it.")
+    ] = None,
+    calibration: Annotated[
+        str, typer.Option(help="The dataset that sets the ranges of int8.")
+    ] = "tune",
+    state: State = STATE,
+    cache: Cache = CACHE,
+    as_json: Json = False,
+) -> None:
+    """Train a network or fine-tune one, and export it."""
+    from fleet.stages.freeze import find_dataset
+    from fleet.stages.model import find_model
+    from fleet.stages.train import TrainOrder, fine_tune, learnt
+    from fleet.stages.train import train as train_all
+    from models.fit import FitSettings
+
+    recipe = FitSettings() if from_scratch else fine_tune(new_class or ())
+    fit = overridden(recipe, overrides or ())
+    with workshop(state, cache) as place:
+        start = find_model(place, parent)
+        datasets = tuple(find_dataset(place, word) for word in fresh)
+        order = TrainOrder(
+            size=start.size,
+            fresh=datasets,
+            replay=tuple(find_dataset(place, word) for word in replay or ()),
+            parent=None if from_scratch else start.weights,
+            graph=start.files.fp32,
+            calibration=find_dataset(place, calibration),
+            fit=fit,
+            known=learnt(datasets, () if from_scratch else start.known),
+        )
+        with stages(as_json=as_json).stage("train", fit.steps) as shown:
+            trained = train_all(place, {"run": order}, advance=shown.advance)["run"]
+            shown.note(trained.run_id)
+    facts = {"run_id": trained.run_id, **trained.facts}
+    show_record(facts, as_json=as_json, title="trained")

@@ -1,0 +1,153 @@
+"""Before a lap: the sets that judge, the fleet and its vehicles, and the model that drives first.
+
+Each function does what an operator would do by hand with ``ringroad fleet``, ``dataset`` and ``bundle``,
+and through the same functions of ``fleet``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contracts.errors import LinkDownError
+from edge.ota import install_factory_bundle
+from edge.upload import load_or_make_keys
+from fleet.bundle import Bundle, write_bundle
+from fleet.campaign import CampaignSettings, approve, campaign_from, propose
+from fleet.dataset import Dataset, DatasetManifest
+from fleet.jobs import start_child
+from fleet.keys import Enrolment, enrol
+from fleet.recipe import build_set, load_recipe
+from fleet.service import ServiceCard, StateFolder, read_card
+from fleet.stages.freeze import shelve
+from fleet.stages.model import Model, find_model
+from fleet.stages.release import Depot
+from fleet.stages.workshop import Workshop
+from fleet.store import BlobStore, open_store
+from fleet.zoo import read_card as read_model_card
+from fleet.zoo import zoo_folder
+from sim.lap.folders import LapFolders
+from sim.lap.settings import LapSettings
+from sim.recipes import RecipeStage
+from sim.rig import default_rig
+
+RECIPES = Path(__file__).parents[2] / "conf" / "recipe"
+ACTOR = "lap"
+"""Who does all this, in the audit log."""
+
+_START_S = 60.0
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The model that drives when a lap begins."""
+
+    bundle: Bundle
+    model: Model
+
+
+def build_sets(
+    settings: LapSettings, folders: LapFolders, store: BlobStore
+) -> dict[str, DatasetManifest]:
+    """Render the sets that the lap needs, or find them in the cache."""
+    runner, cache = RecipeStage(), folders.cache / "recipes"
+    names = {
+        "replay": settings.replay_set,
+        "tune": settings.tune_set,
+        "gate": settings.gate_set,
+        "rare": settings.rare_set,
+    }
+    shared = open_store(settings.store, folders.cache / "store")
+    sets: dict[str, DatasetManifest] = {}
+    for role, name in names.items():
+        sets[role] = build_set(load_recipe(RECIPES / f"{name}.yaml"), runner, shared, cache)
+        store.put_if_absent(sets[role].blob_id, shared.get(sets[role].blob_id))
+    return sets
+
+
+@contextmanager
+def running_service(
+    state: StateFolder, log: Path, overrides: Sequence[str]
+) -> Iterator[ServiceCard]:
+    """Run ``ringroad fleet serve`` as a process of its own until the block is left.
+
+    Raises:
+        LinkDownError: It did not come up; the message ends with what it said.
+    """
+    words = ["fleet", "serve", "--state", str(state.root), "--json", *overrides]
+    with start_child("edge", words, log) as child:
+        deadline = time.monotonic() + _START_S
+        while (card := read_card(state)) is None:
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise LinkDownError(f"the fleet service did not start: {child.tail()}")
+            time.sleep(0.05)
+        yield card
+
+
+def open_fleet(
+    settings: LapSettings,
+    workshop: Workshop,
+    depot: Depot,
+    sets: Mapping[str, DatasetManifest],
+    homes: Mapping[str, Path],
+) -> None:
+    """Make keys, repositories and campaigns, shelve the sets, enrol the vehicles.
+
+    Args:
+        settings: The lap's.
+        workshop: The fleet's.
+        depot: The fleet's.
+        sets: Frozen datasets.
+        homes: Each vehicle's own disk.
+    """
+    depot.open()
+    for manifest in sets.values():
+        shelve(workshop, manifest)
+    for campaign_id, campaign in settings.campaigns.items():
+        _arm(workshop, campaign_id, campaign)
+    for vehicle_id, home in homes.items():
+        _enrol(workshop, depot, vehicle_id, home, settings.profile)
+
+
+def _arm(workshop: Workshop, campaign_id: str, settings: CampaignSettings) -> None:
+    """Propose and approve one campaign; doing it again changes nothing."""
+    at_ns = workshop.now_ns()
+    campaign = campaign_from(campaign_id, settings)
+    propose(workshop.catalog, campaign, at_ns=at_ns, actor=ACTOR)
+    approve(workshop.catalog, campaign_id, by=ACTOR, at_ns=at_ns)
+
+
+def _enrol(workshop: Workshop, depot: Depot, vehicle_id: str, home: Path, profile: str) -> None:
+    """Register a vehicle by the public halves of the keys on its disk."""
+    keys = load_or_make_keys(home / "keys")
+    enrolment = Enrolment(
+        vehicle_id=vehicle_id,
+        curve_key=keys.curve_key,
+        report_key=keys.report_key,
+        profile=profile,
+        rig_id=default_rig().rig_id,
+    )
+    enrol(workshop.catalog, enrolment, at_ns=workshop.now_ns(), actor=ACTOR)
+    depot.director.enrol(vehicle_id, workshop.now_ns())
+
+
+def release_baseline(
+    settings: LapSettings,
+    workshop: Workshop,
+    depot: Depot,
+    tune: Dataset,
+    homes: Mapping[str, Path],
+) -> Incumbent:
+    """Release the shipped baseline, and give every vehicle that bundle to be born with."""
+    model = find_model(workshop, settings.model)
+    thresholds = read_model_card(zoo_folder(settings.model)).thresholds
+    bundle = depot.build(model, thresholds, tune, profile=settings.profile)
+    depot.release(bundle)
+    factory = workshop.folder / "factory"
+    write_bundle(bundle, factory)
+    for home in homes.values():
+        install_factory_bundle(home / "bundles", factory)
+    return Incumbent(bundle, model)

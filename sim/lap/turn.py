@@ -1,0 +1,222 @@
+"""The stages of one turn of the loop, each a call of the function that the single command calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contracts.clip import TriggerRule
+from edge.contracts.scene import Category
+from fleet.bundle import Bundle
+from fleet.catalog import ClipRow
+from fleet.dataset import Dataset, DatasetManifest
+from fleet.evaluate import Contender, Decision, Verdict
+from fleet.label import Choice, Labelled
+from fleet.service import ServiceCard
+from fleet.stages.evaluate import (
+    CANDIDATE,
+    CONTROL,
+    INCUMBENT,
+    choose_thresholds,
+    contend,
+    decide,
+    drive_episodes,
+)
+from fleet.stages.freeze import files_of, freeze_samples
+from fleet.stages.label import LabelOrder, label
+from fleet.stages.model import Model, find_model
+from fleet.stages.release import Depot
+from fleet.stages.train import TrainOrder, train
+from fleet.stages.workshop import Advance, Workshop
+from sim.episodes import ChildEpisodes, default_episodes
+from sim.lap.clockwork import Clockwork
+from sim.lap.folders import LapFolders
+from sim.lap.opening import Incumbent
+from sim.lap.record import WaveRecord
+from sim.lap.road import anchors_of, drive, drive_orders, ticks_of
+from sim.lap.settings import LapSettings
+from sim.lap.vehicle import VehicleOutcome
+from sim.lap.waves import roll_out
+from sim.vehicle import DriveOrder
+
+_JUDGED = ("tune", "gate", "rare")
+_LABELER = "sim.annotator:over"
+
+Clips = Mapping[str, Sequence[ClipRow]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn: what it works with, and a method per stage, in the order of the loop."""
+
+    settings: LapSettings
+    folders: LapFolders
+    clock: Clockwork
+    workshop: Workshop
+    depot: Depot
+    card: ServiceCard
+    sets: Mapping[str, DatasetManifest]
+    incumbent: Incumbent
+    vehicles: Sequence[str]
+
+    @property
+    def rare(self) -> Category:
+        """The class that the lap claims to learn."""
+        return Category(self.settings.rare)
+
+    def drive(self) -> list[VehicleOutcome]:
+        """Drive, notice, record, send home."""
+        orders = self._orders("drive", self.settings.drive_s)
+        with self.clock.stage("drive", ticks_of(orders)) as shown:
+            outcomes = self._drive(orders, "drive", shown.advance)
+            shown.note(f"{sum(outcome.ticks for outcome in outcomes)} ticks")
+        return outcomes
+
+    def admitted(self) -> Clips:
+        """Give the clips of this lap's drives, in id order: of triggers, and of the random stream.
+
+        A clip of an earlier lap is not mined again.
+        """
+        rows = self.workshop.catalog.all(ClipRow)
+        mine = [row for row in rows if row.drive_id.startswith(f"lap{self.folders.lap}-drive-")]
+        chance = [row for row in mine if str(TriggerRule.RANDOM) in row.rules]
+        return {CANDIDATE: [row for row in mine if row not in chance], CONTROL: chance}
+
+    def label(self, clips: Clips) -> dict[str, Labelled]:
+        """Label the triggers' clips by the most valuable questions, the random ones by blind ones."""
+        choices = {CANDIDATE: Choice.VALUE, CONTROL: Choice.BLIND}
+        orders = {
+            name: LabelOrder(
+                clips=tuple(rows),
+                model=self.incumbent.model.files.int8,
+                size=self.settings.model,
+                known=self.incumbent.model.known,
+                labeler=_LABELER,
+                labeler_folder=self.folders.truth("drive"),
+                budget_tracks=self.settings.budget_tracks,
+                choice=choices[name],
+                seed=self.settings.seed,
+            )
+            for name, rows in clips.items()
+        }
+        with self.clock.stage("label", len(orders)) as shown:
+            labelled = label(self.workshop, orders, advance=shown.advance)
+            run = labelled[CANDIDATE].run
+            shown.note(f"{run.auto} boxes by hindsight, {run.asked} tracks reviewed")
+        return labelled
+
+    def freeze(self, labelled: Mapping[str, Labelled]) -> dict[str, DatasetManifest]:
+        """Freeze what was labelled."""
+        with self.clock.stage("freeze") as shown:
+            fresh = {
+                name: freeze_samples(
+                    self.workshop, rows.samples, rows.rigs, name=name, purpose="edge cases"
+                )
+                for name, rows in labelled.items()
+            }
+            shown.note(", ".join(f"{name} {m.dataset_id}" for name, m in fresh.items()))
+        return fresh
+
+    def train(self, fresh: Mapping[str, DatasetManifest]) -> dict[str, Model]:
+        """Fine-tune the incumbent once per dataset, side by side."""
+        parent = self.incumbent.model
+        orders = {
+            name: TrainOrder(
+                size=self.settings.model,
+                fresh=(manifest,),
+                replay=(self.sets["replay"],),
+                parent=parent.weights,
+                graph=parent.files.fp32,
+                calibration=self.sets["tune"],
+                fit=self.settings.fit,
+                known=tuple(dict.fromkeys((*parent.known, self.rare))),
+            )
+            for name, manifest in fresh.items()
+        }
+        with self.clock.stage("train", self.settings.fit.steps * len(orders)) as shown:
+            runs = train(self.workshop, orders, advance=shown.advance)
+        return {name: find_model(self.workshop, run.run_id) for name, run in runs.items()}
+
+    def evaluate(self, models: Mapping[str, Model]) -> dict[str, Contender]:
+        """Let candidate, control and incumbent answer the sets."""
+        files = files_of(self.sets, self.workshop.store, self.workshop.cache)
+        with self.clock.stage("evaluate", len(models) * len(_JUDGED)) as shown:
+            return contend(
+                self.workshop,
+                {name: model.files.int8 for name, model in models.items()},
+                {name: files[name] for name in _JUDGED},
+                size=self.settings.model,
+                advance=shown.advance,
+            )
+
+    def bundle(self, model: Model, contender: Contender) -> Bundle:
+        """Build the candidate's bundle with the thresholds that it is judged at."""
+        file = files_of({"tune": self.sets["tune"]}, self.workshop.store, self.workshop.cache)
+        bundle = self.depot.build(
+            model,
+            choose_thresholds(contender, [self.rare], self.settings.gate),
+            Dataset(Path(file["tune"].path)),
+            profile=self.settings.profile,
+            parent_bundle_id=self.incumbent.bundle.manifest.bundle_id,
+        )
+        self.depot.keep(bundle)
+        return bundle
+
+    def gate(
+        self, models: Mapping[str, Model], contenders: Mapping[str, Contender], bundle: Bundle
+    ) -> Verdict:
+        """Judge: detection on places never trained on, and closed-loop episodes as a veto."""
+        bundles = {CANDIDATE: bundle, INCUMBENT: self.incumbent.bundle}
+        runner = ChildEpisodes(self.folders.logs, profile=self.settings.profile)
+        with self.clock.stage("gate") as shown:
+            verdict = decide(
+                self.workshop,
+                contenders,
+                [self.settings.rare],
+                drive_episodes(runner, default_episodes(), bundles, self.folders.here),
+                self.settings.gate,
+                facts={
+                    "models": {name: model.run_id for name, model in models.items()},
+                    "sets": {name: self.sets[name].dataset_id for name in _JUDGED},
+                },
+            )
+            shown.note(str(verdict.decision))
+        (self.folders.here / "verdict.json").write_bytes(verdict.to_json())
+        return verdict
+
+    def roll_out(
+        self, verdict: Verdict, bundle: Bundle
+    ) -> tuple[tuple[WaveRecord, ...], list[VehicleOutcome]]:
+        """Send a passed candidate out wave by wave; every vehicle drives again, on what it then has."""
+        orders = self._orders("redrive", self.settings.redrive_s)
+        with self.clock.stage("rollout", ticks_of(orders)) as shown:
+            if verdict.decision is not Decision.PASS:
+                return (), self._drive(orders, "redrive", shown.advance)
+            waves, outcomes = roll_out(
+                self.settings,
+                f"lap{self.folders.lap}",
+                self.depot,
+                bundle,
+                self.incumbent.bundle,
+                orders,
+                lambda wave: self._drive(wave, "redrive", shown.advance),
+            )
+            shown.note("; ".join(f"{', '.join(w.vehicles)}: {w.state}" for w in waves))
+        return waves, outcomes
+
+    def _orders(self, phase: str, seconds: float) -> list[DriveOrder]:
+        return drive_orders(self.settings, self.folders.lap, self.vehicles, phase, seconds)
+
+    def _drive(
+        self, orders: Sequence[DriveOrder], phase: str, advance: Advance
+    ) -> list[VehicleOutcome]:
+        return drive(
+            self.folders,
+            self.card,
+            anchors_of(self.depot.image, self.depot.director),
+            self.settings.profile,
+            orders,
+            truth=self.folders.truth(phase),
+            advance=advance,
+        )
