@@ -312,8 +312,8 @@ def _weak_track(
 ) -> _Doubt:
     """Turn a track that the teacher is not sure of into a question.
 
-    What it calls a pedestrian in one frame and a bicycle in the next puzzles it most, and is asked
-    about first.
+    Worth most is what returns a radar echo, so that it is there, and is called a pedestrian in one
+    frame and a bicycle in the next, so that the teacher does not know what it is.
     """
     measured = set(track.frame[track.is_measured].tolist())
     places = {
@@ -322,9 +322,26 @@ def _weak_track(
         if frame in measured
     }
     name = f"{clip.manifest.clip_id[:16]}-w{track.track_id}"
-    puzzle = 0.6 * (1.0 - track.class_share) + 0.1
-    worth = puzzle * _interest(places, frames, opinions, settings)
+    puzzle = 0.3 + 0.7 * (1.0 - track.class_share)
+    echo = 0.1 + 0.9 * _radar_support(track, frames, settings)
+    worth = puzzle * echo * _interest(places, frames, opinions, settings)
     return _doubt(name, LOW_CONFIDENCE, worth, places, clip, settings)
+
+
+def _radar_support(
+    track: HindsightTrack, frames: Sequence[ClipFrame], settings: LabelSettings
+) -> float:
+    """Give the share of a track's instants at which the vehicle's radar followed something there.
+
+    Most weak tracks are a network's own fancies; what also returns an echo is really there.
+    """
+    boxes = _boxes_of(track, frames)
+    supported = [
+        any(_belongs(r, box, settings) for r in (p.radar_tracks if p else ()))
+        for frame, box in boxes
+        for p in (frames[frame].perception,)
+    ]
+    return sum(supported) / len(boxes)
 
 
 def _radar_doubts(

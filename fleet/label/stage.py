@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,9 @@ from edge.perceive.tensors import SPECS
 from fleet.label.opinion import ClipOpinion, LabelSettings, clip_samples, opine, settle
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.samples import LabelSource, Sample
+
+_FIND, _NO_FIND = 1.5, 0.85
+"""What an answer does to the promise of the other questions of its clip."""
 
 
 class Choice(StrEnum):
@@ -94,10 +97,17 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
     clips = [read_clip(Path(path)) for path in sorted(job.clips)]
     opinions = [opine(clip, engine, spec, job.known, settings) for clip in clips]
     labeler = make_labeler(job.labeler, Path(job.labeler_folder))
-    queue = ordered(opinions, job.choice, job.seed)
-    asked = queue[: job.budget_tracks]
     stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
-    answers = {q.track: labeler.review(q, stamps[q.clip_id]) for q in asked}
+
+    def review(question: ReviewQuestion) -> ReviewAnswer:
+        return labeler.review(question, stamps[question.clip_id])
+
+    if job.choice is Choice.VALUE:
+        asked = follow_finds(opinions, review, job.known, job.budget_tracks)
+    else:
+        blind = blindly(opinions, job.seed)[: job.budget_tracks]
+        asked = [(question, review(question)) for question in blind]
+    answers = {question.track: answer for question, answer in asked}
     samples: list[Sample] = []
     for opinion in opinions:
         samples.extend(clip_samples(opinion, settle(opinion, answers, settings)))
@@ -107,9 +117,9 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
         auto=sum(box.source is LabelSource.AUTO for box in boxes),
         reviewed=sum(box.source is LabelSource.REVIEWED for box in boxes),
         masked=sum(len(sample.labels.ignored) for sample in samples),
-        questions=len(queue),
+        questions=sum(len(o.questions) for o in opinions),
         asked=len(asked),
-        asked_by_reason=_count(q.reason for q in asked),
+        asked_by_reason=_count(question.reason for question, _ in asked),
         answered_by_category=_count(_said(answer) for answer in answers.values()),
         reviewer_tracks=labeler.cost.tracks,
         reviewer_seconds=labeler.cost.seconds,
@@ -120,16 +130,35 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
     )
 
 
-def ordered(opinions: Sequence[ClipOpinion], choice: Choice, seed: int) -> list[ReviewQuestion]:
-    """Put all questions into the order in which a budget is spent on them.
+def follow_finds(
+    opinions: Sequence[ClipOpinion],
+    review: Callable[[ReviewQuestion], ReviewAnswer],
+    known: Sequence[Category],
+    budget: int,
+) -> list[tuple[ReviewQuestion, ReviewAnswer]]:
+    """Spend a budget on the most valuable questions, and learn from the answers where to ask on.
 
-    By value, the best question of every clip comes before the second best of any: a reviewer learns
-    more from another encounter than from another look at the same one.
+    A clip in which something turned up that the teacher has never learnt becomes more promising with
+    every such answer, one that only held familiar things or nothing less so.
     """
+    left = {o.clip.manifest.clip_id: list(o.questions) for o in opinions}
+    promise = dict.fromkeys(left, 1.0)
+    asked: list[tuple[ReviewQuestion, ReviewAnswer]] = []
+    while len(asked) < budget and any(left.values()):
+        clip_id = max(
+            (c for c in sorted(left) if left[c]), key=lambda c: promise[c] * left[c][0].value
+        )
+        question = left[clip_id].pop(0)
+        answer = review(question)
+        asked.append((question, answer))
+        is_new = any(box.box.category not in known for box in answer.boxes.values())
+        promise[clip_id] *= _FIND if is_new else _NO_FIND
+    return asked
+
+
+def blindly(opinions: Sequence[ClipOpinion], seed: int) -> list[ReviewQuestion]:
+    """Put all questions into an order that knows nothing of their value."""
     questions = [q for opinion in opinions for q in opinion.questions]
-    if choice is Choice.VALUE:
-        ranked = [(n, q) for opinion in opinions for n, q in enumerate(opinion.questions)]
-        return [q for _, q in sorted(ranked, key=lambda r: (r[0], -r[1].value, r[1].track))]
     return sorted(questions, key=lambda q: hashlib.sha256(f"{seed}:{q.track}".encode()).digest())
 
 

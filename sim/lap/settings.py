@@ -36,7 +36,7 @@ class LapSettings:
     """Taken in turn by the vehicles."""
     rare: str = "animal"
     """The class that the lap claims to learn."""
-    budget_tracks: int = 60
+    budget_tracks: int = 150
     """Questions that a reviewer answers, for the candidate and again for the control."""
     replay_set: str = "replay"
     tune_set: str = "tune"

@@ -1,12 +1,13 @@
 """What is labelled, what is asked, what is masked."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import pytest
 
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from fleet.label.opinion import ClipOpinion, LabelSettings, _Doubt, settle
-from fleet.label.stage import Choice, ordered
+from fleet.label.stage import blindly, follow_finds
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.samples import Disc, LabelSource, SampleBox
 
@@ -32,9 +33,10 @@ def _doubt(track: str, x_m: float, value: float = 0.5) -> _Doubt:
     return _Doubt(question, {STAMP: Disc(x_m, 0.0, 2.0)})
 
 
-def _opinion(boxes: Sequence[SampleBox], *doubts: _Doubt) -> ClipOpinion:
+def _opinion(clip_id: str, boxes: Sequence[SampleBox], *doubts: _Doubt) -> ClipOpinion:
+    manifest = SimpleNamespace(clip_id=clip_id)
     return ClipOpinion(
-        clip=None,  # type: ignore[arg-type]
+        clip=SimpleNamespace(manifest=manifest),  # type: ignore[arg-type]
         frames=(),
         boxes={STAMP: tuple(boxes)},
         doubts=doubts,
@@ -47,7 +49,7 @@ def _answer(track: str, boxes: Mapping[int, SampleBox]) -> ReviewAnswer:
 
 
 def test_a_doubt_that_nobody_resolved_is_masked() -> None:
-    labels = settle(_opinion([], _doubt("d", 10.0)), {}, LabelSettings())[STAMP]
+    labels = settle(_opinion("c", [], _doubt("d", 10.0)), {}, LabelSettings())[STAMP]
     assert [d.x_m for d in labels.ignored] == [10.0]
     assert labels.boxes == () and labels.looked == ()
 
@@ -55,7 +57,7 @@ def test_a_doubt_that_nobody_resolved_is_masked() -> None:
 def test_an_answered_doubt_is_a_label_and_a_place_somebody_looked_at() -> None:
     animal = _box(Category.ANIMAL, 10.2, LabelSource.REVIEWED)
     answers = {"d": _answer("d", {STAMP: animal})}
-    labels = settle(_opinion([], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
+    labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
     assert labels.boxes == (animal,)
     assert labels.ignored == ()
     assert labels.looked != ()
@@ -63,7 +65,7 @@ def test_an_answered_doubt_is_a_label_and_a_place_somebody_looked_at() -> None:
 
 def test_a_ghost_that_a_reviewer_denied_is_a_negative() -> None:
     answers = {"d": _answer("d", {})}
-    labels = settle(_opinion([], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
+    labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
     assert labels.boxes == () and labels.ignored == ()
     assert [d.x_m for d in labels.looked] == [10.0]
 
@@ -71,29 +73,42 @@ def test_a_ghost_that_a_reviewer_denied_is_a_negative() -> None:
 def test_a_reviewer_overrules_the_teacher_in_the_same_place() -> None:
     animal = _box(Category.ANIMAL, 10.2, LabelSource.REVIEWED)
     opinion = _opinion(
-        [_box(Category.PEDESTRIAN, 10.0), _box(Category.CAR, 20.0)], _doubt("d", 10.0)
+        "c", [_box(Category.PEDESTRIAN, 10.0), _box(Category.CAR, 20.0)], _doubt("d", 10.0)
     )
     labels = settle(opinion, {"d": _answer("d", {STAMP: animal})}, LabelSettings())[STAMP]
     assert [b.box.category for b in labels.boxes] == [Category.CAR, Category.ANIMAL]
 
 
 def test_the_absence_of_an_unknown_class_is_not_claimed() -> None:
-    labels = settle(_opinion([_box(Category.CAR, 20.0)]), {}, LabelSettings())[STAMP]
+    labels = settle(_opinion("c", [_box(Category.CAR, 20.0)]), {}, LabelSettings())[STAMP]
     assert Category.ANIMAL not in labels.absence_known
     assert [d.x_m for d in labels.looked] == [20.0]
 
 
-def test_the_best_question_of_every_clip_comes_before_the_second_of_any() -> None:
-    rich = _opinion([], _doubt("a", 5.0, 0.9), _doubt("b", 6.0, 0.8), _doubt("c", 7.0, 0.7))
-    poor = _opinion([], _doubt("z", 8.0, 0.1))
-    queue = [q.track for q in ordered([rich, poor], Choice.VALUE, 0)]
-    assert queue == ["a", "z", "b", "c"]
+def test_a_find_makes_the_rest_of_its_clip_worth_asking() -> None:
+    """The rich clip's questions are worth a little less, until one of them turns up an animal."""
+    rich = _opinion("rich", [], *(_doubt(f"r{k}", 5.0, 0.5) for k in range(4)))
+    poor = _opinion("poor", [], *(_doubt(f"p{k}", 8.0, 0.51) for k in range(4)))
+    animal = _box(Category.ANIMAL, 5.0, LabelSource.REVIEWED)
+
+    def review(question: ReviewQuestion) -> ReviewAnswer:
+        is_rich = question.track.startswith("r")
+        return _answer(question.track, {STAMP: animal} if is_rich else {})
+
+    asked = [q.track for q, _ in follow_finds([rich, poor], review, KNOWN, 5)]
+    assert asked == ["p0", "r0", "r1", "r2", "r3"]
+
+
+def test_a_budget_larger_than_the_queue_asks_everything_once() -> None:
+    opinion = _opinion("c", [], _doubt("a", 5.0), _doubt("b", 6.0))
+    asked = follow_finds([opinion], lambda q: _answer(q.track, {}), KNOWN, 10)
+    assert [q.track for q, _ in asked] == ["a", "b"]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_blind_queue_does_not_look_at_value(seed: int) -> None:
     doubts = [_doubt(f"t{k}", 5.0, k / 20) for k in range(20)]
-    queue = [q.track for q in ordered([_opinion([], *doubts)], Choice.BLIND, seed)]
+    queue = [q.track for q in blindly([_opinion("c", [], *doubts)], seed)]
     assert sorted(queue) == sorted(d.question.track for d in doubts)
     assert queue != [d.question.track for d in reversed(doubts)]
-    assert queue == [q.track for q in ordered([_opinion([], *doubts)], Choice.BLIND, seed)]
+    assert queue == [q.track for q in blindly([_opinion("c", [], *doubts)], seed)]
