@@ -53,7 +53,8 @@ class PlanSettings:
     route: RouteSettings = field(default_factory=RouteSettings)
     check: CheckSettings = field(default_factory=CheckSettings)
     minimum_risk: MinimumRiskSettings = field(default_factory=MinimumRiskSettings)
-    min_network_score: float = 0.3
+    min_network_score: float = 0.06
+    """The scores of a tick sum to one over sixteen plans: what is less likely than chance is not judged."""
     network_progress_ratio: float = 0.8
     """A network plan must get this share of the best route plan's way…"""
     network_progress_slack_m: float = 1.0

@@ -193,26 +193,36 @@ def route_proposals(
 
 @dataclass(frozen=True, eq=False)
 class _Leads:
-    """What is on our path, over time: rear ends and speeds along it; infinitely far when it is not."""
+    """What is on our path, over time: rear ends, infinitely far when it is not, and speeds along it."""
 
     rear_m: Floats  # (A, K+1)
-    speed_mps: Floats  # (A, K+1)
+    speed_mps: Floats  # (A,)
 
 
 def _leads(
     path: Path, hazards: Hazards, vehicle: VehicleShape, settings: RouteSettings, step_s: float
 ) -> _Leads:
+    """Find whom to follow: who is on the known part of our path, or will be soon.
+
+    Whoever comes towards us leads nobody: one stops for him as for something that stands.
+    """
     along, across = hazards.extents_along(path)
     room = vehicle.half_width_m + settings.side_margin_m
     is_on_path = np.abs(hazards.offset_m) - across < room
+    is_on_path &= hazards.station_m < path.length_m
+    rear = hazards.station_m - along
+    # Who is on our path now is ahead of us or behind; who will be may also come in beside us.
+    is_ahead = np.where(is_on_path[:, :1], hazards.station_m[:, :1] > 0.0, rear > vehicle.front_m)
+    rear = np.where(is_on_path & is_ahead, rear, np.inf)
     for _ in range(round(settings.anticipation_s / step_s)):
-        is_on_path[:, :-1] |= is_on_path[:, 1:]
-    is_ahead = hazards.station_m[:, :1] > 0.0
-    rear = np.where(is_on_path & is_ahead, hazards.station_m - along, np.inf)
-    speed = np.diff(hazards.station_m, axis=1) / step_s
+        # Until then it is taken to stand where it will come onto the path.
+        rear[:, :-1] = np.where(np.isinf(rear[:, :-1]), rear[:, 1:], rear[:, :-1])
     is_lead = np.isfinite(rear).any(axis=1)
-    speed = np.concatenate([speed, speed[:, -1:]], axis=1)
-    return _Leads(rear_m=rear[is_lead], speed_mps=speed[is_lead])
+    # Stations are no measure of speed: beside a bend they jump.
+    _, yaw = path.at(hazards.station_m[is_lead, 0])
+    step = hazards.position[is_lead, 1] - hazards.position[is_lead, 0]
+    speed = (step[:, 0] * np.cos(yaw) + step[:, 1] * np.sin(yaw)) / step_s
+    return _Leads(rear_m=rear[is_lead], speed_mps=np.maximum(speed, 0.0))
 
 
 def _drive_along(
@@ -240,9 +250,7 @@ def _drive_along(
         may = (factor * np.minimum(bound, ceiling.limit_mps) - speed) / settings.response_s
         # A bend or a stop may take a firm brake; only wanting to be slower takes a comfortable one.
         free = np.minimum(must, np.maximum(may, -settings.comfortable_brake_mps2))
-        follow = _follow(
-            station, speed, leads.rear_m[:, k], leads.speed_mps[:, k], vehicle, settings
-        )
+        follow = _follow(station, speed, leads.rear_m[:, k], leads.speed_mps, vehicle, settings)
         wanted = np.minimum(np.minimum(free, settings.acceleration_mps2), follow)
         wanted = np.where(brake > 0.0, -brake, np.maximum(wanted, -vehicle.max_brake_mps2))
         first = wanted if k == 0 else first

@@ -343,7 +343,7 @@ def test_a_good_network_plan_is_driven(straight_route) -> None:
         (lively_plan(10.0, y_m=2.5), 0.9, "corridor"),
         (lively_plan(16.0), 0.9, "kinematics"),
         (0.0 * lively_plan(10.0), 0.9, "kinematics"),
-        (lively_plan(10.0), 0.1, "score"),
+        (lively_plan(10.0), 0.05, "score"),
     ],
 )
 def test_a_bad_network_plan_leaves_the_route_plan(straight_route, refused_plan, score, why) -> None:
