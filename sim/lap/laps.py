@@ -10,12 +10,13 @@ from edge.console import Stages
 from sim.lap.folders import LapFolders
 from sim.lap.opening import Incumbent
 from sim.lap.record import LapRecord
+from sim.lap.report import write_report
 from sim.lap.run import run_lap
 from sim.lap.settings import LapSettings
 
 
 def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> list[LapRecord]:
-    """Run laps and write ``lap.json`` after each.
+    """Run laps and write ``lap.json`` and ``report.html`` after each.
 
     Args:
         settings: What to do.
@@ -36,4 +37,5 @@ def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> list
         content = msgspec.json.format(msgspec.json.encode(result.record), indent=1)
         (folders.here / "lap.json").write_bytes(content)
         (run / "lap.json").write_bytes(content)
+        write_report(result.record, result.pictures, run / "report.html", records[:-1])
     return records

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.console import Stages
+from edge.contracts.scene import Category
 from fleet.catalog import Catalog, QuarantineRow
 from fleet.dataset import Dataset
 from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT
@@ -20,6 +21,7 @@ from fleet.stages.workshop import Workshop
 from fleet.store import open_store
 from sim.lap.clockwork import Clockwork
 from sim.lap.folders import LapFolders
+from sim.lap.gallery import gallery
 from sim.lap.opening import (
     ACTOR,
     Incumbent,
@@ -29,6 +31,7 @@ from sim.lap.opening import (
     running_service,
 )
 from sim.lap.record import LapRecord
+from sim.lap.report import Picture
 from sim.lap.settings import LapSettings
 from sim.lap.tell import Told, tell
 from sim.lap.turn import Turn
@@ -42,6 +45,7 @@ class LapResult:
     """A finished lap: its record, and what the next one starts from."""
 
     record: LapRecord
+    pictures: tuple[Picture, ...]
     incumbent: Incumbent
 
 
@@ -92,9 +96,15 @@ def run_lap(
                 truth=folders.truth("drive"),
             )
         )
+        shown = {
+            INCUMBENT: (turn.incumbent.model.files.int8, turn.incumbent.bundle.manifest),
+            CANDIDATE: (models[CANDIDATE].files.int8, bundle.manifest),
+        }
+        rare = Category(settings.rare)
+        pictures = gallery(labelled[CANDIDATE], clips[CANDIDATE], rare, shown)
         is_promoted = bool(waves) and all(wave.state == "passed" for wave in waves)
         successor = Incumbent(bundle, models[CANDIDATE]) if is_promoted else turn.incumbent
-        return LapResult(record, successor)
+        return LapResult(record, tuple(pictures), successor)
 
 
 @contextmanager
