@@ -39,7 +39,7 @@ def build(
     from edge.contracts.scene import Category
     from fleet.dataset import Dataset
     from fleet.evaluate import GateSettings
-    from fleet.stages.evaluate import CANDIDATE, TUNE, choose_thresholds, contend
+    from fleet.stages.evaluate import answer_tune, choose_thresholds
     from fleet.stages.freeze import files_of, find_dataset
     from fleet.stages.model import find_model
 
@@ -51,30 +51,27 @@ def build(
         else:
             assert model is not None
             place, network = opened.workshop, find_model(opened.workshop, model)
-            files = files_of({TUNE: find_dataset(place, tune)}, place.store, place.cache)
+            manifest = find_dataset(place, tune)
+            file = files_of({"": manifest}, place.store, place.cache)[""]
             with stages(as_json=as_json).stage("thresholds", 1) as shown:
-                contender = contend(
-                    place,
-                    {CANDIDATE: network.files.int8},
-                    files,
-                    size=network.size,
-                    advance=shown.advance,
-                )[CANDIDATE]
+                matches = answer_tune(
+                    place, network.files.int8, file, size=network.size, advance=shown.advance
+                )
             held = [Category(name) for name in rare or ()]
             bundle = opened.build(
                 network,
-                choose_thresholds(contender, held, GateSettings()),
-                Dataset(Path(files[TUNE].path)),
+                choose_thresholds(matches, held, GateSettings()),
+                Dataset(Path(file.path)),
                 profile=profile,
                 parent_bundle_id=parent and opened.find(parent).manifest.bundle_id,
             )
         opened.propose(bundle)
-    manifest = bundle.manifest
+    built = bundle.manifest
     record = {
-        "bundle_id": manifest.bundle_id,
-        "profile": manifest.profile,
-        "release_counter": manifest.release_counter,
-        "run_id": manifest.provenance.run_id,
+        "bundle_id": built.bundle_id,
+        "profile": built.profile,
+        "release_counter": built.release_counter,
+        "run_id": built.provenance.run_id,
         "state": "drafted",
     }
     show_record(record, as_json=as_json, title="built")

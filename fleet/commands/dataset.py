@@ -63,7 +63,7 @@ def list_datasets(state: State = STATE, as_json: Json = False) -> None:
             for row in place.catalog.all(DatasetRow)
         ]
     show_table(
-        rows, ("dataset_id", "name", "split", "samples", "clips", "said_purpose"), as_json=as_json
+        rows, ("dataset_id", "names", "split", "samples", "clips", "said_purpose"), as_json=as_json
     )
 
 

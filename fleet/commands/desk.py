@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,7 +55,7 @@ def workshop(state: Path, cache: Path = CACHE) -> Iterator[Workshop]:
     catalog = Catalog(folder.catalog)
     try:
         store = open_store(settings.store, folder.store)
-        yield Workshop(catalog, store, state / "work", cache, actor=f"operator {getpass.getuser()}")
+        yield Workshop(catalog, store, state / "work", cache, actor="operator")
     finally:
         catalog.close()
 

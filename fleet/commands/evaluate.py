@@ -90,7 +90,7 @@ def evaluate(
                     {
                         name: opened.build(
                             models[name],
-                            choose_thresholds(contenders[name], rare, settings),
+                            choose_thresholds(contenders[name].tune, rare, settings),
                             Dataset(Path(files[TUNE].path)),
                             profile=profile,
                         )

@@ -55,6 +55,7 @@ def start(
             waves = [{"wave": k, "vehicles": wave} for k, wave in enumerate(plan.waves)]
             show_table(waves, ("wave", "vehicles"), as_json=False, title=f"{candidate.bundle_id}")
         agree(f"{', '.join(plan.waves[0])} will install it now. Go?", yes=yes)
+        opened.meet(vehicles)
         at_ns = opened.workshop.now_ns()
         start_rollout(catalog, plan, actor=opened.workshop.actor, at_ns=at_ns)
         decision = _advance(opened, rollout)

@@ -35,6 +35,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network or fine-tune one, and export it."""
+    from edge.contracts.scene import Category
     from fleet.stages.freeze import find_dataset
     from fleet.stages.model import find_model
     from fleet.stages.train import TrainOrder, fine_tune, learnt
@@ -42,9 +43,11 @@ def train(
     from models.fit import FitSettings
 
     recipe = FitSettings() if from_scratch else fine_tune(new_class or ())
+    taught = [Category(name) for name in new_class or ()]
     fit = overridden(recipe, overrides or ())
     with workshop(state, cache) as place:
         start = find_model(place, parent)
+        known = () if from_scratch else start.known
         datasets = tuple(find_dataset(place, word) for word in fresh)
         order = TrainOrder(
             size=start.size,
@@ -54,7 +57,7 @@ def train(
             graph=start.files.fp32,
             calibration=find_dataset(place, calibration),
             fit=fit,
-            known=learnt(datasets, () if from_scratch else start.known),
+            known=learnt(datasets, (*known, *taught)),
         )
         with stages(as_json=as_json).stage("train", fit.steps) as shown:
             trained = train_all(place, {"run": order}, advance=shown.advance)["run"]

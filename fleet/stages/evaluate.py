@@ -24,6 +24,7 @@ from fleet.evaluate import (
     EpisodeSpec,
     EvalFrame,
     GateSettings,
+    Matches,
     Verdict,
     best_f1_threshold,
     compare_episodes,
@@ -79,6 +80,19 @@ def contend(
     }
 
 
+def answer_tune(
+    workshop: Workshop, model: Path, tune: DatasetFile, *, size: str, advance: Advance = unheard
+) -> Matches:
+    """Let one model answer the tune set alone: all that its thresholds need.
+
+    Raises:
+        JobError: The child process failed.
+    """
+    answers = _answers(workshop, {"model": model}, {TUNE: tune}, size=size, advance=advance)
+    data = Dataset(Path(tune.path))
+    return match(list(eval_frames(data, answers["model", TUNE].boxes)))
+
+
 def _answers(
     workshop: Workshop,
     models: Mapping[str, Path],
@@ -112,12 +126,12 @@ def _answers(
 
 
 def choose_thresholds(
-    contender: Contender, rare: Sequence[Category], settings: GateSettings
+    tune: Matches, rare: Sequence[Category], settings: GateSettings
 ) -> dict[Category, float]:
     """Choose the thresholds that a model ships with: best F1, for rare classes few false alarms."""
     allowed = settings.max_false_alarms_per_clean_frame
-    thresholds = {c: best_f1_threshold(contender.tune, c) for c in CATEGORIES if c not in rare}
-    return thresholds | {c: threshold_for(contender.tune, c, allowed) for c in rare}
+    thresholds = {c: best_f1_threshold(tune, c) for c in CATEGORIES if c not in rare}
+    return thresholds | {c: threshold_for(tune, c, allowed) for c in rare}
 
 
 def drive_episodes(

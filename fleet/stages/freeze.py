@@ -78,7 +78,7 @@ def _labels(workshop: Workshop, run_id: str) -> list[LabelRow]:
 
 
 def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
-    """Write a dataset into the catalog; nothing happens when it stands there already."""
+    """Write a dataset into the catalog; one that stands there already may get another name."""
     content = msgspec.json.encode(manifest)
     blob_id = hashlib.sha256(content).hexdigest()
     workshop.store.put_if_absent(blob_id, content)
@@ -88,7 +88,7 @@ def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
         purpose=manifest.split,
         blob_id=blob_id,
         facts={
-            "name": manifest.name,
+            "names": [manifest.name],
             "samples": manifest.samples,
             "clips": len(manifest.clips),
             "said_purpose": manifest.purpose,
@@ -105,6 +105,11 @@ def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
                 blob_id=manifest.blob_id,
                 samples=manifest.samples,
             )
+            return
+        known = tx.get(DatasetRow, manifest.dataset_id)
+        assert known is not None
+        names = list(dict.fromkeys((*known.facts["names"], manifest.name)))
+        tx.change(DatasetRow, manifest.dataset_id, facts={**known.facts, "names": names})
 
 
 def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
@@ -116,13 +121,12 @@ def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
     rows = [
         row
         for row in workshop.catalog.all(DatasetRow)
-        if row.dataset_id.startswith(word) or row.facts.get("name") == word
+        if row.dataset_id.startswith(word) or word in row.facts["names"]
     ]
     if len(rows) != 1:
-        known = ", ".join(f"{row.dataset_id} {row.facts.get('name')}" for row in rows)
+        known = ", ".join(row.dataset_id for row in rows) or "none"
         raise OperatorError(
-            f"{len(rows)} datasets are called {word!r}{known and ': '}{known}; "
-            "`ringroad dataset list` shows all"
+            f"{word!r} means {known}, and not one dataset; `ringroad dataset list` shows all"
         )
     return msgspec.json.decode(workshop.store.get(rows[0].blob_id), type=DatasetManifest)
 

@@ -194,6 +194,11 @@ class Depot:
             rule=rule,
         )
 
+    def meet(self, vehicles: Sequence[str]) -> None:
+        """Begin the update metadata of vehicles that have none yet."""
+        for vehicle_id in vehicles:
+            self.director.enrol(vehicle_id, self.workshop.now_ns())
+
     def again(self, bundle: Bundle) -> Bundle:
         """Give a bundle the next counter: how a fleet goes back to it without going back."""
         return rereleased(bundle, self.next_counter())

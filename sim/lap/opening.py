@@ -131,7 +131,7 @@ def _enrol(workshop: Workshop, depot: Depot, vehicle_id: str, home: Path, profil
         rig_id=default_rig().rig_id,
     )
     enrol(workshop.catalog, enrolment, at_ns=workshop.now_ns(), actor=ACTOR)
-    depot.director.enrol(vehicle_id, workshop.now_ns())
+    depot.meet([vehicle_id])
 
 
 def release_baseline(

@@ -155,7 +155,7 @@ class Turn:
         file = files_of({"tune": self.sets["tune"]}, self.workshop.store, self.workshop.cache)
         bundle = self.depot.build(
             model,
-            choose_thresholds(contender, [self.rare], self.settings.gate),
+            choose_thresholds(contender.tune, [self.rare], self.settings.gate),
             Dataset(Path(file["tune"].path)),
             profile=self.settings.profile,
             parent_bundle_id=self.incumbent.bundle.manifest.bundle_id,

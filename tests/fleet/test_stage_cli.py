@@ -1,0 +1,355 @@
+"""The single commands of the loop, on a small fleet: what they do stands in the catalog, once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge.cli import main
+from edge.clip_file import ClipFrame, encode_clip, encode_jpegs, encode_manifest
+from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import Box3D, Category, Rung
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.wire import HealthReport, InstallPhase
+from edge.upload import load_or_make_keys
+from fleet.catalog import Catalog, ClipRow, LabelRow, ReportRow, RunRow
+from fleet.keys import Enrolment, enrol
+from fleet.repository import DirectorRepository, KeyRing
+from fleet.samples import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
+from fleet.service import StateFolder
+from fleet.stages.freeze import freeze_samples
+from fleet.stages.workshop import Workshop
+from fleet.store import FolderStore
+from sim.rig import default_rig
+
+NOW_NS = 1_800_000_000 * 10**9
+RIG = default_rig()
+VEHICLES = ("v-01", "v-02")
+
+NOBODY = '''
+from fleet.labeler import LabelCost, ReviewAnswer
+
+class Nobody:
+    """A reviewer to whom everything is nothing."""
+    def __init__(self, folder):
+        self.cost = LabelCost()
+    def review(self, question, stamps_ns):
+        self.cost.tracks += 1
+        return ReviewAnswer(track=question.track, boxes={}, is_nothing=True)
+'''
+
+
+class Shell:
+    """Runs `ringroad …` on one state folder."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self._capsys = root, capsys
+        self.state = StateFolder(root / "state")
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--state", str(self.state.root)])
+        said = self._capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    def json(self, *words: str) -> Any:
+        code, out, err = self(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    @property
+    def cache(self) -> tuple[str, str]:
+        return ("--cache", str(self.root / "cache"))
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    state = StateFolder(tmp_path / "state")
+    catalog, store = Catalog(state.catalog), FolderStore(state.store)
+    return Workshop(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
+
+
+@pytest.fixture
+def shell(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    for vehicle in VEHICLES:
+        keys = load_or_make_keys(tmp_path / vehicle)
+        who = Enrolment(vehicle, keys.curve_key, keys.report_key, "laptop", RIG.rig_id)
+        enrol(workshop.catalog, who, at_ns=NOW_NS)
+    return Shell(tmp_path, capsys)
+
+
+def picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (8, 128, 256, 3), dtype=np.uint8)
+
+
+def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
+    """Put a clip of a standing vehicle into store and catalog."""
+    jpegs = encode_jpegs(picture(0))
+    recorded = [
+        ClipFrame(
+            index=k,
+            stamp_ns=frame_stamp_ns(k),
+            jpegs=jpegs,
+            radar=RadarScan(),
+            ultrasonics=UltrasonicScan(),
+            ego=EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose()),
+            route=Route(),
+        )
+        for k in range(frames)
+    ]
+    event = TriggerEvent(
+        rule=TriggerRule.LOW_TTC,
+        rule_version=1,
+        campaign_id="edge_cases",
+        stamp_ns=frame_stamp_ns(1),
+        value=1.0,
+        threshold=1.5,
+        worth=0.25,
+    )
+    manifest = ClipManifest(
+        clip_id=ClipManifest.make_id("v-01", drive_id, event),
+        vehicle_id="v-01",
+        drive_id=drive_id,
+        clock=Clock(kind=ClockKind.VIRTUAL),
+        rig=RIG,
+        rig_id=RIG.rig_id,
+        bundle_id="b-0",
+        events=(event,),
+        start_ns=frame_stamp_ns(0),
+        end_ns=frame_stamp_ns(frames),
+        frame_count=frames,
+        privacy=Privacy.SYNTHETIC,
+    )
+    content = encode_clip(manifest, recorded)
+    blob_id = put(workshop, content)
+    row = ClipRow(
+        clip_id=manifest.clip_id,
+        blob_id=blob_id,
+        blob_bytes=len(content),
+        vehicle_id="v-01",
+        drive_id=drive_id,
+        bundle_id="b-0",
+        campaign_ids=("edge_cases",),
+        rules=("low_ttc",),
+        worth=0.25,
+        start_ns=manifest.start_ns,
+        end_ns=manifest.end_ns,
+        frame_count=frames,
+        manifest=encode_manifest(manifest),
+        at_ns=NOW_NS,
+    )
+    with workshop.catalog.write(at_ns=NOW_NS, actor="test") as tx:
+        tx.add(row)
+    return manifest.clip_id
+
+
+def put(workshop: Workshop, content: bytes) -> str:
+    blob_id = hashlib.sha256(content).hexdigest()
+    workshop.store.put_if_absent(blob_id, content)
+    return blob_id
+
+
+def shelve_set(workshop: Workshop, name: str, split: str, seed: int) -> str:
+    """Freeze two rows, one car in each."""
+    car = Box3D(category=Category.CAR, x_m=10.0, y_m=0.0, z_m=0.8, length_m=4.5, width_m=1.8,
+                height_m=1.5, yaw_rad=0.0)  # fmt: skip
+    box = SampleBox(box=car, track="t1", source=LabelSource.ANNOTATED)
+    samples = [
+        Sample(
+            sample_id=f"{name}-{k}",
+            clip_id=f"scene-{k}",
+            place_id=f"place-{k}",
+            rig_id=RIG.rig_id,
+            now=SensedInstant.from_frame_set(frame_set(seed + k)),
+            earlier=None,
+            labels=SampleLabels(boxes=(box,)),
+        )
+        for k in range(2)
+    ]
+    return freeze_samples(workshop, samples, [RIG], name=name, split=split).dataset_id
+
+
+def frame_set(seed: int) -> FrameSet:
+    return FrameSet(
+        index=0,
+        stamp_ns=frame_stamp_ns(0),
+        images=picture(seed),
+        radar=RadarScan(),
+        ultrasonics=UltrasonicScan(),
+        ego=EgoState(stamp_ns=frame_stamp_ns(0), world_from_ego=Pose(), speed_mps=5.0),
+        route=Route(points_ego=((0.0, 0.0), (30.0, 0.0))),
+    )
+
+
+@pytest.fixture
+def reviewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    (tmp_path / "nobody.py").write_text(NOBODY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    return ("--labeler", "nobody:Nobody", "--labeler-folder", str(tmp_path))
+
+
+def test_labels_stand_in_the_catalog_once_and_freeze_into_one_dataset(
+    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...]
+) -> None:
+    clip_id = admit_clip(workshop, "lap1-drive-v-01")
+    admit_clip(workshop, "lap1-redrive-v-01")
+    words = ("label", "run", "--drive-prefix", "lap1-drive-", *reviewer, *shell.cache)
+    run_id = shell.json(*words)["run_id"]
+    assert shell.json(*words)["run_id"] == run_id
+    (label,) = workshop.catalog.all(LabelRow)
+    assert (label.clip_id, label.source, label.facts["instants"]) == (clip_id, run_id, 3)
+    events = workshop.catalog.events("vehicle/v-01")
+    assert [event.schema for event in events].count("clip_labelled.1") == 1
+    assert [run["run_id"] for run in shell.json("label", "list")] == [run_id]
+
+    first = shell.json("dataset", "freeze", "mine", "--run", run_id)
+    again = shell.json("dataset", "freeze", "yours", "--run", run_id)
+    assert (first["clips"], first["samples"]) == ([clip_id], 3)
+    assert again["dataset_id"] == first["dataset_id"]
+    (row,) = shell.json("dataset", "list")
+    assert (row["names"], row["samples"]) == (["mine", "yours"], 3)
+    assert shell.json("dataset", "show", "yours")["dataset_id"] == first["dataset_id"]
+
+
+def test_which_clips_has_to_be_said(shell: Shell, reviewer: tuple[str, ...]) -> None:
+    code, _, err = shell("label", "run", *reviewer)
+    assert code == 1
+    assert "--drive-prefix" in err
+
+
+def test_the_same_training_is_one_run_and_trained_once(workshop: Workshop, shell: Shell) -> None:
+    fresh = shelve_set(workshop, "edge", "train", 0)
+    shelve_set(workshop, "tune", "tune", 10)
+    words = ("train", "steps=1", "--fresh", "edge", "--new-class", "animal", *shell.cache)
+    first = shell.json(*words)
+    assert first["fresh"] == [fresh]
+    assert "animal" in first["known"]
+    assert shell.json(*words) == first
+    (row,) = workshop.catalog.all(RunRow, stage="train")
+    assert (row.run_id, row.dataset_id, row.state) == (first["run_id"], fresh, "done")
+    for blob_id in first["blobs"].values():
+        assert workshop.store.head(blob_id)
+
+
+def test_a_verdict_that_refuses_is_an_answer(workshop: Workshop, shell: Shell) -> None:
+    shelve_set(workshop, "tune", "tune", 10)
+    shelve_set(workshop, "gate", "gate", 20)
+    words = ("evaluate", "--candidate", "pico", "--gate", "gate", *shell.cache)
+    verdict = shell.json(*words, "min_encounters=7")
+    assert verdict["decision"] == "not_enough_evidence"
+    assert verdict["settings"]["min_encounters"] == 7
+    (row,) = workshop.catalog.all(RunRow, stage="evaluate")
+    assert row.facts["decision"] == "not_enough_evidence"
+    assert workshop.store.get(row.facts["verdict_blob_id"])
+
+
+def test_a_misspelt_setting_is_refused(shell: Shell) -> None:
+    code, _, err = shell("evaluate", "--candidate", "pico", "min_encouters=7", *shell.cache)
+    assert code == 1
+    assert "min_encounters" in err
+
+
+def sign_and_publish(shell: Shell) -> list[dict[str, Any]]:
+    for key in ("release-a", "release-b"):
+        shell.json("bundle", "sign", key)
+    published: list[dict[str, Any]] = shell.json("bundle", "publish", "--yes")
+    return published
+
+
+def test_a_bundle_needs_two_people_before_it_is_published(workshop: Workshop, shell: Shell) -> None:
+    shelve_set(workshop, "tune", "tune", 10)
+    built = shell.json("bundle", "build", "--model", "pico", *shell.cache)
+    assert shell.json("bundle", "sign", "release-a")["signatures"] == 1
+    code, _, err = shell("bundle", "publish", "--yes")
+    assert (code, "1 of 2 signatures" in err) == (1, True)
+    assert shell.json("bundle", "sign", "release-b")["signatures"] == 2
+    code, _, _ = shell("bundle", "publish")
+    assert code == 1  # nobody answered the question
+    (row,) = shell.json("bundle", "list")
+    assert (row["bundle_id"], row["is_published"]) == (built["bundle_id"], False)
+    shell.json("bundle", "publish", "--yes")
+    assert shell.json("bundle", "list")[0]["is_published"]
+
+
+@pytest.fixture
+def rollout(workshop: Workshop, shell: Shell) -> tuple[str, ...]:
+    """The words that start a rollout of one published bundle over another."""
+    shelve_set(workshop, "tune", "tune", 10)
+    build = ("bundle", "build", "--model", "pico", *shell.cache)
+    incumbent, candidate = (
+        shell.json(*build, *more)["bundle_id"] for more in ((), ("--rare", "animal"))
+    )
+    assert incumbent != candidate
+    sign_and_publish(shell)
+    return ("rollout", "start", "r-1", "--bundle", candidate, "--incumbent", incumbent)
+
+
+def report(workshop: Workshop, home: Path, vehicle_id: str, candidate: str, counter: int) -> None:
+    """Say, as a vehicle, that the candidate did it good."""
+    health = HealthReport(
+        vehicle_id=vehicle_id,
+        boot_id="boot-1",
+        sequence=1,
+        bundle_id=candidate,
+        release_counter=counter,
+        phase=InstallPhase.COMMITTED,
+        ticks=360,
+        faults=0,
+        is_golden_passed=True,
+        rungs={Rung.FULL: 360},
+        stamp_ns=0,
+    )
+    payload = msgspec.msgpack.encode(health)
+    row = ReportRow(
+        vehicle_id=vehicle_id,
+        boot_id=health.boot_id,
+        sequence=health.sequence,
+        bundle_id=candidate,
+        release_counter=counter,
+        phase=health.phase,
+        payload=payload,
+        signature=load_or_make_keys(home).report_secret.sign(payload),
+        at_ns=time.time_ns(),
+    )
+    with workshop.catalog.write(at_ns=row.at_ns, actor="test") as tx:
+        tx.add(row)
+
+
+def test_a_rollout_needs_a_published_way_back(shell: Shell, rollout: tuple[str, ...]) -> None:
+    code, _, err = shell(*rollout, "--yes")
+    assert (code, "--again" in err) == (1, True)
+    assert shell.json("rollout", "status") == []
+
+
+def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
+    workshop: Workshop, shell: Shell, rollout: tuple[str, ...]
+) -> None:
+    candidate, incumbent = rollout[4], rollout[6]
+    shell.json("bundle", "build", "--again", incumbent)
+    (again,) = sign_and_publish(shell)
+    assert (again["bundle_id"], again["release_counter"]) == (incumbent, 3)
+    code, out, _ = shell(*rollout)  # nobody answered the question
+    assert code == 1
+    assert "v-01" in out
+    assert shell.json("rollout", "status") == []
+    begun = shell.json(*rollout, "--yes")
+    assert (begun["state"], begun["wave"]) == ("running", 0)
+    assert [v["is_told"] for v in begun["vehicles"]] == [True, False]
+    assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 0
+    report(workshop, shell.root / "v-01", "v-01", candidate, 2)
+    assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 1
+    halted = shell.json("rollout", "halt", "r-1", "--reason", "a smell of burning", "--yes")
+    assert (halted["state"], halted["reasons"]) == ("halted", ["a smell of burning"])
+    director = DirectorRepository(shell.state.updates, KeyRing(shell.state.root / "release-keys"))
+    told = [director.assigned(vehicle) for vehicle in VEHICLES]
+    assert [t and t.release.release_counter for t in told] == [3, 3]
+    assert shell.json("rollout", "status")[0]["state"] == "halted"
