@@ -42,6 +42,8 @@ class LapSettings:
     tune_set: str = "tune"
     gate_set: str = "gate"
     rare_set: str = "gate_animal"
+    episodes: str = "default"
+    """What candidate and incumbent drive in closed loop: a file of ``conf/episodes``."""
     fit: FitSettings = field(default_factory=lambda: fine_tune(["animal"]))
     campaigns: dict[str, CampaignSettings] = field(default_factory=dict)
     gate: GateSettings = field(default_factory=GateSettings)
@@ -61,5 +63,6 @@ def quick(settings: LapSettings) -> LapSettings:
         tune_set="quick_tune",
         gate_set="quick_gate",
         rare_set="quick_gate_animal",
+        episodes="quick",
         fit=replace(settings.fit, steps=60, log_every=20),
     )

@@ -29,7 +29,7 @@ from fleet.stages.model import Model, find_model
 from fleet.stages.release import Depot
 from fleet.stages.train import TrainOrder, train
 from fleet.stages.workshop import Advance, Workshop
-from sim.episodes import ChildEpisodes, default_episodes
+from sim.episodes import ChildEpisodes, load_episodes
 from sim.lap.clockwork import Clockwork
 from sim.lap.folders import LapFolders
 from sim.lap.opening import Incumbent
@@ -169,12 +169,13 @@ class Turn:
         """Judge: detection on places never trained on, and closed-loop episodes as a veto."""
         bundles = {CANDIDATE: bundle, INCUMBENT: self.incumbent.bundle}
         runner = ChildEpisodes(self.folders.logs, profile=self.settings.profile)
+        episodes = load_episodes(self.settings.episodes)
         with self.clock.stage("gate") as shown:
             verdict = decide(
                 self.workshop,
                 contenders,
                 [self.settings.rare],
-                drive_episodes(runner, default_episodes(), bundles, self.folders.here),
+                drive_episodes(runner, episodes, bundles, self.folders.here),
                 self.settings.gate,
                 facts={
                     "models": {name: model.run_id for name, model in models.items()},
