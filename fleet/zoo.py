@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import msgspec
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, Text
 from edge.contracts.scene import Category
-from models.export import sha256_of
 
 CARD = "card.json"
 WEIGHTS = "weights.bin"
@@ -73,3 +73,8 @@ def write_card(card: ModelCard, folder: Path) -> None:
     hashes = {p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.name != CARD}
     named = msgspec.structs.replace(card, files=hashes)
     (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(named)) + b"\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file as a bundle does."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,7 +11,6 @@ ARM that is faster *and* tens of decibels closer to fp32 than quantising the tra
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -225,8 +224,3 @@ def run_torch(net: BevNet, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
         outputs = Deployed(net).eval()(*tensors)
     names = [t.name for t in output_specs(net.spec)]
     return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file as the bundle will."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

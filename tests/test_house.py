@@ -25,8 +25,15 @@ PACKAGES = ("edge", "fleet", "models", "sim", "conf")
 OFF_BOARD = ("torch", "boto3", "botocore", "libsumo", "sumolib", "traci", "panda3d", "direct")
 """What no vehicle has, beside our own packages that it does not carry."""
 
-FLEET_WITH_TORCH = ("fleet.label", "fleet.train", "fleet.evaluate", "models")
-"""Child processes of the fleet service; the service itself never imports torch."""
+FLEET_WITH_TORCH = (
+    "fleet.label",
+    "fleet.train",
+    "fleet.evaluate",
+    "fleet.release",
+    "fleet.stages",
+    "models",
+)
+"""Stages, which an operator's command or a child process runs; the service itself never imports torch."""
 
 
 def modules(package: str) -> list[str]:
