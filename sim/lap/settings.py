@@ -25,6 +25,8 @@ class LapSettings:
     """One lap; a dial is one word on the command line."""
 
     seed: int = 0
+    is_quick: bool = False
+    """Set by ``quick``: shorter than what can prove anything."""
     vehicles: int = 3
     model: str = "pico"
     profile: str = "laptop"
@@ -56,6 +58,7 @@ def quick(settings: LapSettings) -> LapSettings:
     """Shorten every stage: all of them happen, and the gate will rarely have enough evidence."""
     return replace(
         settings,
+        is_quick=True,
         drive_s=min(settings.drive_s, 8.0),
         redrive_s=min(settings.redrive_s, 4.0),
         budget_tracks=min(settings.budget_tracks, 20),

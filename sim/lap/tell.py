@@ -83,6 +83,7 @@ def tell(told: Told) -> LapRecord:
     return LapRecord(
         seed=told.settings.seed,
         lap=told.lap,
+        is_quick=told.settings.is_quick,
         stages=told.stages,
         ticks=sum(o.ticks for o in (*told.drives, *told.redrives)),
         drives=tuple(
