@@ -1,0 +1,59 @@
+"""What takes too long for the suite: ``make proof-lap``, about an hour on two cores.
+
+The default seed passes on merit and every vehicle ends on the candidate; a second lap of the same run
+goes on from the first; two runs of one seed tell the same story.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_MEASURED = {"stages", "deadline"}
+"""Fields that hold what a clock said."""
+
+
+def lap(folder: Path, name: str, *words: str) -> list[dict[str, Any]]:
+    """Run laps in a folder of their own cache and give each lap's record."""
+    command = [sys.executable, "-m", "edge", "lap", "--runs", name, *words]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=folder, env=environment, check=False)
+    assert done.returncode == 0
+    records = sorted((folder / name / "latest").glob("lap-*/lap.json"))
+    return [json.loads(path.read_text()) for path in records]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proof")
+
+
+@pytest.fixture(scope="module")
+def two_laps(folder: Path) -> list[dict[str, Any]]:
+    return lap(folder, "first", "--laps", "2")
+
+
+def test_the_default_seed_passes_on_merit(two_laps: list[dict[str, Any]]) -> None:
+    first = two_laps[0]
+    assert first["verdict"]["decision"] == "pass", first["verdict"]["reasons"]
+    assert {end["bundle_id"] for end in first["vehicles"]} == {first["candidate"]["bundle_id"]}
+
+
+def test_a_second_lap_goes_on_where_the_first_ended(two_laps: list[dict[str, Any]]) -> None:
+    first, second = two_laps
+    assert second["incumbent"]["bundle_id"] == first["candidate"]["bundle_id"]
+    assert not {d["drive_id"] for d in first["drives"]} & {d["drive_id"] for d in second["drives"]}
+
+
+def test_two_runs_of_one_seed_tell_the_same_story(
+    folder: Path, two_laps: list[dict[str, Any]]
+) -> None:
+    again = lap(folder, "again")[0]
+    first = two_laps[0]
+    assert {k: v for k, v in again.items() if k not in _MEASURED} == {
+        k: v for k, v in first.items() if k not in _MEASURED
+    }
