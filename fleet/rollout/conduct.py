@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import OperatorError, SchemaError
 from fleet.catalog import Catalog, KeyPurpose, KeyRow, ReportRow, RolloutRow, StreamKind, TrustState
 from fleet.catalog.chain import stream_name
 from fleet.rollout.decide import Decision, Director, decide, publish_decision
@@ -136,4 +136,14 @@ def _new_reports(
 
 
 def _text(event: RolloutEvent) -> str:
-    return encode_event(event).hex()
+    """Write an event so that it can be read back.
+
+    Raises:
+        OperatorError: A value in it is out of bounds, the name of who did it for instance.
+    """
+    content = encode_event(event)
+    try:
+        decode_event(content)
+    except SchemaError as error:
+        raise OperatorError(f"rollout step not recorded: {error}") from error
+    return content.hex()

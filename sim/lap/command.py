@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -34,8 +36,7 @@ def lap(
     settings = compose("lap", words, LapSettings)
     if is_quick:
         settings = quick(settings)
-    run = runs / datetime.now().strftime("%Y%m%d-%H%M%S")
-    run.mkdir(parents=True)
+    run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
     records = go_round(settings, run, laps, stages(as_json=as_json))
     latest = runs / "latest"
@@ -45,3 +46,14 @@ def lap(
         show_json(msgspec.to_builtins(records[-1]))
     else:
         typer.echo(f"report: {run / 'report.html'}")
+
+
+def _new_run(runs: Path) -> Path:
+    """Make the folder of a run, named after the time; a second one of the same second gets a number."""
+    name = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count():
+        run = runs / (name if number == 0 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            run.mkdir(parents=True)
+            return run
+    raise AssertionError
