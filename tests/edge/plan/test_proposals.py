@@ -94,6 +94,33 @@ def test_a_car_in_the_next_lane_is_not_followed(straight_path, agent) -> None:
     assert beside.acceleration_mps2[0] == pytest.approx(SETTINGS.acceleration_mps2)
 
 
+def test_a_car_beyond_the_end_of_what_is_known_is_not_followed(agent) -> None:
+    short = path_from_points(np.array([[0.0, 0.0], [60.0, 0.0]]))
+    free, beyond = propose(short, 8.0), propose(short, 8.0, [agent(64, 0)])
+    np.testing.assert_allclose(beyond.acceleration_mps2, free.acceleration_mps2)
+
+
+def test_a_car_that_crosses_is_awaited_where_it_will_cross(straight_path, agent) -> None:
+    """From 8 m aside at 4 m/s it comes onto our path, 1.1 m wide to a side, after 1.5 s."""
+    crossing = agent(30, 8.0, 0.0, -4.0, yaw_rad=-math.pi / 2)
+    assert propose(straight_path, 10.0, [crossing]).acceleration_mps2[0] < -1.0
+
+
+def test_a_car_that_will_cross_beside_or_behind_us_is_not_followed(straight_path, agent) -> None:
+    behind = agent(8, 10.0, -4.0, -4.0, yaw_rad=-2.4)
+    free = propose(straight_path, 8.0)
+    crossing = propose(straight_path, 8.0, [behind])
+    np.testing.assert_allclose(crossing.acceleration_mps2, free.acceleration_mps2)
+
+
+def test_who_comes_towards_us_is_stopped_for_like_something_that_stands(
+    straight_path, agent
+) -> None:
+    towards = propose(straight_path, 8.0, [agent(50, 0, -6.0)])
+    standing = propose(straight_path, 8.0, [agent(50, 0)])
+    assert towards.acceleration_mps2[0] == pytest.approx(standing.acceleration_mps2[0], abs=0.01)
+
+
 def test_no_command_asks_for_more_than_standstill(straight_path) -> None:
     proposals = propose(straight_path, 0.1)
     assert proposals.acceleration_mps2.min() == pytest.approx(-0.1 * 36)
