@@ -1,0 +1,74 @@
+"""Half a minute of fine-tuning must teach the shipped baseline an animal that it has never seen."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.contracts.scene import Category
+from edge.perceive.engine import OnnxEngine
+from edge.perceive.tensors import PICO
+from fleet.dataset import Dataset, DatasetManifest, freeze, open_dataset
+from fleet.evaluate import match, operating_point
+from fleet.evaluate.predict import answer, eval_frames
+from fleet.recipe import DataRecipe, RecipePart
+from fleet.stages.train import fine_tune
+from fleet.store import FolderStore
+from fleet.train import DatasetFile, TrainJob, train
+from fleet.zoo import zoo_folder
+from models.export import swap_weights
+from models.weights import load_weights
+from sim.recipes import RecipeStage
+
+STEPS = 150
+THRESHOLD = 0.3
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetManifest, FolderStore]:
+    """A handful of frames with animals in them, labelled with full care."""
+    part = RecipePart(
+        road_map="suburb",
+        scenario="animal_crossing",
+        places=6,
+        instants_per_visit=3,
+        instant_gap_s=0.5,
+    )
+    recipe = DataRecipe(name="handful", split="train", parts=(part,), seed=11)
+    runner = RecipeStage()
+    store = FolderStore(tmp_path_factory.mktemp("store"))
+    rows = runner.rows(recipe, lambda count: None)
+    return freeze(rows, runner.rigs(), store, name="handful", split="train"), store
+
+
+def recall_of(model: Path, dataset: Dataset) -> float:
+    """Run a model over the frames and count the animals that it finds."""
+    answers = dict(answer(dataset, OnnxEngine(model), PICO))
+    matches = match(list(eval_frames(dataset, answers)))
+    return operating_point(matches, Category.ANIMAL, THRESHOLD).recall or 0.0
+
+
+def test_a_short_fine_tune_raises_recall_on_a_handful_of_frames(
+    frames: tuple[DatasetManifest, FolderStore], tmp_path: Path
+) -> None:
+    manifest, store = frames
+    assert manifest.instances["animal"] >= 10
+    dataset = open_dataset(manifest, store)
+    path = tmp_path / "frames.parquet"
+    path.write_bytes(store.get(manifest.blob_id))
+    baseline = zoo_folder("pico")
+    fit = fine_tune(["animal"])
+    fit.steps, fit.fresh_ratio, fit.log_every = STEPS, 1.0, STEPS
+    job = TrainJob(
+        size="pico",
+        fresh=(DatasetFile(dataset_id=manifest.dataset_id, path=str(path)),),
+        parent_weights=str(baseline / "weights.bin"),
+        fit=fit,
+        cache=str(tmp_path / "cache"),
+    )
+    train(job, tmp_path / "run")
+    tuned = tmp_path / "tuned.onnx"
+    net = load_weights(tmp_path / "run" / "weights.bin", PICO)
+    swap_weights(baseline / "fp32.onnx", net, tuned)
+    before, after = recall_of(baseline / "fp32.onnx", dataset), recall_of(tuned, dataset)
+    assert before < 0.05
+    assert after > before + 0.3
