@@ -32,6 +32,8 @@ class OutlineSettings:
     standing_vehicle_mps: float = 1.0
     """…and for what is at least ``vehicle_length_m`` long, slower than this."""
     vehicle_length_m: float = 3.0
+    standing_radar_mps: float = 0.9
+    """…and so for what only the radar follows: its echoes wander over a body as we pass it."""
     agent_trust_hits: int = 18
     """After this many hits an agent's sideways speed is fully believed."""
     radar_trust_s: float = 2.0
@@ -130,7 +132,8 @@ def _of_radar(tracks: Sequence[RadarTrack], settings: OutlineSettings) -> Outlin
     return Outlines(
         position=position,
         velocity=_calmed(
-            along + trust[:, None] * (velocity - along), np.full(len(rows), settings.standing_mps)
+            along + trust[:, None] * (velocity - along),
+            np.full(len(rows), settings.standing_radar_mps),
         ),
         yaw_rad=np.zeros(len(rows)),
         half_length_m=half,
