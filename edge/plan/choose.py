@@ -24,6 +24,7 @@ from edge.contracts.sensors import (
 )
 from edge.plan.aside import AsideSettings, aside_m
 from edge.plan.checker import CheckSettings, Situation, judge, time_to_collision_s
+from edge.plan.echoes import EchoSettings, free_travel_m
 from edge.plan.minimum_risk import MinimumRiskSettings, minimum_risk_manoeuvre
 from edge.plan.outlines import Outlines, OutlineSettings, outlines
 from edge.plan.path import Path, coast_path, drive_path, route_line
@@ -67,12 +68,7 @@ class PlanSettings:
     """Who needs more than this to stop at a red light drives on: it is too late."""
     commit_speed_mps: float = 5.0
     """Below this it is never too late."""
-    echo_side_m: float = 0.1
-    """Ultrasonic echoes this far beside our outline are in the way."""
-    echo_range_m: float = 1.5
-    """Echoes from further away are not believed to be ahead: the cones are as wide as they are long."""
-    echo_speed_mps: float = 3.0
-    """Nor above this speed: what is really that near could not be stopped for any more."""
+    echo: EchoSettings = field(default_factory=EchoSettings)
     echo_gap_m: float = 0.3
     """Room that route plans leave before an echo."""
 
@@ -129,14 +125,9 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
     limit_mps = inputs.route.speed_limit_mps
     if inputs.rung is Rung.RADAR_ONLY:
         limit_mps = min(limit_mps, settings.radar_only_speed_mps)
-    echo_m = free_ahead_m(
-        inputs.ultrasonics,
-        inputs.ultrasonic_mounts,
-        vehicle,
-        side_m=settings.echo_side_m,
-        range_m=settings.echo_range_m,
+    echo_m = free_travel_m(
+        inputs.ultrasonics, inputs.ultrasonic_mounts, path, vehicle, settings.echo
     )
-    echo_m = echo_m if speed <= settings.echo_speed_mps else math.inf
     stop_station_m = min(
         stop_line_m - vehicle.front_m - settings.route.stop_gap_m, echo_m - settings.echo_gap_m
     )
@@ -177,36 +168,6 @@ def _stop_line_m(route: Route, speed_mps: float, settings: PlanSettings) -> floa
     if is_fast and 0.5 * speed_mps**2 > settings.commit_brake_mps2 * max(room_m, 0.0):
         return math.inf
     return route.stop_distance_m
-
-
-def free_ahead_m(
-    scan: UltrasonicScan,
-    mounts: Sequence[UltrasonicMount],
-    vehicle: VehicleShape,
-    *,
-    side_m: float,
-    range_m: float,
-) -> float:
-    """Measure from the front bumper to the nearest ultrasonic echo straight ahead.
-
-    An echo is taken to be on the axis of its sensor; sensors that look backwards are not asked.
-
-    Args:
-        scan: What they heard.
-        mounts: Where they sit.
-        vehicle: Our outline.
-        side_m: How far beside it is still ahead.
-        range_m: Up to where an echo is believed to be on the axis.
-    """
-    nearest_m = math.inf
-    for mount, reach in zip(mounts, scan.ranges_m.tolist(), strict=False):
-        if not 0.0 <= reach < range_m or math.cos(mount.yaw_rad) <= 0.0:
-            continue
-        x = mount.x_m + reach * math.cos(mount.yaw_rad)
-        y = mount.y_m + reach * math.sin(mount.yaw_rad)
-        if abs(y) < vehicle.half_width_m + side_m:
-            nearest_m = min(nearest_m, max(x - vehicle.front_m, 0.0))
-    return nearest_m
 
 
 def _judged_route(

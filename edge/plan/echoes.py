@@ -1,0 +1,116 @@
+"""Say how far we can drive before we touch what the ultrasonics hear.
+
+A sensor says how far something is and not in which direction: it is somewhere on an arc as wide as the
+cone. Its neighbours narrow that down, for whoever is in their cones as well would have been heard there.
+An echo that may just as well be beside our way as on it is left to the other senses: parked vehicles
+fill these cones all day long. An echo for which no place is left is one that a neighbour has missed; it
+is ignored, for that lasts a tick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicMount, UltrasonicScan
+from edge.plan.path import Path
+from edge.plan.vehicle import VehicleShape
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_POSE_STEP_M = 0.25
+
+
+@dataclass
+class EchoSettings:
+    """What an echo is believed to say."""
+
+    half_cone_rad: float = math.radians(30.0)
+    bearings: int = 13
+    """Places tried along an arc."""
+    sure_cone_rad: float = math.radians(27.0)
+    """Within this of its axis a sensor would certainly have heard something."""
+    tolerance_m: float = 0.08
+    """Noise of a reading."""
+    range_m: float = 4.5
+    """Further echoes are too coarse to be placed."""
+    side_m: float = 0.0
+    """Room to either side of our outline that counts as touching."""
+
+
+def free_travel_m(
+    scan: UltrasonicScan,
+    mounts: Sequence[UltrasonicMount],
+    path: Path,
+    vehicle: VehicleShape,
+    settings: EchoSettings,
+) -> float:
+    """Measure how far along the path our outline gets before it touches something that was heard.
+
+    Sensors that look backwards are not asked.
+
+    Returns:
+        Metres; infinite when no echo is certainly in the way.
+    """
+    front = [k for k, mount in enumerate(mounts) if math.cos(mount.yaw_rad) > 0.0]
+    if not front:
+        return math.inf
+    front.sort(key=lambda k: mounts[k].y_m)
+    mount = np.array([(mounts[k].x_m, mounts[k].y_m, mounts[k].yaw_rad) for k in front])
+    reach = scan.ranges_m[front].astype(np.float64)
+    heard = np.flatnonzero((reach >= 0.0) & (reach < settings.range_m))
+    if len(heard) == 0:
+        return math.inf
+    places = _arcs(mount[heard], reach[heard], settings)  # (H, B, 2)
+    awake = ~_has_missed(reach)
+    is_possible = ~_refuted(places, mount[awake], reach[awake], settings)
+    travel = _travel(places, path, vehicle, settings)
+    is_harmless = (is_possible & np.isinf(travel)).any(axis=1)
+    nearest = np.where(is_possible, travel, np.inf).min(axis=1)  # infinite where nobody agrees
+    return float(np.where(is_harmless, np.inf, nearest).min())
+
+
+def _arcs(mount: Floats, reach: Floats, settings: EchoSettings) -> Floats:
+    """Give the places (H, B, 2) at which each echo may have been thrown back."""
+    spread = np.linspace(-settings.half_cone_rad, settings.half_cone_rad, settings.bearings)
+    bearing = mount[:, 2:] + spread
+    way = reach[:, None, None] * np.stack([np.cos(bearing), np.sin(bearing)], axis=-1)
+    return np.asarray(mount[:, None, :2] + way)
+
+
+def _has_missed(reach: Floats) -> Bools:
+    """Say which sensors of a row hear nothing although both neighbours do: their silence is no proof."""
+    is_silent = np.isclose(reach, ULTRASONIC_MAX_RANGE_M)
+    has_missed = np.zeros(len(reach), np.bool_)
+    has_missed[1:-1] = is_silent[1:-1] & ~is_silent[:-2] & ~is_silent[2:]
+    return has_missed
+
+
+def _refuted(places: Floats, mount: Floats, reach: Floats, settings: EchoSettings) -> Bools:
+    """Say at which places (H, B) nothing can be, for some sensor (M, 3) would have heard it nearer."""
+    offset = places[:, :, None] - mount[:, :2]  # (H, B, M, 2)
+    distance = np.hypot(offset[..., 0], offset[..., 1])
+    ahead = offset[..., 0] * np.cos(mount[:, 2]) + offset[..., 1] * np.sin(mount[:, 2])
+    is_in_cone = ahead > distance * math.cos(settings.sure_cone_rad)
+    is_silent = reach > distance + settings.tolerance_m
+    return np.asarray((is_in_cone & is_silent).any(axis=-1))
+
+
+def _travel(places: Floats, path: Path, vehicle: VehicleShape, settings: EchoSettings) -> Floats:
+    """Give, for places (H, B, 2), how far we drive until our outline covers them; infinite if never."""
+    station = np.arange(0.0, settings.range_m + 0.5 + _POSE_STEP_M, _POSE_STEP_M)
+    position, yaw = path.at(station)
+    offset = places[:, :, None] - position  # (H, B, S, 2)
+    x = offset[..., 0] * np.cos(yaw) + offset[..., 1] * np.sin(yaw)
+    y = offset[..., 1] * np.cos(yaw) - offset[..., 0] * np.sin(yaw)
+    is_inside = (x > 0.0) & (x < vehicle.front_m)
+    is_inside &= np.abs(y) < vehicle.half_width_m + settings.side_m
+    first = is_inside.argmax(axis=-1)
+    x_first = np.take_along_axis(x, first[..., None], axis=-1)[..., 0]
+    met = np.maximum(station[first] - (vehicle.front_m - x_first), station[first] - _POSE_STEP_M)
+    return np.where(is_inside.any(axis=-1), np.maximum(met, 0.0), np.inf)
