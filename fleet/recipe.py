@@ -25,7 +25,7 @@ from fleet.labeler import Labeler
 from fleet.samples import Sample, SampleBox, SampleLabels, SensedInstant
 from fleet.store import BlobStore
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when rendering or labelling changes, so that no cache serves yesterday's pictures."""
 FUTURE_STEP_S = 0.25
 FUTURE_STEPS = 12

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sim.boxes import Rectangle, array_of, distances_m
 from sim.props import Prop
 
-GAP_M = 0.9
-"""Nobody steps nearer than this to a vehicle."""
+GAP_M = 0.6
+"""Nobody steps nearer than this to a vehicle, with nose and tail and all."""
 CARE_S = 1.6
 """How far ahead ordinary pedestrians look; whoever belongs to an encounter does not look at all."""
 SHY_AFTER_S, SHY_M = 1.0, 9.0
@@ -48,7 +48,9 @@ def _walk_past(walkers: Sequence[Prop], dt_s: float, bodies: NDArray[np.float64]
     here = np.array([(prop.x_m, prop.y_m) for prop in walkers])
     there = np.array([prop.next_xy(dt_s) for prop in walkers])
     now_m, then_m = distances_m(here, bodies), distances_m(there, bodies)
-    is_nearing = (then_m < GAP_M) & (then_m < now_m - 1e-6)  # (walkers, bodies)
+    reach_m = np.array([0.5 * max(p.look.length_m, p.look.width_m) for p in walkers])
+    is_near = then_m < GAP_M + reach_m[:, None]
+    is_nearing = is_near & (then_m < now_m - 1e-6)  # (walkers, bodies)
     for k, prop in enumerate(walkers):
         if not is_nearing[k].any():
             prop.advance(dt_s)

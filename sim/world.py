@@ -186,6 +186,16 @@ class World:
 
     def step(self) -> Snapshot:
         """Advance exactly one frame."""
+        return self.skip(1)
+
+    def skip(self, frames: int) -> Snapshot:
+        """Advance so many frames, and give the snapshot of the last."""
+        for _ in range(frames):
+            self._advance()
+        self._snapshot = self._seen()
+        return self._snapshot
+
+    def _advance(self) -> None:
         dt_s = 1.0 / FRAME_RATE_HZ
         self.frame_index += 1
         self._warn_drivers()
@@ -198,8 +208,6 @@ class World:
         self._follow_route()
         self._dress()
         self._walk(dt_s)
-        self._snapshot = self._seen()
-        return self._snapshot
 
     def apply(self, plan: Plan | None) -> None:
         """Let the next frames be driven by a plan; None keeps the last one's commands."""

@@ -69,6 +69,12 @@ _NMS_GROUPS: tuple[frozenset[Category], ...] = (
                Category.CONSTRUCTION_VEHICLE}),
     frozenset({Category.MOTORCYCLE, Category.BICYCLE}),
 )  # fmt: skip
+_RADII_M = np.array([_NMS_RADIUS_M[c] for c in CATEGORIES])
+_RIVALS = np.array(
+    [[a is b or any({a, b} <= group for group in _NMS_GROUPS) for b in CATEGORIES]
+     for a in CATEGORIES]
+)  # fmt: skip
+"""(C, C): which categories stand for the same thing when they stand in the same place."""
 _STANDING_MPS = 0.5
 
 
@@ -560,23 +566,25 @@ def decode_boxes(
     values = regression[:, row, column].astype(np.float64)  # (12, P)
     x = (row + 0.5 + values[0]) * spec.cell_m - spec.bev_range_m
     y = (column + 0.5 + values[1]) * spec.cell_m - spec.bev_range_m
-    kept: list[int] = []
-    for k in range(len(score)):
-        if all(not _suppresses(channel, x, y, j, k) for j in kept):
-            kept.append(k)
+    kept = _unrivalled(channel, x, y)
     cells = [int(row[k] * spec.bev_cells + column[k]) for k in kept]
     boxes = tuple(_box(CATEGORIES[channel[k]], x[k], y[k], values[2:, k], score[k]) for k in kept)
     return cells, boxes
 
 
-def _suppresses(
-    channel: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64], j: int, k: int
-) -> bool:
-    """Say whether kept box j stands where weaker box k claims something of the same kind."""
-    a, b = CATEGORIES[channel[j]], CATEGORIES[channel[k]]
-    if a is not b and not any(a in group and b in group for group in _NMS_GROUPS):
-        return False
-    return math.hypot(x[j] - x[k], y[j] - y[k]) < _NMS_RADIUS_M[a]
+def _unrivalled(
+    channel: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> list[int]:
+    """List the boxes, best first, that no stronger kept one claims to be something of its own kind."""
+    distance_m = np.hypot(x[:, None] - x, y[:, None] - y)
+    is_rival = _RIVALS[channel[:, None], channel] & (distance_m < _RADII_M[channel][:, None])
+    is_open = np.ones(len(channel), np.bool_)
+    kept: list[int] = []
+    for k in range(len(channel)):
+        if is_open[k]:
+            kept.append(k)
+            is_open &= ~is_rival[k]
+    return kept
 
 
 def _box(
@@ -626,7 +634,7 @@ def _futures(outputs: Mapping[str, Floats], slot: int | None, box: Box3D) -> tup
     points = np.clip(offsets, -200.0, 200.0) + centre
     return tuple(
         Trajectory(
-            points_ego=tuple((float(x), float(y)) for x, y in points[mode]),
+            points_ego=tuple(map(tuple, points[mode].tolist())),
             step_s=0.25,
             probability=float(min(max(scores[mode], 0.0), 1.0)),
         )

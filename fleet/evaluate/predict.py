@@ -96,7 +96,7 @@ def look(sample: Sample, rig: CameraRig, engine: Engine, spec: NetSpec) -> NetOu
     if sample.earlier is not None:
         before = sample.earlier.to_frame_set(rig)
         outputs = engine.run(network_inputs(before, table, memory, spec))
-        memory = memory.with_(read_outputs(outputs, before, spec, _FLOORS).recollection)
+        memory = memory.with_(read_outputs(outputs, before, spec, {}).recollection)
     now = sample.now.to_frame_set(rig)
     outputs = engine.run(network_inputs(now, table, memory, spec))
     return read_outputs(outputs, now, spec, _FLOORS)
