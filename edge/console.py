@@ -1,8 +1,8 @@
 """What every command says and how: tables or JSON, and progress that suits where it is read.
 
-On a terminal results are Rich tables and stages a live line; elsewhere a stage is one plain line, so
-that a log stays readable. With ``--json`` stdout carries the JSON and nothing else: progress moves
-to stderr.
+On a terminal results are Rich tables and a stage is a live line, with one more for each of its parts;
+elsewhere a stage is one plain line, so that a log stays readable. With ``--json`` stdout carries the
+JSON and nothing else: progress moves to stderr.
 """
 
 from __future__ import annotations
@@ -12,15 +12,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column, Table
 
 PLAIN_WIDTH = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut at an imagined 80."""
+
+_BAR_WIDTH = 20
+"""Leaves room for words beside a bar on a terminal of 80 columns."""
 
 
 def show_json(value: object) -> None:
@@ -53,16 +64,32 @@ def show_record(record: Mapping[str, object], *, as_json: bool, title: str = "")
     show_table(rows, ("field", "value"), as_json=False, title=title)
 
 
+OnPart = Callable[[str, int, int | None, str], None]
+"""Hears of one part of a stage: its name, steps done, of how many, and what it does."""
+
+
 @dataclass
 class Stage:
     """A stage in progress: ``advance`` it, and ``note`` what is worth a word at its end."""
 
     on_advance: Callable[[int], None]
+    on_part: OnPart
     notes: list[str] = field(default_factory=list)
 
     def advance(self, count: int = 1) -> None:
         """Count steps that are done."""
         self.on_advance(count)
+
+    def part(self, name: str, done: int, total: int | None, words: str = "") -> None:
+        """Show how far one vehicle or run of the stage is, on a terminal only; nothing of it stays.
+
+        Args:
+            name: The same name moves the same line.
+            done: Its own steps so far; the stage's are counted by ``advance``.
+            total: Steps that it will do; None when that is not known.
+            words: What it does at the moment.
+        """
+        self.on_part(name, done, total, words)
 
     def note(self, text: str) -> None:
         """Add a few words to the line that closes the stage."""
@@ -86,22 +113,38 @@ class Stages:
         """
         began_s = self.clock()
         with self._progress() as progress:
-            task = progress.add_task(name, total=total)
-            stage = Stage(lambda count: progress.advance(task, count))
-            yield stage
+            task = progress.add_task(name, total=total, words="")
+            yield (stage := Stage(partial(progress.advance, task), _parts_in(progress)))
         words = ", ".join([f"{self.clock() - began_s:.1f} s", *stage.notes])
         self.console.print(f"{name}: {words}", markup=False, soft_wrap=True)
 
     def _progress(self) -> Progress:
         return Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=_BAR_WIDTH),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn(
+                "{task.fields[words]}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
+
+
+def _parts_in(progress: Progress) -> OnPart:
+    """Give the parts of a stage a line each below its own, in the order in which they report."""
+    lines: dict[str, TaskID] = {}
+
+    def show(name: str, done: int, total: int | None, words: str) -> None:
+        if name not in lines:
+            lines[name] = progress.add_task(f"  {name}", total=None, words="")
+        progress.update(lines[name], completed=done, total=total, words=words)
+
+    return show
 
 
 def stages(*, as_json: bool = False) -> Stages:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,11 +89,13 @@ class ChildEpisodes:
     """An ``EpisodeRunner``: one child process per episode.
 
     ``logs``: folder of what children say and of what they are told. ``cpu_s``: what they cost so far.
+    ``heard``: hears each result.
     """
 
     logs: Path
     profile: str = "laptop"
     cpu_s: float = 0.0
+    heard: Callable[[EpisodeResult], None] = lambda result: None
 
     def run(self, episode: EpisodeSpec, bundle_dir: Path) -> EpisodeResult:
         """Drive a bundle through an episode.
@@ -110,7 +112,9 @@ class ChildEpisodes:
         before_s = _children_cpu_s()
         run_child("sim.episodes", [str(order_path), str(result_path)], self.logs / f"{stem}.log")
         self.cpu_s += _children_cpu_s() - before_s
-        return msgspec.json.decode(result_path.read_bytes(), type=EpisodeResult)
+        result = msgspec.json.decode(result_path.read_bytes(), type=EpisodeResult)
+        self.heard(result)
+        return result
 
 
 def drive_episode(order: EpisodeOrder) -> EpisodeResult:

@@ -6,9 +6,10 @@ has: what a world shows depends on the visits before, so the number of shares is
 
 from __future__ import annotations
 
-import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
 from fleet.evaluate.predict import NIGHT
+from fleet.jobs import Child, JobError, Progress, read_progress, start_child, write_progress
 from fleet.recipe import (
     FUTURE_STEP_S,
     FUTURE_STEPS,
@@ -40,6 +42,7 @@ from sim.weather import Night, NightSettings
 from sim.world import WorldSettings
 
 SHARES = 2
+_POLL_S = 0.2
 _STEP_FRAMES = round(FUTURE_STEP_S * FRAME_RATE_HZ)
 _BEV_CELLS = 48
 _BEV_RANGE_M = 32.0
@@ -61,41 +64,44 @@ class RecipeStage:
         Raises:
             OperatorError: A share failed; the message ends with what it said.
         """
-        with TemporaryDirectory(prefix="ringroad-recipe-") as folder:
+        with TemporaryDirectory(prefix="ringroad-recipe-") as folder, ExitStack() as stack:
             job = Path(folder) / "recipe.json"
             job.write_bytes(msgspec.json.encode(recipe))
-            children = [_start(job, share) for share in range(SHARES)]
-            try:
-                for share, child in enumerate(children):
-                    _, said = child.communicate()
-                    if child.returncode != 0:
-                        raise OperatorError(f"recipe {recipe.name}, share {share}: {_last(said)}")
-            finally:
-                for child in children:
-                    child.kill()
-                    child.wait()
+            children = [stack.enter_context(_start(job, share)) for share in range(SHARES)]
+            while None in (states := [child.poll() for child in children]) and not any(states):
+                on_progress(sum(_rendered(job, share) for share in range(SHARES)))
+                time.sleep(_POLL_S)
+            for share in sorted(range(SHARES), key=lambda k: states[k] is None):
+                _finish(children[share], f"recipe {recipe.name}, share {share}")
             rows: list[Sample] = []
             for share in range(SHARES):
                 content = _rows_path(job, share).read_bytes()
                 rows.extend(msgspec.msgpack.decode(content, type=list[Sample]))
-                on_progress(len(rows))
+            on_progress(len(rows))
             return rows
 
 
-def _start(job: Path, share: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sim.recipes", str(job), str(share)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _start(job: Path, share: int) -> Child:
+    log = job.with_suffix(f".{share}.log")
+    return start_child("sim.recipes", (str(job), str(share)), log)
 
 
-def _last(said: str) -> str:
-    lines = said.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _finish(child: Child, what: str) -> None:
+    try:
+        child.wait()
+    except JobError as error:
+        lines = child.tail().splitlines()
+        raise OperatorError(f"{what}: {lines[-1] if lines else 'it said nothing'}") from error
+
+
+def _rendered(job: Path, share: int) -> int:
+    """Count the rows that a share has made so far."""
+    progress = read_progress(_progress_path(job, share))
+    return 0 if progress is None else progress.done
+
+
+def _progress_path(job: Path, share: int) -> Path:
+    return job.with_suffix(f".{share}.progress")
 
 
 def _rows_path(job: Path, share: int) -> Path:
@@ -192,7 +198,10 @@ def main(arguments: list[str]) -> None:
     """Run ``python -m sim.recipes RECIPE.json SHARE``: a child process of ``RecipeStage``."""
     job, share = Path(arguments[0]), int(arguments[1])
     recipe = msgspec.json.decode(job.read_bytes(), type=DataRecipe)
-    rows = list(rows_of_share(recipe, share, default_rig()))
+    rows: list[Sample] = []
+    for row in rows_of_share(recipe, share, default_rig()):
+        rows.append(row)
+        write_progress(_progress_path(job, share), Progress(done=len(rows)))
     _rows_path(job, share).write_bytes(msgspec.msgpack.encode(rows))
 
 

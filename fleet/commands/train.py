@@ -60,7 +60,12 @@ def train(
             known=learnt(datasets, (*known, *taught)),
         )
         with stages(as_json=as_json).stage("train", fit.steps) as shown:
-            trained = train_all(place, {"run": order}, advance=shown.advance)["run"]
+            trained = train_all(
+                place,
+                {"run": order},
+                advance=shown.advance,
+                heard=lambda name, said: shown.part(name, said.done, said.total, said.note),
+            )["run"]
             shown.note(trained.run_id)
     facts = {"run_id": trained.run_id, **trained.facts}
     show_record(facts, as_json=as_json, title="trained")

@@ -18,9 +18,18 @@ from edge.contracts.scene import Category
 from edge.perceive.tensors import SPECS
 from fleet.catalog import RunRow
 from fleet.dataset import Dataset, DatasetManifest
+from fleet.jobs import Progress
 from fleet.release import FP32, INT8, ModelFiles, export_weights, known_categories
 from fleet.stages.freeze import files_of
-from fleet.stages.workshop import Advance, Work, Workshop, run_all, unheard
+from fleet.stages.workshop import (
+    Advance,
+    Heard,
+    Work,
+    Workshop,
+    run_all,
+    unheard,
+    unheard_of,
+)
 from fleet.train import PROGRESS_FILE, RECORD_FILE, WEIGHTS_FILE, TrainJob, TrainRun
 from models.fit import FitSettings
 
@@ -88,7 +97,11 @@ def learnt(
 
 
 def train(
-    workshop: Workshop, orders: Mapping[str, TrainOrder], *, advance: Advance = unheard
+    workshop: Workshop,
+    orders: Mapping[str, TrainOrder],
+    *,
+    advance: Advance = unheard,
+    heard: Heard = unheard_of,
 ) -> dict[str, Trained]:
     """Carry training orders out, export what came of them, and write it down.
 
@@ -96,6 +109,7 @@ def train(
         workshop: Where.
         orders: By name.
         advance: Hears of every training step of every order.
+        heard: Hears of each order how far it is and what its loss is.
 
     Raises:
         JobError: A run failed.
@@ -114,10 +128,10 @@ def train(
         path = workshop.job(f"train-{name}.json")
         path.write_bytes(msgspec.json.encode(job))
         work.append(Work(f"train-{name}", "fleet.train", (str(path), str(folders[name]))))
-    logs = [folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None]
-    for log in logs:
+    logs = {name: folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None}
+    for log in logs.values():
         log.unlink(missing_ok=True)
-    run_all(work, workshop.logs, on_poll=_Steps(logs, advance))
+    run_all(work, workshop.logs, on_poll=_Steps(logs, advance, heard))
     return {
         name: _exported(workshop, orders[name], job, folders[name], rows[name])
         for name, job in jobs.items()
@@ -125,21 +139,32 @@ def train(
 
 
 class _Steps:
-    """Tells how many more steps all the runs have done, from their progress logs."""
+    """Tells how many more steps all the runs have done, and of each its loss, from their logs."""
 
-    def __init__(self, logs: list[Path], advance: Advance) -> None:
-        self._logs, self._advance, self._told = logs, advance, 0
+    def __init__(self, logs: Mapping[str, Path], advance: Advance, heard: Heard) -> None:
+        self._logs, self._advance, self._heard, self._told = logs, advance, heard, 0
 
     def __call__(self) -> None:
-        done = sum(_last_step(log) for log in self._logs)
+        said = {name: last_report(log) for name, log in self._logs.items()}
+        for name, progress in said.items():
+            if progress is not None:
+                self._heard(name, progress)
+        done = sum(progress.done for progress in said.values() if progress is not None)
         self._advance(done - self._told)
         self._told = done
 
 
-def _last_step(log: Path) -> int:
-    """Read the last whole line of a progress log."""
+def last_report(log: Path) -> Progress | None:
+    """Read the last whole line of a run's progress log; None before the first.
+
+    The loss is the sum of its parts, as the run minimises it, a mean since the line before.
+    """
     lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
-    return int(msgspec.json.decode(lines[-1])["step"]) if lines else 0
+    if not lines:
+        return None
+    said: dict[str, float] = msgspec.json.decode(lines[-1])
+    loss = sum(value for name, value in said.items() if name not in ("step", "steps", "wall_s"))
+    return Progress(done=int(said["step"]), total=int(said["steps"]), note=f"loss {loss:.3f}")
 
 
 def _job(workshop: Workshop, order: TrainOrder) -> TrainJob:

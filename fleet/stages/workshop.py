@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fleet.catalog import Catalog, RunRow, StreamKind
-from fleet.jobs import Child, start_child
+from fleet.jobs import Child, Progress, start_child
 from fleet.store import BlobStore
 
 Advance = Callable[[int], None]
 """Hears how many more steps of a stage are done."""
+
+Heard = Callable[[str, Progress], None]
+"""Hears what one child process of a stage says of itself: its name, and how far it is."""
 
 DONE = "done"
 
@@ -25,6 +28,10 @@ _AT_ONCE = 2
 
 def unheard(count: int) -> None:
     """Be an ``Advance`` that nobody listens to."""
+
+
+def unheard_of(name: str, progress: Progress) -> None:
+    """Be a ``Heard`` that nobody listens to."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from edge.console import Stage as Shown
 from edge.console import Stages
+from fleet.stages.workshop import Heard
 from sim.lap.record import Stage
 
 
@@ -40,6 +41,11 @@ class Clockwork:
             )
             shown.notes.insert(0, f"{stage.cpu_seconds:.1f} s CPU")
         self.stages.append(stage)
+
+
+def lines_of(shown: Shown) -> Heard:
+    """Give each vehicle, run or set of a stage a line of its own."""
+    return lambda name, said: shown.part(name, said.done, said.total, said.note)
 
 
 def _cpu_s() -> float:

@@ -7,7 +7,7 @@ and through the same functions of ``fleet``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ from edge.upload import load_or_make_keys
 from fleet.bundle import Bundle, write_bundle
 from fleet.campaign import CampaignSettings, approve, campaign_from, propose
 from fleet.dataset import Dataset, DatasetManifest
-from fleet.jobs import start_child
+from fleet.jobs import Progress, start_child
 from fleet.keys import Enrolment, enrol
 from fleet.recipe import build_set, load_recipe
 from fleet.service import ServiceCard, StateFolder, read_card
 from fleet.stages.freeze import shelve
 from fleet.stages.model import Model, find_model
 from fleet.stages.release import Depot
-from fleet.stages.workshop import Workshop
+from fleet.stages.workshop import Heard, Workshop, unheard_of
 from fleet.store import BlobStore, open_store
 from fleet.zoo import read_card as read_model_card
 from fleet.zoo import zoo_folder
@@ -50,9 +50,9 @@ class Incumbent:
 
 
 def build_sets(
-    settings: LapSettings, folders: LapFolders, store: BlobStore
+    settings: LapSettings, folders: LapFolders, store: BlobStore, heard: Heard = unheard_of
 ) -> dict[str, DatasetManifest]:
-    """Render the sets that the lap needs, or find them in the cache."""
+    """Render the sets that the lap needs, or find them in the cache; ``heard`` hears of each."""
     runner, cache = RecipeStage(), folders.cache / "recipes"
     names = {
         "replay": settings.replay_set,
@@ -63,9 +63,15 @@ def build_sets(
     shared = open_store(settings.store, folders.cache / "store")
     sets: dict[str, DatasetManifest] = {}
     for role, name in names.items():
-        sets[role] = build_set(load_recipe(RECIPES / f"{name}.yaml"), runner, shared, cache)
+        recipe = load_recipe(RECIPES / f"{name}.yaml")
+        sets[role] = build_set(recipe, runner, shared, cache, on_progress=_rows_of(name, heard))
+        heard(name, Progress(done=sets[role].samples, total=sets[role].samples))
         store.put_if_absent(sets[role].blob_id, shared.get(sets[role].blob_id))
     return sets
+
+
+def _rows_of(name: str, heard: Heard) -> Callable[[int], None]:
+    return lambda rows: heard(name, Progress(done=rows, note="frames rendered"))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from edge.contracts.time import FRAME_RATE_HZ
 from fleet.jobs import Child, read_progress, start_child
 from fleet.repository import DirectorRepository, ImageRepository
 from fleet.service import ServiceCard
-from fleet.stages.workshop import Advance, unheard
+from fleet.stages.workshop import Advance, Heard, unheard, unheard_of
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome
@@ -69,6 +69,7 @@ def drive(
     *,
     truth: Path,
     advance: Advance = unheard,
+    heard: Heard = unheard_of,
 ) -> list[VehicleOutcome]:
     """Let vehicles live one life each, side by side, and read what came of it.
 
@@ -80,13 +81,14 @@ def drive(
         orders: One per vehicle.
         truth: Folder of what was really there.
         advance: Hears of the ticks as they are driven.
+        heard: Hears what each vehicle says of itself.
 
     Raises:
         JobError: A vehicle's process failed; the others are ended.
     """
     truth.mkdir(parents=True, exist_ok=True)
     outcomes = {order.drive_id: folders.job(f"{order.drive_id}.outcome.json") for order in orders}
-    logs = {order.drive_id: folders.job(f"{order.drive_id}.progress") for order in orders}
+    logs = {order.vehicle_id: folders.job(f"{order.drive_id}.progress") for order in orders}
     with ExitStack() as stack:
         children: list[Child] = []
         for order in orders:
@@ -99,7 +101,7 @@ def drive(
                 updates=card.updates,
                 anchors=anchors,
                 drive=order,
-                progress=str(logs[order.drive_id]),
+                progress=str(logs[order.vehicle_id]),
             )
             job = folders.job(f"{order.drive_id}.json")
             job.write_bytes(msgspec.json.encode(full))
@@ -111,13 +113,32 @@ def drive(
             for child in children:
                 if child.poll() not in (None, 0):
                     child.wait()
-            progress = [read_progress(path) for path in logs.values()]
-            done = sum(p.done for p in progress if p is not None)
-            advance(done - told)
-            told = done
+            told = pass_on(logs, told, advance, heard)
             time.sleep(_POLL_S)
+        pass_on(logs, told, advance, heard)
         for child in children:
             child.wait()
     return [
         msgspec.json.decode(path.read_bytes(), type=VehicleOutcome) for path in outcomes.values()
     ]
+
+
+def pass_on(logs: Mapping[str, Path], told: int, advance: Advance, heard: Heard) -> int:
+    """Pass on what vehicles say of themselves.
+
+    Args:
+        logs: Their progress files, by name.
+        told: Ticks that ``advance`` has heard of.
+        advance: Hears of new ones.
+        heard: Hears each vehicle.
+
+    Returns:
+        Ticks that ``advance`` has heard of now.
+    """
+    said = {name: read_progress(path) for name, path in logs.items()}
+    for name, progress in said.items():
+        if progress is not None:
+            heard(name, progress)
+    done = sum(progress.done for progress in said.values() if progress is not None)
+    advance(done - told)
+    return done

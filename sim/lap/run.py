@@ -19,7 +19,7 @@ from fleet.stages.freeze import files_of
 from fleet.stages.release import open_depot
 from fleet.stages.workshop import Workshop
 from fleet.store import open_store
-from sim.lap.clockwork import Clockwork
+from sim.lap.clockwork import Clockwork, lines_of
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import gallery
 from sim.lap.opening import (
@@ -117,7 +117,7 @@ def opened(
     vehicles = [f"v-{k + 1:02d}" for k in range(settings.vehicles)]
     homes = {vehicle: folders.vehicle(vehicle) for vehicle in vehicles}
     with clock.stage("sets") as shown:
-        sets = build_sets(settings, folders, store)
+        sets = build_sets(settings, folders, store, lines_of(shown))
         tune = files_of({"tune": sets["tune"]}, store, folders.cache)["tune"]
         shown.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
     with running_service(folders.fleet, folders.logs / "service.log", _LOCAL) as card:

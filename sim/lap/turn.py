@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.console import Stage as Shown
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Category
 from fleet.bundle import Bundle
@@ -27,10 +28,10 @@ from fleet.stages.freeze import files_of, freeze_samples
 from fleet.stages.label import LabelOrder, label
 from fleet.stages.model import Model, find_model
 from fleet.stages.release import Depot
-from fleet.stages.train import TrainOrder, train
-from fleet.stages.workshop import Advance, Workshop
+from fleet.stages.train import Trained, TrainOrder, train
+from fleet.stages.workshop import Workshop
 from sim.episodes import ChildEpisodes, load_episodes
-from sim.lap.clockwork import Clockwork
+from sim.lap.clockwork import Clockwork, lines_of
 from sim.lap.folders import LapFolders
 from sim.lap.opening import Incumbent
 from sim.lap.record import WaveRecord
@@ -69,7 +70,7 @@ class Turn:
         """Drive, notice, record, send home."""
         orders = self._orders("drive", self.settings.drive_s)
         with self.clock.stage("drive", ticks_of(orders)) as shown:
-            outcomes = self._drive(orders, "drive", shown.advance)
+            outcomes = self._drive(orders, "drive", shown)
             shown.note(f"{sum(outcome.ticks for outcome in outcomes)} ticks")
         return outcomes
 
@@ -135,13 +136,15 @@ class Turn:
             for name, manifest in fresh.items()
         }
         with self.clock.stage("train", self.settings.fit.steps * len(orders)) as shown:
-            runs = train(self.workshop, orders, advance=shown.advance)
+            runs = train(self.workshop, orders, advance=shown.advance, heard=lines_of(shown))
+            shown.note(", ".join(f"{name} {_loss_of(run)}" for name, run in runs.items()))
         return {name: find_model(self.workshop, run.run_id) for name, run in runs.items()}
 
     def evaluate(self, models: Mapping[str, Model]) -> dict[str, Contender]:
         """Let candidate, control and incumbent answer the sets."""
         files = files_of(self.sets, self.workshop.store, self.workshop.cache)
         with self.clock.stage("evaluate", len(models) * len(_JUDGED)) as shown:
+            shown.note(f"{len(models)} models answered {len(_JUDGED)} sets")
             return contend(
                 self.workshop,
                 {name: model.files.int8 for name, model in models.items()},
@@ -168,9 +171,11 @@ class Turn:
     ) -> Verdict:
         """Judge: detection on places never trained on, and closed-loop episodes as a veto."""
         bundles = {CANDIDATE: bundle, INCUMBENT: self.incumbent.bundle}
-        runner = ChildEpisodes(self.folders.logs, profile=self.settings.profile)
         episodes = load_episodes(self.settings.episodes)
-        with self.clock.stage("gate") as shown:
+        with self.clock.stage("gate", len(bundles) * len(episodes)) as shown:
+            runner = ChildEpisodes(
+                self.folders.logs, self.settings.profile, heard=lambda result: shown.advance()
+            )
             verdict = decide(
                 self.workshop,
                 contenders,
@@ -193,7 +198,7 @@ class Turn:
         orders = self._orders("redrive", self.settings.redrive_s)
         with self.clock.stage("rollout", ticks_of(orders)) as shown:
             if verdict.decision is not Decision.PASS:
-                return (), self._drive(orders, "redrive", shown.advance)
+                return (), self._drive(orders, "redrive", shown)
             waves, outcomes = roll_out(
                 self.settings,
                 f"lap{self.folders.lap}",
@@ -201,7 +206,7 @@ class Turn:
                 bundle,
                 self.incumbent.bundle,
                 orders,
-                lambda wave: self._drive(wave, "redrive", shown.advance),
+                lambda wave: self._drive(wave, "redrive", shown),
             )
             shown.note("; ".join(f"{', '.join(w.vehicles)}: {w.state}" for w in waves))
         return waves, outcomes
@@ -210,7 +215,7 @@ class Turn:
         return drive_orders(self.settings, self.folders.lap, self.vehicles, phase, seconds)
 
     def _drive(
-        self, orders: Sequence[DriveOrder], phase: str, advance: Advance
+        self, orders: Sequence[DriveOrder], phase: str, shown: Shown
     ) -> list[VehicleOutcome]:
         return drive(
             self.folders,
@@ -219,5 +224,11 @@ class Turn:
             self.settings.profile,
             orders,
             truth=self.folders.truth(phase),
-            advance=advance,
+            advance=shown.advance,
+            heard=lines_of(shown),
         )
+
+
+def _loss_of(run: Trained) -> str:
+    """Say with what loss a run ended: the sum of its parts, as training minimises it."""
+    return f"loss {sum(run.facts['final_losses'].values()):.3f} after {run.facts['steps']} steps"

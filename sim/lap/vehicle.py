@@ -15,15 +15,19 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from edge.budget import SENSOR_TO_PLAN
+from edge.clip import CLIP_SUFFIX
 from edge.contracts.campaign import Campaign
 from edge.contracts.errors import LinkDownError
 from edge.contracts.fields import Count, Finite, Name, Text
 from edge.contracts.scene import Rung
+from edge.contracts.time import FRAME_RATE_HZ
 from edge.contracts.wire import Hello
 from edge.device import device_profile
 from edge.ota import Agent, AgentSettings, TrustAnchors, golden_probe, open_agent
@@ -36,7 +40,6 @@ from sim.vehicle import DriveOrder, DriveOutcome, drive_order
 _ANSWER_S = 30.0
 """Longest wait for the fleet's first word, and for each sign of progress of the upload."""
 _WAIT_S = 0.05
-_PROGRESS_TICKS = 36
 
 
 class TrustAnchorsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,29 +98,55 @@ def live(order: VehicleOrder) -> VehicleOutcome:
         LinkDownError: The fleet did not answer.
         OperatorError: The scenario placed nothing, or no bundle is installed.
     """
-    home, drive_id = Path(order.home), order.drive.drive_id
+    told = _Told.of(order)
+    told.say(0, "asks its fleet")
     with ExitStack() as stack:
         agent = stack.enter_context(_agent(order))
         uplink, spool = _uplink(order, agent, stack)
         campaigns = _wait_for_campaigns(uplink)
         found = agent.step(time.time_ns())
         manifest, folder = agent.active()
+        told.say(0, f"starts on {manifest.bundle_id}")
         outcome = drive_order(
             order.drive,
             manifest=manifest,
             bundle_folder=folder,
             profile=device_profile(order.profile),
             campaigns=campaigns,
-            clips_folder=home / "clips" / drive_id,
+            clips_folder=told.clips,
             truth_folder=Path(order.truth),
-            on_tick=_watch(agent, Path(order.progress), round(order.drive.seconds * 36)),
+            on_tick=_watch(agent, told),
         )
         for clip in outcome.clips.kept:
             spool.add(clip.path, clip.manifest_bytes, clip.worth)
         for report in agent.reports(outcome.health.rungs, time.time_ns()):
             uplink.report(report)
-        _send(uplink)
+        _send(uplink, told, waiting=len(spool.pending()))
+        told.say(told.ticks, f"home, clips uploaded: {_acknowledged(uplink)}")
         return _summary(order, agent, outcome, uplink, str(found.refusal or ""))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a vehicle says of itself while it lives, for people alone: no decision reads it."""
+
+    path: Path
+    ticks: int
+    clips: Path
+
+    @classmethod
+    def of(cls, order: VehicleOrder) -> Self:
+        drive = order.drive
+        ticks = round(drive.seconds * FRAME_RATE_HZ)
+        clips = Path(order.home) / "clips" / drive.drive_id
+        return cls(path=Path(order.progress), ticks=ticks, clips=clips)
+
+    def say(self, tick: int, words: str) -> None:
+        write_progress(self.path, Progress(done=tick, total=self.ticks, note=words))
+
+    def kept(self) -> int:
+        """Count the clips that lie sealed on the disk by now."""
+        return sum(1 for _ in self.clips.glob(f"*{CLIP_SUFFIX}"))
 
 
 def _agent(order: VehicleOrder) -> AbstractContextManager[Agent]:
@@ -171,9 +200,22 @@ def _wait_for_campaigns(uplink: Uplink) -> tuple[Campaign, ...]:
     return uplink.campaigns
 
 
-def _send(uplink: Uplink) -> None:
+def _send(uplink: Uplink, told: _Told, waiting: int) -> None:
     """Step until everything that may leave was acknowledged."""
-    _until(uplink, lambda: uplink.is_idle, "acknowledged everything")
+    said = -1
+
+    def is_done() -> bool:
+        nonlocal said
+        if said != _acknowledged(uplink):
+            said = _acknowledged(uplink)
+            told.say(told.ticks, f"uploads, clips: {said} of {waiting}")
+        return uplink.is_idle
+
+    _until(uplink, is_done, "acknowledged everything")
+
+
+def _acknowledged(uplink: Uplink) -> int:
+    return uplink.counts.clips_admitted + uplink.counts.clips_quarantined
 
 
 def _until(uplink: Uplink, is_done: Callable[[], bool], what: str) -> None:
@@ -191,13 +233,13 @@ def _until(uplink: Uplink, is_done: Callable[[], bool], what: str) -> None:
             )
 
 
-def _watch(agent: Agent, path: Path, total: int) -> Callable[[int, TickResult], None]:
-    """Tell the agent how its bundle does, and the world how far the drive is."""
+def _watch(agent: Agent, told: _Told) -> Callable[[int, TickResult], None]:
+    """Tell the agent how its bundle does, and whoever watches how far the drive is."""
 
     def on_tick(tick: int, result: TickResult) -> None:
         agent.on_ticks(1, int(result.perception.has_fault), time.time_ns())
-        if tick % _PROGRESS_TICKS == 0:
-            write_progress(path, Progress(done=tick, total=total))
+        if (tick + 1) % FRAME_RATE_HZ == 0:
+            told.say(tick + 1, f"drives, clips kept: {told.kept()}")
 
     return on_tick
 
@@ -221,7 +263,7 @@ def _summary(
         captured=outcome.clips.captured,
         evicted=outcome.clips.evicted,
         kept=len(outcome.clips.kept),
-        uploaded=uplink.counts.clips_admitted + uplink.counts.clips_quarantined,
+        uploaded=_acknowledged(uplink),
         bytes_sent=uplink.counts.bytes_sent,
         modelled_p99_ms=outcome.deadline.p99_ms,
         measured_ms=_sensor_to_plan(outcome),

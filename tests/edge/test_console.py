@@ -57,6 +57,26 @@ def test_stage_on_a_terminal_shows_how_far_it_is() -> None:
     assert "1/2" in out.getvalue()
 
 
+def test_parts_of_a_stage_say_what_they_do_on_80_columns() -> None:
+    out = io.StringIO()
+    lap = Stages(Console(file=out, force_terminal=True, width=80, no_color=True))
+    with lap.stage("drive", total=6480) as stage:
+        stage.part("v-01", 36, 2160, "drives, clips kept: 9")
+        stage.part("v-02", 2160, 2160, "[uploads], clips: 3 of 4")
+        stage.part("v-01", 72, 2160, "drives, clips kept: 10")
+    shown = out.getvalue()
+    for words in ("  v-01", "72/2160", "drives, clips kept: 10", "[uploads], clips: 3 of 4"):
+        assert words in shown
+
+
+def test_parts_of_a_stage_leave_a_log_alone() -> None:
+    out = io.StringIO()
+    times = iter([0.0, 1.0])
+    with Stages(Console(file=out), clock=lambda: next(times)).stage("drive") as stage:
+        stage.part("v-01", 36, 2160, "drives, clips kept: 1")
+    assert out.getvalue() == "drive: 1.0 s\n"
+
+
 def test_progress_leaves_stdout_to_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     with stages(as_json=True).stage("drive"):
         show_record({"ticks": 662}, as_json=True)

@@ -31,7 +31,7 @@ from sim.lap.settings import DriveScene, LapSettings
 from sim.rig import default_rig
 
 
-def one_grey_frame(settings, folders, store):
+def one_grey_frame(settings, folders, store, heard):
     """Stand in for the rendered sets: a bundle needs one frame to ask golden questions with."""
     rig = default_rig()
     ego = EgoState(stamp_ns=0, world_from_ego=Pose())
@@ -48,7 +48,7 @@ def one_grey_frame(settings, folders, store):
 
 def heard(path, read=road.read_progress):
     progress = read(path)
-    if progress is not None:
+    if progress is not None and progress.done > 0:
         print("driving", flush=True)
     return progress
 
