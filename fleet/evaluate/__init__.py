@@ -6,9 +6,11 @@ Read in this order: ``matching`` (who found what), ``metrics`` (numbers), ``slic
 """
 
 from fleet.evaluate.bootstrap import (
+    ApIntervals,
     BootstrapSettings,
     ClusterRecall,
     Interval,
+    ap_intervals,
     cluster_recall,
     map_difference,
     map_interval,
@@ -55,6 +57,7 @@ from fleet.evaluate.tables import (
 
 __all__ = [
     "SLICES",
+    "ApIntervals",
     "BootstrapSettings",
     "ClassScores",
     "CleanFrameAlarms",
@@ -81,6 +84,7 @@ __all__ = [
     "Table",
     "TruthLabel",
     "Verdict",
+    "ap_intervals",
     "best_f1_threshold",
     "by_range",
     "claim_table",

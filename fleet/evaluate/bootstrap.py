@@ -5,13 +5,14 @@ together, and an interval over frames would be far too narrow. *Paired* means th
 same drawn clusters, so that what is hard for both cancels.
 
 mAP over thousands of resamples is cheap because nothing is matched or sorted again: each prediction keeps
-its place in the score order and is counted as often as its place was drawn (cumulative weights).
+its place in the score order and is counted as often as its place was drawn. What lies at or above a hit is
+then boxes per place times drawn counts, and read only where a curve needs it; nothing is rounded.
 Intervals are percentile intervals, two-sided: the lower bound of a 95 % interval is the 2.5 % quantile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -31,8 +32,9 @@ from fleet.evaluate.matching import (
 from fleet.evaluate.metrics import FIRST_RECALL_POINT, RECALL_POINTS, mean_clipped
 
 Weights = NDArray[np.int32]
-_CELLS_AT_ONCE = 2_000_000
-"""Size of a block of resamples times predictions; bounds memory, changes no result."""
+_POINTS = RECALL_POINTS[FIRST_RECALL_POINT:]
+_CELLS_AT_ONCE = 1_000_000
+"""Size of the tables of a block of resamples; bounds memory, changes no result."""
 
 
 @dataclass
@@ -51,6 +53,16 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     lower: float
     upper: float
     clusters: int
+
+
+@dataclass(frozen=True)
+class ApIntervals:
+    """AP of one model, by class and on average, all from the same drawn places."""
+
+    mean: Interval
+    """mAP; in each resample over the classes that it drew a truth of."""
+    classes: Mapping[Category, Interval]
+    """AP; over the resamples that drew a truth of the class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +147,11 @@ def map_difference(
             f"against {len(second.frames.frame_ids)} with {int(second.is_truth_counted.sum())}"
         )
     places = first.frames.places
-    weights = _draws(len(places), settings)
-    once = np.ones((1, len(places)), np.int32)
-    estimate = _mean_ap(first, categories, once) - _mean_ap(second, categories, once)
-    drawn = _mean_ap(first, categories, weights) - _mean_ap(second, categories, weights)
-    return _interval(float(estimate[0]), drawn, places, settings)
+    weights = _once_and_draws(len(places), settings)
+    difference = _mean_ap(_per_class_ap(first, categories, weights)) - _mean_ap(
+        _per_class_ap(second, categories, weights)
+    )
+    return _interval(float(difference[0]), difference[1:], places, settings)
 
 
 def map_interval(
@@ -150,10 +162,27 @@ def map_interval(
     Raises:
         OperatorError: A class has no counted truth.
     """
+    return ap_intervals(matches, categories, settings).mean
+
+
+def ap_intervals(
+    matches: Matches, categories: Sequence[Category], settings: BootstrapSettings
+) -> ApIntervals:
+    """Bound AP of one model per class, and its mAP over these classes, its places drawn again.
+
+    Raises:
+        OperatorError: A class has no counted truth, or no resample drew one.
+    """
     places = matches.frames.places
-    weights = _draws(len(places), settings)
-    estimate = _mean_ap(matches, categories, np.ones((1, len(places)), np.int32))
-    return _interval(float(estimate[0]), _mean_ap(matches, categories, weights), places, settings)
+    per_class = _per_class_ap(matches, categories, _once_and_draws(len(places), settings))
+    mean = _mean_ap(per_class)
+    return ApIntervals(
+        mean=_interval(float(mean[0]), mean[1:], places, settings),
+        classes={
+            category: _interval(float(ap[0]), _known(category, ap[1:]), places, settings)
+            for category, ap in zip(categories, per_class, strict=True)
+        },
+    )
 
 
 def weighted_average_precision(
@@ -174,38 +203,61 @@ def weighted_average_precision(
         (R,); NaN where a resample drew no truth of the class.
     """
     truths = weights @ truths_at
-    hit_rows = np.flatnonzero(is_hit)
     ap = np.zeros(len(weights))
-    if len(hit_rows) > 0:
-        block = max(1, _CELLS_AT_ONCE // len(is_hit))
+    if is_hit.any():
+        hit_place = place[is_hit]
+        boxes_at = _exact(_boxes_up_to_hits(is_hit, place, len(truths_at)), weights)
+        block = max(1, _CELLS_AT_ONCE // max(len(hit_place), len(truths_at) * len(_POINTS)))
         for start in range(0, len(weights), block):
             part = slice(start, start + block)
-            weight = weights[part].take(place, axis=1)  # (r, N)
-            ap[part] = _block_average_precision(weight, hit_rows, truths[part])
+            ap[part] = _block_average_precision(weights[part], hit_place, boxes_at, truths[part])
     return np.where(truths > 0, ap, np.nan)
 
 
-def _block_average_precision(weight: Weights, hit_rows: Ints, truths: Ints) -> Floats:
-    """Read the precision of each resample at the recall points: (r, N) drawn counts to (r,) AP."""
-    points = RECALL_POINTS[FIRST_RECALL_POINT:]
-    seen = np.cumsum(weight, axis=1, dtype=np.int32)
-    hit_weight = weight[:, hit_rows]  # (r, T)
+def _boxes_up_to_hits(is_hit: Bools, place: Ints, places: int) -> Ints:
+    """Count the boxes of each place up to each of H hits, and up to the end of the list, (H + 1, P)."""
+    following: Ints = np.cumsum(is_hit) - is_hit  # (N,) the first hit at or below each box
+    rows = int(is_hit.sum()) + 1
+    counts = np.bincount(following * places + place, minlength=rows * places)
+    return counts.reshape(rows, places).cumsum(axis=0)
+
+
+def _block_average_precision(
+    weights: Weights, hit_place: Ints, boxes_at: NDArray[np.floating], truths: Ints
+) -> Floats:
+    """Read the precision of a block of resamples at the recall points, (r,) AP.
+
+    Args:
+        weights: (r, P) how often each resample drew each place.
+        hit_place: (H,) place of each hit, best score first.
+        boxes_at: (H + 1, P) boxes of each place up to each hit; last, all of them.
+        truths: (r,) drawn truths.
+    """
+    hit_weight = weights.take(hit_place, axis=1)  # (r, H)
     found = np.cumsum(hit_weight, axis=1, dtype=np.int32)
     truths = np.maximum(truths, 1)[:, None]
-    hits_within = _hits_within(points, truths)
+    hits_within = _hits_within(_POINTS, truths)
     following = np.stack(
         [np.searchsorted(f, n, side="right") for f, n in zip(found, hits_within, strict=True)]
-    )  # (r, P) the first hit that takes recall beyond each point
-    hit = np.minimum(following, len(hit_rows) - 1)
+    )  # (r, points) the first hit that takes recall beyond each point
+    hit = np.minimum(following, len(hit_place) - 1)
     step = np.take_along_axis(hit_weight, hit, axis=1)
     hits_at = np.take_along_axis(found, hit, axis=1)
-    boxes_at = np.take_along_axis(seen, hit_rows[hit], axis=1)
-    before = _ratio_or_one(hits_at - step, boxes_at - step)
-    share = (points - (hits_at - step) / truths) * truths / np.maximum(step, 1)
-    curve = before + share * (_ratio_or_one(hits_at, boxes_at) - before)
-    is_end = found[:, -1:] / truths == points
-    at_end = np.where(is_end, _ratio_or_one(found[:, -1:], seen[:, -1:]), 0.0)
-    return mean_clipped(np.where(following < len(hit_rows), curve, at_end))
+    drawn = weights.astype(boxes_at.dtype)
+    seen = np.asarray(np.einsum("rkp,rp->rk", boxes_at[hit], drawn), np.int64)
+    boxes = np.asarray(drawn @ boxes_at[-1], np.int64)[:, None]
+    before = _ratio_or_one(hits_at - step, seen - step)
+    share = (_POINTS - (hits_at - step) / truths) * truths / np.maximum(step, 1)
+    curve = before + share * (_ratio_or_one(hits_at, seen) - before)
+    is_end = found[:, -1:] / truths == _POINTS
+    at_end = np.where(is_end, _ratio_or_one(found[:, -1:], boxes), 0.0)
+    return mean_clipped(np.where(following < len(hit_place), curve, at_end))
+
+
+def _exact(boxes_at: Ints, weights: Weights) -> NDArray[np.floating]:
+    """Turn counts into floats, which multiply faster, wide enough for every weighted sum to be exact."""
+    most = int(boxes_at[-1].sum()) * int(weights.max())
+    return boxes_at.astype(np.float32 if most < 2**24 else np.float64)
 
 
 def _hits_within(points: Floats, truths: Ints) -> Ints:
@@ -216,17 +268,32 @@ def _hits_within(points: Floats, truths: Ints) -> Ints:
     return most
 
 
-def _ratio_or_one(hits: Weights, boxes: Weights) -> Floats:
+def _ratio_or_one(hits: Weights, boxes: Ints) -> Floats:
     return np.where(boxes > 0, hits / np.maximum(boxes, 1), 1.0)
 
 
-def _mean_ap(matches: Matches, categories: Sequence[Category], weights: Weights) -> Floats:
-    """Compute mAP per resample over the classes that the resample drew a truth of, (R,)."""
-    if not categories:
-        raise OperatorError("mAP needs at least one class, got none")
-    per_class = np.stack([_class_ap(matches, c, weights) for c in categories])  # (K, R)
+def _mean_ap(per_class: Floats) -> Floats:
+    """Average AP (K, R) over the classes that each resample drew a truth of, (R,)."""
     is_drawn = ~np.isnan(per_class)
     return np.asarray(np.nansum(per_class, axis=0) / np.maximum(is_drawn.sum(axis=0), 1))
+
+
+def _per_class_ap(matches: Matches, categories: Sequence[Category], weights: Weights) -> Floats:
+    """Compute AP per class and resample, (K, R); NaN where a resample drew no truth of the class."""
+    if not categories:
+        raise OperatorError("mAP needs at least one class, got none")
+    return np.stack([_class_ap(matches, c, weights) for c in categories])
+
+
+def _known(category: Category, drawn: Floats) -> Floats:
+    """Leave out the resamples that drew no truth of the class."""
+    known = drawn[~np.isnan(drawn)]
+    if len(known) == 0:
+        raise OperatorError(
+            f"AP of {category} has no interval: none of {len(drawn)} resamples drew a place with "
+            "counted truths; draw more often"
+        )
+    return known
 
 
 def _class_ap(matches: Matches, category: Category, weights: Weights) -> Floats:
@@ -259,6 +326,11 @@ def _draws(clusters: int, settings: BootstrapSettings) -> Weights:
     rng = np.random.default_rng(settings.seed)
     chance = np.full(clusters, 1.0 / clusters)
     return rng.multinomial(clusters, chance, size=settings.resamples).astype(np.int32)
+
+
+def _once_and_draws(clusters: int, settings: BootstrapSettings) -> Weights:
+    """Count every cluster once, which is what was measured, then draw: (1 + R, C)."""
+    return np.vstack([np.ones((1, clusters), np.int32), _draws(clusters, settings)])
 
 
 def _interval(

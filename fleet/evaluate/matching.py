@@ -12,7 +12,7 @@ range may still find a truth just inside it, and is forgotten only when it finds
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -176,12 +176,12 @@ def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) ->
     """
     settings = settings or MatchSettings()
     frame_table = _frame_table(frames)
-    predictions = _box_table([(k, box) for k, f in enumerate(frames) for box in f.predictions])
+    predictions = _box_table((k, box) for k, f in enumerate(frames) for box in f.predictions)
     predictions = _reordered(predictions, np.argsort(-predictions.score, kind="stable"))
     labels = [
         (k, label) for k, f in enumerate(frames) for label in f.truths if _is_known(label.box)
     ]
-    truths = _box_table([(k, label.box) for k, label in labels])
+    truths = _box_table((k, label.box) for k, label in labels)
     is_ignored = np.array(
         [t.is_ignored or t.visible_px < settings.min_visible_px for _, t in labels], np.bool_
     )
@@ -253,25 +253,27 @@ def _is_counted_place(boxes: BoxTable, discs_ego: Floats, settings: MatchSetting
     return (boxes.range_m <= settings.max_range_m) & ~is_inside.any(axis=1)
 
 
-def _box_table(boxes: Sequence[tuple[int, Box3D]]) -> BoxTable:
-    known = [(k, b) for k, b in boxes if _is_known(b)]
-    codes = [(k, _CATEGORY_INDEX[b.category], _ATTRIBUTE_INDEX[b.attribute]) for k, b in known]
-    values = [
-        (b.x_m, b.y_m, b.length_m, b.width_m, b.height_m, b.yaw_rad, b.vx_mps, b.vy_mps, b.score)
-        for _, b in known
-    ]
-    code = np.array(codes, np.int64).reshape(-1, 3)
-    value = np.array(values, np.float64).reshape(-1, 9)
+def _box_table(boxes: Iterable[tuple[int, Box3D]]) -> BoxTable:
+    rows = [_values(k, box) for k, box in boxes if _is_known(box)]
+    value = np.array(rows, np.float64).reshape(-1, 12)
+    code = value[:, :3].astype(np.int64)
     return BoxTable(
         frame=code[:, 0],
         category=code[:, 1],
         attribute=code[:, 2],
-        xy_ego=value[:, 0:2],
-        size_m=value[:, 2:5],
-        yaw_rad=value[:, 5],
-        velocity_mps=value[:, 6:8],
-        score=value[:, 8],
+        xy_ego=value[:, 3:5],
+        size_m=value[:, 5:8],
+        yaw_rad=value[:, 8],
+        velocity_mps=value[:, 9:11],
+        score=value[:, 11],
     )
+
+
+def _values(frame: int, box: Box3D) -> tuple[float, ...]:
+    category, attribute = _CATEGORY_INDEX[box.category], _ATTRIBUTE_INDEX[box.attribute]
+    size_m = (box.length_m, box.width_m, box.height_m)
+    motion = (box.yaw_rad, box.vx_mps, box.vy_mps)
+    return (frame, category, attribute, box.x_m, box.y_m, *size_m, *motion, box.score)
 
 
 def _reordered(table: BoxTable, order: Ints) -> BoxTable:

@@ -10,6 +10,8 @@ from edge.contracts.scene import Category
 from fleet.evaluate import (
     BootstrapSettings,
     ClusterRecall,
+    ap_intervals,
+    class_scores,
     cluster_recall,
     detection_scores,
     map_difference,
@@ -137,6 +139,63 @@ def test_the_estimate_is_the_map_of_the_plain_metric(drive, seed):
     matches = match(drive(seed))
     scores = detection_scores(matches, CLASSES, min_instances=1)
     assert map_interval(matches, CLASSES, FEW).estimate == pytest.approx(scores.mean_ap, abs=1e-12)
+
+
+def _one_car_per_place(frame, truth, box, found):
+    """One frame with one car per place, found perfectly or not at all."""
+    return match(
+        [
+            frame([truth()], [box()] if is_found else [], frame_id=f"f{k}", place_id=f"p{k}")
+            for k, is_found in enumerate(found)
+        ]
+    )
+
+
+def test_a_class_found_alike_everywhere_has_no_doubt_about_its_ap(frame, truth, box):
+    found = ap_intervals(_one_car_per_place(frame, truth, box, [True] * 5), CLASSES[:1], FEW)
+    interval = found.classes[Category.CAR]
+    assert (interval.estimate, interval.lower, interval.upper) == (1.0, 1.0, 1.0)
+    assert interval.clusters == 5
+
+
+def test_of_two_places_one_found_the_ap_may_be_anything(frame, truth, box):
+    # A quarter of the resamples draws the good place twice, a quarter the bad one.
+    found = ap_intervals(_one_car_per_place(frame, truth, box, [True, False]), CLASSES[:1], FEW)
+    interval = found.classes[Category.CAR]
+    assert (interval.lower, interval.upper) == (0.0, 1.0)
+    assert interval.estimate == pytest.approx(40 / 90)  # recall points 0.11 to 0.50 of 0.11 to 1.00
+
+
+def test_the_intervals_of_a_class_and_of_map_over_it_alone_are_the_same(drive):
+    found = ap_intervals(match(drive(3)), CLASSES[:1], FEW)
+    assert found.classes[Category.CAR] == found.mean
+
+
+def test_every_class_is_bounded_around_its_own_ap_and_map_as_before(drive):
+    matches = match(drive(3))
+    found = ap_intervals(matches, CLASSES, FEW)
+    assert found.mean == map_interval(matches, CLASSES, FEW)
+    for category, interval in found.classes.items():
+        measured = class_scores(matches, category).ap
+        assert interval.estimate == pytest.approx(measured, abs=1e-12)
+        assert interval.lower < measured < interval.upper
+
+
+def test_a_class_of_one_place_is_judged_where_that_place_was_drawn(frame, truth, box):
+    elsewhere = [frame([truth()], [], frame_id=f"f{k}", place_id=f"p{k}") for k in range(3)]
+    bus = frame(
+        [truth(category=Category.BUS)], [box(category=Category.BUS)], frame_id="b", place_id="b"
+    )
+    found = ap_intervals(match([*elsewhere, bus]), (Category.BUS,), FEW).classes[Category.BUS]
+    assert (found.lower, found.upper) == (1.0, 1.0)
+
+
+def test_a_class_that_no_resample_drew_has_no_interval(frame, truth):
+    frames = [frame([truth()], [], frame_id=f"f{k}", place_id=f"p{k}") for k in range(40)]
+    bus = frame([truth(category=Category.BUS)], [], frame_id="b", place_id="b")
+    seldom = BootstrapSettings(resamples=1, seed=3)
+    with pytest.raises(OperatorError, match="AP of bus has no interval: none of 1 resamples"):
+        ap_intervals(match([*frames, bus]), (Category.BUS,), seldom)
 
 
 @settings(max_examples=50)
