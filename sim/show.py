@@ -94,15 +94,19 @@ def mosaic(
     return np.concatenate([_legend(body.shape[1], title, layers), body])
 
 
-def draw_boxes(image: Image, camera: Camera, layer: Layer) -> None:
+def draw_boxes(image: Image, camera: Camera, layer: Layer, *, weight: int = 1) -> None:
     """Draw boxes onto a camera's picture, in place, the farthest first.
+
+    Words stand over everything else, the nearest box's where they belong and others where there is room.
 
     Args:
         image: uint8 (H, W, 3), RGB, of any size; the camera's intrinsics are scaled to it.
         camera: The camera that took it.
         layer: Boxes in the ego frame of the instant.
+        weight: How thick lines and how large words are.
     """
     height, width = image.shape[:2]
+    words: list[tuple[str, float, float]] = []
     k = camera.intrinsics.scaled(width, height)
     cam_from_ego = camera.ego_from_cam.inverse()
     for box in sorted(layer.boxes, key=lambda b: -math.hypot(b.x_m, b.y_m)):
@@ -118,12 +122,14 @@ def draw_boxes(image: Image, camera: Camera, layer: Layer) -> None:
             if _area(front := pixels[list(_FRONT)]) > 0.0:
                 _tint(image, front, layer.color_rgb)
             if layer.has_labels and high[1] - low[1] > _MIN_LABELLED_PX:
-                _label(image, box, low, layer.color_rgb)
+                score = "" if box.score >= 1.0 else f" {box.score:.2f}"
+                words.append((f"{box.category}{score}".replace("_", " "), *low.tolist()))
         for a, b in _EDGES:
             ends = _clipped(corners[a], corners[b])
             if ends is not None:
                 (x0, y0), (x1, y1) = np.rint(ends[:, :2] / ends[:, 2:] * focal + centre).astype(int)
-                _line(image, (x0, y0), (x1, y1), layer.color_rgb)
+                _line(image, (x0, y0), (x1, y1), layer.color_rgb, weight)
+    _label(image, words[::-1], layer.color_rgb, weight)
 
 
 def birds_eye(
@@ -133,8 +139,10 @@ def birds_eye(
     route: Route | None = None,
     plan: Plan | None = None,
     ground: NDArray[np.uint8] | None = None,
+    ring: Box3D | None = None,
     range_m: float = 40.0,
     size_px: int = 720,
+    weight: int = 1,
 ) -> Image:
     """Draw the scene from above: forward is up, left is left.
 
@@ -144,26 +152,32 @@ def birds_eye(
         route: Where navigation wants to go.
         plan: What was chosen.
         ground: uint8 (n, n) of ``GroundClass`` over the same range, rows forward, columns left.
+        ring: The box to draw a circle around.
         range_m: From the ego to the edge of the picture.
         size_px: Width of the square picture, without the legend.
+        weight: How thick lines and how large words are.
 
     Returns:
         uint8 (height, size_px, 3), RGB.
     """
-    chart = _Chart(range_m, size_px)
+    chart = _Chart(range_m, size_px, weight)
     if ground is not None:
         chart.ground(ground)
     chart.rings()
     if route is not None and len(route.points_ego) > 1:
-        chart.path(route.points_ego, ROUTE_RGB, thickness=1)
+        chart.path(route.points_ego, ROUTE_RGB, thickness=weight)
     if radar is not None:
         chart.echoes(radar.points_ego)
     for layer in layers:
         for box in layer.boxes:
             chart.box(box, layer.color_rgb)
     if plan is not None and plan.points:
-        chart.path([(0.0, 0.0), *((p.x_m, p.y_m) for p in plan.points)], PLAN_RGB, thickness=3)
+        chart.path(
+            [(0.0, 0.0), *((p.x_m, p.y_m) for p in plan.points)], PLAN_RGB, thickness=3 * weight
+        )
     chart.ego()
+    if ring is not None:
+        chart.ring(ring)
     extra = [
         *([("route", ROUTE_RGB)] if route is not None else []),
         *([("plan", PLAN_RGB)] if plan is not None else []),
@@ -175,7 +189,8 @@ def birds_eye(
 
 def png_bytes(image: Image) -> bytes:
     """Encode an RGB picture as PNG."""
-    encoded: NDArray[np.uint8] = cv2.imencode(".png", image[..., ::-1])[1]
+    hard = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    encoded: NDArray[np.uint8] = cv2.imencode(".png", image[..., ::-1], hard)[1]
     return encoded.tobytes()
 
 
@@ -258,10 +273,36 @@ def _tint(image: Image, polygon: NDArray[np.float64], color: Rgb) -> None:
     patch[:] = cv2.addWeighted(over, 0.3, patch, 0.7, 0.0)
 
 
-def _label(image: Image, box: Box3D, corner: NDArray[np.float64], color: Rgb) -> None:
-    score = "" if box.score >= 1.0 else f" {box.score:.2f}"
-    x, y = max(2, int(corner[0])), max(30, int(corner[1]) - 4)
-    _text(image, f"{box.category}{score}", (x, y), color, 0.38)
+def _label(
+    image: Image, words: Sequence[tuple[str, float, float]], color: Rgb, weight: int
+) -> None:
+    """Write words on plates of their own, each moved down until it covers no earlier one.
+
+    Args:
+        image: Drawn on.
+        words: Text, and where its plate's lower left corner should be, in pixels.
+        color: Of the words.
+        weight: Their size.
+    """
+    taken: list[tuple[int, int, int, int]] = []
+    size, pad = 0.38 * weight, 2 * weight
+    for text, wanted_x, wanted_y in words:
+        (width, height), _ = cv2.getTextSize(text, _FONT, size, 1)
+        width, height = width + 2 * pad, height + 2 * pad
+        x = min(max(0, round(wanted_x)), max(0, image.shape[1] - width))
+        y = min(max(0, round(wanted_y) - height), max(0, image.shape[0] - height))
+        while any(
+            x < x1 and x0 < x + width and y < y1 and y0 < y + height for x0, y0, x1, y1 in taken
+        ):
+            y += pad
+        if y + height > image.shape[0]:
+            continue
+        taken.append((x, y, x + width, y + height))
+        plate = image[y : y + height, x : x + width]
+        plate[:] = (plate * 0.25).astype(np.uint8)
+        thickness = max(1, round(0.7 * weight))
+        at = (x + pad, y + height - pad)
+        cv2.putText(image, text, at, _FONT, size, color, thickness, cv2.LINE_AA)
 
 
 def _text(image: Image, text: str, at: tuple[int, int], color: Rgb, size: float) -> None:
@@ -287,9 +328,9 @@ _GROUND_RGB[GroundClass.CROSSING] = (92, 94, 104)
 class _Chart:
     """A square map around the ego."""
 
-    def __init__(self, range_m: float, size_px: int) -> None:
+    def __init__(self, range_m: float, size_px: int, weight: int = 1) -> None:
         self.image: Image = np.full((size_px, size_px, 3), (30, 36, 32), dtype=np.uint8)
-        self._range_m = range_m
+        self._range_m, self._weight = range_m, weight
         self._px_per_m = 0.5 * size_px / range_m
         self._centre_px = 0.5 * size_px
 
@@ -310,10 +351,11 @@ class _Chart:
         step_m = 10.0 if self._range_m > 15.0 else 5.0
         for radius_m in np.arange(step_m, self._range_m * 1.4, step_m):
             radius_px = round(radius_m * self._px_per_m)
-            cv2.circle(self.image, self._at(0.0, 0.0), radius_px, _FAINT, 1, cv2.LINE_AA)
+            cv2.circle(self.image, self._at(0.0, 0.0), radius_px, _FAINT, self._weight, cv2.LINE_AA)
             if radius_m <= self._range_m:
                 x, y = self._at(radius_m, 0.0)
-                _text(self.image, f"{radius_m:.0f} m", (x + 12, y + 14), _FAINT, 0.4)
+                at, size = (x + 12, y + 14 * self._weight), 0.4 * self._weight
+                _text(self.image, f"{radius_m:.0f} m", at, _FAINT, size)
 
     def path(
         self, points_ego: Sequence[tuple[float, float]], color: Rgb, *, thickness: int
@@ -326,7 +368,7 @@ class _Chart:
             color = _STANDING_RGB
             if abs(speed) > 0.5:
                 color = _LEAVING_RGB if speed > 0 else _NEARING_RGB
-            cv2.circle(self.image, self._at(x, y), 3, color, cv2.FILLED, cv2.LINE_AA)
+            cv2.circle(self.image, self._at(x, y), 3 * self._weight, color, cv2.FILLED, cv2.LINE_AA)
 
     def box(self, box: Box3D, color: Rgb) -> None:
         ground = box_corners(box)[:4, :2]
@@ -338,10 +380,16 @@ class _Chart:
         _tint(self.image, np.array([self._at(x, y) for x, y in arrow], dtype=np.float64), color)
         corners = [self._at(x, y) for x, y in ground]
         for k in range(4):
-            _line(self.image, corners[k], corners[(k + 1) % 4], color)
+            _line(self.image, corners[k], corners[(k + 1) % 4], color, self._weight)
         if math.hypot(box.vx_mps, box.vy_mps) > 0.3:
             tip = self._at(box.x_m + box.vx_mps, box.y_m + box.vy_mps)
-            _line(self.image, self._at(box.x_m, box.y_m), tip, color)
+            _line(self.image, self._at(box.x_m, box.y_m), tip, color, self._weight)
+
+    def ring(self, box: Box3D) -> None:
+        """Draw a circle well around a box."""
+        radius_px = round((0.5 * box.length_m + 1.2) * self._px_per_m)
+        centre = self._at(box.x_m, box.y_m)
+        cv2.circle(self.image, centre, radius_px, _INK, self._weight, cv2.LINE_AA)
 
     def ego(self) -> None:
         half_m = 0.5 * EGO_SHAPE.width_m

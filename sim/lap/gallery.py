@@ -1,9 +1,16 @@
-"""Choose the moments of a lap that a person should see, and let both models look at them again."""
+"""Choose the moments of a lap that a person should see, and let both models look at them again.
+
+What a model makes of a moment has no say in the choice: of the clips it is those, and of a clip the
+instant, that show the object best; of the gate the encounters at fixed ranks from the best visible to
+the median.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 from edge.contracts.bundle import BundleManifest
@@ -12,90 +19,158 @@ from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.catalog import ClipRow
+from fleet.dataset import Dataset
 from fleet.evaluate.predict import look
 from fleet.label import Labelled
-from fleet.samples import LabelSource, Sample
-from sim.lap.report import EdgeCase, Picture, clearest, edge_case_pictures, mosaic_picture
+from fleet.samples import LabelSource, Sample, SampleBox
+from sim.ground import Ground
+from sim.lap.report import (
+    EdgeCase,
+    Picture,
+    clarity_px,
+    edge_case_pictures,
+    mosaic_picture,
+)
+from sim.lap.tell import SEEN_PX, SEEN_RANGE_M
+from sim.maps import load_map
 
 SHOWN = 3
-"""Clips on the page."""
+"""Clips on the page, and encounters of the gate."""
 _TRIED = 6
 """Instants of a clip among which the clearest is chosen."""
 
 
-def gallery(
-    labelled: Labelled,
-    clips: Sequence[ClipRow],
-    rare: Category,
-    models: Mapping[str, tuple[Path, BundleManifest]],
-) -> list[Picture]:
-    """Draw the clearest instants of a few clips that hold the rare class, as a reviewer saw it.
+@dataclass(frozen=True)
+class Gallery:
+    """The two models that look, and what is looked at."""
 
-    Args:
-        labelled: The rows that the candidate learnt from.
-        clips: Their clips, for what triggered them.
-        rare: The class that the lap is about.
-        models: ``incumbent`` and ``candidate``: ONNX file, and the manifest with its thresholds.
-    """
-    rigs = {rig.rig_id: rig for rig in labelled.rigs}
-    caught_by = {row.clip_id: tuple(dict.fromkeys(row.rules)) for row in clips}
-    engines = {name: OnnxEngine(path) for name, (path, _) in models.items()}
-    manifests = {name: manifest for name, (_, manifest) in models.items()}
-    pictures: list[Picture] = []
-    for clip_id, samples in _by_clip(labelled.samples, rare)[:SHOWN]:
-        nearest = sorted(samples, key=lambda s: _nearest_m(s, rare))[:_TRIED]
-        cases = [
-            _case(sample, rigs[sample.rig_id], rare, engines, manifests, caught_by.get(clip_id, ()))
-            for sample in nearest
+    rare: Category
+    models: Mapping[str, tuple[Path, BundleManifest]]
+    """``incumbent`` and ``candidate``: ONNX file, and the manifest with its thresholds."""
+
+    @cached_property
+    def _engines(self) -> dict[str, OnnxEngine]:
+        return {name: OnnxEngine(path) for name, (path, _) in self.models.items()}
+
+    def caught(
+        self, labelled: Labelled, clips: Sequence[ClipRow], map_of: Mapping[str, str]
+    ) -> list[Picture]:
+        """Draw a few clips as a reviewer saw them, those that hold the rare class first.
+
+        Args:
+            labelled: The rows that the candidate learnt from.
+            clips: Their clips, for what triggered them.
+            map_of: The map of every drive.
+        """
+        rigs = {rig.rig_id: rig for rig in labelled.rigs}
+        rows = {row.clip_id: row for row in clips}
+        best = [
+            _clearest(samples, rigs, self.rare) for samples in _by_clip(labelled.samples, self.rare)
         ]
-        case = clearest(cases)
-        pictures.extend(edge_case_pictures(case))
-        if len({p.clip_id for p in pictures}) == 1:
-            pictures.append(mosaic_picture(case))
-    return pictures
+        best.sort(key=lambda found: (-_holds(found[0]), -clarity_px(found[0]), found[0].clip_id))
+        pictures: list[Picture] = []
+        for bare, sample in best[:SHOWN]:
+            row = rows[bare.clip_id]
+            case = replace(self._seen(bare, sample), caught_by=tuple(dict.fromkeys(row.rules)))
+            pictures.extend(edge_case_pictures(case, _ground(map_of[row.drive_id])))
+            if bare is best[0][0]:
+                pictures.append(mosaic_picture(case))
+        return pictures
+
+    def judged(self, gate: Dataset) -> list[Picture]:
+        """Draw encounters of the gate: the best visible, the median, and one between.
+
+        Args:
+            gate: The set of encounters with the rare class, on places that no model was trained on.
+        """
+        best: dict[str, tuple[int, int]] = {}
+        for number in range(len(gate)):
+            sample = gate[number]
+            shown = _visible_px(sample, self.rare)
+            best[sample.clip_id] = max(best.get(sample.clip_id, (0, 0)), (shown, number))
+        ranked = sorted((f for f in best.values() if f[0]), key=lambda found: (-found[0], found[1]))
+        pictures: list[Picture] = []
+        for rank in shown_ranks(len(ranked)):
+            sample = gate[ranked[rank][1]]
+            bare = _bare(sample, gate.rig_of(sample), self.rare)
+            case = replace(self._seen(bare, sample), is_unseen=True)
+            road_map = sample.place_id.rpartition("-")[0]
+            pictures.extend(edge_case_pictures(case, _ground(road_map)))
+        return pictures
+
+    def _seen(self, case: EdgeCase, sample: Sample) -> EdgeCase:
+        """Add what both models make of an instant, at the thresholds that they ship with."""
+
+        def seen(name: str) -> tuple[Box3D, ...]:
+            _, manifest = self.models[name]
+            boxes = look(sample, case.rig, self._engines[name], SPECS[manifest.model]).boxes
+            return tuple(b for b in boxes if b.score >= manifest.thresholds[b.category])
+
+        return replace(case, incumbent=seen("incumbent"), candidate=seen("candidate"))
 
 
-def _by_clip(samples: Sequence[Sample], rare: Category) -> list[tuple[str, list[Sample]]]:
-    """Group the rows on which a reviewer drew the class by clip; most rows first."""
+def shown_ranks(count: int) -> list[int]:
+    """Give the ranks of ``count`` that are shown: the first, the median, and evenly between."""
+    last = count - 1
+    return sorted({last * k // (2 * (SHOWN - 1)) for k in range(SHOWN)}) if count else []
+
+
+def _by_clip(samples: Sequence[Sample], rare: Category) -> list[list[Sample]]:
+    """Group rows by clip, those on which the class is nearest first."""
     groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if math.isfinite(_nearest_m(sample, rare)):
-            groups.setdefault(sample.clip_id, []).append(sample)
-    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    for sample in sorted(samples, key=lambda s: (_nearest_m(s, rare), s.sample_id)):
+        groups.setdefault(sample.clip_id, []).append(sample)
+    return list(groups.values())
+
+
+def _clearest(
+    samples: Sequence[Sample], rigs: Mapping[str, CameraRig], rare: Category
+) -> tuple[EdgeCase, Sample]:
+    """Find the instant of a clip that shows its object best, among the first few."""
+    cases = [(_bare(sample, rigs[sample.rig_id], rare), sample) for sample in samples[:_TRIED]]
+    return max(cases, key=lambda found: (_holds(found[0]), clarity_px(found[0])))
+
+
+def _holds(case: EdgeCase) -> bool:
+    return any(box.category is case.category for box in case.labels)
+
+
+@cache
+def _ground(road_map: str) -> Ground:
+    return Ground(load_map(road_map))
 
 
 def _nearest_m(sample: Sample, rare: Category) -> float:
-    """Measure to the nearest reviewed box of the class; infinite where there is none."""
+    """Measure to the nearest box of the class that a person drew; infinite where there is none."""
     return min(
         (
             math.hypot(b.box.x_m, b.box.y_m)
             for b in sample.labels.boxes
-            if b.box.category is rare and b.source is LabelSource.REVIEWED
+            if b.box.category is rare and b.source is not LabelSource.AUTO and _is_counted(b)
         ),
         default=math.inf,
     )
 
 
-def _case(
-    sample: Sample,
-    rig: CameraRig,
-    rare: Category,
-    engines: Mapping[str, OnnxEngine],
-    manifests: Mapping[str, BundleManifest],
-    caught_by: tuple[str, ...],
-) -> EdgeCase:
-    def seen(name: str) -> tuple[Box3D, ...]:
-        manifest = manifests[name]
-        boxes = look(sample, rig, engines[name], SPECS[manifest.model]).boxes
-        return tuple(b for b in boxes if b.score >= manifest.thresholds[b.category])
+def _visible_px(sample: Sample, rare: Category) -> int:
+    """Count the pixels of the best visible object of the class; 0 where there is none."""
+    boxes = [b for b in sample.labels.boxes if b.box.category is rare and _is_counted(b)]
+    return max((b.visible_px or 0 for b in boxes), default=0)
 
+
+def _is_counted(labelled: SampleBox) -> bool:
+    is_near = math.hypot(labelled.box.x_m, labelled.box.y_m) < SEEN_RANGE_M
+    return is_near and (labelled.visible_px is None or labelled.visible_px >= SEEN_PX)
+
+
+def _bare(sample: Sample, rig: CameraRig, rare: Category) -> EdgeCase:
+    """Lay an instant out before any model has looked at it."""
     return EdgeCase(
         clip_id=sample.clip_id,
         frame_set=sample.now.to_frame_set(rig),
         rig=rig,
         category=rare,
-        labels=tuple(b.box for b in sample.labels.boxes),
-        incumbent=seen("incumbent"),
-        candidate=seen("candidate"),
-        caught_by=caught_by,
+        labels=tuple(b.box for b in sample.labels.boxes if _is_counted(b)),
+        incumbent=(),
+        candidate=(),
     )

@@ -21,7 +21,7 @@ from fleet.stages.workshop import Workshop
 from fleet.store import open_store
 from sim.lap.clockwork import Clockwork, lines_of
 from sim.lap.folders import LapFolders
-from sim.lap.gallery import gallery
+from sim.lap.gallery import Gallery
 from sim.lap.opening import (
     ACTOR,
     Incumbent,
@@ -100,8 +100,11 @@ def run_lap(
             INCUMBENT: (turn.incumbent.model.files.int8, turn.incumbent.bundle.manifest),
             CANDIDATE: (models[CANDIDATE].files.int8, bundle.manifest),
         }
-        rare = Category(settings.rare)
-        pictures = gallery(labelled[CANDIDATE], clips[CANDIDATE], rare, shown)
+        gallery = Gallery(Category(settings.rare), shown)
+        pictures = [
+            *gallery.caught(labelled[CANDIDATE], clips[CANDIDATE], turn.map_of_drives()),
+            *gallery.judged(turn.opened("rare")),
+        ]
         is_promoted = bool(waves) and all(wave.state == "passed" for wave in waves)
         successor = Incumbent(bundle, models[CANDIDATE]) if is_promoted else turn.incumbent
         return LapResult(record, tuple(pictures), successor)

@@ -48,8 +48,9 @@ from sim.lap.vehicle import VehicleOutcome
 from sim.truth import read_truth
 
 _DEADLINE_MS = 100.0
-_SEEN_PX = 12
-_SEEN_RANGE_M = 30.0
+SEEN_PX = 12
+SEEN_RANGE_M = 30.0
+"""What shows fewer pixels, or stands farther off, counts for nobody: the gate's own limits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +164,8 @@ def holds(row: ClipRow, rare: Category, truth: Path) -> bool:
     frames = read_truth(truth_path(truth, row.vehicle_id), row.vehicle_id)
     return any(
         seen.box.category is rare
-        and seen.visible_px >= _SEEN_PX
-        and np.hypot(seen.box.x_m, seen.box.y_m) < _SEEN_RANGE_M
+        and seen.visible_px >= SEEN_PX
+        and np.hypot(seen.box.x_m, seen.box.y_m) < SEEN_RANGE_M
         for stamp, frame in frames.items()
         if row.start_ns <= stamp <= row.end_ns
         for seen in frame.boxes

@@ -155,11 +155,10 @@ class Turn:
 
     def bundle(self, model: Model, contender: Contender) -> Bundle:
         """Build the candidate's bundle with the thresholds that it is judged at."""
-        file = files_of({"tune": self.sets["tune"]}, self.workshop.store, self.workshop.cache)
         bundle = self.depot.build(
             model,
             choose_thresholds(contender.tune, [self.rare], self.settings.gate),
-            Dataset(Path(file["tune"].path)),
+            self.opened("tune"),
             profile=self.settings.profile,
             parent_bundle_id=self.incumbent.bundle.manifest.bundle_id,
         )
@@ -210,6 +209,16 @@ class Turn:
             )
             shown.note("; ".join(f"{', '.join(w.vehicles)}: {w.state}" for w in waves))
         return waves, outcomes
+
+    def opened(self, role: str) -> Dataset:
+        """Open one of the sets that judge."""
+        files = files_of({role: self.sets[role]}, self.workshop.store, self.workshop.cache)
+        return Dataset(Path(files[role].path))
+
+    def map_of_drives(self) -> dict[str, str]:
+        """Tell on which map each of the lap's first drives was."""
+        orders = self._orders("drive", self.settings.drive_s)
+        return {order.drive_id: order.road_map for order in orders}
 
     def _orders(self, phase: str, seconds: float) -> list[DriveOrder]:
         return drive_orders(self.settings, self.folders.lap, self.vehicles, phase, seconds)

@@ -34,7 +34,7 @@ from sim.lap.report import (
     EdgeCase,
     Picture,
     PictureKind,
-    clearest,
+    clarity_px,
     edge_case_pictures,
     mosaic_picture,
     write_report,
@@ -43,7 +43,7 @@ from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
 from sim.lap.report.history import lap_matrix
 from sim.lap.report.loop import steps
 from sim.lap.report.page import render
-from sim.lap.report.rows import wilson
+from sim.lap.report.rows import rungs, uplink, wilson
 from sim.lap.report.words import outcome
 from sim.show import CANDIDATE_RGB, INCUMBENT_RGB, TRUTH_RGB
 from sim.snapshot import Actor, Snapshot
@@ -364,10 +364,11 @@ def said(record: LapRecord) -> str:
 
 def test_sentence_of_a_pass_names_before_after_control_and_the_fleet() -> None:
     assert said(lap_record()) == (
-        "The candidate sees animals: recall 0.00 → 0.41 [0.33, 0.49], control 0.08; "
+        "The candidate finds animals that the incumbent missed: "
+        "recall 0.00 → 0.41 [0.33, 0.49], control 0.08; "
         "promoted to 3 of 3 vehicles."
     )
-    assert said(lap_record(lap=2)).startswith("The candidate sees animals better: recall 0.41")
+    assert said(lap_record(lap=2)).startswith("The candidate finds more animals: recall 0.41")
     assert outcome(lap_record()).because == "All 3 rules of the gate passed."
 
 
@@ -420,6 +421,31 @@ def test_drives_before_and_after_the_gate_are_summed_apart() -> None:
     text = Page(render(lap_record(), ())).text
     assert "Before the gate 3 drives, 6,420 ticks, 993 m, 3 faults, 1 collision " in text
     assert "After the gate 3 drives, 3,180 ticks, 498 m, 3 faults, 0 collisions " in text
+
+
+def test_drive_counts_the_ticks_before_the_gate_alone() -> None:
+    (drive,) = [step for step in steps(lap_record()) if step.title == "Drive"]
+    assert drive.lines == ("3 vehicles", "6,420 ticks")
+
+
+def test_rungs_that_were_never_used_are_left_out() -> None:
+    drive = msgspec.structs.replace(
+        lap_record().drives[0], rungs={"minimum_risk": 3, "small": 0, "full": 2157, "unknown": 0}
+    )
+    assert rungs(drive) == [("full", 2157), ("minimum_risk", 3)]
+
+
+def test_uplink_is_told_per_clip_per_minute_and_per_find() -> None:
+    clips = msgspec.structs.replace(
+        lap_record().clips, uploaded=20, bytes_uploaded=321_000_000, with_rare_triggered=10
+    )
+    # Three drives of 2,140 ticks at 36 Hz are 2.97 minutes.
+    found = uplink(lap_record(clips=clips))
+    assert found is not None
+    assert (found.per_clip_bytes, found.per_find_bytes) == (16_050_000, 32_100_000)
+    assert found.per_minute_bytes == 108_000_000
+    nothing = msgspec.structs.replace(clips, uploaded=0, bytes_uploaded=0)
+    assert uplink(lap_record(clips=nothing)) is None
 
 
 def test_three_laps_show_what_was_kept() -> None:
@@ -596,10 +622,25 @@ def test_captions_say_what_each_model_made_of_the_object(edge_case: EdgeCase) ->
     assert incumbent.caption == "Takes the animal for a pedestrian (score 0.50)."
     assert candidate.caption == "Sees the animal: score 0.62, 0.5 m off."
     assert above.caption == (
-        "The animal is 9 m ahead, 1 m to the left. Caught by: radar without box."
+        "The animal, ringed, is 9 m ahead, 1 m to the left. Caught by: radar without box."
     )
     blind = edge_case_pictures(replaced(edge_case, incumbent=(animal(9.0, 3.1),)))[0]
-    assert blind.caption == "No box within 2 m of the animal."
+    assert blind.caption == "Misses the animal: no box of its own within 2 m."
+
+
+def test_a_box_about_the_neighbour_is_no_mistake_about_the_object(edge_case: EdgeCase) -> None:
+    pedestrian = animal(9.4, 1.3, 1.0, "pedestrian")
+    case = replaced(edge_case, labels=(*edge_case.labels, pedestrian))
+    assert edge_case_pictures(case)[0].caption == "Misses the animal: no box of its own within 2 m."
+
+
+def test_pictures_of_unseen_places_stand_apart_from_those_that_taught(edge_case: EdgeCase) -> None:
+    gate = edge_case_pictures(replaced(edge_case, is_unseen=True, clip_id="gate-088"))
+    text = Page(render(lap_record(), [*edge_case_pictures(edge_case), *gate])).text
+    taught, unseen = text.split("On places that no model was trained on")
+    assert "The candidate has learnt from these very clips" in taught and "c-1" in taught
+    assert "gate-088" in unseen and "gate-088" not in taught
+    assert "On places that no model" not in Page(render(lap_record(), PICTURES)).text
 
 
 def test_crop_comes_from_the_camera_that_shows_the_object_best(edge_case: EdgeCase) -> None:
@@ -616,8 +657,8 @@ def test_crop_comes_from_the_camera_that_shows_the_object_best(edge_case: EdgeCa
 def test_object_is_in_the_middle_of_its_crop(edge_case: EdgeCase) -> None:
     picture = decoded(edge_case_pictures(replaced(edge_case, incumbent=()))[0])
     rows, columns = np.argwhere(np.abs(picture - TRUTH_RGB).max(axis=-1) < 40).T
-    assert columns.mean() == pytest.approx(192, abs=25)
-    assert 60 < np.ptp(rows) < 300
+    assert columns.mean() == pytest.approx(384, abs=50)
+    assert 120 < np.ptp(rows) < 600
 
 
 def test_case_without_a_label_or_a_box_still_has_its_pictures(edge_case: EdgeCase) -> None:
@@ -630,10 +671,8 @@ def test_clearest_instant_is_chosen_by_the_object_and_not_by_the_models(
     edge_case: EdgeCase,
 ) -> None:
     far = replaced(edge_case, labels=(animal(25.0, 1.0),))
-    blind = replaced(edge_case, candidate=())
-    assert clearest([far, blind]) is blind
-    with pytest.raises(ValueError, match="empty"):
-        clearest([])
+    blind = replaced(edge_case, candidate=(), incumbent=())
+    assert clarity_px(edge_case) == clarity_px(blind) > clarity_px(far)
 
 
 def test_ground_lies_under_the_scene(edge_case: EdgeCase, ground: Ground) -> None:

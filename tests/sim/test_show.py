@@ -76,6 +76,17 @@ def test_boxes_behind_and_across_the_near_plane_do_no_harm(rig: CameraRig) -> No
     assert image.any()
 
 
+def test_words_of_boxes_in_one_place_do_not_cover_each_other(rig: CameraRig) -> None:
+    def plates(count: int) -> int:
+        image = np.full((768, 768, 3), 200, dtype=np.uint8)
+        boxes = [car(14.0, 0.0)] * count
+        layer = Layer("model", boxes, CANDIDATE_RGB, has_labels=True)
+        draw_boxes(image, rig.cameras[FRONT_MAIN], layer, weight=2)
+        return int((image < 60).all(axis=-1).sum())
+
+    assert plates(3) == pytest.approx(3 * plates(1), rel=0.1)
+
+
 def test_mosaic_shows_eight_views_and_a_legend_in_every_layers_colour(rig: CameraRig) -> None:
     images = np.full((8, 128, 256, 3), 60, dtype=np.uint8)
     layers = [

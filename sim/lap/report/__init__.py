@@ -10,7 +10,7 @@ from sim.lap.report.pictures import (
     EdgeCase,
     Picture,
     PictureKind,
-    clearest,
+    clarity_px,
     edge_case_pictures,
     mosaic_picture,
 )
@@ -21,7 +21,7 @@ __all__ = [
     "Outcome",
     "Picture",
     "PictureKind",
-    "clearest",
+    "clarity_px",
     "edge_case_pictures",
     "mosaic_picture",
     "outcome",

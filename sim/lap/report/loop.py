@@ -41,9 +41,10 @@ def steps(record: LapRecord) -> tuple[Step, ...]:
     """Lay out the loop in the order in which a moment goes round it."""
     clips, labels, gate = record.clips, record.labels, record.gate
     vehicles = len(record.vehicles)
+    ticks = sum(drive.ticks for drive in record.drives if not drive.is_redrive)
     updated = sum(v.bundle_id == record.candidate.bundle_id for v in record.vehicles)
     rows = (
-        ("drive", "vehicle", "Drive", many(vehicles, "vehicle"), many(record.ticks, "tick")),
+        ("drive", "vehicle", "Drive", many(vehicles, "vehicle"), many(ticks, "tick")),
         (
             "notice",
             "vehicle",

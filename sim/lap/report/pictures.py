@@ -7,7 +7,7 @@ clip was kept for. Crops are enlarged by whole factors, so that a pixel of the c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,11 +33,13 @@ from sim.show import (
 HIT_M = 2.0
 """Centre distance within which a box is about an object, as in the gate."""
 
-_CROP_PX = 384
-_ZOOMS = (6, 4, 3)
+_CROP_PX = 768
+_ZOOMS = (12, 8, 6)
 """Whole factors that turn a square of a camera's picture into ``_CROP_PX``, closest first."""
-_CHART_PX = 384
+_CHART_PX = 768
 _CHART_CELLS = 192
+_WEIGHT = 2
+"""Of lines and words in a picture that the page shows at about half its size."""
 _MARGIN_RATIO = 2.2
 """Side of a crop over the larger side of its object."""
 _NEAR_M = 0.2
@@ -60,6 +62,9 @@ class Picture:
     png: bytes
     kind: PictureKind
     clip_id: str
+    """The clip, or the scene of the gate, that it was taken from."""
+    is_unseen: bool = False
+    """Of a place that no model was trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +82,8 @@ class EdgeCase:
     candidate: tuple[Box3D, ...]
     caught_by: tuple[str, ...] = ()
     """Trigger rules of the clip."""
+    is_unseen: bool = False
+    """Of a place that no model was trained on."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +114,11 @@ def edge_case_pictures(case: EdgeCase, ground: Ground | None = None) -> tuple[Pi
     views = [
         Picture(
             title=f"{name}, {camera} camera",
-            caption=_found(boxes, subject),
+            caption=_found(boxes, subject, case.labels),
             png=png_bytes(_crop(case, view, boxes, color)),
             kind=PictureKind.EDGE_CASE,
             clip_id=case.clip_id,
+            is_unseen=case.is_unseen,
         )
         for name, boxes, color in contestants
     ]
@@ -126,20 +134,20 @@ def mosaic_picture(case: EdgeCase) -> Picture:
     ]
     return Picture(
         title="All eight cameras at one instant",
-        caption="The same moment as the vehicle saw it, before any crop.",
+        caption=f"Clip {case.clip_id[:12]}… at the same instant, before any crop. Green: the "
+        f"{str(case.category).replace('_', ' ')} as labelled; the legend counts boxes.",
         png=png_bytes(mosaic(case.frame_set.images, case.rig, layers, scale=1)),
         kind=PictureKind.MOSAIC,
         clip_id=case.clip_id,
     )
 
 
-def clearest(cases: Iterable[EdgeCase]) -> EdgeCase:
-    """Choose the instant that shows its object best. What any model said about it plays no part.
+def clarity_px(case: EdgeCase) -> float:
+    """Measure how well the object of an instant shows: its height in pixels, less what is cut off.
 
-    Raises:
-        ValueError: There is none.
+    What any model said about it plays no part where it is labelled.
     """
-    return max(cases, key=lambda case: _subject(case)[1].clarity_px)
+    return _subject(case)[1].clarity_px
 
 
 def _subject(case: EdgeCase) -> tuple[Box3D | None, _View]:
@@ -196,8 +204,9 @@ def _crop(
     part = case.frame_set.images[view.camera, y : y + side_px, x : x + side_px]
     large = np.repeat(np.repeat(part, zoom, axis=0), zoom, axis=1)
     narrow = _cropped(camera, x, y, side_px)
-    draw_boxes(large, narrow, Layer("label", _of_class(case.labels, case.category), TRUTH_RGB))
-    draw_boxes(large, narrow, Layer("model", boxes, color, has_labels=True))
+    labels = Layer("label", _of_class(case.labels, case.category), TRUTH_RGB)
+    draw_boxes(large, narrow, labels, weight=_WEIGHT)
+    draw_boxes(large, narrow, Layer("model", boxes, color, has_labels=True), weight=_WEIGHT)
     return large
 
 
@@ -230,11 +239,13 @@ def _from_above(case: EdgeCase, subject: Box3D | None, ground: Ground | None) ->
         radar=case.frame_set.radar,
         route=case.frame_set.route,
         ground=ground.drivable_raster(pose, _CHART_CELLS, range_m) if ground else None,
+        ring=subject,
         range_m=range_m,
         size_px=_CHART_PX,
+        weight=_WEIGHT,
     )
     caught = ", ".join(rule.replace("_", " ") for rule in case.caught_by)
-    where = "" if subject is None else f"The {_name(subject)} is {_place(subject)}."
+    where = "" if subject is None else f"The {_name(subject)}, ringed, is {_place(subject)}."
     return Picture(
         title="From above, forward is up",
         caption=" ".join(
@@ -244,11 +255,12 @@ def _from_above(case: EdgeCase, subject: Box3D | None, ground: Ground | None) ->
         png=png_bytes(picture[-_CHART_PX:]),
         kind=PictureKind.BIRDS_EYE,
         clip_id=case.clip_id,
+        is_unseen=case.is_unseen,
     )
 
 
-def _found(boxes: Sequence[Box3D], subject: Box3D | None) -> str:
-    """Say in words what a model said about the object."""
+def _found(boxes: Sequence[Box3D], subject: Box3D | None, labels: Sequence[Box3D]) -> str:
+    """Say in words what a model said about the object; a box about its neighbour says nothing of it."""
     if subject is None:
         return f"{len(boxes)} boxes."
     near = [box for box in boxes if _distance_m(box, subject) <= HIT_M]
@@ -256,10 +268,20 @@ def _found(boxes: Sequence[Box3D], subject: Box3D | None) -> str:
     if named:
         best = max(named, key=lambda box: box.score)
         return f"Sees the {_name(subject)}: score {best.score:.2f}, {_distance_m(best, subject):.1f} m off."
-    if near:
-        best = max(near, key=lambda box: box.score)
+    mistaken = [box for box in near if not _is_another(box, subject, labels)]
+    if mistaken:
+        best = max(mistaken, key=lambda box: box.score)
         return f"Takes the {_name(subject)} for a {_name(best)} (score {best.score:.2f})."
-    return f"No box within {HIT_M:.0f} m of the {_name(subject)}."
+    return f"Misses the {_name(subject)}: no box of its own within {HIT_M:.0f} m."
+
+
+def _is_another(box: Box3D, subject: Box3D, labels: Sequence[Box3D]) -> bool:
+    """Tell whether a box is rightly about another labelled object of its own class."""
+    return any(
+        label.category is box.category and _distance_m(box, label) <= HIT_M
+        for label in labels
+        if label is not subject
+    )
 
 
 def _distance_m(a: Box3D, b: Box3D) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.contracts.scene import Rung
+from edge.contracts.time import FRAME_RATE_HZ
 from sim.lap.record import DriveRecord, Interval, LapRecord, Stage
 from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
 from sim.lap.report.history import score_of
@@ -75,6 +76,17 @@ class Share:
         if self.count <= _COUNTABLE:
             return squares(self.filled, self.count, name=self.name, label=label)
         return bar([Part(self.name, self.filled)], self.count, label=label)
+
+
+@dataclass(frozen=True)
+class Uplink:
+    """What the bytes that were sent came to."""
+
+    per_clip_bytes: int
+    per_minute_bytes: int
+    """Of one vehicle."""
+    per_find_bytes: int | None
+    """All that was sent, for each clip of a trigger that holds the rare object."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,20 @@ def shares(record: LapRecord) -> tuple[Share, Share]:
     )
 
 
+def uplink(record: LapRecord) -> Uplink | None:
+    """Say what a clip, a minute and a find cost; None when nothing was sent."""
+    clips = record.clips
+    ticks = sum(drive.ticks for drive in record.drives if not drive.is_redrive)
+    if not clips.uploaded or not ticks:
+        return None
+    finds = clips.with_rare_triggered
+    return Uplink(
+        per_clip_bytes=clips.bytes_uploaded // clips.uploaded,
+        per_minute_bytes=clips.bytes_uploaded * 60 * FRAME_RATE_HZ // ticks,
+        per_find_bytes=clips.bytes_uploaded // finds if finds else None,
+    )
+
+
 def drive_groups(record: LapRecord) -> tuple[Drives, ...]:
     """Part the drives before the gate from those after; a group without drives is left out."""
     groups = [
@@ -170,9 +196,9 @@ def longest_s(record: LapRecord) -> float:
 
 
 def rungs(drive: DriveRecord) -> list[tuple[str, int]]:
-    """List how many ticks ran on which rung, richest first."""
+    """List how many ticks ran on which rung, richest first; rungs that were never used are left out."""
     return sorted(
-        drive.rungs.items(),
+        ((rung, ticks) for rung, ticks in drive.rungs.items() if ticks),
         key=lambda item: (_RUNGS.index(item[0]) if item[0] in _RUNGS else len(_RUNGS), item[0]),
     )
 

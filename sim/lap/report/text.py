@@ -65,6 +65,11 @@ def named(name: str) -> str:
     return name.replace("_", " ")
 
 
+def metric(name: str) -> str:
+    """Write a metric as people do."""
+    return {"ap": "AP", "map": "mAP"}.get(name, name)
+
+
 def short(identity: str) -> str:
     """Cut an id to what tells it from its neighbours."""
     return identity if len(identity) <= 14 else f"{identity[:12]}…"

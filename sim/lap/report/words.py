@@ -96,7 +96,9 @@ def _claim(record: LapRecord, decision: Decision, found: Headline | None) -> str
         return f"Too little evidence to judge the candidate for {many}"
     if found is None:
         return f"The candidate for {many} passed the gate"
-    return f"The candidate sees {many}{'' if _was_blind(found) else ' better'}"
+    if _was_blind(found):
+        return f"The candidate finds {many} that the incumbent missed"
+    return f"The candidate finds more {many}"
 
 
 def _was_blind(found: Headline) -> bool:
