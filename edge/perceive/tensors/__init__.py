@@ -1,0 +1,96 @@
+"""What goes into the network and what comes out of it: the one definition, for vehicle and fleet alike.
+
+Training, labelling, calibration, golden answers and the vehicle all build their inputs and read their
+outputs here, in numpy and OpenCV, so that a model is evaluated on exactly what it will drive on.
+
+BEV grid: (n, n) over [-range, range) metres, row = x forward, column = y left.
+
+This is the public face; models and fleet import from here alone. Read ``spec`` (sizes and shapes),
+``table`` (camera geometry), ``memory``, ``inputs``, then ``outputs`` and ``boxes``.
+"""
+
+from edge.perceive.tensors.boxes import (
+    decode_boxes,
+    yaw_from_double,
+)
+from edge.perceive.tensors.inputs import (
+    ego_token,
+    network_inputs,
+    radar_raster,
+    radar_tokens,
+    resize_images,
+    route_points_at,
+    ultrasonic_tokens,
+)
+from edge.perceive.tensors.memory import (
+    Memory,
+    Recollection,
+    empty_memory,
+    memory_inputs,
+    recollect,
+)
+from edge.perceive.tensors.outputs import (
+    NetOutput,
+    OutputFault,
+    read_outputs,
+)
+from edge.perceive.tensors.spec import (
+    BOX_CHANNELS,
+    EGO_WIDTH,
+    FUTURE_STEPS,
+    MEMORY_POSE_WIDTH,
+    MODES,
+    NANO,
+    PICO,
+    RADAR_CHANNELS,
+    RADAR_TOKEN_WIDTH,
+    SEGMENTATION_CLASSES,
+    SMALL,
+    SPECS,
+    ULTRASONIC_TOKEN_WIDTH,
+    NetSpec,
+    input_specs,
+    output_specs,
+)
+from edge.perceive.tensors.table import (
+    CalibrationTable,
+    calibration_table,
+)
+
+__all__ = [
+    "BOX_CHANNELS",
+    "EGO_WIDTH",
+    "FUTURE_STEPS",
+    "MEMORY_POSE_WIDTH",
+    "MODES",
+    "NANO",
+    "PICO",
+    "RADAR_CHANNELS",
+    "RADAR_TOKEN_WIDTH",
+    "SEGMENTATION_CLASSES",
+    "SMALL",
+    "SPECS",
+    "ULTRASONIC_TOKEN_WIDTH",
+    "CalibrationTable",
+    "Memory",
+    "NetOutput",
+    "NetSpec",
+    "OutputFault",
+    "Recollection",
+    "calibration_table",
+    "decode_boxes",
+    "ego_token",
+    "empty_memory",
+    "input_specs",
+    "memory_inputs",
+    "network_inputs",
+    "output_specs",
+    "radar_raster",
+    "radar_tokens",
+    "read_outputs",
+    "recollect",
+    "resize_images",
+    "route_points_at",
+    "ultrasonic_tokens",
+    "yaw_from_double",
+]
