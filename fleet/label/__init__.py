@@ -1,15 +1,13 @@
-"""From a clip to labels: confident tracks by hindsight, questions for a reviewer, masks for the rest."""
+"""From a clip to labels: confident tracks by hindsight, questions for a reviewer, masks for the rest.
 
-from fleet.label.opinion import (
-    ClipOpinion,
-    LabelSettings,
-    clip_rows,
-    clip_samples,
-    frame_set_of,
-    opine,
-    sensed_instant,
-    settle,
-)
+Read in this order: ``stage`` (all clips of an order, one budget), ``opinion`` (one clip), ``teacher`` (who
+looks), ``hindsight_tracks`` and ``smooth`` (what a label may know that a vehicle may not), ``doubt`` (what
+to ask about), ``rows`` (what is learnt from).
+"""
+
+from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
+from fleet.label.rows import clip_rows, frame_set_of, sensed_instant
+from fleet.label.settings import LabelSettings
 from fleet.label.stage import Choice, LabelJob, Labelled, LabelRun, label_clips, read_labelled
 from fleet.label.teacher import Teacher, TeacherSettings
 

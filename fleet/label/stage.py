@@ -24,7 +24,8 @@ from edge.contracts.scene import Category
 from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
-from fleet.label.opinion import ClipOpinion, LabelSettings, clip_samples, opine, settle
+from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
+from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.samples import LabelSource, Sample
 

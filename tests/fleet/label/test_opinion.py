@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from edge.contracts.scene import CATEGORIES, Box3D, Category
-from fleet.label.opinion import ClipOpinion, LabelSettings, _Doubt, settle
+from fleet.label.doubt import Doubt
+from fleet.label.opinion import ClipOpinion, settle
+from fleet.label.settings import LabelSettings
 from fleet.label.stage import blindly, follow_finds
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.samples import Disc, LabelSource, SampleBox
@@ -21,7 +23,7 @@ def _box(category: Category, x_m: float, source: LabelSource = LabelSource.AUTO)
     return SampleBox(box=box, track="t", source=source)
 
 
-def _doubt(track: str, x_m: float, value: float = 0.5) -> _Doubt:
+def _doubt(track: str, x_m: float, value: float = 0.5) -> Doubt:
     question = ReviewQuestion(
         vehicle_id="v-01",
         clip_id="c",
@@ -30,10 +32,10 @@ def _doubt(track: str, x_m: float, value: float = 0.5) -> _Doubt:
         reason="radar_without_box",
         value=value,
     )
-    return _Doubt(question, {STAMP: Disc(x_m, 0.0, 2.0)})
+    return Doubt(question, {STAMP: Disc(x_m, 0.0, 2.0)})
 
 
-def _opinion(clip_id: str, boxes: Sequence[SampleBox], *doubts: _Doubt) -> ClipOpinion:
+def _opinion(clip_id: str, boxes: Sequence[SampleBox], *doubts: Doubt) -> ClipOpinion:
     manifest = SimpleNamespace(clip_id=clip_id)
     return ClipOpinion(
         clip=SimpleNamespace(manifest=manifest),  # type: ignore[arg-type]

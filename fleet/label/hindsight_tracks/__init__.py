@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fleet.hindsight_tracks.boxes import (
+from fleet.label.hindsight_tracks.boxes import (
     ClipBoxes,
     Detections,
     HindsightSettings,
@@ -22,9 +22,9 @@ from fleet.hindsight_tracks.boxes import (
     measured_covariance,
     smoothed,
 )
-from fleet.hindsight_tracks.finish import HindsightTrack, finished
-from fleet.hindsight_tracks.follow import follow
-from fleet.hindsight_tracks.join import join
+from fleet.label.hindsight_tracks.finish import HindsightTrack, finished
+from fleet.label.hindsight_tracks.follow import follow
+from fleet.label.hindsight_tracks.join import join
 
 __all__ = [
     "Detections",

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from edge.contracts.scene import Category
-from fleet.hindsight_tracks.boxes import HindsightSettings
-from fleet.smooth import Floats
+from fleet.label.hindsight_tracks.boxes import HindsightSettings
+from fleet.label.smooth import Floats
 
 _KINDS = (
     {Category.CAR, Category.TRUCK, Category.BUS, Category.TRAILER, Category.CONSTRUCTION_VEHICLE},

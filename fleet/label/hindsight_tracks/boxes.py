@@ -13,7 +13,7 @@ import numpy as np
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Category
 from edge.contracts.time import NS_PER_S
-from fleet.smooth import Floats, Ints, SmoothSettings, States, smooth
+from fleet.label.smooth import Floats, Ints, SmoothSettings, States, smooth
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.contracts.scene import Category
-from fleet.hindsight_tracks.boxes import ClipBoxes, HindsightSettings
-from fleet.smooth import Bools, Floats, Ints
+from fleet.label.hindsight_tracks.boxes import ClipBoxes, HindsightSettings
+from fleet.label.smooth import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)

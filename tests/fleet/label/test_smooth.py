@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.contracts.errors import OperatorError
-from fleet.smooth import SmoothSettings, filter_causally, smooth
+from fleet.label.smooth import SmoothSettings, filter_causally, smooth
 
 
 def _covariance(tracks, instants, sigma_m):

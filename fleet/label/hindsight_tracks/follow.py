@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.contracts.scene import Category
-from fleet.hindsight_tracks.boxes import ClipBoxes, HindsightSettings
-from fleet.hindsight_tracks.pairing import best_pairs, class_price, gated_cost
-from fleet.smooth import Floats, Ints, predict, start, update
+from fleet.label.hindsight_tracks.boxes import ClipBoxes, HindsightSettings
+from fleet.label.hindsight_tracks.pairing import best_pairs, class_price, gated_cost
+from fleet.label.smooth import Floats, Ints, predict, start, update
 
 
 def follow(boxes: ClipBoxes, settings: HindsightSettings) -> list[list[int]]:

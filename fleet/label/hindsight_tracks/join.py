@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fleet.hindsight_tracks.boxes import ClipBoxes, HindsightSettings, smoothed
-from fleet.hindsight_tracks.pairing import NEVER, best_pairs, class_price, gated_cost
-from fleet.smooth import Floats, Ints, States, predict
+from fleet.label.hindsight_tracks.boxes import ClipBoxes, HindsightSettings, smoothed
+from fleet.label.hindsight_tracks.pairing import NEVER, best_pairs, class_price, gated_cost
+from fleet.label.smooth import Floats, Ints, States, predict
 
 
 def join(pieces: list[list[int]], boxes: ClipBoxes, settings: HindsightSettings) -> list[list[int]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Category
 from edge.contracts.time import VIRTUAL_EPOCH_NS
-from fleet.hindsight_tracks import (
+from fleet.label.hindsight_tracks import (
     Detections,
     HindsightSettings,
     hindsight_tracks,

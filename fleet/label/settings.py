@@ -1,0 +1,30 @@
+"""Where a label ends and a question begins: the settings of everything that judges a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleet.label.hindsight_tracks import HindsightSettings
+from fleet.label.teacher import TeacherSettings
+
+
+@dataclass
+class LabelSettings:
+    """Where a label ends and a question begins."""
+
+    interval_s: float = 0.25
+    """Between labelled instants."""
+    auto_confidence: float = 0.6
+    """A track whose median confidence is this high is a label."""
+    max_range_m: float = 32.0
+    question_range_m: float = 28.0
+    """Nobody is asked about what is too far away to be seen."""
+    box_margin_m: float = 1.5
+    """A radar track this near to a box's outline belongs to it."""
+    min_radar_age_s: float = 0.5
+    ignored_radius_m: float = 2.0
+    looked_radius_m: float = 2.0
+    ground_weights: tuple[float, float, float, float] = (0.25, 1.0, 0.6, 1.0)
+    """How interesting a doubt is on other ground, on the road, on a pavement, on a crossing."""
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    hindsight: HindsightSettings = field(default_factory=HindsightSettings)
