@@ -23,6 +23,7 @@ import typer.main
 from rich.console import Console
 from rich.table import Table
 
+from edge.console import log_events
 from edge.contracts.errors import OperatorError, RingroadError
 
 PACKAGES = ("edge", "fleet", "models", "sim", "conf")
@@ -86,9 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _complain(f"no such option: {option}\n{USAGE}", code=2)
     if not words:
         _leave(help_table())
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(message)s"
-    )
+    log_events(logging.DEBUG if debug else logging.WARNING)
     _run(words[0], words[1:], debug=debug)
 
 
