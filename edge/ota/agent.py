@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge.contracts.bundle import BundleManifest
@@ -228,7 +228,7 @@ class Agent:
         if not states.is_acceptable(state, release.release_counter, offer.manifest_sha256):
             reason = (
                 f"bundle {release.bundle_id} refused: counter {release.release_counter} is not newer "
-                f"than installed {state.floor_counter} (rollback); keeping slot {state.active}"
+                f"than installed {state.floor_counter} (rollback)"
             )
             return Refusal(RefusalKind.ROLLBACK, reason, release.bundle_id)
         return None
@@ -296,6 +296,8 @@ class Agent:
 
     def _refuse(self, refusal: Refusal, release: Release | None, now_ns: int) -> Outcome:
         """Report what is worth reporting; a probe's refusal already is, a dead link will be retried."""
+        reason = f"{refusal.reason}; keeping slot {self._state.active}"
+        refusal = replace(refusal, reason=reason)
         logger.info("update_refused", extra={"kind": refusal.kind, "reason": refusal.reason})
         if refusal.is_temporary or refusal.kind is RefusalKind.PROBE:
             return self._outcome(refusal)

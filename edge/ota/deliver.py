@@ -8,6 +8,7 @@ from edge.contracts.bundle import BundleManifest
 from edge.contracts.errors import CapacityError, HashMismatchError, SchemaError
 from edge.contracts.release import (
     MAX_MANIFEST_BYTES,
+    Release,
     blob_path,
     blob_sizes,
     decode_manifest,
@@ -61,13 +62,27 @@ def expect_promised(manifest: BundleManifest, offer: Offer) -> None:
     sizes = blob_sizes(manifest)
     said = msgspec.structs.replace(release_of(manifest), critical=offer.release.critical)
     if said != offer.release:
-        raise SchemaError(f"manifest says {said}, the release says {offer.release}; refused")
+        raise SchemaError(
+            f"the manifest says otherwise than the release: {_differences(said, offer)}"
+        )
     for sha256, size_bytes in sizes.items():
         if offer.blob_sizes.get(sha256) != size_bytes:
             raise HashMismatchError(
                 f"bundle {manifest.bundle_id} lists blob {sha256[:12]} of {size_bytes} bytes, "
                 "which nobody signed; refused"
             )
+
+
+def _differences(said: Release, offer: Offer) -> str:
+    """Name what a manifest says otherwise than the release says it."""
+    pairs = [
+        (name, getattr(said, name), getattr(offer.release, name)) for name in said.__struct_fields__
+    ]
+    return ", ".join(
+        f"{name} is {found}, the release says {promised}"
+        for name, found, promised in pairs
+        if found != promised
+    )
 
 
 def _expect_room(

@@ -211,7 +211,10 @@ def _grow(link: Link, url: str, path: str, size_bytes: int, disk: Disk, chunk_by
         raise
     _extend(disk, path, waiting)
     if have + len(waiting) < size_bytes:
-        raise LinkDownError(f"{url} ended before {size_bytes} bytes; what came is kept for later")
+        raise LinkDownError(
+            f"{url} ended after {have + len(waiting)} of {size_bytes} bytes; "
+            "what came is kept for later"
+        )
 
 
 def _extend(disk: Disk, path: str, data: bytearray) -> None:

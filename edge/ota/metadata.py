@@ -267,7 +267,7 @@ def _rollback(marks: Marks, **seen: RepositoryMarks) -> Refusal | None:
     for name in ("director", "image"):
         older = older_than_marked(marks, name, seen[name])
         if older is not None:
-            return Refusal(RefusalKind.ROLLBACK, f"{older}; keeping what drives")
+            return Refusal(RefusalKind.ROLLBACK, older)
     return None
 
 
@@ -346,4 +346,4 @@ def _utc(now_ns: int) -> datetime:
 
 def _refusal_of_tuf(name: Repository, error: Exception) -> Refusal:
     kind = next((k for cls, k in _TUF_REFUSALS if isinstance(error, cls)), RefusalKind.SCHEMA)
-    return Refusal(kind, f"{name} repository refused: {error}; keeping what drives")
+    return Refusal(kind, f"{name} repository refused: {error}")
