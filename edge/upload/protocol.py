@@ -172,10 +172,10 @@ class UplinkState:
         if self._is_late(now_ns):
             self._fail(now_ns, "no answer in time")
 
-    def on_hang_up(self, now_ns: int) -> None:
-        """Take note that the other side closed the connection."""
+    def on_hang_up(self, now_ns: int, reason: str = "the connection was closed") -> None:
+        """Take note that the other side closed the connection, or never let it begin."""
         if self._phase is not _Phase.DOWN:
-            self._fail(now_ns, "the connection was closed")
+            self._fail(now_ns, reason)
 
     def on_message(self, message: Message | UnknownMessage, now_ns: int) -> None:
         """Take one message of the present connection."""

@@ -11,6 +11,7 @@ from collections import deque
 
 import msgspec
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from edge.contracts.campaign import Campaign
 from edge.contracts.errors import OperatorError, SchemaError
@@ -27,6 +28,10 @@ _RECONNECT_MS = 100
 _RECONNECT_MAX_MS = 10_000
 _MESSAGES_PER_STEP = 64
 _KEY_CHARACTERS = 40
+_KEY_REFUSED = (
+    "the fleet refused this vehicle's key: it is unknown or revoked; "
+    "clips stay in the spool until the vehicle is enrolled"
+)
 
 
 class Uplink:
@@ -137,9 +142,13 @@ class Uplink:
                 self._state.counts.ignored += 1
 
     def _notice_hang_up(self, now_ns: int) -> None:
-        """Learn at once, and not by a deadline, that the gateway closed the connection or died."""
-        if self._monitor is not None and self._monitor.poll(0):
-            self._monitor.recv_multipart()
+        """Learn at once, and not by a deadline, that the gateway refused, closed or died."""
+        if self._monitor is None or not self._monitor.poll(0):
+            return
+        event = recv_monitor_message(self._monitor)["event"]
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            self._state.on_hang_up(now_ns, _KEY_REFUSED)
+        else:
             self._state.on_hang_up(now_ns)
 
     def _send(self) -> None:
@@ -171,6 +180,8 @@ class Uplink:
         socket.setsockopt(zmq.HEARTBEAT_TTL, _HEARTBEAT_TIMEOUT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
-        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor = socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        )
         socket.connect(self._state.settings.endpoint)
         self._socket = socket

@@ -173,7 +173,10 @@ def _clock(evidence: _Evidence) -> Iterator[str]:
         ClockKind.UTC: evidence.now_ns + round(settings.max_ahead_s * NS_PER_S),
     }.get(manifest.clock.kind)
     if latest_ns is None:
-        yield f"stamps of a {manifest.clock.kind} clock cannot be placed in time"
+        yield (
+            f"stamps of a {manifest.clock.kind} clock cannot be placed in time, "
+            f"expected {ClockKind.VIRTUAL} or {ClockKind.UTC}"
+        )
     elif not VIRTUAL_EPOCH_NS <= manifest.start_ns <= manifest.end_ns <= latest_ns:
         yield (
             f"{manifest.start_ns} to {manifest.end_ns} ns is not within "

@@ -35,6 +35,8 @@ from fleet.keys import Roster
 
 _log = logging.getLogger(__name__)
 
+_MAX_STRANGERS = 1_000
+
 _ROWS = {row.record: row for row in TABLE.values()}
 
 
@@ -105,6 +107,8 @@ class Gateway:
             OperatorError: The address is taken, or is none.
         """
         self._sessions: dict[bytes, _Session] = {}
+        self._strangers: set[str] = set()
+        self._is_open = False  # until then the only stranger is our own
         self._chores_ns = 0
         self._rollout_events: int | None = None
         self._context = zmq.Context()
@@ -140,6 +144,7 @@ class Gateway:
         zap.probe_stranger(
             self.endpoint, self.public_key.encode(), self._answer_zap, timeout_s=timeout_s
         )
+        self._is_open = True
 
     def step(self, now_ns: int, timeout_s: float = 0.0) -> None:
         """Answer what is there; wait for it at most ``timeout_s``.
@@ -185,7 +190,10 @@ class Gateway:
             router.bind(settings.bind)
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
-            raise OperatorError(f"gateway cannot listen on {settings.bind}: {error}") from error
+            raise OperatorError(
+                f"gateway cannot listen on {settings.bind}: {error.strerror}; "
+                "give another address, for instance gateway.bind=tcp://127.0.0.1:0 for any free port"
+            ) from error
 
     def _refresh(self, now_ns: int) -> None:
         try:
@@ -195,16 +203,27 @@ class Gateway:
 
     def _answer_zap(self) -> None:
         while self._zap.poll(0):
-            reply = zap.answer(self._zap.recv_multipart(), self.roster.vehicle_of)
+            request = self._zap.recv_multipart()
+            reply = zap.answer(request, self.roster.vehicle_of)
             if reply[2] != b"200":
                 self.counts.handshakes_refused += 1
+                self._log_stranger(zap.claimed_key(request), reply[3].decode())
             self._zap.send_multipart(reply)
+
+    def _log_stranger(self, key: str, reason: str) -> None:
+        """Log each refused key once, and not without end: strangers must not fill the log."""
+        if self._is_open and key not in self._strangers and len(self._strangers) < _MAX_STRANGERS:
+            self._strangers.add(key)
+            _log.warning("handshake_refused", extra={"key": key, "reason": reason})
 
     def _take(self, frames: list[zmq.Frame], now_ns: int) -> None:
         self.counts.messages += 1
         peer = _peer_of(frames)
         if self.roster.vehicle_of(peer.key) != peer.vehicle_id:
-            self._refuse(peer, "unknown or revoked key")
+            reason = (
+                f"the key of {peer.vehicle_id} is unknown or revoked; nothing more is taken of it"
+            )
+            self._refuse(peer, reason)
             return
         session = self._sessions.get(peer.routing_id)
         if session is not None and session.peer != peer:

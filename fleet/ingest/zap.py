@@ -44,6 +44,12 @@ def answer(frames: Sequence[bytes], vehicle_of: Callable[[str], str | None]) -> 
     return [b"1.0", request_id, b"200", b"", vehicle_id.encode(), _property(KEY_PROPERTY, key)]
 
 
+def claimed_key(frames: Sequence[bytes]) -> str:
+    """Give the public key, in Z85, that a request asks about; empty when it names none."""
+    is_curve = len(frames) == 7 and frames[5] == b"CURVE" and len(frames[6]) == 32
+    return z85.encode(frames[6]).decode() if is_curve else ""
+
+
 def secure(socket: zmq.Socket[bytes], secret_key: bytes) -> None:
     """Make a socket a CURVE server whose every connection is put before the ZAP handler."""
     socket.curve_server = True

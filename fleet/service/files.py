@@ -79,7 +79,8 @@ class FileServer:
             self._server = _BoundedServer((host, port), root, threads)
         except OSError as error:
             raise OperatorError(
-                f"update files cannot be served on {host}:{port}: {error}"
+                f"update files cannot be served on {host}:{port}: {error.strerror}; "
+                "give another port, or updates_port=0 for any free one"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="file-server", daemon=True
