@@ -1,9 +1,32 @@
-"""What every test stands on: repeatable examples and the arithmetic of a fresh process."""
+"""What every test stands on: repeatable examples, the arithmetic of a fresh process, real sealed clips."""
 
 import ctypes
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from edge.clip_file import ClipFrame, encode_clip, encode_jpegs, encode_manifest
+from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
+from edge.contracts.geometry import Pose
+from edge.contracts.sensors import (
+    CAMERAS,
+    Camera,
+    CameraRig,
+    EgoState,
+    Intrinsics,
+    RadarScan,
+    Route,
+    UltrasonicScan,
+)
+from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.wire import ClipOffer
 
 # The same examples on every machine, and no deadline: two cores are shared.
 settings.register_profile("ringroad", deadline=None, derandomize=True, database=None)
@@ -18,3 +41,81 @@ _DEFAULT_ENVIRONMENT = ctypes.c_void_p(-1)
 def _arithmetic_of_a_fresh_process() -> None:
     """Undo flush-to-zero, which the first ONNX session of a process leaves switched on for good."""
     _LIBM.fesetenv(_DEFAULT_ENVIRONMENT)
+
+
+SEALED_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class SealedClip:
+    """A clip of about a megabyte (four chunks), as the recorder leaves it."""
+
+    manifest: ClipManifest
+    manifest_bytes: bytes
+    content: bytes
+
+    @property
+    def blob_id(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def offer(self) -> ClipOffer:
+        return ClipOffer(
+            clip_id=self.manifest.clip_id, blob_id=self.blob_id, blob_bytes=len(self.content)
+        )
+
+
+def rig() -> CameraRig:
+    intrinsics = Intrinsics.from_fov(math.radians(60.0), 224, 128)
+    pose = Pose(qw=0.5, qx=-0.5, qy=0.5, qz=-0.5)
+    cameras = tuple(Camera(name=n, intrinsics=intrinsics, ego_from_cam=pose) for n in CAMERAS)
+    return CameraRig(name="test-rig", cameras=cameras)
+
+
+@cache
+def seal(drive: int = 0, vehicle_id: str = "v-01", **changes: object) -> SealedClip:
+    """Seal a clip; ``changes`` go into its manifest."""
+    rng = np.random.default_rng(drive)
+    frames = tuple(
+        ClipFrame(
+            index=k,
+            stamp_ns=frame_stamp_ns(k),
+            jpegs=encode_jpegs(rng.integers(0, 256, (8, 128, 224, 3), dtype=np.uint8)),
+            radar=RadarScan(),
+            ultrasonics=UltrasonicScan(),
+            ego=EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose()),
+            route=Route(),
+        )
+        for k in range(SEALED_FRAMES)
+    )
+    event = TriggerEvent(
+        rule=TriggerRule.LOW_TTC,
+        rule_version=1,
+        campaign_id="edge_cases",
+        stamp_ns=frame_stamp_ns(1),
+        value=1.0,
+        threshold=1.5,
+        worth=0.25,
+    )
+    drive_id = f"drive-{drive}"
+    manifest = ClipManifest(
+        clip_id=ClipManifest.make_id(vehicle_id, drive_id, event),
+        vehicle_id=vehicle_id,
+        drive_id=drive_id,
+        clock=Clock(kind=ClockKind.VIRTUAL),
+        rig=rig(),
+        rig_id=rig().rig_id,
+        bundle_id="b-0",
+        events=(event,),
+        start_ns=frame_stamp_ns(0),
+        end_ns=frame_stamp_ns(SEALED_FRAMES),
+        frame_count=SEALED_FRAMES,
+        privacy=Privacy.SYNTHETIC,
+    )
+    manifest = msgspec.structs.replace(manifest, **changes)
+    return SealedClip(manifest, encode_manifest(manifest), encode_clip(manifest, frames))
+
+
+@pytest.fixture(scope="session")
+def clip() -> Callable[..., SealedClip]:
+    return seal
