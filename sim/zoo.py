@@ -53,10 +53,11 @@ app = typer.Typer(help="The shipped models.", no_args_is_help=True)
 CACHE = Path(".ringroad/cache")
 _VEHICLES = (Category.CAR, Category.TRUCK, Category.BUS)
 Say = Callable[[str], None]
+Size = Annotated[str, typer.Option(help="Which size: pico, nano or small.")]
 
 
 @app.command()
-def show(model: str = "pico") -> None:
+def show(model: Size = "pico") -> None:
     """Print the card of a shipped model."""
     card = read_card(zoo_folder(model))
     typer.echo(msgspec.json.format(msgspec.json.encode(card)).decode())
@@ -65,12 +66,16 @@ def show(model: str = "pico") -> None:
 @app.command()
 def build(
     out: Annotated[Path, typer.Argument(help="Folder of the new model.")],
-    model: str = "pico",
-    steps: Annotated[int, typer.Option(help="Training steps of two processes.")] = 40_000,
-    start: Annotated[Path | None, typer.Option(help="Weights to go on from.")] = None,
-    seed: int = 0,
+    model: Size = "pico",
+    steps: Annotated[
+        int, typer.Option(help="Training steps, each made by two processes together.")
+    ] = 40_000,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to go on from; none starts from nothing.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the training run.")] = 0,
 ) -> None:
-    """Train a baseline and measure it on the gate map."""
+    """Render the sets, train a baseline for hours, and measure it on the gate map."""
     sets = build_sets(typer.echo)
     weights, run = train(sets["base"], model, steps, seed, start, typer.echo)
     out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +90,11 @@ def build(
 
 @app.command()
 def card(
-    out: Path, model: str = "pico", run: Annotated[Path | None, typer.Option()] = None
+    out: Annotated[Path, typer.Argument(help="Folder of the model.")],
+    model: Size = "pico",
+    run: Annotated[
+        Path | None, typer.Option(help="Record of its training run; the old card's otherwise.")
+    ] = None,
 ) -> None:
     """Measure the models in a folder again and write their card."""
     record = msgspec.json.decode(run.read_bytes(), type=TrainRun) if run else None
@@ -109,7 +118,7 @@ def train(
 ) -> tuple[Path, str]:
     """Fit a network with two processes that average their gradients; give weights and run id."""
     files = files_of({"base": base}, FolderStore(CACHE / "store"), CACHE)
-    rate = 3e-3 if start is None else 2e-3
+    rate = 3e-3 if start is None else 8e-4  # twice that once threw a trained network off its course
     job = TrainJob(
         size=model,
         fresh=(files["base"],),
