@@ -195,7 +195,13 @@ def list_clips(
         rows = [_without_manifest(row) for row in catalog.all(QuarantineRow, **equal)]
         show_table(rows, _BAD_COLUMNS, as_json=as_json)
         return
-    rows = [_without_manifest(row) for row in catalog.all(ClipRow, **equal)]
+    found = catalog.all(ClipRow, **equal)
+    rows = [_without_manifest(row) for row in found]
+    if not as_json:  # a rule that fired often fills a line and says no more
+        rows = [
+            {**row, "rules": tuple(dict.fromkeys(clip.rules))}
+            for row, clip in zip(rows, found, strict=True)
+        ]
     show_table(rows, _CLIP_COLUMNS, as_json=as_json)
 
 

@@ -27,11 +27,15 @@ def evaluate(
         list[str] | None, typer.Option(help="A dataset that decides; repeat it for more.")
     ] = None,
     claim: Annotated[
-        list[str] | None, typer.Option(help="A slice on which the candidate is said to be better.")
+        list[str] | None,
+        typer.Option(help="A slice on which it shall be better; animal otherwise."),
     ] = None,
     episodes: Annotated[
         str | None,
-        typer.Option(help="What both drive in closed loop: sim.episodes:default_episodes."),
+        typer.Option(
+            help="What both drive in closed loop, as module:function, for instance "
+            "sim.episodes:default_episodes; nothing otherwise."
+        ),
     ] = None,
     runner: Annotated[
         str, typer.Option(help="Who drives an episode, as module:attribute.")

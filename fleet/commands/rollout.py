@@ -35,9 +35,13 @@ def start(
         list[str] | None, typer.Option(help="A vehicle; repeat it. All of the profile otherwise.")
     ] = None,
     canaries: Annotated[int, typer.Option(min=1, help="Vehicles of the first wave.")] = 1,
-    ticks: Annotated[int, typer.Option(help="Ticks that a vehicle has to show.")] = _RULE.ticks,
-    report_s: Annotated[float, typer.Option(help="Longest silence, s.")] = _RULE.report_s,
-    wave_s: Annotated[float, typer.Option(help="Longest life of a wave, s.")] = _RULE.wave_s,
+    ticks: Annotated[
+        int, typer.Option(help="Ticks without fault that a vehicle has to report.")
+    ] = _RULE.ticks,
+    report_s: Annotated[
+        float, typer.Option(help="Seconds of silence that halt it.")
+    ] = _RULE.report_s,
+    wave_s: Annotated[float, typer.Option(help="Seconds that a wave may last.")] = _RULE.wave_s,
     yes: Yes = False,
     state: State = STATE,
     as_json: Json = False,

@@ -14,20 +14,31 @@ import typer
 
 def lap(
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings, for instance vehicles=4 drive_s=30.")
+        list[str] | None,
+        typer.Argument(help="Settings of conf/lap.yaml, for instance vehicles=4 drive_s=30."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="What everything random derives from.")] = None,
-    laps: Annotated[int, typer.Option(min=1, help="How often to go round.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="What everything random derives from; 0 if not given.")
+    ] = None,
+    laps: Annotated[
+        int, typer.Option(min=1, help="How often to go round, each lap on what the last one left.")
+    ] = 1,
     is_quick: Annotated[
-        bool, typer.Option("--quick", help="Every stage, as short as it can be.")
+        bool,
+        typer.Option(
+            "--quick", help="Every stage, as short as it can be: two minutes, and no proof."
+        ),
     ] = False,
-    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder of runs; the newest is its `latest`.")] = Path(
+        "runs"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print lap.json at the end.")] = False,
 ) -> None:
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
     from conf.compose import compose, write_resolved
     from edge.console import show_json, stages
     from sim.lap.laps import go_round
+    from sim.lap.sense import refuse_nonsense
     from sim.lap.settings import LapSettings, quick
 
     words = list(overrides or [])
@@ -36,6 +47,7 @@ def lap(
     settings = compose("lap", words, LapSettings)
     if is_quick:
         settings = quick(settings)
+    refuse_nonsense(settings)
     run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
     records = go_round(settings, run, laps, stages(as_json=as_json))

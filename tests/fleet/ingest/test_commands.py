@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge.cli import main
@@ -86,6 +87,24 @@ def test_status_counts_what_the_fleet_has(with_clips: Shell) -> None:
     status = with_clips.json("fleet", "status")
     assert (status["vehicles"], status["clips"], status["quarantined"]) == (1, 1, 1)
     assert status["is_running"] is False and len(status["checkpoint"]) == 64
+
+
+def test_a_rule_that_fired_often_is_named_once_in_the_table(
+    enrolled: Shell, clip: Callable[..., Any]
+) -> None:
+    state = StateFolder(enrolled.state)
+    (event,) = clip().manifest.events
+    again = msgspec.structs.replace(event, stamp_ns=event.stamp_ns + 1)
+    often = clip(0, events=(event, again))
+    catalog = Catalog(state.catalog)
+    desk = Desk(catalog, FolderStore(state.store), state.incoming, IngestSettings())
+    part = desk.begin("v-01", often.offer)
+    part.append(often.content)
+    assert desk.finish("v-01", often.offer, often.manifest_bytes, part, now_ns=NOW_NS)
+    catalog.close()
+    assert enrolled("clips", "list")[1].count("low_ttc") == 1
+    (row,) = enrolled.json("clips", "list")
+    assert row["rules"] == ["low_ttc", "low_ttc"]
 
 
 def test_clips_are_listed_shown_and_fetched(
