@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _TAIL_BYTES = 2_000
 
 
 class JobError(RingroadError):
-    """A child process failed; the message ends with the last lines it wrote."""
+    """A child process failed; the message ends with the last line it wrote, and names its log."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,9 @@ class Child:
             raise JobError(f"{self.module} took longer than {timeout_s} s and was ended") from error
         self._clear_away()
         if status != 0:
-            raise JobError(f"{self.module} failed with status {status}: {self.tail()}")
+            how = f"failed with status {status}" if status > 0 else f"was ended by signal {-status}"
+            last = self.tail().rpartition("\n")[2] or "it said nothing"
+            raise JobError(f"{self.module} {how}: {last} (log: {self.log_path})")
 
     def stop(self) -> None:
         """End it and everything it started: first asking, then not."""
@@ -184,7 +187,11 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     module, sys.argv = sys.argv[1], sys.argv[1:]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except RingroadError as error:
+        traceback.print_exc()
+        sys.exit(" ".join(str(error).split()))  # the last line, which the parent passes on
 
 
 if __name__ == "__main__":

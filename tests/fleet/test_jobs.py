@@ -75,6 +75,21 @@ def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
         run_child("json.tool", [str(tmp_path / "in.json")], tmp_path / "child.log")
 
 
+def test_a_child_that_refuses_says_so_in_one_line_and_its_log_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "picky.py").write_text(
+        "from edge.contracts.errors import OperatorError\nraise OperatorError('nothing to learn')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with pytest.raises(JobError) as failed:
+        run_child("picky", [], tmp_path / "child.log")
+    assert str(failed.value) == (
+        f"picky failed with status 1: nothing to learn (log: {tmp_path / 'child.log'})"
+    )
+    assert "Traceback" in (tmp_path / "child.log").read_text()
+
+
 def test_a_module_that_does_not_exist_is_a_failed_child(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="No module named"):
         run_child("no_such_module", [], tmp_path / "child.log")
