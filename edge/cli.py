@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -121,8 +122,14 @@ def load(name: str) -> Any:
     if isinstance(entry, typer.Typer):
         return typer.main.get_group(entry)
     lone = typer.Typer(add_completion=False)
-    lone.command(name)(entry)
+    lone.command(name, no_args_is_help=_needs_words(entry))(entry)
     return typer.main.get_command(lone)
+
+
+def _needs_words(entry: Callable[..., object]) -> bool:
+    """Whether a lone command can do nothing without arguments, so that its help is the answer."""
+    parameters = inspect.signature(entry).parameters.values()
+    return any(parameter.default is inspect.Parameter.empty for parameter in parameters)
 
 
 def missing(name: str, error: ModuleNotFoundError) -> OperatorError:

@@ -56,7 +56,9 @@ def replay(
     from edge.sources.replay import replay as replayed
 
     if not clip.is_file():
-        raise OperatorError(f"there is no clip {clip}")
+        raise OperatorError(
+            f"there is no clip {clip}; `ringroad clips fetch CLIP FILE` writes one that came home"
+        )
     recorded = read_clip(clip)
     runtime = _runtime_for(recorded, bundle, profile)
 

@@ -190,8 +190,11 @@ def load_recipe(path: Path) -> DataRecipe:
     """Read a recipe from YAML.
 
     Raises:
-        OperatorError: A key is misspelt or a value makes no sense.
+        OperatorError: There is no such recipe, a key is misspelt or a value makes no sense.
     """
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise OperatorError(f"there is no recipe {path.stem!r}; there are {known or 'none'}")
     try:
         return msgspec.yaml.decode(path.read_bytes(), type=DataRecipe)
     except msgspec.MsgspecError as error:

@@ -45,10 +45,13 @@ def zoo_folder(model: str) -> Path:
     Raises:
         OperatorError: No such model ships.
     """
-    with as_file(files("models") / "zoo" / model) as folder:
-        if not (folder / CARD).is_file():
-            raise OperatorError(f"no trained {model} ships with this installation; train one first")
-        return folder
+    with as_file(files("models") / "zoo") as zoo:
+        if not (zoo / model / CARD).is_file():
+            shipped = ", ".join(sorted(card.parent.name for card in zoo.glob(f"*/{CARD}")))
+            raise OperatorError(
+                f"no trained {model!r} ships with this installation; there is {shipped or 'none'}"
+            )
+        return zoo / model
 
 
 def read_card(folder: Path) -> ModelCard:

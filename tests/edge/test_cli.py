@@ -43,11 +43,15 @@ def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Run a lap."""
         print(f"lap {seed}")  # noqa: T201
 
-    module.app, module.lap = app, lap
+    def train(fresh: str) -> None:
+        """Train a network."""
+
+    module.app, module.lap, module.train = app, lap, train
     monkeypatch.setitem(sys.modules, "depot", module)
     table = {
         "ota": cli.Group("depot", "app", "Bring bundles", "edge"),
         "lap": cli.Group("depot", "lap", "Once round", "fleet,sim"),
+        "train": cli.Group("depot", "train", "Needs a word", "fleet"),
         "dream": cli.Group("depot", "dream", "Not written yet", "fleet"),
         "away": cli.Group("fleet.of_2031", "app", "Not in this installation", "fleet"),
         "heavy": cli.Group("heavy_library_of_2031", "app", "Needs more", "sim"),
@@ -64,6 +68,13 @@ def test_group_of_one_verb_still_asks_for_the_verb(capsys: pytest.CaptureFixture
 @pytest.mark.usefixtures("depot")
 def test_lone_command_takes_its_options_directly(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "lap", "--seed", "3") == (0, "lap 3\n", "")
+
+
+@pytest.mark.usefixtures("depot")
+def test_lone_command_that_needs_words_and_gets_none_shows_its_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "Train a network." in "".join(run(capsys, "train")[1:])
 
 
 @pytest.mark.usefixtures("depot")
