@@ -39,7 +39,6 @@ def lap(
     from edge.console import show_json, stages
     from sim.lap.laps import go_round
     from sim.lap.sense import refuse_nonsense
-    from sim.lap.sense import refuse_nonsense
     from sim.lap.settings import LapSettings, quick
 
     words = list(overrides or [])
@@ -48,7 +47,6 @@ def lap(
     settings = compose("lap", words, LapSettings)
     if is_quick:
         settings = quick(settings)
-    refuse_nonsense(settings)
     refuse_nonsense(settings)
     run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
