@@ -87,8 +87,11 @@ class Depot:
         )
 
     def keep(self, bundle: Bundle) -> None:
-        """Keep a bundle's files and write it down, under the counter it has now."""
+        """Keep a bundle's files and write it down; one that is known under a newer counter stays so."""
         manifest, at_ns = bundle.manifest, self.workshop.now_ns()
+        kept = self.workshop.catalog.get(BundleRow, manifest.bundle_id)
+        if kept is not None and kept.release_counter > manifest.release_counter:
+            return
         write_bundle(bundle, self.bundles / manifest.bundle_id)
         row = BundleRow(
             bundle_id=manifest.bundle_id,
