@@ -1,4 +1,4 @@
-"""Small durable steps on the fleet's own disk."""
+"""Small steps on the fleet's own disk: whole or not at all, and durable where nothing can be made again."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file so that readers meet the old or the new one, however many write it at once.
+
+    For caches and results: unlike ``write_synced`` it waits for no disk, and a power cut may undo it.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from edge.contracts.fields import Name
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.dataset import Dataset
+from fleet.disk import write_whole
 from fleet.evaluate.predict import Answers, answer
 
 
@@ -46,10 +47,7 @@ def run(job: AnswerJob) -> Answers:
 def main(arguments: list[str]) -> None:
     """Read a job file, write the answers beside it."""
     job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=AnswerJob)
-    out = Path(arguments[1])
-    partial = out.with_suffix(".partial")
-    partial.write_bytes(msgspec.msgpack.encode(run(job)))
-    partial.replace(out)
+    write_whole(Path(arguments[1]), msgspec.msgpack.encode(run(job)))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from edge.contracts.scene import Category
 from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
+from fleet.disk import write_whole
 from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
@@ -187,10 +188,8 @@ def _count(words: Iterable[str]) -> dict[str, int]:
 
 def write_labelled(labelled: Labelled, path: Path) -> None:
     """Write rows and run as one file, whole or not at all."""
-    partial = path.with_suffix(".partial")
     content = (labelled.run, labelled.samples, labelled.rigs)
-    partial.write_bytes(msgspec.msgpack.encode(content))
-    partial.replace(path)
+    write_whole(path, msgspec.msgpack.encode(content))
 
 
 def read_labelled(path: Path) -> Labelled:

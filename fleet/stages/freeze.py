@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import CameraRig
 from fleet.catalog import ClipRow, DatasetRow, LabelRow, StreamKind
 from fleet.dataset import DatasetManifest, freeze
+from fleet.disk import write_whole
 from fleet.label import clip_rows
 from fleet.samples import Sample
 from fleet.stages.label import ClipLabels
@@ -50,8 +52,8 @@ def freeze_runs(
         OperatorError: A run said nothing about any clip, or two runs spoke about the same one.
     """
     rows = [row for run_id in run_ids for row in _labels(workshop, run_id)]
-    clips = [row.clip_id for row in rows]
-    twice = sorted({clip_id for clip_id in clips if clips.count(clip_id) > 1})
+    opinions = Counter(row.clip_id for row in rows)
+    twice = sorted(clip_id for clip_id, count in opinions.items() if count > 1)
     if twice:
         raise OperatorError(
             f"clip {twice[0][:12]} was labelled by more than one of {', '.join(run_ids)}; "
@@ -141,8 +143,6 @@ def files_of(
     for name, manifest in manifests.items():
         path = folder / f"{manifest.dataset_id}.parquet"
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(store.get(manifest.blob_id))
-            partial.replace(path)
+            write_whole(path, store.get(manifest.blob_id))
         files[name] = dataset_file(manifest, path)
     return files

@@ -16,6 +16,7 @@ import msgspec
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Category
 from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
+from fleet.disk import write_whole
 from fleet.label import Choice, LabelJob, Labelled, read_labelled
 from fleet.samples import LabelSource, Sample, SampleLabels
 from fleet.stages.workshop import Advance, Work, Workshop, run_all, unheard
@@ -120,9 +121,7 @@ def _laid_out(workshop: Workshop, row: ClipRow) -> Path:
     path = workshop.folder / "clips" / f"{row.clip_id}.mcap"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(workshop.store.get(row.blob_id))
-        partial.replace(path)
+        write_whole(path, workshop.store.get(row.blob_id))
     return path
 
 

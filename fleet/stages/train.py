@@ -18,6 +18,7 @@ from edge.contracts.scene import Category
 from edge.perceive.tensors import SPECS
 from fleet.catalog import RunRow
 from fleet.dataset import Dataset, DatasetManifest
+from fleet.disk import write_whole
 from fleet.jobs import Progress
 from fleet.release import FP32, INT8, ModelFiles, export_weights, known_categories
 from fleet.stages.freeze import files_of
@@ -228,6 +229,4 @@ def fetch_run(workshop: Workshop, row: RunRow) -> Trained:
 def _fetch(workshop: Workshop, facts: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob_id in facts["blobs"].items():
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(workshop.store.get(blob_id))
-        partial.replace(folder / name)
+        write_whole(folder / name, workshop.store.get(blob_id))
