@@ -24,8 +24,8 @@ import typer.main
 from rich.console import Console
 from rich.table import Table
 
-from edge.console import log_events
 from edge.contracts.errors import OperatorError, RingroadError
+from edge.log import log_events
 
 PACKAGES = ("edge", "fleet", "models", "sim", "conf")
 
@@ -163,6 +163,8 @@ def _one_line(name: str, error: Exception) -> str:
         error = missing(name, error)
     if isinstance(error, RingroadError):
         return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror} (`ringroad --debug {name} ...` shows where)"
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {what} (`ringroad --debug {name} ...` shows where)"
 

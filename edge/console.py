@@ -7,7 +7,6 @@ JSON and nothing else: progress moves to stderr.
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,26 +150,6 @@ def _parts_in(progress: Progress) -> OnPart:
 def stages(*, as_json: bool = False) -> Stages:
     """Give the stage reporter of a command; it speaks on stderr when stdout is for JSON."""
     return Stages(_console(stderr=as_json))
-
-
-class EventFormatter(logging.Formatter):
-    """Writes an event and its fields: ``WARNING clip_refused clip_id=4f… reason=too large``."""
-
-    _own = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Write the line; where there is a traceback, it follows."""
-        fields = (
-            f"{name}={value}" for name, value in vars(record).items() if name not in self._own
-        )
-        return " ".join([record.levelname, record.message, *fields])
-
-
-def log_events(level: int) -> None:
-    """Send log events with their fields to stderr; for mains."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(EventFormatter())
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -260,7 +260,10 @@ def _store(state: Path) -> BlobStore:
 def _clip(catalog: Catalog, beginning: str) -> ClipRow:
     found = [row for row in catalog.all(ClipRow) if row.clip_id.startswith(beginning)]
     if len(found) != 1:
-        raise OperatorError(f"{len(found)} admitted clips begin with {beginning!r}; name one")
+        raise OperatorError(
+            f"{len(found)} admitted clips begin with {beginning!r}, expected one; "
+            "`ringroad clips list` shows all"
+        )
     return found[0]
 
 

@@ -7,6 +7,7 @@ whole group; no list of process ids, no signal handler and no ``finally`` has to
 
 from __future__ import annotations
 
+import logging
 import os
 import runpy
 import signal
@@ -24,6 +25,7 @@ import msgspec
 
 from edge.contracts.errors import RingroadError, SchemaError
 from edge.contracts.fields import Count, Text
+from edge.log import log_events
 
 _TAIL_BYTES = 2_000
 
@@ -186,6 +188,7 @@ def main() -> None:
     pipe = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    log_events(logging.WARNING)
     module, sys.argv = sys.argv[1], sys.argv[1:]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

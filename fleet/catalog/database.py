@@ -175,7 +175,8 @@ class Transaction:
         values = msgspec.to_builtins(columns, builtin_types=(bytes,))
         update = table.update().where(*_is_key(table, key)).values(values)
         if self._connection.execute(update).rowcount != 1:
-            raise OperatorError(f"{table.name} has no row {'/'.join(map(str, key))}")
+            name = "/".join(map(str, key))
+            raise OperatorError(f"there is no {name} among the {table.name}; nothing was changed")
         changed = self.get(record, *key)
         assert changed is not None
         return changed

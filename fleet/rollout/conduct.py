@@ -97,7 +97,9 @@ def plan_of(catalog: Catalog, rollout_id: str) -> RolloutPlan:
     """
     row = catalog.get(RolloutRow, rollout_id)
     if row is None:
-        raise OperatorError(f"there is no rollout {rollout_id!r}")
+        raise OperatorError(
+            f"there is no rollout {rollout_id!r}; `ringroad rollout status` shows all"
+        )
     return msgspec.msgpack.decode(bytes.fromhex(row.facts["plan"]), type=RolloutPlan)
 
 

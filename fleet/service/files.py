@@ -77,9 +77,9 @@ class FileServer:
         root.mkdir(parents=True, exist_ok=True)
         try:
             self._server = _BoundedServer((host, port), root, threads)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise OperatorError(
-                f"update files cannot be served on {host}:{port}: {error.strerror}; "
+                f"update files cannot be served on {host}:{port}: {error}; "
                 "give another port, or updates_port=0 for any free one"
             ) from error
         self._thread = threading.Thread(

@@ -31,6 +31,8 @@ def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Install a bundle."""
         if bundle == "old":
             raise RollbackError("bundle b-0042 refused: counter 41 is older\nthan installed 42")
+        if bundle == "away":
+            Path("/nowhere/b-1").read_bytes()
         if bundle == "odd":
             raise KeyError("slot")
         if bundle == "stop":
@@ -89,6 +91,11 @@ def test_bug_is_one_line_that_says_how_to_see_more(capsys: pytest.CaptureFixture
     code, _, err = run(capsys, "ota", "install", "odd")
     expected = "ringroad: unexpected KeyError: 'slot' (`ringroad --debug ota ...` shows where)\n"
     assert (code, err) == (1, expected)
+
+
+@pytest.mark.usefixtures("depot")
+def test_file_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "/nowhere/b-1: No such file or directory" in run(capsys, "ota", "install", "away")[2]
 
 
 @pytest.mark.usefixtures("depot")

@@ -1,11 +1,10 @@
 import io
 import json
-import logging
 
 import pytest
 from rich.console import Console
 
-from edge.console import EventFormatter, Stages, show_record, show_table, stages
+from edge.console import Stages, show_record, show_table, stages
 from edge.contracts.scene import Category
 
 ROWS = [
@@ -84,14 +83,3 @@ def test_progress_leaves_stdout_to_the_json(capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert json.loads(out) == {"ticks": 662}
     assert err.startswith("drive: ")
-
-
-def test_a_logged_event_shows_its_fields() -> None:
-    log = logging.getLogger("ringroad.test")
-    heard = io.StringIO()
-    handler = logging.StreamHandler(heard)
-    handler.setFormatter(EventFormatter())
-    log.addHandler(handler)
-    log.warning("peer_refused", extra={"vehicle_id": "v-01", "reason": "revoked"})
-    log.removeHandler(handler)
-    assert heard.getvalue() == "WARNING peer_refused vehicle_id=v-01 reason=revoked\n"

@@ -120,7 +120,7 @@ def test_state_changes_in_place(catalog: Catalog) -> None:
 
 def test_changing_what_is_not_there_is_refused(catalog: Catalog) -> None:
     with (
-        pytest.raises(OperatorError, match="vehicles has no row v-99"),
+        pytest.raises(OperatorError, match="no v-99 among the vehicles"),
         catalog.write(at_ns=1, actor="test") as tx,
     ):
         tx.change(VehicleRow, "v-99", state=TrustState.REVOKED)

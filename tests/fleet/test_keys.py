@@ -122,9 +122,9 @@ def test_revoking_twice_is_one_event(catalog: Catalog, enrolment: Enrolment) -> 
 
 
 def test_an_unknown_vehicle_cannot_be_revoked_or_calibrated(catalog: Catalog) -> None:
-    with pytest.raises(OperatorError, match="no row v-99"):
+    with pytest.raises(OperatorError, match="no v-99 among the vehicles"):
         revoke(catalog, "v-99", cause="stolen", at_ns=1)
-    with pytest.raises(OperatorError, match="no row v-99"):
+    with pytest.raises(OperatorError, match="no v-99 among the vehicles"):
         register_rig(catalog, "v-99", "c" * 64, at_ns=1)
 
 

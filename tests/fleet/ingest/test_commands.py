@@ -128,7 +128,10 @@ def test_quarantined_clips_are_listed_with_their_reasons(with_clips: Shell) -> N
 
 def test_a_clip_that_is_not_there_is_one_clear_line(with_clips: Shell) -> None:
     code, _, err = with_clips("clips", "show", "nope")
-    assert (code, err) == (1, "ringroad: 0 admitted clips begin with 'nope'; name one\n")
+    assert (code, err) == (
+        1,
+        "ringroad: 0 admitted clips begin with 'nope', expected one; `ringroad clips list` shows all\n",
+    )
 
 
 def test_a_campaign_goes_from_file_to_approval(enrolled: Shell, tmp_path: Path) -> None:
