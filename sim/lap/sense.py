@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES
 from edge.device import device_profile
+from fleet.evaluate import SLICES
 from fleet.recipe import load_recipe
 from fleet.zoo import zoo_folder
 from sim.episodes import load_episodes
@@ -29,9 +29,12 @@ def refuse_nonsense(settings: LapSettings) -> None:
     for name in (settings.replay_set, settings.tune_set, settings.gate_set, settings.rare_set):
         load_recipe(RECIPES / f"{name}.yaml")
     load_episodes(settings.episodes)
-    if settings.rare not in CATEGORIES:
-        known = ", ".join(CATEGORIES)
-        raise OperatorError(f"there is no class {settings.rare!r} to learn; there are {known}")
+    judged = [name for name, part in SLICES.items() if part.categories == (name,)]
+    if settings.rare not in judged:
+        raise OperatorError(
+            f"there is no class {settings.rare!r} to learn that the gate has a slice for; there "
+            f"is {', '.join(judged)}"
+        )
 
 
 def _expect_numbers(settings: LapSettings) -> None:

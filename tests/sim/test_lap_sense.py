@@ -29,7 +29,8 @@ def test_the_shipped_lap_makes_sense_long_and_short() -> None:
         ({"scenes": [DriveScene("grid", "nosuch")]}, "no scenario 'nosuch'; there are animal"),
         ({"gate_set": "nosuch"}, "no recipe 'nosuch'; there are base, gate"),
         ({"episodes": "nosuch"}, "no episode list 'nosuch'; there are default"),
-        ({"rare": "animol"}, "no class 'animol' to learn; there are car"),
+        ({"rare": "animol"}, "no class 'animol' to learn that the gate has a slice for"),
+        ({"rare": "debris"}, "has a slice for; there is animal"),
     ],
 )
 def test_a_lap_that_makes_no_sense_is_refused_by_name(
