@@ -38,6 +38,7 @@ def lap(
     from conf.compose import compose, write_resolved
     from edge.console import show_json, stages
     from sim.lap.laps import go_round
+    from sim.lap.report import outcome
     from sim.lap.sense import refuse_nonsense
     from sim.lap.settings import LapSettings, quick
 
@@ -57,6 +58,8 @@ def lap(
     if as_json:
         show_json(msgspec.to_builtins(records[-1]))
     else:
+        for record in records:
+            typer.echo(f"lap {record.lap}: {outcome(record).line}")
         typer.echo(f"report: {run / 'report.html'}")
 
 

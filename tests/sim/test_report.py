@@ -372,6 +372,13 @@ def test_sentence_of_a_pass_names_before_after_control_and_the_fleet() -> None:
     assert outcome(lap_record()).because == "All 3 rules of the gate passed."
 
 
+def test_terminal_hears_outcome_and_reason_in_one_line_of_plain_blanks() -> None:
+    line = outcome(lap_record(Decision.FAIL)).line
+    assert "\u00a0" not in line and "\n" not in line
+    assert line.startswith("The candidate for animals was refused: recall 0.00 → 0.41")
+    assert line.endswith("got -0.051 [-0.071, -0.035].")
+
+
 def test_sentence_of_a_refusal_names_the_rule_and_who_keeps_driving() -> None:
     record = lap_record(Decision.FAIL)
     assert said(record).startswith("The candidate for animals was refused: recall 0.00 → 0.41")

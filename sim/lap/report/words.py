@@ -57,6 +57,11 @@ class Outcome:
         numbers = f": {self.numbers}" if self.numbers else ""
         return f"{self.claim}{numbers}; {self.ending}."
 
+    @property
+    def line(self) -> str:
+        """Sentence and reason as one line for a terminal, with ordinary blanks."""
+        return " ".join((self.sentence, self.because)).replace(BOUND, " ").strip()
+
 
 def headline(record: LapRecord) -> Headline | None:
     """Give the numbers that the lap is about; None when the gate did not measure its class."""
