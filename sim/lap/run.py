@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.console import Stages
 from edge.contracts.scene import Category
-from fleet.catalog import Catalog, QuarantineRow
+from fleet.catalog import Catalog
 from fleet.dataset import Dataset
 from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT
 from fleet.stages.freeze import files_of
@@ -82,7 +82,7 @@ def run_lap(
                 redrives=redrives,
                 edge=clips[CANDIDATE],
                 chance=clips[CONTROL],
-                quarantined=len(turn.workshop.catalog.all(QuarantineRow)),
+                quarantined=sum(drive.quarantined for drive in drives),
                 labelled=labelled[CANDIDATE],
                 chance_labelled=labelled[CONTROL],
                 dataset_id=fresh[CANDIDATE].dataset_id,

@@ -33,7 +33,15 @@ from edge.device import device_profile
 from edge.ota import Agent, AgentSettings, TrustAnchors, golden_probe, open_agent
 from edge.perceive.engine import open_engine
 from edge.runtime import TickResult
-from edge.upload import Outbox, Spool, Uplink, UplinkSettings, load_or_make_keys
+from edge.upload import (
+    Outbox,
+    Spool,
+    Uplink,
+    UplinkCounts,
+    UplinkSettings,
+    load_or_make_keys,
+)
+from fleet.disk import write_whole
 from fleet.jobs import Progress, write_progress
 from sim.vehicle import DriveOrder, DriveOutcome, drive_order
 
@@ -85,7 +93,10 @@ class VehicleOutcome(msgspec.Struct, frozen=True, kw_only=True):
     evicted: Count
     kept: Count
     uploaded: Count
+    quarantined: Count
+    """Of ``uploaded``, those that the fleet put aside."""
     bytes_sent: Count
+    """Of the clips that the fleet took; greetings and what was sent twice depend on the clock."""
     modelled_p99_ms: Finite
     measured_ms: tuple[float, ...]
     """Whole ticks as this process took them; a side log that decides nothing."""
@@ -103,6 +114,7 @@ def live(order: VehicleOrder) -> VehicleOutcome:
     with ExitStack() as stack:
         agent = stack.enter_context(_agent(order))
         uplink, spool = _uplink(order, agent, stack)
+        waiting = spool.pending()
         campaigns = _wait_for_campaigns(uplink)
         found = agent.step(time.time_ns())
         manifest, folder = agent.active()
@@ -117,13 +129,17 @@ def live(order: VehicleOrder) -> VehicleOutcome:
             truth_folder=Path(order.truth),
             on_tick=_watch(agent, told),
         )
-        for clip in outcome.clips.kept:
-            spool.add(clip.path, clip.manifest_bytes, clip.worth)
-        for report in agent.reports(outcome.health.rungs, time.time_ns()):
+        waiting += [spool.add(c.path, c.manifest_bytes, c.worth) for c in outcome.clips.kept]
+        reports = agent.reports(outcome.health.rungs, time.time_ns())
+        for report in reports:
             uplink.report(report)
         _send(uplink, told, waiting=len(spool.pending()))
+        for report in reports:
+            agent.acknowledge(report.sequence)
         told.say(told.ticks, f"home, clips uploaded: {_acknowledged(uplink)}")
-        return _summary(order, agent, outcome, uplink, str(found.refusal or ""))
+        taken = sum(item.blob_bytes for item in waiting if spool.get(item.clip_id) is None)
+        refusal = str(found.refusal or "")
+        return _summary(order, agent, outcome, uplink.counts, refusal=refusal, bytes_sent=taken)
 
 
 @dataclass(frozen=True)
@@ -245,7 +261,13 @@ def _watch(agent: Agent, told: _Told) -> Callable[[int, TickResult], None]:
 
 
 def _summary(
-    order: VehicleOrder, agent: Agent, outcome: DriveOutcome, uplink: Uplink, refusal: str
+    order: VehicleOrder,
+    agent: Agent,
+    outcome: DriveOutcome,
+    counts: UplinkCounts,
+    *,
+    refusal: str,
+    bytes_sent: int,
 ) -> VehicleOutcome:
     health = outcome.health
     return VehicleOutcome(
@@ -263,8 +285,9 @@ def _summary(
         captured=outcome.clips.captured,
         evicted=outcome.clips.evicted,
         kept=len(outcome.clips.kept),
-        uploaded=_acknowledged(uplink),
-        bytes_sent=uplink.counts.bytes_sent,
+        uploaded=counts.clips_admitted + counts.clips_quarantined,
+        quarantined=counts.clips_quarantined,
+        bytes_sent=bytes_sent,
         modelled_p99_ms=outcome.deadline.p99_ms,
         measured_ms=_sensor_to_plan(outcome),
     )
@@ -281,10 +304,7 @@ def main(arguments: list[str]) -> None:
     """Read an order, live it, write what came of it."""
     order = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=VehicleOrder)
     outcome = live(order)
-    path = Path(arguments[1])
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(outcome))
-    partial.replace(path)
+    write_whole(Path(arguments[1]), msgspec.json.encode(outcome))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def test_what_vehicles_recorded_is_what_the_fleet_has(run: Path, record: dict[st
     rows = [row for row in catalog.all(ClipRow) if row.drive_id.startswith("lap1-drive")]
     assert len(rows) == clips["admitted"] == clips["uploaded"] - clips["quarantined"]  # type: ignore[index]
     assert {row.vehicle_id for row in rows} <= {"v-01", "v-02", "v-03"}
+    assert clips["bytes_uploaded"] == sum(row.blob_bytes for row in rows)  # type: ignore[index]
     store = FolderStore(run / "fleet" / "store")
     for row in rows:
         assert read_clip(store.get(row.blob_id)).manifest.clip_id == row.clip_id
