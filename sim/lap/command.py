@@ -52,9 +52,7 @@ def lap(
     run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
     records = go_round(settings, run, laps, stages(as_json=as_json))
-    latest = runs / "latest"
-    latest.unlink(missing_ok=True)
-    latest.symlink_to(run.name)
+    _point_at(runs / "latest", run)
     if as_json:
         show_json(msgspec.to_builtins(records[-1]))
     else:
@@ -72,3 +70,10 @@ def _new_run(runs: Path) -> Path:
             run.mkdir(parents=True)
             return run
     raise AssertionError
+
+
+def _point_at(latest: Path, run: Path) -> None:
+    """Let ``latest`` mean this run, in one step: another lap may be doing the same."""
+    link = run.with_name(f".latest-{run.name}")
+    link.symlink_to(run.name)
+    link.replace(latest)
