@@ -23,11 +23,14 @@ import onnx
 import pytest
 
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
+from edge.contracts.geometry import Pose
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.release import Assignment, Release, blob_path
-from edge.contracts.scene import CATEGORIES
-from edge.contracts.time import Clock, ClockKind
+from edge.contracts.scene import CATEGORIES, PlanSource
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import CHUNK_BYTES, InstallPhase
+from edge.device import device_profile
 from edge.ota import (
     Agent,
     AgentSettings,
@@ -42,14 +45,26 @@ from edge.ota import (
     install_factory_bundle,
     open_agent,
 )
-from edge.perceive.engine import open_engine
+from edge.perceive.engine import OnnxEngine, open_engine
+from edge.perceive.perceiver import load_perceivers
+from edge.perceive.tensors import (
+    PICO,
+    calibration_table,
+    empty_memory,
+    input_specs,
+    network_inputs,
+    output_specs,
+)
+from edge.runtime import Runtime, RuntimeSettings
+from edge.trigger import ControlStream
 from edge.upload import Spool, load_or_make_keys
-from fleet.bundle import Bundle, BundleSpec, EngineKey, build_bundle, write_bundle
+from fleet.bundle import Bundle, BundleSpec, EngineKey, answered, build_bundle, write_bundle
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
 from fleet.keys import Enrolment, enrol
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
 from fleet.service import StateFolder, read_card
 from fleet.store import FolderStore
+from fleet.zoo import zoo_folder
 
 Seal = Callable[..., Any]
 
@@ -586,6 +601,80 @@ def test_a_model_that_emits_nan_is_refused_and_the_old_slot_keeps_driving(update
         told = agent.reports({}, NOW_NS)
     assert told[0].phase is InstallPhase.REFUSED and "not finite" in told[0].reason
     assert told[-1].phase is InstallPhase.IDLE and told[-1].release_counter == 1
+
+
+def spoilt_by_light(path: Path) -> Path:
+    """Write the shipped network again, so that any image brighter than 100 makes its heatmap NaN."""
+    model = onnx.load(str(zoo_folder("pico") / "fp32.onnx"))
+    graph, helper, floats = model.graph, onnx.helper, onnx.TensorProto.FLOAT
+    for node in graph.node:
+        node.input[:] = ["honest" if name == "heatmap" else name for name in node.input]
+        node.output[:] = ["honest" if name == "heatmap" else name for name in node.output]
+    graph.initializer.append(helper.make_tensor("brightest", floats, (), [100.0]))
+    graph.initializer.append(helper.make_tensor("nothing", floats, (), [0.0]))
+    graph.node.extend(
+        [
+            helper.make_node("Cast", ["images"], ["light"], to=floats),
+            helper.make_node("ReduceMax", ["light"], ["glare"], keepdims=0),
+            helper.make_node("Sub", ["brightest", "glare"], ["room"]),
+            helper.make_node("Sqrt", ["room"], ["root"]),  # of a negative number: NaN
+            helper.make_node("Mul", ["root", "nothing"], ["spoil"]),
+            helper.make_node("Add", ["honest", "spoil"], ["heatmap"]),
+        ]
+    )
+    onnx.save(model, str(path))
+    return path
+
+
+def scene(index: int, brightness: int) -> FrameSet:
+    """A straight road of one shade of grey."""
+    stamp_ns = frame_stamp_ns(index)
+    return FrameSet(
+        index=index,
+        stamp_ns=stamp_ns,
+        images=np.full((8, 128, 256, 3), brightness, np.uint8),
+        radar=RadarScan(),
+        ultrasonics=UltrasonicScan(),
+        ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose(), speed_mps=5.0),
+        route=Route(points_ego=tuple((2.0 * k, 0.0) for k in range(40)), speed_limit_mps=10.0),
+    )
+
+
+def test_a_model_that_emits_nan_only_on_the_road_does_not_steer_and_is_turned_out(
+    updates: Updates, clip: Seal, tmp_path: Path
+) -> None:
+    rig, profile, path = clip().manifest.rig, device_profile("laptop"), tmp_path / "pico.onnx"
+    spoilt = OnnxEngine(spoilt_by_light(path))
+    dark = network_inputs(scene(0, 50), calibration_table(rig, PICO), empty_memory(PICO), PICO)
+    bundle = build_bundle(
+        {EngineKey(EngineKind.ONNX, Precision.FP32): path},
+        BundleSpec("pico", input_specs(PICO), output_specs(PICO), SPEC.thresholds),
+        answered(spoilt, [dark]),
+        tolerance=0.01,
+        profile=profile.name,
+        release_counter=2,
+    )
+    updates.assign(updates.release(bundle))
+    with updates.agent() as agent:
+        assert agent.step(NOW_NS).phase is Phase.TRIAL, "its golden frame was dark"
+        manifest, folder = agent.active()
+        runtime = Runtime(
+            RuntimeSettings(),
+            rig=rig,
+            manifest=manifest,
+            perceivers=load_perceivers(manifest, folder, rig, profile),
+            profile=profile,
+            control=ControlStream(0, DRIVER, "d"),
+        )
+        for frame_set, has_fault in ((scene(0, 50), False), (scene(1, 200), True)):
+            result = runtime.tick(frame_set, frame_set.stamp_ns)
+            assert result.perception.has_fault is has_fault
+        assert result.perception.boxes == () and result.plan.source is not PlanSource.NETWORK
+        assert math.isfinite(result.plan.acceleration_mps2 + result.plan.steering_rad)
+        assert agent.on_ticks(2, runtime.health.faults, NOW_NS) is Phase.REVERTED
+        assert agent.active()[1].name == "a"
+        assert InstallPhase.REVERTED in [report.phase for report in agent.reports({}, NOW_NS)]
+    assert updates.answer() == [1.0, 2.0, 3.0]
 
 
 # A misspelt configuration key

@@ -346,4 +346,5 @@ def _utc(now_ns: int) -> datetime:
 
 def _refusal_of_tuf(name: Repository, error: Exception) -> Refusal:
     kind = next((k for cls, k in _TUF_REFUSALS if isinstance(error, cls)), RefusalKind.SCHEMA)
-    return Refusal(kind, f"{name} repository refused: {error}")
+    what = "not read" if kind is RefusalKind.LINK else "refused"
+    return Refusal(kind, f"{name} repository {what}: {error}")

@@ -80,6 +80,6 @@ def refusal_of(error: Exception, bundle_id: str | None = None) -> Refusal:
     """Turn an error of the update path into the refusal it means, and name the bundle."""
     kind = next((k for cls, k in _KINDS.items() if isinstance(error, cls)), RefusalKind.SCHEMA)
     reason = str(error)
-    if bundle_id is not None and bundle_id not in reason:
+    if bundle_id is not None and not reason.startswith(f"bundle {bundle_id} "):
         reason = f"bundle {bundle_id} not installed: {reason}"
     return Refusal(kind, reason, bundle_id)
