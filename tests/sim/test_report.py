@@ -650,6 +650,20 @@ def test_pictures_of_unseen_places_stand_apart_from_those_that_taught(edge_case:
     assert "On places that no model" not in Page(render(lap_record(), PICTURES)).text
 
 
+def test_place_leaves_out_what_is_no_distance(edge_case: EdgeCase) -> None:
+    straight = edge_case_pictures(replaced(edge_case, labels=(animal(9.0, -0.3),)))[2]
+    assert straight.caption.startswith("The animal, ringed, is 9 m ahead. ")
+
+
+def test_clip_without_the_rare_object_shows_the_label_of_what_it_is_about(
+    edge_case: EdgeCase,
+) -> None:
+    case = replaced(edge_case, labels=(animal(9.0, 1.0, 1.0, "pedestrian"),), incumbent=())
+    incumbent = edge_case_pictures(case)[0]
+    assert "pedestrian" in incumbent.caption and has_color(incumbent, TRUTH_RGB)
+    assert has_color(mosaic_picture(case), TRUTH_RGB)
+
+
 def test_crop_comes_from_the_camera_that_shows_the_object_best(edge_case: EdgeCase) -> None:
     ahead = edge_case_pictures(edge_case)[0]
     behind = edge_case_pictures(replaced(edge_case, labels=(animal(-12.0, 0.0),)))[0]

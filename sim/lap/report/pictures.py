@@ -111,11 +111,12 @@ def edge_case_pictures(case: EdgeCase, ground: Ground | None = None) -> tuple[Pi
         ("Candidate", case.candidate, CANDIDATE_RGB),
     )
     camera = case.rig.cameras[view.camera].name.replace("_", " ")
+    shown = _of_class(case.labels, subject.category if subject else case.category)
     views = [
         Picture(
             title=f"{name}, {camera} camera",
             caption=_found(boxes, subject, case.labels),
-            png=png_bytes(_crop(case, view, boxes, color)),
+            png=png_bytes(_crop(case, view, boxes, color, shown)),
             kind=PictureKind.EDGE_CASE,
             clip_id=case.clip_id,
             is_unseen=case.is_unseen,
@@ -128,14 +129,13 @@ def edge_case_pictures(case: EdgeCase, ground: Ground | None = None) -> tuple[Pi
 def mosaic_picture(case: EdgeCase) -> Picture:
     """Draw all eight cameras of an edge case with the labels and both models' boxes."""
     layers = [
-        Layer("label", _of_class(case.labels, case.category), TRUTH_RGB),
+        Layer("label", case.labels, TRUTH_RGB),
         Layer("incumbent", case.incumbent, INCUMBENT_RGB),
         Layer("candidate", case.candidate, CANDIDATE_RGB),
     ]
     return Picture(
         title="All eight cameras at one instant",
-        caption=f"Clip {case.clip_id[:12]}… at the same instant, before any crop. Green: the "
-        f"{str(case.category).replace('_', ' ')} as labelled; the legend counts boxes.",
+        caption=f"Clip {case.clip_id[:12]}… at the same instant, before any crop, with every label.",
         png=png_bytes(mosaic(case.frame_set.images, case.rig, layers, scale=1)),
         kind=PictureKind.MOSAIC,
         clip_id=case.clip_id,
@@ -191,9 +191,13 @@ def _view(box: Box3D, index: int, case: EdgeCase) -> _View | None:
 
 
 def _crop(
-    case: EdgeCase, view: _View, boxes: Sequence[Box3D], color: tuple[int, int, int]
+    case: EdgeCase,
+    view: _View,
+    boxes: Sequence[Box3D],
+    color: tuple[int, int, int],
+    shown: Sequence[Box3D],
 ) -> Image:
-    """Cut a square around the object out of its camera's picture, enlarge it and draw the boxes."""
+    """Cut a square around the object out of its camera's picture, enlarge it, draw boxes and labels."""
     camera = case.rig.cameras[view.camera]
     wanted_px = _MARGIN_RATIO * float((view.high_px - view.low_px).max())
     zoom = next((z for z in _ZOOMS if wanted_px * z <= _CROP_PX), _ZOOMS[-1])
@@ -204,8 +208,7 @@ def _crop(
     part = case.frame_set.images[view.camera, y : y + side_px, x : x + side_px]
     large = np.repeat(np.repeat(part, zoom, axis=0), zoom, axis=1)
     narrow = _cropped(camera, x, y, side_px)
-    labels = Layer("label", _of_class(case.labels, case.category), TRUTH_RGB)
-    draw_boxes(large, narrow, labels, weight=_WEIGHT)
+    draw_boxes(large, narrow, Layer("label", shown, TRUTH_RGB), weight=_WEIGHT)
     draw_boxes(large, narrow, Layer("model", boxes, color, has_labels=True), weight=_WEIGHT)
     return large
 
@@ -293,7 +296,8 @@ def _name(box: Box3D) -> str:
 
 
 def _place(box: Box3D) -> str:
-    """Say where a box is, as seen by a passenger."""
+    """Say where a box is, as seen by a passenger; less than half a metre is not worth a word."""
     along = f"{abs(box.x_m):.0f} m {'ahead' if box.x_m >= 0 else 'behind'}"
     aside = f"{abs(box.y_m):.0f} m to the {'left' if box.y_m >= 0 else 'right'}"
-    return f"{along}, {aside}"
+    far = [words for words, m in ((along, box.x_m), (aside, box.y_m)) if abs(m) >= 0.5]
+    return ", ".join(far or [along])
