@@ -17,9 +17,8 @@ from fleet.evaluate import (
     Matches,
     Slice,
     Verdict,
-    class_scores,
+    ap_intervals,
     cluster_recall,
-    map_interval,
     recall_interval,
     threshold_for,
     within,
@@ -195,12 +194,14 @@ def _contestant(told: Told, name: str) -> Contestant:
         if SLICES[part].categories == (rare,)
     ]
     counted = [c for c in ORDINARY if len(contender.gate.truth_rows(c)) >= settings.min_instances]
-    scores.extend(_ap(contender.gate, category) for category in counted)
     if counted:
-        interval = map_interval(contender.gate, counted, settings.bootstrap)
+        intervals = ap_intervals(contender.gate, counted, settings.bootstrap)
+        scores.extend(_ap(contender.gate, c, found) for c, found in intervals.classes.items())
         truths = sum(len(contender.gate.truth_rows(c)) for c in counted)
         scores.append(
-            SliceScore(slice="ordinary", metric="map", score=_interval(interval), truths=truths)
+            SliceScore(
+                slice="ordinary", metric="map", score=_interval(intervals.mean), truths=truths
+            )
         )
     return Contestant(bundle_id=told.bundle_ids.get(name), slices=tuple(scores))
 
@@ -215,10 +216,9 @@ def _recall(
     )
 
 
-def _ap(gate: Matches, category: Category) -> SliceScore:
-    scores = class_scores(gate, category)
-    value = Interval(value=scores.ap, low=scores.ap, high=scores.ap)
-    return SliceScore(slice=str(category), metric="ap", score=value, truths=scores.instances)
+def _ap(gate: Matches, category: Category, interval: EvidenceInterval) -> SliceScore:
+    truths = len(gate.truth_rows(category))
+    return SliceScore(slice=str(category), metric="ap", score=_interval(interval), truths=truths)
 
 
 def _interval(interval: EvidenceInterval) -> Interval:
