@@ -47,10 +47,21 @@ GROUPS: dict[str, Group] = {
         "edge.commands", "app", "The vehicle's runtime: probe a board, replay a clip", "edge"
     ),
     "sim": Group("sim.cli", "app", "The simulator: drive, show", "sim"),
-    "fleet": Group("fleet.cli", "fleet", "The fleet service: serve", "fleet"),
-    "clips": Group("fleet.cli", "clips", "Clips that vehicles sent home", "fleet"),
-    "label": Group("fleet.commands.label", "app", "What is true about a clip", "fleet"),
-    "dataset": Group("fleet.commands.dataset", "app", "Frozen lists of labelled clips", "fleet"),
+    "fleet": Group(
+        "fleet.cli", "fleet", "The fleet service: serve, enrol vehicles, approve campaigns", "fleet"
+    ),
+    "clips": Group(
+        "fleet.cli", "clips", "Clips that vehicles sent home: list, show, fetch", "fleet"
+    ),
+    "label": Group(
+        "fleet.commands.label", "app", "Label clips by hindsight and a reviewer: run, list", "fleet"
+    ),
+    "dataset": Group(
+        "fleet.commands.dataset",
+        "app",
+        "Frozen lists of labelled clips: freeze, build, list, show",
+        "fleet",
+    ),
     "train": Group("fleet.commands.train", "train", "Train a network or fine-tune one", "fleet"),
     "evaluate": Group(
         "fleet.commands.evaluate",
@@ -58,9 +69,14 @@ GROUPS: dict[str, Group] = {
         "Judge a candidate against incumbent and control",
         "fleet",
     ),
-    "bundle": Group("fleet.commands.bundle", "app", "Exported, signed models", "fleet"),
+    "bundle": Group(
+        "fleet.commands.bundle", "app", "Exported models: build, sign, publish", "fleet"
+    ),
     "rollout": Group(
-        "fleet.commands.rollout", "app", "Bring a bundle to vehicles, wave by wave", "fleet"
+        "fleet.commands.rollout",
+        "app",
+        "Bring a bundle to vehicles, wave by wave: start, advance, halt",
+        "fleet",
     ),
     "zoo": Group("sim.zoo", "app", "The shipped models: build, measure, show", "edge,fleet,sim"),
     "bench": Group("sim.bench", "app", "Measure latency on this machine", "sim,edge"),
