@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edge.console import Stage as Shown
 from edge.console import Stages
@@ -21,6 +23,8 @@ class Clockwork:
     watch: Stages
     """A bar on a terminal, a line per stage elsewhere."""
     stages: list[Stage] = field(default_factory=list)
+    service: LivingProcess | None = None
+    """What runs beside all stages and has not ended when one does."""
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Shown]:
@@ -30,25 +34,44 @@ class Clockwork:
             name: One word.
             total: Steps that it will ``advance``; None when that is not known.
         """
-        began_s, cpu_began_s = time.monotonic(), _cpu_s()
+        began_s, cpu_began_s = time.monotonic(), self._cpu_s()
         with self.watch.stage(name, total) as shown:
             yield shown
             stage = Stage(
                 name=name,
                 seconds=round(time.monotonic() - began_s, 1),
-                cpu_seconds=round(_cpu_s() - cpu_began_s, 1),
+                cpu_seconds=round(self._cpu_s() - cpu_began_s, 1),
                 note=", ".join(shown.notes),
             )
             shown.notes.insert(0, f"{stage.cpu_seconds:.1f} s CPU")
         self.stages.append(stage)
 
+    def _cpu_s(self) -> float:
+        """CPU seconds of this process, of its children that have ended, and of the service."""
+        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        usages = [resource.getrusage(who) for who in whose]
+        ended = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return ended + (self.service.cpu_s() if self.service else 0.0)
+
+
+@dataclass
+class LivingProcess:
+    """A process that has not ended, and what it has used so far."""
+
+    pid: int
+    _last_s: float = 0.0
+
+    def cpu_s(self) -> float:
+        """Give the CPU seconds of it and of its ended children; after its end, the last known.
+
+        Fields 14 to 17 of ``/proc/PID/stat``, see proc_pid_stat(5).
+        """
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            self._last_s = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        return self._last_s
+
 
 def lines_of(shown: Shown) -> Heard:
     """Give each vehicle, run or set of a stage a line of its own."""
     return lambda name, said: shown.part(name, said.done, said.total, said.note)
-
-
-def _cpu_s() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -19,7 +19,7 @@ from fleet.stages.freeze import files_of
 from fleet.stages.release import open_depot
 from fleet.stages.workshop import Workshop
 from fleet.store import open_store
-from sim.lap.clockwork import Clockwork, lines_of
+from sim.lap.clockwork import Clockwork, LivingProcess, lines_of
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery
 from sim.lap.opening import (
@@ -124,6 +124,7 @@ def opened(
         tune = files_of({"tune": sets["tune"]}, store, folders.cache)["tune"]
         shown.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
     with running_service(folders.fleet, folders.logs / "service.log", _LOCAL) as card:
+        clock.service = LivingProcess(card.pid)
         catalog = Catalog(folders.fleet.catalog)
         try:
             with clock.stage("fleet") as shown:
