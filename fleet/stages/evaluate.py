@@ -7,6 +7,7 @@ tune set chooses thresholds and nothing else; the gate sets decide.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ from fleet.evaluate import (
 )
 from fleet.evaluate.job import AnswerJob
 from fleet.evaluate.predict import Answers, eval_frames
-from fleet.stages.workshop import Advance, Work, Workshop, run_all, unheard
+from fleet.jobs import Progress
+from fleet.stages.workshop import Advance, Heard, Work, Workshop, run_all, unheard, unheard_of
 from fleet.train import DatasetFile
 
 CANDIDATE, INCUMBENT, CONTROL = "candidate", "incumbent", "control"
@@ -51,6 +53,7 @@ def contend(
     *,
     size: str,
     advance: Advance = unheard,
+    heard: Heard = unheard_of,
 ) -> dict[str, Contender]:
     """Let every model answer every set, and match the answers.
 
@@ -60,11 +63,12 @@ def contend(
         sets: Frozen datasets; ``TUNE`` chooses thresholds, the others are put together for the gate.
         size: Of all the models.
         advance: Hears of every answered set.
+        heard: Hears of every model which set it answers.
 
     Raises:
         JobError: A child process failed.
     """
-    answers = _answers(workshop, models, sets, size=size, advance=advance)
+    answers = _answers(workshop, models, sets, size=size, advance=advance, heard=heard)
     data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
 
     def frames(model: str, name: str) -> Iterator[EvalFrame]:
@@ -100,11 +104,14 @@ def _answers(
     *,
     size: str,
     advance: Advance,
+    heard: Heard = unheard_of,
 ) -> dict[tuple[str, str], Answers]:
     cache = workshop.cache / "answers"
     cache.mkdir(parents=True, exist_ok=True)
     outs: dict[tuple[str, str], Path] = {}
     work: list[Work] = []
+    asked: dict[str, tuple[str, str]] = {}
+    said = AnswerCount(len(sets), advance, heard)
     for model_name, model in models.items():
         digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
         for set_name, file in sets.items():
@@ -112,17 +119,43 @@ def _answers(
             is_asked = out in outs.values()
             outs[model_name, set_name] = out
             if out.exists() or is_asked:
-                advance(1)
+                said.answered(model_name)
                 continue
             name = f"answer-{model_name}-{set_name}"
+            asked[name] = (model_name, set_name)
             path = workshop.job(f"{name}.json")
             job = AnswerJob(
                 model=str(model), size=size, dataset_id=file.dataset_id, dataset=file.path
             )
             path.write_bytes(msgspec.json.encode(job))
             work.append(Work(name, "fleet.evaluate.job", (str(path), str(out))))
-    run_all(work, workshop.logs, on_done=lambda name: advance(1))
+    run_all(
+        work,
+        workshop.logs,
+        on_start=lambda name: said.answers(*asked[name]),
+        on_done=lambda name: said.answered(asked[name][0]),
+    )
     return {key: msgspec.msgpack.decode(p.read_bytes(), type=Answers) for key, p in outs.items()}
+
+
+class AnswerCount:
+    """Tells how many sets every model has answered, and which it is at."""
+
+    def __init__(self, sets: int, advance: Advance, heard: Heard) -> None:
+        """Begin with no answer of any model to ``sets`` sets."""
+        self._sets, self._advance, self._heard = sets, advance, heard
+        self._done: Counter[str] = Counter()
+
+    def answers(self, model: str, set_name: str) -> None:
+        """Hear that a model begins with a set."""
+        progress = Progress(done=self._done[model], total=self._sets, note=f"answers {set_name}")
+        self._heard(model, progress)
+
+    def answered(self, model: str) -> None:
+        """Hear that a model has answered one more set, now or in an earlier lap."""
+        self._done[model] += 1
+        self._heard(model, Progress(done=self._done[model], total=self._sets))
+        self._advance(1)
 
 
 def choose_thresholds(

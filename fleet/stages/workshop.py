@@ -90,6 +90,7 @@ def run_all(
     work: Sequence[Work],
     logs: Path,
     *,
+    on_start: Callable[[str], None] = lambda name: None,
     on_done: Callable[[str], None] = lambda name: None,
     on_poll: Callable[[], None] = lambda: None,
 ) -> None:
@@ -98,6 +99,7 @@ def run_all(
     Args:
         work: What to run; started in this order.
         logs: Folder of what they say.
+        on_start: Hears the name of each that is started.
         on_done: Hears the name of each that is done.
         on_poll: Called several times a second, and once more at the end.
 
@@ -112,6 +114,7 @@ def run_all(
                 item = waiting.pop(0)
                 child = start_child(item.module, item.arguments, logs / f"{item.name}.log")
                 running[item.name] = stack.enter_context(child)
+                on_start(item.name)
             for name in [n for n, child in running.items() if child.poll() is not None]:
                 running.pop(name).wait()
                 on_done(name)

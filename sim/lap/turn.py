@@ -151,6 +151,7 @@ class Turn:
                 {name: files[name] for name in _JUDGED},
                 size=self.settings.model,
                 advance=shown.advance,
+                heard=lines_of(shown),
             )
 
     def bundle(self, model: Model, contender: Contender) -> Bundle:

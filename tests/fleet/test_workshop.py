@@ -1,0 +1,35 @@
+from pathlib import Path
+
+from fleet.jobs import Progress
+from fleet.stages.evaluate import AnswerCount
+from fleet.stages.workshop import Work, run_all
+
+
+def test_every_child_is_heard_when_it_starts_and_when_it_is_done(tmp_path: Path) -> None:
+    heard: list[str] = []
+    run_all(
+        [Work(name, "platform", ()) for name in ("a", "b", "c")],
+        tmp_path,
+        on_start=lambda name: heard.append(f"{name} starts"),
+        on_done=lambda name: heard.append(f"{name} done"),
+    )
+    assert heard[:2] == ["a starts", "b starts"], "two work at once"
+    assert sorted(heard) == sorted(
+        f"{name} {word}" for name in "abc" for word in ("done", "starts")
+    )
+    assert heard.index("c starts") > min(heard.index("a done"), heard.index("b done"))
+
+
+def test_models_tell_which_set_they_answer_and_how_many_they_have() -> None:
+    heard: list[tuple[str, Progress]] = []
+    advanced: list[int] = []
+    count = AnswerCount(3, advanced.append, lambda name, said: heard.append((name, said)))
+    count.answered("incumbent")  # kept from an earlier lap
+    count.answers("candidate", "gate")
+    count.answered("candidate")
+    assert heard == [
+        ("incumbent", Progress(done=1, total=3)),
+        ("candidate", Progress(done=0, total=3, note="answers gate")),
+        ("candidate", Progress(done=1, total=3)),
+    ]
+    assert advanced == [1, 1]
