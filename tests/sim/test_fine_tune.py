@@ -1,8 +1,10 @@
 """Half a minute of fine-tuning must teach the shipped baseline an animal that it has never seen."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from edge.contracts.scene import Category
 from edge.perceive.engine import OnnxEngine
@@ -21,6 +23,15 @@ from sim.recipes import RecipeStage
 
 STEPS = 250
 THRESHOLD = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Train on one core, as the stage does; on busy cores, threads wait for each other for minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
