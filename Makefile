@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+# Processes that share the tests, file by file; pytest by itself runs them in one.
+JOBS ?= 2
 # Where pip looks for torch, for another build than the one it picks by itself (CUDA, CPU only).
 TORCH_INDEX ?=
 TORCH := torch==2.13.0
@@ -43,8 +45,9 @@ $(READY): requirements.lock pyproject.toml
 lap: $(READY) ## one turn of the loop; ARGS="--quick --seed 3", TORCH_INDEX=URL
 	@$(BIN)/ringroad lap $(ARGS)
 
-test: lint ## lint, types, import rules and the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+# One thread of arithmetic per process: more threads than cores would wait for each other.
+test: lint ## lint, types, import rules and the whole test suite; JOBS=1 in one process
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 proof-lap: $(READY) ## slow: the default lap passes, two laps in a row, two runs are equal
 	@$(BIN)/python -m pytest tests/proof_lap.py $(ARGS)
