@@ -21,6 +21,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.contracts.time import NS_PER_S
 from fleet.dataset import DatasetManifest, freeze
+from fleet.disk import write_whole
 from fleet.labeler import Labeler
 from fleet.samples import Sample, SampleBox, SampleLabels, SensedInstant
 from fleet.store import BlobStore
@@ -180,9 +181,7 @@ def build_set(
         rows, runner.rigs(), store, name=recipe.name, split=recipe.split, purpose=recipe.recipe_id
     )
     cache.mkdir(parents=True, exist_ok=True)
-    partial = remembered.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-    partial.replace(remembered)
+    write_whole(remembered, msgspec.json.format(msgspec.json.encode(manifest)))
     return manifest
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.contracts.fields import Count, Finite, Name, Ratio, Seconds, Text
+from edge.contracts.fields import Count, Finite, Name, Seconds, Text
 from fleet.evaluate import Reason
 
 LAP_SCHEMA = 1
@@ -165,5 +165,3 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictRecord
     rollout: tuple[WaveRecord, ...]
     vehicles: tuple[VehicleEnd, ...]
-    earlier: tuple[tuple[Name, Ratio], ...] = ()
-    """With ``--laps``: slice and score of the incumbent of each lap before, for the lap x slice table."""

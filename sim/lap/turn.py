@@ -120,12 +120,15 @@ class Turn:
         return fresh
 
     def train(self, fresh: Mapping[str, DatasetManifest]) -> dict[str, Model]:
-        """Fine-tune the incumbent once per dataset, side by side."""
+        """Fine-tune the incumbent once per dataset, side by side.
+
+        A stream that caught nothing gets the same training on replay alone: it has nothing to teach.
+        """
         parent = self.incumbent.model
         orders = {
             name: TrainOrder(
                 size=self.settings.model,
-                fresh=(manifest,),
+                fresh=(manifest if manifest.samples else self.sets["replay"],),
                 replay=(self.sets["replay"],),
                 parent=parent.weights,
                 graph=parent.files.fp32,
