@@ -27,6 +27,8 @@ from fleet.dataset import Dataset
 from fleet.evaluate.matching import EvalFrame, TruthLabel
 from fleet.samples import Sample, SampleLabels
 
+ANSWERS_VERSION = 1
+"""Raise it when decoding or the way of asking changes, so that no cache serves yesterday's answers."""
 SCORE_FLOOR = 0.05
 NIGHT = "night"
 

@@ -36,7 +36,7 @@ from fleet.evaluate import (
     threshold_for,
 )
 from fleet.evaluate.job import AnswerJob
-from fleet.evaluate.predict import Answers, eval_frames
+from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
 from fleet.jobs import Progress
 from fleet.stages.workshop import Advance, Heard, Work, Workshop, run_all, unheard, unheard_of
 from fleet.train import DatasetFile
@@ -115,7 +115,7 @@ def _answers(
     for model_name, model in models.items():
         digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
         for set_name, file in sets.items():
-            out = cache / f"{digest}-{file.dataset_id}.answers"
+            out = cache / f"{digest}-{file.dataset_id}-{ANSWERS_VERSION}.answers"
             is_asked = out in outs.values()
             outs[model_name, set_name] = out
             if out.exists() or is_asked:
