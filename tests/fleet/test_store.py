@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -19,15 +20,24 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of a pretended S3; making one takes as long as twenty tests."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield boto3.client("s3")
+
+
 @pytest.fixture
-def s3_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
+def s3_client(s3: Any) -> Iterator[Any]:
+    """The client and one empty bucket, which ends with the test."""
+    s3.create_bucket(Bucket=BUCKET)
+    yield s3
+    for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
+    s3.delete_bucket(Bucket=BUCKET)
 
 
 @pytest.fixture(params=["folder", "s3", "s3 with prefix"])
@@ -111,15 +121,15 @@ def test_bytes_that_changed_in_the_folder_are_not_given_out(tmp_path: Path) -> N
         store.get(sha(b"clip"))
 
 
-def test_bytes_that_changed_in_the_bucket_are_not_given_out(s3_client: object) -> None:
+def test_bytes_that_changed_in_the_bucket_are_not_given_out(s3_client: Any) -> None:
     store = S3Store(BUCKET, "", s3_client)
     store.put_if_absent(sha(b"clip"), b"clip")
-    s3_client.put_object(Bucket=BUCKET, Key=blob_key(sha(b"clip")), Body=b"clap")  # type: ignore[attr-defined]
+    s3_client.put_object(Bucket=BUCKET, Key=blob_key(sha(b"clip")), Body=b"clap")
     with pytest.raises(HashMismatchError):
         store.get(sha(b"clip"))
 
 
-def test_a_bucket_that_does_not_exist_is_a_link_error(s3_client: object) -> None:
+def test_a_bucket_that_does_not_exist_is_a_link_error(s3_client: Any) -> None:
     store = S3Store("no-such-bucket", "", s3_client)
     with pytest.raises(StoreUnavailableError, match="no-such-bucket"):
         store.put_if_absent(sha(b"clip"), b"clip")
@@ -145,7 +155,7 @@ def test_an_unfinished_write_is_swept_and_never_listed(tmp_path: Path) -> None:
     assert not leftover.exists()
 
 
-def test_settings_open_the_store_they_name(tmp_path: Path, s3_client: object) -> None:
+def test_settings_open_the_store_they_name(tmp_path: Path, s3_client: Any) -> None:
     default = open_store(StoreSettings(), tmp_path / "default")
     named = open_store(StoreSettings(root=str(tmp_path / "named")), tmp_path / "default")
     assert isinstance(default, FolderStore) and default.root == tmp_path / "default"
