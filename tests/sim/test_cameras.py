@@ -4,7 +4,6 @@ import resource
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -285,18 +284,3 @@ def test_unknown_display_is_refused_with_the_remedy(
             ground=ground,
             scenery=scenery,
         )
-
-
-def test_a_frame_costs_few_milliseconds(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
-) -> None:
-    crowd = [
-        actor_at(mesh, 6.0 + 2.5 * i, 3.5 * (-1) ** i, actor_id=i + 1)
-        for i, mesh in enumerate([*MESH_SIZES] * 3)
-    ]
-    snapshot = snapshot_of(*crowd)
-    renderer.render(snapshot)
-    began_s = time.process_time()
-    for _ in range(10):
-        renderer.render(snapshot)
-    assert (time.process_time() - began_s) / 10 < 0.05  # about 7 ms on a quiet core
