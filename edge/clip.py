@@ -50,7 +50,7 @@ class RecorderSettings:
     frame_step: int = 3
     """Record every n-th frame set: 3 is 12 Hz, a third of the bytes and of the JPEG work."""
     jpeg_quality: int = 90
-    max_clip_s: float = 20.0
+    max_clip_s: float = 8.0
     """Windows merge up to this length; the next event then starts a clip of its own."""
     keeps_futures: bool = False
     """Whether agents keep their predicted trajectories, a third of a clip's bytes; a replay remakes them."""

@@ -17,7 +17,7 @@ from edge.clip import Drive as DriveIdentity
 from edge.clip import DriveClips, Recorder, RecorderSettings
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import Campaign
-from edge.contracts.fields import Count, Name, Seconds
+from edge.contracts.fields import Count, Finite, Name, Seconds
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ, Clock, ClockKind
@@ -25,6 +25,7 @@ from edge.perceive.perceiver import load_perceivers
 from edge.runtime import BundleHealth, Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
 from sim.annotator import truth_path
+from sim.crowd import TrafficSettings
 from sim.drive import Drive, DriveSettings
 from sim.scenarios import load_scenario
 from sim.truth import TruthBox, TruthFrame, TruthLog
@@ -44,6 +45,8 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Seconds
     seed: Count = 0
     is_night: bool = False
+    vehicles_per_km: Finite = TrafficSettings.vehicles_per_km
+    """How much else drives, per kilometre of driving lane."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +129,7 @@ def drive_order(
             place_id=order.place_id,
             ego_mode=EgoMode.PLAN,
             scenario=load_scenario(order.scenario),
+            traffic=TrafficSettings(vehicles_per_km=order.vehicles_per_km),
         ),
         is_night=order.is_night,
     )

@@ -97,17 +97,23 @@ def opine(
 def settle(
     opinion: ClipOpinion, answers: Mapping[str, ReviewAnswer], settings: LabelSettings
 ) -> dict[int, SampleLabels]:
-    """Join labels and answers; what was asked by nobody is masked."""
+    """Join labels and answers; what was asked by nobody is masked.
+
+    An answer speaks for the one thing that was asked about. Who stands beside it, in a herd or a
+    crowd, was not looked at: a wider circle once taught a third of all animals as background.
+    """
     boxes = {stamp: list(found) for stamp, found in opinion.boxes.items()}
     ignored: dict[int, list[Disc]] = {stamp: [] for stamp in boxes}
     looked: dict[int, list[Disc]] = {stamp: [] for stamp in boxes}
     for doubt in opinion.doubts:
         answer = answers.get(doubt.question.track)
         for stamp, disc in doubt.discs.items():
-            (ignored if answer is None else looked)[stamp].append(disc)
+            if answer is None:
+                ignored[stamp].append(disc)
+            elif answer.is_nothing:
+                looked[stamp].append(Disc(disc.x_m, disc.y_m, settings.nothing_radius_m))
         for stamp, box in (answer.boxes if answer else {}).items():
             boxes[stamp] = _with_reviewed(boxes[stamp], box)
-            looked[stamp].append(Disc(box.box.x_m, box.box.y_m, settings.looked_radius_m))
     return {
         stamp: SampleLabels(
             boxes=tuple(found),

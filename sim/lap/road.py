@@ -43,6 +43,7 @@ def drive_orders(
                 seconds=seconds,
                 seed=int(rng.integers(2**31)),
                 is_night=scene.is_night,
+                vehicles_per_km=scene.vehicles_per_km,
             )
         )
     return orders

@@ -18,6 +18,9 @@ class DriveScene:
     road_map: str = "suburb"
     scenario: str = "animal_rare"
     is_night: bool = False
+    vehicles_per_km: float = 8.0
+    """How much else drives, per kilometre of lane: on quiet streets a minute meets several herds,
+    on crowded ones it is spent behind a bus."""
 
 
 @dataclass

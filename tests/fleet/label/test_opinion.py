@@ -65,6 +65,15 @@ def test_an_answered_doubt_is_a_label_and_a_place_somebody_looked_at() -> None:
     assert labels.looked != ()
 
 
+def test_who_stands_beside_what_was_asked_about_is_not_taught_as_background() -> None:
+    animal = _box(Category.ANIMAL, 10.0, LabelSource.REVIEWED)
+    answers = {"d": _answer("d", {STAMP: animal})}
+    labels = settle(_opinion("c", [], _doubt("d", 10.5)), answers, LabelSettings())[STAMP]
+    beside_x_m = 11.2
+    assert all(abs(disc.x_m - beside_x_m) > disc.radius_m for disc in labels.looked)
+    assert all(abs(disc.x_m - animal.box.x_m) < disc.radius_m for disc in labels.looked)
+
+
 def test_a_ghost_that_a_reviewer_denied_is_a_negative() -> None:
     answers = {"d": _answer("d", {})}
     labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
