@@ -38,7 +38,7 @@ class ReviewQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reviewer said; no boxes means that there is nothing."""
+    """What a reviewer said; neither a box nor nothing means that it could not be told."""
 
     track: Name
     boxes: Mapping[StampNs, SampleBox]

@@ -97,10 +97,15 @@ class Annotator:
         return labels
 
     def review(self, question: ReviewQuestion, stamps_ns: Sequence[int]) -> ReviewAnswer:
-        """Say what one uncertain track is, with a box at each instant where it can be seen."""
+        """Say what one uncertain track is, with a box at each instant where it can be seen.
+
+        Where the question points at several things by turns, or at something hidden, the answer is
+        neither a box nor "nothing".
+        """
         truth = self._truth_of(question.vehicle_id)
         rng = self._rng(question.track)
-        actor_id = self._meant(question.sightings, truth)
+        votes = self._votes(question.sightings, truth)
+        actor_id = _majority(votes, len(question.sightings))
         is_overlooked = bool(rng.uniform() < self._settings.overlooked_ratio)
         is_wrong = bool(rng.uniform() < self._settings.wrong_class_ratio)
         boxes: dict[int, SampleBox] = {}
@@ -112,10 +117,13 @@ class Annotator:
                     said = _MISTAKEN_FOR.get(category, category) if is_wrong else category
                     boxes[stamp_ns] = self._drawn(seen, LabelSource.REVIEWED, rng, said)
         self._count(tracks=1, boxes=len(boxes))
-        return ReviewAnswer(track=question.track, boxes=boxes, is_nothing=not boxes)
+        is_nothing = not votes or is_overlooked
+        return ReviewAnswer(track=question.track, boxes=boxes, is_nothing=is_nothing)
 
-    def _meant(self, sightings: Sequence[Sighting], truth: Mapping[int, TruthFrame]) -> int | None:
-        """Find the object that most sightings point at; None when fewer than half point at one."""
+    def _votes(
+        self, sightings: Sequence[Sighting], truth: Mapping[int, TruthFrame]
+    ) -> Counter[int]:
+        """Count how many sightings point at each object."""
         votes: Counter[int] = Counter()
         for sighting in sightings:
             frame = truth.get(sighting.stamp_ns)
@@ -125,10 +133,7 @@ class Annotator:
                     < self._settings.pointing_distance_m
                 ):
                     votes[candidate.actor_id] += 1
-        if not votes:
-            return None
-        actor_id, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
-        return actor_id if 2 * count >= len(sightings) else None
+        return votes
 
     def _visible(self, frame: TruthFrame | None, actor_id: int) -> TruthBox | None:
         for candidate in frame.boxes if frame else ():
@@ -185,6 +190,14 @@ def truth_path(folder: Path, vehicle_id: str) -> Path:
 
 def _range_m(box: Box3D) -> float:
     return math.hypot(box.x_m, box.y_m)
+
+
+def _majority(votes: Counter[int], sightings: int) -> int | None:
+    """Find the object that most sightings point at; None when fewer than half point at one."""
+    if not votes:
+        return None
+    actor_id, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
+    return actor_id if 2 * count >= sightings else None
 
 
 def _outline_distance_m(box: Box3D, sighting: Sighting) -> float:

@@ -108,10 +108,10 @@ def settle(
     for doubt in opinion.doubts:
         answer = answers.get(doubt.question.track)
         for stamp, disc in doubt.discs.items():
-            if answer is None:
-                ignored[stamp].append(disc)
-            elif answer.is_nothing:
+            if answer is not None and answer.is_nothing:
                 looked[stamp].append(Disc(disc.x_m, disc.y_m, settings.nothing_radius_m))
+            elif answer is None or stamp not in answer.boxes:
+                ignored[stamp].append(disc)
         for stamp, box in (answer.boxes if answer else {}).items():
             boxes[stamp] = _with_reviewed(boxes[stamp], box)
     return {

@@ -1,5 +1,6 @@
 """The annotator: slow, fallible, counted, and the same whoever asks first."""
 
+import msgspec
 import pytest
 
 from edge.contracts.geometry import Pose
@@ -48,6 +49,15 @@ def test_a_track_is_named_at_every_instant_where_it_shows() -> None:
 def test_pointing_at_nothing_is_answered_so() -> None:
     answer = Annotator(TRUTH.__getitem__, PERFECT).review(_question(30.0), [1, 2])
     assert answer.is_nothing
+
+
+def test_pointing_at_something_only_now_and_then_is_not_called_nothing() -> None:
+    once = Sighting(stamp_ns=1, x_m=10.0, y_m=1.0)
+    astray = [Sighting(stamp_ns=2, x_m=x_m, y_m=1.0) for x_m in (25.0, 27.0)]
+    question = msgspec.structs.replace(_question(10.0), sightings=(once, *astray))
+    answer = Annotator(TRUTH.__getitem__, PERFECT).review(question, [1, 2])
+    assert not answer.boxes
+    assert not answer.is_nothing
 
 
 def test_work_is_counted_in_tracks_and_seconds() -> None:

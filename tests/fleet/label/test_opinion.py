@@ -74,6 +74,13 @@ def test_who_stands_beside_what_was_asked_about_is_not_taught_as_background() ->
     assert all(abs(disc.x_m - animal.box.x_m) < disc.radius_m for disc in labels.looked)
 
 
+def test_what_a_reviewer_could_not_tell_stays_masked() -> None:
+    answers = {"d": ReviewAnswer(track="d", boxes={}, is_nothing=False)}
+    labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
+    assert [d.x_m for d in labels.ignored] == [10.0]
+    assert labels.boxes == () and labels.looked == ()
+
+
 def test_a_ghost_that_a_reviewer_denied_is_a_negative() -> None:
     answers = {"d": _answer("d", {})}
     labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
