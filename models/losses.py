@@ -182,10 +182,18 @@ def loss_of(
 
 
 def _focal(logits: Tensor, targets: Targets, positive_weight: Tensor) -> Tensor:
+    """Reward peaks and punish false ones (CenterNet's focal loss, Zhou et al. 2019, equation 1).
+
+    A class whose peaks weigh more must be told apart as sternly: where something of another class
+    stands, its false peaks weigh as much more. Otherwise it learns to fire at whatever is alike.
+    """
     score = torch.sigmoid(logits)
+    weight = positive_weight[None, :, None, None]
     is_peak = (targets.heatmap > 0.999).to(logits.dtype)
-    found = F.logsigmoid(logits) * (1 - score) ** 2 * is_peak * positive_weight[None, :, None, None]
+    found = F.logsigmoid(logits) * (1 - score) ** 2 * is_peak * weight
+    something = targets.heatmap.amax(dim=1, keepdim=True)
     absent = (1 - targets.heatmap) ** 4 * (1 - is_peak) * targets.is_counted
+    absent = absent * (1 + (weight - 1) * something)
     rejected = F.logsigmoid(-logits) * score**2 * absent
     return -(found.sum() + rejected.sum()) / is_peak.sum().clamp(min=1)
 

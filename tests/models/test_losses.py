@@ -91,6 +91,25 @@ def test_a_class_that_sank_out_of_sight_still_has_a_gradient() -> None:
     assert gradient[0, ANIMAL, row, column] < -0.5
 
 
+def test_what_weighs_on_finding_a_class_weighs_on_mistaking_another_for_it() -> None:
+    targets = make_targets([Labels(boxes=CAR, futures=UNKNOWN_FUTURE)], PICO)
+    weight = ONES.clone()
+    weight[ANIMAL] = 4.0
+
+    def cost_of_firing_at(x_m: float, weights: torch.Tensor) -> float:
+        outputs = _outputs(targets)
+        quiet = loss_of(outputs, targets, weights, LossWeights())[1]["heatmap"]
+        row, column = _cell(x_m, 2.0)
+        outputs["heatmap"][0, ANIMAL, row, column] = 4.0
+        return loss_of(outputs, targets, weights, LossWeights())[1]["heatmap"] - quiet
+
+    on_the_car, beside = 10.0, 20.0
+    assert cost_of_firing_at(on_the_car, weight) == pytest.approx(
+        4.0 * cost_of_firing_at(on_the_car, ONES), rel=1e-3
+    )
+    assert cost_of_firing_at(beside, weight) == pytest.approx(cost_of_firing_at(beside, ONES))
+
+
 def test_a_heading_off_by_half_a_turn_costs_only_the_front_vote() -> None:
     targets = make_targets([Labels(boxes=CAR, futures=UNKNOWN_FUTURE)], PICO)
     right, flipped = _outputs(targets), _outputs(targets)
