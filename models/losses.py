@@ -43,6 +43,10 @@ class LossWeights:
     plans: float = 0.05
 
 
+MISTAKEN = 5.0
+"""How much more than finding a rare class it weighs to take something else for it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """Dense and sparse targets of one batch; every leading cell index is over (B * n * n)."""
@@ -184,8 +188,9 @@ def loss_of(
 def _focal(logits: Tensor, targets: Targets, positive_weight: Tensor) -> Tensor:
     """Reward peaks and punish false ones (CenterNet's focal loss, Zhou et al. 2019, equation 1).
 
-    A class whose peaks weigh more must be told apart as sternly: where something of another class
-    stands, its false peaks weigh as much more. Otherwise it learns to fire at whatever is alike.
+    A class whose peaks weigh more must be told apart more sternly still: where something of another
+    class stands, its false peaks weigh ``MISTAKEN`` times as much more. Otherwise a class of few
+    examples learns to fire at whatever is alike, as animals once did at bicycles.
     """
     score = torch.sigmoid(logits)
     weight = positive_weight[None, :, None, None]
@@ -193,7 +198,7 @@ def _focal(logits: Tensor, targets: Targets, positive_weight: Tensor) -> Tensor:
     found = F.logsigmoid(logits) * (1 - score) ** 2 * is_peak * weight
     something = targets.heatmap.amax(dim=1, keepdim=True)
     absent = (1 - targets.heatmap) ** 4 * (1 - is_peak) * targets.is_counted
-    absent = absent * (1 + (weight - 1) * something)
+    absent = absent * (1 + MISTAKEN * (weight - 1) * something)
     rejected = F.logsigmoid(-logits) * score**2 * absent
     return -(found.sum() + rejected.sum()) / is_peak.sum().clamp(min=1)
 
