@@ -114,8 +114,8 @@ def minimum_risk(moments: Sequence[Moment], settings: TriggerSettings) -> tuple[
 
 RULES: dict[TriggerRule, Rule] = {
     TriggerRule.RADAR_WITHOUT_BOX: Rule(radar_without_box, 1, "s, weighted (see the rule)", 0.4),
-    TriggerRule.TRACK_FLICKER: Rule(track_flicker, 1, "s", 0.25),
-    TriggerRule.LATE_BIRTH: Rule(late_birth, 1, "m", 12.0, is_below=True),
+    TriggerRule.TRACK_FLICKER: Rule(track_flicker, 1, "s", 0.5),
+    TriggerRule.LATE_BIRTH: Rule(late_birth, 1, "m", 10.0, is_below=True),
     TriggerRule.LOW_TTC: Rule(low_ttc, 1, "s", 1.5, is_below=True),
     TriggerRule.HARD_BRAKE: Rule(hard_brake, 1, "m/s2", 4.0),
     TriggerRule.MINIMUM_RISK: Rule(minimum_risk, 1, "s", 0.0),

@@ -15,6 +15,7 @@ DRIVING = "driving"
 PATIENCE_S = 60.0
 
 LAP = '''
+import signal
 import sys
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def heard(path, read=road.read_progress):
     return progress
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 run.build_sets = one_grey_frame
 road.read_progress = heard
 root = Path(sys.argv[1])

@@ -236,7 +236,7 @@ def page(request: pytest.FixtureRequest) -> str:
     if request.param == "one lap of three":
         return render(lap_record(lap=3), PICTURES, [lap_record(lap=1), lap_record(lap=2)])
     if request.param == "no history":
-        return render(lap_record(lap=2, earlier=(("animal", 0.37),)), ())
+        return render(lap_record(lap=2), ())
     if request.param == "nothing measured":
         empty = Contestant(slices=())
         models = {"incumbent": empty, "candidate": empty, "control": empty}
