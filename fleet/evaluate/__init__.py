@@ -13,7 +13,6 @@ from fleet.evaluate.bootstrap import (
     ap_intervals,
     cluster_recall,
     map_difference,
-    map_interval,
     recall_difference,
     recall_interval,
 )
@@ -98,7 +97,6 @@ __all__ = [
     "heading_table",
     "judge",
     "map_difference",
-    "map_interval",
     "match",
     "nds_table",
     "nuscenes_detection_score",

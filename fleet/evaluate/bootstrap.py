@@ -154,17 +154,6 @@ def map_difference(
     return _interval(float(difference[0]), difference[1:], places, settings)
 
 
-def map_interval(
-    matches: Matches, categories: Sequence[Category], settings: BootstrapSettings
-) -> Interval:
-    """Bound the mAP of one model over the given classes, its places drawn again.
-
-    Raises:
-        OperatorError: A class has no counted truth.
-    """
-    return ap_intervals(matches, categories, settings).mean
-
-
 def ap_intervals(
     matches: Matches, categories: Sequence[Category], settings: BootstrapSettings
 ) -> ApIntervals:

@@ -38,7 +38,7 @@ RECIPES = Path(__file__).parents[2] / "conf" / "recipe"
 ACTOR = "lap"
 """Who does all this, in the audit log."""
 
-_START_S = 60.0
+_START_S, _POLL_S = 60.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def running_service(
         while (card := read_card(state)) is None:
             if child.poll() is not None or time.monotonic() > deadline:
                 raise LinkDownError(f"the fleet service did not start: {child.tail()}")
-            time.sleep(0.05)
+            time.sleep(_POLL_S)
         yield card
 
 

@@ -89,7 +89,7 @@ def plain(kind: inspect.Type, rng: random.Random) -> Any:
             return plain(next(o for o in options if not isinstance(o, inspect.NoneType)), rng)
         case inspect.StructType():
             return plain_record(kind, rng)
-    raise NotImplementedError(f"no example for {kind}")
+    raise TypeError(f"no example for {kind}")
 
 
 def plain_record(kind: inspect.StructType, rng: random.Random) -> Any:
