@@ -2,7 +2,7 @@
 
 Read in this order: ``stage`` (all clips of an order, one budget), ``opinion`` (one clip), ``teacher`` (who
 looks), ``hindsight_tracks`` and ``smooth`` (what a label may know that a vehicle may not), ``doubt`` (what
-to ask about), ``rows`` (what is learnt from).
+to ask about), ``asking`` (in what order), ``rows`` (what is learnt from).
 """
 
 from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle

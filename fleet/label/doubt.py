@@ -15,6 +15,7 @@ import numpy as np
 from edge.clip_file import Clip, ClipFrame
 from edge.contracts.scene import Box3D, RadarTrack
 from fleet.label.hindsight_tracks import HindsightTrack
+from fleet.label.outline import is_on
 from fleet.label.settings import LabelSettings
 from fleet.label.teacher import Opinion
 from fleet.labeler import ReviewQuestion, Sighting
@@ -24,6 +25,10 @@ LOW_CONFIDENCE = "low_confidence"
 RADAR_WITHOUT_BOX = "radar_without_box"
 _HINT_M = 3.0
 """A box of the teacher this near to a radar track is a hint at what it is."""
+_LONG_TRACK = 8
+"""A weak track of fewer instants than this is worth the less: most such are fancies, or several things."""
+_BY_DEFINITION = 3.0
+"""How much more a radar track without a box is worth than a weak one: the teacher has no word for it."""
 _GRID_RANGE_M = 32.0
 """The teacher's segmentation covers so much on every side of the ego."""
 
@@ -64,7 +69,8 @@ def weak_track(
     name = f"{clip.manifest.clip_id[:16]}-w{track.track_id}"
     puzzle = 0.3 + 0.7 * (1.0 - track.class_share)
     echo = 0.1 + 0.9 * _radar_support(boxes, frames, settings)
-    worth = puzzle * echo * _interest(places, frames, opinions, settings)
+    length = min(1.0, len(places) / _LONG_TRACK)
+    worth = puzzle * echo * length * _interest(places, frames, opinions, settings)
     return _doubt(name, LOW_CONFIDENCE, worth, places, clip, settings)
 
 
@@ -113,7 +119,8 @@ def radar_doubts(
         persistence = min(1.0, len(lonely) / 6) * _wonder(lonely, frames, opinions, settings)
         speed = float(np.median([math.hypot(t.vx_mps, t.vy_mps) for t in sightings.values()]))
         motion = 1.0 if speed > 0.4 else 0.6
-        worth = persistence * motion * _interest(lonely, frames, opinions, settings)
+        interest = _interest(lonely, frames, opinions, settings)
+        worth = _BY_DEFINITION * persistence * motion * interest
         name = f"{clip.manifest.clip_id[:16]}-r{track_id}"
         doubts.append(_doubt(name, RADAR_WITHOUT_BOX, worth, lonely, clip, settings))
     return doubts
@@ -143,11 +150,7 @@ def _wonder(
 
 def _belongs(track: RadarTrack, box: Box3D, settings: LabelSettings) -> bool:
     """Say whether a radar track lies on or just beside a box."""
-    dx, dy = track.x_m - box.x_m, track.y_m - box.y_m
-    c, s = math.cos(box.yaw_rad), math.sin(box.yaw_rad)
-    along, across = abs(c * dx + s * dy), abs(c * dy - s * dx)
-    margin = settings.box_margin_m
-    return along < 0.5 * box.length_m + margin and across < 0.5 * box.width_m + margin
+    return is_on(box, track.x_m, track.y_m, settings.box_margin_m)
 
 
 def _interest(

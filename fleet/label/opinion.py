@@ -21,6 +21,7 @@ from edge.perceive.engine import Engine
 from edge.perceive.tensors import NetSpec
 from fleet.label.doubt import Doubt, radar_doubts, weak_track
 from fleet.label.hindsight_tracks import HindsightTrack, hindsight_tracks
+from fleet.label.outline import is_on
 from fleet.label.rows import clip_rows, frame_set_of
 from fleet.label.settings import LabelSettings
 from fleet.label.teacher import Teacher
@@ -97,23 +98,27 @@ def opine(
 def settle(
     opinion: ClipOpinion, answers: Mapping[str, ReviewAnswer], settings: LabelSettings
 ) -> dict[int, SampleLabels]:
-    """Join labels and answers; what was asked by nobody is masked.
+    """Join labels and answers; what nobody could tell is masked.
 
     An answer speaks for the one thing that was asked about. Who stands beside it, in a herd or a
     crowd, was not looked at: a wider circle once taught a third of all animals as background.
     """
     boxes = {stamp: list(found) for stamp, found in opinion.boxes.items()}
+    reviewed: dict[int, list[SampleBox]] = {stamp: [] for stamp in boxes}
+    for doubt in opinion.doubts:
+        own = answers.get(doubt.question.track)
+        for stamp, box in (own.boxes if own else {}).items():
+            boxes[stamp] = _with_reviewed(boxes[stamp], box)
+            reviewed[stamp].append(box)
     ignored: dict[int, list[Disc]] = {stamp: [] for stamp in boxes}
     looked: dict[int, list[Disc]] = {stamp: [] for stamp in boxes}
     for doubt in opinion.doubts:
-        answer = answers.get(doubt.question.track)
+        own = answers.get(doubt.question.track)
         for stamp, disc in doubt.discs.items():
-            if answer is not None and answer.is_nothing:
+            if own is not None and own.is_nothing:
                 looked[stamp].append(Disc(disc.x_m, disc.y_m, settings.nothing_radius_m))
-            elif answer is None or stamp not in answer.boxes:
+            elif not _is_told(disc, reviewed[stamp], settings):
                 ignored[stamp].append(disc)
-        for stamp, box in (answer.boxes if answer else {}).items():
-            boxes[stamp] = _with_reviewed(boxes[stamp], box)
     return {
         stamp: SampleLabels(
             boxes=tuple(found),
@@ -123,6 +128,12 @@ def settle(
         )
         for stamp, found in boxes.items()
     }
+
+
+def _is_told(disc: Disc, reviewed: Sequence[SampleBox], settings: LabelSettings) -> bool:
+    """Say whether a reviewer drew what a doubt points at."""
+    margin_m = settings.same_thing_margin_m
+    return any(is_on(box.box, disc.x_m, disc.y_m, margin_m) for box in reviewed)
 
 
 def _with_reviewed(boxes: list[SampleBox], reviewed: SampleBox) -> list[SampleBox]:
@@ -136,7 +147,8 @@ def _with_reviewed(boxes: list[SampleBox], reviewed: SampleBox) -> list[SampleBo
 
 
 def _footprint(box: Box3D) -> Disc:
-    return Disc(box.x_m, box.y_m, max(0.8, 0.5 * box.length_m))
+    """Give a disc that lies within a box's outline: what stands beside a lorry is not the lorry."""
+    return Disc(box.x_m, box.y_m, max(0.8, 0.5 * box.width_m))
 
 
 def clip_samples(

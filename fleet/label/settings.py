@@ -23,6 +23,8 @@ class LabelSettings:
     """A radar track this near to a box's outline belongs to it."""
     min_radar_age_s: float = 0.5
     ignored_radius_m: float = 2.0
+    same_thing_margin_m: float = 0.5
+    """What points this near to the outline of a reviewed box is about the same thing."""
     nothing_radius_m: float = 1.0
     """Where a reviewer found nothing, nothing stands this near."""
     ground_weights: tuple[float, float, float, float] = (0.25, 1.0, 0.6, 1.0)

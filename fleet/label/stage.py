@@ -1,15 +1,10 @@
-"""Label admitted clips: opinions, then one queue of questions over all of them, then rows.
-
-The queue is the point. A budget is spent on the most valuable questions of *all* clips, never clip by
-clip; the control's budget, of the same size, is spent on questions drawn blindly from random clips.
-"""
+"""Label admitted clips: opinions, then one queue of questions over all of them, then rows."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -25,13 +20,11 @@ from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.disk import write_whole
+from fleet.label.asking import ask_blindly, ask_by_value
 from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.samples import LabelSource, Sample
-
-_FIND, _NO_FIND = 1.5, 0.85
-"""What an answer does to the promise of the other questions of its clip."""
 
 
 class Choice(StrEnum):
@@ -105,10 +98,9 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
         return labeler.review(question, stamps[question.clip_id])
 
     if job.choice is Choice.VALUE:
-        asked = follow_finds(opinions, review, job.known, job.budget_tracks)
+        asked = ask_by_value(opinions, review, job.known, job.budget_tracks, settings)
     else:
-        blind = blindly(opinions, job.seed)[: job.budget_tracks]
-        asked = [(question, review(question)) for question in blind]
+        asked = ask_blindly(opinions, review, job.seed, job.budget_tracks, settings)
     answers = {question.track: answer for question, answer in asked}
     samples: list[Sample] = []
     for opinion in opinions:
@@ -130,38 +122,6 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
     return Labelled(
         tuple(samples), tuple(rigs.values()), run, tuple(opinions), tuple(answers.values())
     )
-
-
-def follow_finds(
-    opinions: Sequence[ClipOpinion],
-    review: Callable[[ReviewQuestion], ReviewAnswer],
-    known: Sequence[Category],
-    budget: int,
-) -> list[tuple[ReviewQuestion, ReviewAnswer]]:
-    """Spend a budget on the most valuable questions, and learn from the answers where to ask on.
-
-    A clip in which something turned up that the teacher has never learnt becomes more promising with
-    every such answer, one that only held familiar things or nothing less so.
-    """
-    left = {o.clip.manifest.clip_id: list(o.questions) for o in opinions}
-    promise = dict.fromkeys(left, 1.0)
-    asked: list[tuple[ReviewQuestion, ReviewAnswer]] = []
-    while len(asked) < budget and any(left.values()):
-        clip_id = max(
-            (c for c in sorted(left) if left[c]), key=lambda c: promise[c] * left[c][0].value
-        )
-        question = left[clip_id].pop(0)
-        answer = review(question)
-        asked.append((question, answer))
-        is_new = any(box.box.category not in known for box in answer.boxes.values())
-        promise[clip_id] *= _FIND if is_new else _NO_FIND
-    return asked
-
-
-def blindly(opinions: Sequence[ClipOpinion], seed: int) -> list[ReviewQuestion]:
-    """Put all questions into an order that knows nothing of their value."""
-    questions = [q for opinion in opinions for q in opinion.questions]
-    return sorted(questions, key=lambda q: hashlib.sha256(f"{seed}:{q.track}".encode()).digest())
 
 
 def make_labeler(name: str, folder: Path) -> Labeler:

@@ -3,13 +3,10 @@
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
-import pytest
-
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from fleet.label.doubt import Doubt
 from fleet.label.opinion import ClipOpinion, settle
 from fleet.label.settings import LabelSettings
-from fleet.label.stage import blindly, follow_finds
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.samples import Disc, LabelSource, SampleBox
 
@@ -103,30 +100,26 @@ def test_the_absence_of_an_unknown_class_is_not_claimed() -> None:
     assert [d.x_m for d in labels.looked] == [20.0]
 
 
-def test_a_find_makes_the_rest_of_its_clip_worth_asking() -> None:
-    """The rich clip's questions are worth a little less, until one of them turns up an animal."""
-    rich = _opinion("rich", [], *(_doubt(f"r{k}", 5.0, 0.5) for k in range(4)))
-    poor = _opinion("poor", [], *(_doubt(f"p{k}", 8.0, 0.51) for k in range(4)))
-    animal = _box(Category.ANIMAL, 5.0, LabelSource.REVIEWED)
-
-    def review(question: ReviewQuestion) -> ReviewAnswer:
-        is_rich = question.track.startswith("r")
-        return _answer(question.track, {STAMP: animal} if is_rich else {})
-
-    asked = [q.track for q, _ in follow_finds([rich, poor], review, KNOWN, 5)]
-    assert asked == ["p0", "r0", "r1", "r2", "r3"]
+def test_a_doubt_about_what_a_reviewer_drew_masks_nothing() -> None:
+    """A second, unasked track of the same animal must not hide it from the loss."""
+    animal = _box(Category.ANIMAL, 10.0, LabelSource.REVIEWED)
+    opinion = _opinion("c", [], _doubt("asked", 10.0), _doubt("same", 10.6), _doubt("other", 14.0))
+    labels = settle(opinion, {"asked": _answer("asked", {STAMP: animal})}, LabelSettings())[STAMP]
+    assert [d.x_m for d in labels.ignored] == [14.0]
 
 
-def test_a_budget_larger_than_the_queue_asks_everything_once() -> None:
-    opinion = _opinion("c", [], _doubt("a", 5.0), _doubt("b", 6.0))
-    asked = follow_finds([opinion], lambda q: _answer(q.track, {}), KNOWN, 10)
-    assert [q.track for q, _ in asked] == ["a", "b"]
+def test_an_answer_about_another_clip_of_the_same_instant_changes_nothing() -> None:
+    animal = _box(Category.ANIMAL, 10.0, LabelSource.REVIEWED)
+    answers = {"elsewhere": _answer("elsewhere", {STAMP: animal})}
+    labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
+    assert labels.boxes == () and [d.x_m for d in labels.ignored] == [10.0]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_blind_queue_does_not_look_at_value(seed: int) -> None:
-    doubts = [_doubt(f"t{k}", 5.0, k / 20) for k in range(20)]
-    queue = [q.track for q in blindly([_opinion("c", [], *doubts)], seed)]
-    assert sorted(queue) == sorted(d.question.track for d in doubts)
-    assert queue != [d.question.track for d in reversed(doubts)]
-    assert queue == [q.track for q in blindly([_opinion("c", [], *doubts)], seed)]
+def test_what_stands_beside_a_long_box_was_not_looked_at() -> None:
+    lorry = SampleBox(
+        box=Box3D(category=Category.TRUCK, x_m=10.0, y_m=0.0, z_m=1.5, length_m=12.0, width_m=2.5,
+                  height_m=3.0, yaw_rad=0.0),
+        track="t", source=LabelSource.AUTO,
+    )  # fmt: skip
+    labels = settle(_opinion("c", [lorry]), {}, LabelSettings())[STAMP]
+    assert all(disc.radius_m <= 1.25 for disc in labels.looked)
