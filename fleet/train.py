@@ -48,6 +48,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     parent_weights: str | None = None
     parent_sha256: Sha256 | None = None
     fit: FitSettings
+    calibration_id: str = ""
+    """The dataset that sets the ranges of int8; empty where nothing is exported."""
     processes: Count = 1
     port: Count = 0
     """Loopback port where several processes meet; unused with one."""
@@ -55,13 +57,14 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def run_id(self) -> str:
-        """Hash of what is learnt from what: the same job is the same run."""
+        """Hash of what is learnt from what and exported how: the same job is the same run."""
         what = (
             self.size,
             [d.dataset_id for d in self.fresh],
             [d.dataset_id for d in self.replay],
             self.parent_sha256,
             asdict(self.fit),
+            self.calibration_id,
             self.processes,
         )
         return "t-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]

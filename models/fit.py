@@ -8,7 +8,7 @@ several times what the new class gains.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -65,6 +65,8 @@ class FitSettings:
     memory_ratio: float = 0.5
     fresh_ratio: float = 1.0
     """Share of a batch drawn from the fresh examples; the rest is replay."""
+    rare_ratio: float = 0.0
+    """Share of the fresh examples drawn among those that show a class of ``positive_weights``."""
     is_batchnorm_frozen: bool = False
     positive_weights: dict[str, float] = field(default_factory=dict)
     """Factor on the heat-map peaks of a class, by category name."""
@@ -195,21 +197,35 @@ def _batches(
     settings: FitSettings,
     rng: np.random.Generator,
 ) -> Iterator[list[Example]]:
-    """Draw batches for ever: each source in shuffled passes, mixed by ``fresh_ratio``."""
-    new = _passes(fresh, rng)
-    old = _passes(replay, rng) if replay is not None else new
+    """Draw batches for ever: each kind of example in shuffled passes of its own, mixed by ratios."""
+    new = _passes(fresh, range(len(fresh)), rng)
+    old = _passes(replay, range(len(replay)), rng) if replay is not None else new
+    showing = _showing(fresh, settings.positive_weights) if settings.rare_ratio > 0.0 else []
+    rare = _passes(fresh, showing, rng) if showing else new
+
+    def draw() -> Example:
+        if rng.uniform() >= settings.fresh_ratio:
+            return next(old)
+        return next(rare if rng.uniform() < settings.rare_ratio else new)
+
     while True:
-        yield [
-            next(new if rng.uniform() < settings.fresh_ratio else old)
-            for _ in range(settings.batch)
-        ]
+        yield [draw() for _ in range(settings.batch)]
 
 
-def _passes(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
-    if len(source) == 0:
+def _showing(source: ExampleSource, names: Collection[str]) -> list[int]:
+    """Number the examples that have a box of one of these classes."""
+    rows = [row for row, category in enumerate(CATEGORIES) if str(category) in names]
+    return [k for k in range(len(source)) if np.isin(source[k].labels.boxes[:, 0], rows).any()]
+
+
+def _passes(
+    source: ExampleSource, numbers: Sequence[int], rng: np.random.Generator
+) -> Iterator[Example]:
+    """Go through these examples for ever, each pass in a new order."""
+    if len(numbers) == 0:
         raise ValueError("nothing to learn from: the source holds no examples")
     while True:
-        for number in rng.permutation(len(source)):
+        for number in rng.permutation(np.asarray(numbers)):
             yield source[int(number)]
 
 

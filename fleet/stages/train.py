@@ -67,8 +67,9 @@ class Trained:
 def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
     """Give the recipe that teaches a new class in two minutes on one core.
 
-    BatchNorm frozen, half of every batch replay, a new class's output started anew and its few
-    peaks weighted: without the last two a class that never occurred has sunk too far to return.
+    BatchNorm frozen, half of every batch replay, half of the rest drawn from what shows a new class,
+    its output started anew and its few peaks weighted: without the last two a class that never
+    occurred has sunk too far to return.
 
     Args:
         new_classes: Categories that the parent never saw.
@@ -79,6 +80,7 @@ def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
         warmup_ratio=0.1,
         ema_decay=0.995,
         fresh_ratio=0.4,
+        rare_ratio=0.7,
         night_ratio=0.1,
         memory_ratio=0.25,
         is_batchnorm_frozen=True,
@@ -179,6 +181,7 @@ def _job(workshop: Workshop, order: TrainOrder) -> TrainJob:
         parent_weights=str(order.parent) if order.parent else None,
         parent_sha256=hashlib.sha256(content).hexdigest() if content is not None else None,
         fit=order.fit,
+        calibration_id=order.calibration.dataset_id,
         cache=str(workshop.cache / "images"),
     )
 

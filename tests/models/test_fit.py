@@ -1,6 +1,7 @@
 """Training: the same seed gives the same weights, and a scene can be learnt by heart."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,34 @@ def test_the_rate_warms_up_and_ends_near_nothing() -> None:
     assert rates.argmax() == pytest.approx(60, abs=1)
     assert rates[0] < 0.01 * rates.max()
     assert rates[-1] < 0.01 * rates.max()
+
+
+class _Watched(list[Example]):
+    """Examples that remember which of them was asked for."""
+
+    def __init__(self, examples: list[Example]) -> None:
+        super().__init__(examples)
+        self.asked: list[int] = []
+
+    def __getitem__(self, number):  # type: ignore[no-untyped-def, override]
+        self.asked.append(number)
+        return super().__getitem__(number)
+
+
+@pytest.mark.parametrize(("shows_one", "expected"), [(True, {2}), (False, {0, 1, 2, 3})])
+def test_what_shows_a_rare_class_is_drawn_first(
+    example: Example, shows_one: bool, expected: set[int]
+) -> None:
+    """With a ratio of 1 nothing but what shows an animal is drawn; if nothing does, all are."""
+    boxes = example.labels.boxes[:1].copy()
+    boxes[0, 0] = CATEGORIES.index(Category.ANIMAL)
+    rare = replace(
+        example, labels=replace(example.labels, boxes=boxes, futures=example.labels.futures[:1])
+    )
+    source = _Watched([example, example, rare if shows_one else example, example])
+    settings = FitSettings(steps=2, rare_ratio=1.0, positive_weights={"animal": 4.0})
+    fit(_net(), source, settings)
+    assert set(source.asked[len(source) :]) == expected
 
 
 def test_nothing_to_learn_from_is_said(example: Example) -> None:
