@@ -19,8 +19,8 @@ class DriveScene:
     scenario: str = "animal_rare"
     is_night: bool = False
     vehicles_per_km: float = 8.0
-    """How much else drives, per kilometre of lane: on quiet streets a minute meets several herds,
-    on crowded ones it is spent behind a bus."""
+    """How much else drives, per kilometre of lane: on quiet streets a minute goes some way, on crowded
+    ones it is spent behind a bus."""
 
 
 @dataclass
@@ -35,13 +35,11 @@ class LapSettings:
     profile: str = "laptop"
     drive_s: float = 60.0
     redrive_s: float = 30.0
-    scenes: list[DriveScene] = field(
-        default_factory=lambda: [DriveScene(), DriveScene("grid"), DriveScene()]
-    )
+    scenes: list[DriveScene] = field(default_factory=lambda: [DriveScene()])
     """Taken in turn by the vehicles."""
     rare: str = "animal"
     """The class that the lap claims to learn."""
-    budget_tracks: int = 150
+    budget_tracks: int = 80
     """Questions that a reviewer answers, for the candidate and again for the control."""
     replay_set: str = "replay"
     tune_set: str = "tune"
