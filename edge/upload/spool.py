@@ -11,8 +11,10 @@ import fcntl
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from edge.contracts.clip import ClipManifest, Privacy
 from edge.contracts.errors import ContractError, OperatorError, SchemaError, SpoolFullError
@@ -49,6 +51,22 @@ class SpoolItem:
     worth: float
     manifest: bytes
     """As sealed into the clip."""
+
+
+class Sealed(Protocol):
+    """A clip's file that nobody writes any more, and what stands in it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def manifest_bytes(self) -> bytes:
+        """As sealed into it."""
+
+    @property
+    def worth(self) -> float:
+        """Of the whole clip, 0 to 1."""
 
 
 def check_manifest(manifest: bytes) -> ClipManifest:
@@ -110,6 +128,21 @@ class Spool:
             _log.info("clip_spooled", extra={"clip_id": clip_id, "blob_bytes": item.blob_bytes})
         sealed.unlink(missing_ok=True)
         return item
+
+    def take(self, clips: Iterable[Sealed]) -> list[SpoolItem]:
+        """Take over sealed clips, best first; what finds no room stays where it is, for later.
+
+        Raises:
+            SchemaError: As ``add``.
+            ContractError: As ``add``.
+        """
+        taken = []
+        for clip in sorted(clips, key=lambda clip: -clip.worth):
+            try:
+                taken.append(self.add(clip.path, clip.manifest_bytes, clip.worth))
+            except SpoolFullError as error:
+                _log.warning("clip_waits", extra={"file": clip.path.name, "reason": str(error)})
+        return taken
 
     def pending(self) -> list[SpoolItem]:
         """List what waits: highest worth per byte first, then by id."""

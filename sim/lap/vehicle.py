@@ -4,7 +4,7 @@
 
 A drive is one life of the process, as between two ignitions: connect and learn the campaigns, look for
 an update, drive in lockstep, close the world, send clips and reports, end. Whatever was not acknowledged
-stays in the spool and goes with the next life.
+stays in the spool and goes with the next life, and so do clips that a killed drive had sealed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Self
 import msgspec
 
 from edge.budget import SENSOR_TO_PLAN
-from edge.clip import CLIP_SUFFIX
+from edge.clip import CLIP_SUFFIX, SealedClip, sealed_clips
 from edge.contracts.campaign import Campaign
 from edge.contracts.errors import LinkDownError
 from edge.contracts.fields import Count, Finite, Name, Text
@@ -114,7 +114,7 @@ def live(order: VehicleOrder) -> VehicleOutcome:
     with ExitStack() as stack:
         agent = stack.enter_context(_agent(order))
         uplink, spool = _uplink(order, agent, stack)
-        waiting = spool.pending()
+        waiting = spool.pending() + spool.take(_left_over(Path(order.home)))
         campaigns = _wait_for_campaigns(uplink)
         found = agent.step(time.time_ns())
         manifest, folder = agent.active()
@@ -129,7 +129,7 @@ def live(order: VehicleOrder) -> VehicleOutcome:
             truth_folder=Path(order.truth),
             on_tick=_watch(agent, told),
         )
-        waiting += [spool.add(c.path, c.manifest_bytes, c.worth) for c in outcome.clips.kept]
+        waiting += spool.take(outcome.clips.kept)
         reports = agent.reports(outcome.health.rungs, time.time_ns())
         for report in reports:
             uplink.report(report)
@@ -207,6 +207,12 @@ def _uplink(order: VehicleOrder, agent: Agent, stack: ExitStack) -> tuple[Uplink
     )
     stack.callback(uplink.close)
     return uplink, spool
+
+
+def _left_over(home: Path) -> Iterator[SealedClip]:
+    """Find the clips that a life cut short had sealed, and those that found no room in the spool."""
+    for folder in sorted((home / "clips").glob("*")):
+        yield from sealed_clips(folder)
 
 
 def _wait_for_campaigns(uplink: Uplink) -> tuple[Campaign, ...]:

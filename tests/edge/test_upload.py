@@ -5,6 +5,7 @@ import random
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -179,6 +180,20 @@ class TestSpool:
             spool.add(tmp_path / "b", msgspec.msgpack.encode(manifest("b")), 0.5)
         assert (tmp_path / "b").exists()
         assert len(spool.pending()) == 1
+
+    def test_of_several_clips_the_best_that_fit_are_taken_and_the_rest_stays(
+        self, tmp_path: Path
+    ) -> None:
+        spool = Spool(tmp_path / "spool", SpoolSettings(capacity_bytes=250))
+        clips = []
+        for name, worth in (("a", 0.1), ("b", 0.9), ("c", 0.5)):
+            (tmp_path / name).write_bytes(b"x" * 100)
+            manifest_bytes = msgspec.msgpack.encode(manifest(name))
+            clips.append(
+                SimpleNamespace(path=tmp_path / name, manifest_bytes=manifest_bytes, worth=worth)
+            )
+        assert [item.worth for item in spool.take(clips)] == [0.9, 0.5]
+        assert [path.name for path in sorted(tmp_path.iterdir()) if path.is_file()] == ["a"]
 
     def test_rubbish_of_a_power_cut_is_swept_at_the_next_start(
         self, tmp_path: Path, spool: Spool, put: Put
