@@ -75,7 +75,7 @@ def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
         new_classes: Categories that the parent never saw.
     """
     return FitSettings(
-        steps=1200,
+        steps=1800,
         learning_rate=8e-4,
         warmup_ratio=0.1,
         ema_decay=0.995,
