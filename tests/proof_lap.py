@@ -43,10 +43,23 @@ def test_the_default_seed_passes_on_merit(two_laps: list[dict[str, Any]]) -> Non
     assert {end["bundle_id"] for end in first["vehicles"]} == {first["candidate"]["bundle_id"]}
 
 
-def test_a_second_lap_goes_on_where_the_first_ended(two_laps: list[dict[str, Any]]) -> None:
+def test_a_second_lap_goes_on_where_the_first_ended(
+    folder: Path, two_laps: list[dict[str, Any]]
+) -> None:
     first, second = two_laps
     assert second["incumbent"]["bundle_id"] == first["candidate"]["bundle_id"]
     assert not {d["drive_id"] for d in first["drives"]} & {d["drive_id"] for d in second["drives"]}
+    run = folder / "first" / "latest"
+    labelled = [clips_labelled(run / f"lap-{number}") for number in (1, 2)]
+    assert labelled[0] and labelled[1]
+    assert not labelled[0] & labelled[1]
+    assert "Lap by lap" in (run / "report.html").read_text()
+
+
+def clips_labelled(lap_folder: Path) -> set[str]:
+    """Name the clips that a lap's labelling jobs were given."""
+    jobs = [json.loads(path.read_text()) for path in (lap_folder / "jobs").glob("label-*.json")]
+    return {Path(path).name for job in jobs for path in job["clips"]}
 
 
 def test_two_runs_of_one_seed_tell_the_same_story(

@@ -38,16 +38,16 @@ def train(
     from edge.contracts.scene import Category
     from fleet.stages.freeze import find_dataset
     from fleet.stages.model import find_model
-    from fleet.stages.train import TrainOrder, fine_tune, learnt
+    from fleet.stages.train import TrainOrder, fine_tune, learnt, starting_from
     from fleet.stages.train import train as train_all
     from models.fit import FitSettings
 
-    recipe = FitSettings() if from_scratch else fine_tune(new_class or ())
     taught = [Category(name) for name in new_class or ()]
-    fit = overridden(recipe, overrides or ())
     with workshop(state, cache) as place:
         start = find_model(place, parent)
         known = () if from_scratch else start.known
+        recipe = FitSettings() if from_scratch else starting_from(fine_tune(new_class or ()), known)
+        fit = overridden(recipe, overrides or ())
         datasets = tuple(find_dataset(place, word) for word in fresh)
         order = TrainOrder(
             size=start.size,

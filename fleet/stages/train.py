@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,11 @@ class Trained:
 
 
 def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
-    """Give the recipe that teaches a new class in two minutes on one core.
+    """Give the recipe that teaches a new class in three minutes on one core.
 
-    BatchNorm frozen, half of every batch replay, half of the rest drawn from what shows a new class,
-    its output started anew and its few peaks weighted: without the last two a class that never
-    occurred has sunk too far to return.
+    BatchNorm frozen, more than half of every batch replay, most of the rest drawn from what shows a
+    new class, its output started anew and its few peaks weighted: without the last two a class that
+    never occurred has sunk too far to return.
 
     Args:
         new_classes: Categories that the parent never saw.
@@ -87,6 +87,12 @@ def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
         positive_weights=dict.fromkeys(new_classes, 4.0),
         reset_classes=list(new_classes),
     )
+
+
+def starting_from(fit: FitSettings, known: Sequence[Category]) -> FitSettings:
+    """Fit a recipe to a parent: what it has learnt to see does not start anew."""
+    unknown = [name for name in fit.reset_classes if Category(name) not in known]
+    return replace(fit, reset_classes=unknown)
 
 
 def learnt(

@@ -1,4 +1,4 @@
-"""Lap after lap on the same fleet: the promoted candidate of one is the incumbent of the next."""
+"""Lap after lap on the same fleet: a promoted candidate is the next incumbent, what was caught is kept."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import msgspec
 
 from edge.console import Stages
 from sim.lap.folders import LapFolders
-from sim.lap.opening import Incumbent
 from sim.lap.record import LapRecord
 from sim.lap.report import write_report
-from sim.lap.run import run_lap
+from sim.lap.run import Legacy, run_lap
 from sim.lap.settings import LapSettings
 
 
@@ -27,12 +26,12 @@ def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> list
     Raises:
         RingroadError: A stage failed; the laps before it are on disk.
     """
-    incumbent: Incumbent | None = None
+    legacy: Legacy | None = None
     records: list[LapRecord] = []
     for number in range(1, laps + 1):
         folders = LapFolders(run, number, Path(settings.cache))
-        result = run_lap(settings, folders, incumbent, watch)
-        incumbent = result.incumbent
+        result = run_lap(settings, folders, legacy, watch)
+        legacy = result.legacy
         records.append(result.record)
         content = msgspec.json.format(msgspec.json.encode(result.record), indent=1)
         (folders.here / "lap.json").write_bytes(content)

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.console import Stages
 from edge.contracts.scene import Category
 from fleet.catalog import Catalog
-from fleet.dataset import Dataset
+from fleet.dataset import Dataset, DatasetManifest
 from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT
 from fleet.stages.freeze import files_of
 from fleet.stages.release import open_depot
@@ -41,29 +41,38 @@ _LOCAL = ("gateway.bind=tcp://127.0.0.1:*", "updates_port=0")
 
 
 @dataclass(frozen=True)
+class Legacy:
+    """What a lap leaves to the next one."""
+
+    incumbent: Incumbent
+    caught: tuple[DatasetManifest, ...]
+    """The edge cases of all laps so far, one dataset each; replayed from then on."""
+
+
+@dataclass(frozen=True)
 class LapResult:
     """A finished lap: its record, and what the next one starts from."""
 
     record: LapRecord
     pictures: tuple[Picture, ...]
-    incumbent: Incumbent
+    legacy: Legacy
 
 
 def run_lap(
-    settings: LapSettings, folders: LapFolders, incumbent: Incumbent | None, watch: Stages
+    settings: LapSettings, folders: LapFolders, legacy: Legacy | None, watch: Stages
 ) -> LapResult:
     """Go once round the loop.
 
     Args:
         settings: What to do.
         folders: Where; laps of one run share fleet and vehicles.
-        incumbent: What the last lap left; None starts from the zoo.
+        legacy: What the last lap left; None starts from the zoo.
         watch: Shows the stages.
 
     Raises:
         RingroadError: A stage failed; the message says which thing and what follows.
     """
-    with opened(settings, folders, incumbent, watch) as turn:
+    with opened(settings, folders, legacy, watch) as turn:
         drives = turn.drive()
         clips = turn.admitted()
         labelled = turn.label(clips)
@@ -107,12 +116,13 @@ def run_lap(
         ]
         is_promoted = bool(waves) and all(wave.state == "passed" for wave in waves)
         successor = Incumbent(bundle, models[CANDIDATE]) if is_promoted else turn.incumbent
-        return LapResult(record, tuple(pictures), successor)
+        caught = (*turn.caught, fresh[CANDIDATE])
+        return LapResult(record, tuple(pictures), Legacy(successor, caught))
 
 
 @contextmanager
 def opened(
-    settings: LapSettings, folders: LapFolders, incumbent: Incumbent | None, watch: Stages
+    settings: LapSettings, folders: LapFolders, legacy: Legacy | None, watch: Stages
 ) -> Iterator[Turn]:
     """Render the sets, start the fleet, enrol the vehicles; the service ends with the block."""
     clock = Clockwork(watch)
@@ -131,10 +141,12 @@ def opened(
                 workshop = Workshop(catalog, store, folders.here, folders.cache, ACTOR)
                 depot = open_depot(folders.fleet, workshop)
                 open_fleet(settings, workshop, depot, sets, homes)
-                if incumbent is None:
+                if legacy is None:
                     questions = Dataset(Path(tune.path))
-                    incumbent = release_baseline(settings, workshop, depot, questions, homes)
-                shown.note(f"{len(vehicles)} vehicles on {incumbent.bundle.manifest.bundle_id}")
+                    baseline = release_baseline(settings, workshop, depot, questions, homes)
+                    legacy = Legacy(baseline, ())
+                on = legacy.incumbent.bundle.manifest.bundle_id
+                shown.note(f"{len(vehicles)} vehicles on {on}")
             yield Turn(
                 settings=settings,
                 folders=folders,
@@ -143,7 +155,8 @@ def opened(
                 depot=depot,
                 card=card,
                 sets=sets,
-                incumbent=incumbent,
+                incumbent=legacy.incumbent,
+                caught=legacy.caught,
                 vehicles=vehicles,
             )
         finally:

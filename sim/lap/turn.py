@@ -28,7 +28,7 @@ from fleet.stages.freeze import files_of, freeze_samples
 from fleet.stages.label import LabelOrder, label
 from fleet.stages.model import Model, find_model
 from fleet.stages.release import Depot
-from fleet.stages.train import Trained, TrainOrder, train
+from fleet.stages.train import Trained, TrainOrder, starting_from, train
 from fleet.stages.workshop import Workshop
 from sim.episodes import ChildEpisodes, load_episodes
 from sim.lap.clockwork import Clockwork, lines_of
@@ -59,6 +59,8 @@ class Turn:
     card: ServiceCard
     sets: Mapping[str, DatasetManifest]
     incumbent: Incumbent
+    caught: Sequence[DatasetManifest]
+    """The edge cases of earlier laps."""
     vehicles: Sequence[str]
 
     @property
@@ -123,17 +125,18 @@ class Turn:
         """Fine-tune the incumbent once per dataset, side by side.
 
         A stream that caught nothing gets the same training on replay alone: it has nothing to teach.
+        What earlier laps caught is replayed to both, or this lap would unlearn it.
         """
         parent = self.incumbent.model
         orders = {
             name: TrainOrder(
                 size=self.settings.model,
                 fresh=(manifest if manifest.samples else self.sets["replay"],),
-                replay=(self.sets["replay"],),
+                replay=(self.sets["replay"], *(m for m in self.caught if m.samples)),
                 parent=parent.weights,
                 graph=parent.files.fp32,
                 calibration=self.sets["tune"],
-                fit=self.settings.fit,
+                fit=starting_from(self.settings.fit, parent.known),
                 known=tuple(dict.fromkeys((*parent.known, self.rare))),
             )
             for name, manifest in fresh.items()

@@ -1,7 +1,8 @@
 from pathlib import Path
 
+from edge.contracts.scene import Category
 from fleet.jobs import Progress
-from fleet.stages.train import last_report
+from fleet.stages.train import fine_tune, last_report, starting_from
 
 
 def test_loss_of_a_run_is_the_sum_of_its_parts_in_the_last_whole_line(tmp_path: Path) -> None:
@@ -16,3 +17,11 @@ def test_loss_of_a_run_is_the_sum_of_its_parts_in_the_last_whole_line(tmp_path: 
 
 def test_run_that_has_not_said_a_word_shows_no_loss(tmp_path: Path) -> None:
     assert last_report(tmp_path / "progress.jsonl") is None
+
+
+def test_what_the_parent_has_learnt_does_not_start_anew() -> None:
+    recipe = fine_tune(["animal", "debris"])
+    assert starting_from(recipe, [Category.CAR]) == recipe
+    second = starting_from(recipe, [Category.CAR, Category.ANIMAL])
+    assert second.reset_classes == ["debris"]
+    assert second.positive_weights == recipe.positive_weights
