@@ -29,7 +29,7 @@ from edge.clip import Recorder
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import TriggerEvent
-from edge.contracts.scene import Agent, Perception, Plan, Rung
+from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.contracts.time import NS_PER_S
 from edge.perceive.perceiver import Perceiver
@@ -171,12 +171,12 @@ class Runtime:
         """
         account, choice = self._begin(frame_set, now_ns)
         seen, has_fault = self._look(frame_set, choice.rung, account)
-        with account.stage("track"):
-            agents = self._follow(seen, frame_set)
         with account.stage("radar"):
             radar_tracks = self._radar_tracker.update(
                 frame_set.radar, frame_set.ego, frame_set.stamp_ns
             )
+        with account.stage("track"):
+            agents = self._follow(seen, radar_tracks, frame_set)
         perception = Perception(
             stamp_ns=frame_set.stamp_ns,
             rung=choice.rung,
@@ -222,10 +222,13 @@ class Runtime:
         except OutputFault:
             return None, True
 
-    def _follow(self, seen: NetOutput | None, frame_set: FrameSet) -> tuple[Agent, ...]:
+    def _follow(
+        self, seen: NetOutput | None, radar_tracks: tuple[RadarTrack, ...], frame_set: FrameSet
+    ) -> tuple[Agent, ...]:
+        ego, stamp_ns = frame_set.ego, frame_set.stamp_ns
         if seen is None:
-            return self._tracker.coast(frame_set.ego, frame_set.stamp_ns)
-        return self._tracker.update(seen.boxes, seen.futures, frame_set.ego, frame_set.stamp_ns)
+            return self._tracker.coast(ego, stamp_ns, radar_tracks)
+        return self._tracker.update(seen.boxes, seen.futures, ego, stamp_ns, radar_tracks)
 
     def _plan_inputs(
         self, frame_set: FrameSet, perception: Perception, seen: NetOutput | None

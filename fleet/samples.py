@@ -76,6 +76,9 @@ class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
     """Classes for which an empty, not ignored place means that there is none."""
     looked: tuple[Disc, ...] = ()
     """Where somebody who knows every class has looked: there, absence is known for all of them."""
+    signs: tuple[Disc, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Where anything gave a sign of itself; everywhere else absence is known for every class. Not
+    written where nobody listened."""
     ego_future: tuple[tuple[float, float, float], ...] = ()
     segmentation: bytes = b""
     """uint8 (n, n) row-major over +-32 m, n from its length; empty when unknown."""
@@ -178,6 +181,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
         futures=np.array(futures, np.float32) if rows else empty.futures,
         ignored=_disc_array((*labels.ignored, *hidden)),
         looked=_disc_array(labels.looked),
+        signs=None if labels.signs is msgspec.UNSET else _disc_array(labels.signs),
         is_absence_known=np.array([c in labels.absence_known for c in CATEGORIES]),
         ego_future=np.array(labels.ego_future, np.float32) if labels.ego_future else None,
         segmentation=segmentation,

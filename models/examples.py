@@ -30,8 +30,9 @@ class Labels:
     """What is true about one instant, in the ego frame.
 
     ``boxes``: (N, 11), see ``BOX_FIELDS``. ``futures``: (N, 12, 2) positions relative to the box centre
-    every 0.25 s, NaN where unknown. ``ignored``, ``looked``: (M, 3) discs x, y, radius; inside the
-    latter absence is known for every class. ``is_absence_known``: (C,), for everywhere else.
+    every 0.25 s, NaN where unknown. ``ignored``, ``looked``, ``signs``: (M, 3) discs x, y, radius;
+    absence is known for every class inside ``looked``, and outside all ``signs`` unless they are None.
+    ``is_absence_known``: (C,), for everywhere else.
     ``ego_future``: (12, 3) x, y, yaw or None. ``segmentation``: uint8 (n, n) or None.
     """
 
@@ -39,6 +40,7 @@ class Labels:
     futures: Floats = field(default_factory=lambda: np.zeros((0, FUTURE_STEPS, 2), np.float32))
     ignored: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     looked: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    signs: Floats | None = None
     is_absence_known: NDArray[np.bool_] = field(
         default_factory=lambda: np.ones(len(CATEGORIES), np.bool_)
     )
@@ -147,6 +149,7 @@ class View:
             futures=self.points(labels.futures),
             ignored=self._discs(labels.ignored),
             looked=self._discs(labels.looked),
+            signs=None if labels.signs is None else self._discs(labels.signs),
             ego_future=ego_future,
             segmentation=segmentation,
         )

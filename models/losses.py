@@ -99,18 +99,20 @@ def make_targets(batch: list[Labels], spec: NetSpec) -> Targets:
 
 def _counted_cells(labels: Labels, spec: NetSpec) -> NDArray[np.bool_]:
     """Mark where an empty cell is evidence of absence: (C, n, n)."""
-    is_looked_at = _inside(labels.looked, spec)
-    is_known = labels.is_absence_known[:, None, None] | is_looked_at[None]
+    is_empty = _inside(labels.looked, spec)
+    if labels.signs is not None:
+        is_empty |= ~_inside(labels.signs, spec)
+    is_known = labels.is_absence_known[:, None, None] | is_empty[None]
     return is_known & ~_inside(labels.ignored, spec)[None]
 
 
 def _inside(discs: Floats, spec: NetSpec) -> NDArray[np.bool_]:
     """Mark the cells whose centre lies in a disc, (n, n)."""
     centres = (np.arange(spec.bev_cells) + 0.5) * spec.cell_m - spec.bev_range_m
-    is_inside = np.zeros((spec.bev_cells, spec.bev_cells), np.bool_)
-    for x, y, radius in discs:
-        is_inside |= np.hypot(centres[:, None] - x, centres[None, :] - y) <= radius
-    return is_inside
+    dx2 = (centres[None, :] - discs[:, 0:1]) ** 2  # (M, n)
+    dy2 = (centres[None, :] - discs[:, 1:2]) ** 2
+    is_near = dx2[:, :, None] + dy2[:, None, :] <= (discs[:, 2] ** 2)[:, None, None]
+    return np.asarray(is_near.any(axis=0), np.bool_)
 
 
 def _draw_box(

@@ -3,7 +3,9 @@
 Constant-velocity Kalman filters in the world frame, so that the vehicle's own turning moves nobody
 else. A track is confirmed by N hits within M ticks and coasts through short gaps; its class is a vote
 over its life, because one tick's class is a guess. Association is greedy within a gate: with the gates
-below two neighbours would have to stand closer than one of them is long to be confused.
+below two neighbours would have to stand closer than one of them is long to be confused. How fast people
+and animals move is also asked of the radar's own tracks: a network guesses it, worst for what it learnt
+last, and who is thought to stand still beside the lane is driven past.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from edge.contracts.scene import (
     Box3D,
     BoxSource,
     Category,
+    RadarTrack,
     Trajectory,
 )
 from edge.contracts.sensors import EgoState
@@ -43,7 +46,7 @@ _GROUP_OF: dict[Category, int] = {
     Category.DEBRIS: 2,
 }
 _INDEX_OF = {category: k for k, category in enumerate(CATEGORIES)}
-_VEHICLES = 0
+_VEHICLES, _VULNERABLE = 0, 1
 _STANDING_MPS = 0.5
 _HEADING_BY_MOTION_MPS = 2.0
 
@@ -67,6 +70,10 @@ class TrackerSettings:
     """Distance added to a pair whose classes differ within a group."""
     position_sigma_m: float = 0.4
     velocity_sigma_mps: float = 0.8
+    radar_gate_m: float = 1.5
+    """A radar track this near to somebody vulnerable is theirs."""
+    radar_position_sigma_m: float = 0.6
+    radar_velocity_sigma_mps: float = 0.4
     vehicle_acceleration_mps2: float = 1.0
     vulnerable_acceleration_mps2: float = 0.7
     thing_acceleration_mps2: float = 0.2
@@ -136,6 +143,7 @@ class Tracker:
         futures: Sequence[tuple[Trajectory, ...]],
         ego: EgoState,
         stamp_ns: int,
+        radar_tracks: Sequence[RadarTrack] = (),
     ) -> tuple[Agent, ...]:
         """Take in one tick's boxes.
 
@@ -144,6 +152,7 @@ class Tracker:
             futures: Per box, its predicted trajectories; shorter than ``boxes`` means none.
             ego: Own pose, which carries ego to world.
             stamp_ns: When the boxes were seen. A stamp that does not grow resets the tracker.
+            radar_tracks: What the radar follows by itself, in the ego frame of this tick.
 
         Returns:
             Every living track, tentative ones included, oldest first, in the ego frame. The box of an
@@ -154,6 +163,7 @@ class Tracker:
         self._predict(stamp_ns)
         row, column = self._associate(measured, stamp_ns)
         self._take_in(measured, row, column, stamp_ns)
+        self._listen(radar_tracks, rotation, origin)
         column_of = dict(
             zip(self._tracks.track_id[row].tolist(), column.tolist(), strict=True)
         ) | self._give_birth(measured, column, stamp_ns)
@@ -164,11 +174,15 @@ class Tracker:
         }
         return _agents(self._tracks, futures_of, rotation, origin)
 
-    def coast(self, ego: EgoState, stamp_ns: int) -> tuple[Agent, ...]:
+    def coast(
+        self, ego: EgoState, stamp_ns: int, radar_tracks: Sequence[RadarTrack] = ()
+    ) -> tuple[Agent, ...]:
         """Move on through a tick in which no network looked: nobody is seen, nobody is missed."""
+        rotation, origin = planar(ego.world_from_ego)
         self._predict(stamp_ns)
+        self._listen(radar_tracks, rotation, origin)
         self._bury(stamp_ns)
-        return _agents(self._tracks, {}, *planar(ego.world_from_ego))
+        return _agents(self._tracks, {}, rotation, origin)
 
     def _predict(self, stamp_ns: int) -> None:
         if stamp_ns <= self._stamp_ns:
@@ -200,15 +214,11 @@ class Tracker:
 
     def _take_in(self, measured: _Measured, row: Ints, column: Ints, stamp_ns: int) -> None:
         tracks, s = self._tracks, self.settings
-        mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
         seen = np.concatenate(
             [measured.position_world[column], measured.velocity_world[column]], axis=1
         )
-        sigma = np.array([s.position_sigma_m] * 2 + [s.velocity_sigma_mps] * 2)
-        for k in range(4):
-            direction = np.broadcast_to(np.eye(4)[k], mean.shape)
-            kalman.update(mean, covariance, direction, seen[:, k], np.full(len(row), sigma[k] ** 2))
-        tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
+        sigma = [s.position_sigma_m] * 2 + [s.velocity_sigma_mps] * 2
+        self._correct(row, seen, np.array(sigma))
         w = s.shape_weight
         tracks.shape_m[row] = (1 - w) * tracks.shape_m[row] + w * measured.shape_m[column]
         tracks.heading_world[row] = (1 - w) * tracks.heading_world[row] + w * (
@@ -223,6 +233,28 @@ class Tracker:
         tracks.recent[:, 0] = False
         tracks.recent[row, 0] = True
         tracks.is_confirmed |= tracks.recent.sum(axis=1) >= s.confirm_hits
+
+    def _listen(self, radar_tracks: Sequence[RadarTrack], rotation: Floats, origin: Floats) -> None:
+        """Correct place and speed of the vulnerable by the radar tracks nearest to them."""
+        tracks, s = self._tracks, self.settings
+        values = np.array([(r.x_m, r.y_m, r.vx_mps, r.vy_mps) for r in radar_tracks]).reshape(-1, 4)
+        position = values[:, :2] @ rotation.T + origin
+        heard = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
+        offset = tracks.mean_world[:, None, :2] - position[None]
+        cost = np.hypot(offset[..., 0], offset[..., 1])
+        cost[tracks.group != _VULNERABLE] = np.inf
+        row, column = nearest_pairs(cost, s.radar_gate_m)
+        sigma = [s.radar_position_sigma_m] * 2 + [s.radar_velocity_sigma_mps] * 2
+        self._correct(row, heard[column], np.array(sigma))
+
+    def _correct(self, row: Ints, seen: Floats, sigma: Floats) -> None:
+        """Take measured x, y, vx, vy (R, 4) into the tracks in these rows."""
+        tracks = self._tracks
+        mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
+        for k in range(4):
+            direction = np.broadcast_to(np.eye(4)[k], mean.shape)
+            kalman.update(mean, covariance, direction, seen[:, k], np.full(len(row), sigma[k] ** 2))
+        tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
 
     def _give_birth(self, measured: _Measured, column: Ints, stamp_ns: int) -> dict[int, int]:
         """Start a track for every box that nobody claimed; return its id → box number."""

@@ -3,16 +3,18 @@
 Three kinds of place come out. Where the teacher's smoothed tracks are sure, there is a label. Where
 something is but nobody is sure what (a weak track, a radar track without any box), there is a
 *question* for a reviewer; unanswered, the place is masked, because what a model missed is the last
-thing it should be taught not to see. Everywhere else is background, but only for the classes that the
-teacher has learnt: it cannot testify to the absence of what it does not know.
+thing it should be taught not to see. Everywhere else is background: for the classes that the teacher has
+learnt, and for the others only where radar and teacher both kept silent, because a teacher cannot
+testify to the absence of what it does not know.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from edge.clip_file import Clip, ClipFrame
@@ -24,6 +26,7 @@ from fleet.label.hindsight_tracks import HindsightTrack, hindsight_tracks
 from fleet.label.outline import is_on
 from fleet.label.rows import clip_rows, frame_set_of
 from fleet.label.settings import LabelSettings
+from fleet.label.silence import signs
 from fleet.label.teacher import Teacher
 from fleet.label.world import boxes_of, detections
 from fleet.labeler import ReviewAnswer, ReviewQuestion
@@ -43,6 +46,8 @@ class ClipOpinion:
     doubts: tuple[Doubt, ...]
     known: tuple[Category, ...]
     """What the teacher has learnt to see."""
+    signs: Mapping[int, tuple[Disc, ...]] = field(default_factory=dict)
+    """By stamp, where anything gave a sign of itself, see ``silence``; absent where nobody listened."""
 
     @property
     def questions(self) -> tuple[ReviewQuestion, ...]:
@@ -92,6 +97,7 @@ def opine(
         boxes={stamp: tuple(sure) for stamp, sure in boxes.items()},
         doubts=tuple(doubts),
         known=tuple(known),
+        signs=signs(clip, frames, opinions, settings),
     )
 
 
@@ -125,6 +131,7 @@ def settle(
             ignored=tuple(ignored[stamp]),
             absence_known=opinion.known,
             looked=tuple(looked[stamp]) + tuple(_footprint(b.box) for b in found),
+            signs=opinion.signs.get(stamp, msgspec.UNSET),
         )
         for stamp, found in boxes.items()
     }

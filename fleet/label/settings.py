@@ -25,6 +25,12 @@ class LabelSettings:
     ignored_radius_m: float = 2.0
     same_thing_margin_m: float = 0.5
     """What points this near to the outline of a reviewed box is about the same thing."""
+    listen_s: float = 0.5
+    """How long before and after an instant an echo still counts as a sign that something is there."""
+    faint_score: float = 0.1
+    """A box of the teacher this weak, of any class, is a sign as well."""
+    sign_radius_m: float = 2.0
+    """So far round a sign nothing is known to be absent."""
     nothing_radius_m: float = 1.0
     """Where a reviewer found nothing, nothing stands this near."""
     ground_weights: tuple[float, float, float, float] = (0.25, 1.0, 0.6, 1.0)

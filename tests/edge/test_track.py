@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Agent, Box3D, BoxSource, Category, Trajectory
+from edge.contracts.scene import Agent, Box3D, BoxSource, Category, RadarTrack, Trajectory
 from edge.contracts.sensors import EgoState
 from edge.contracts.time import frame_stamp_ns
 from edge.perceive.track import Tracker, TrackerSettings
@@ -181,3 +181,40 @@ def test_any_boxes_give_finite_unique_repeatable_agents(ticks: list[list[Box3D]]
         assert len(set(ids)) == len(ids) >= len(boxes)
         assert all(math.isfinite(a.box.x_m + a.box.vx_mps + a.box.yaw_rad) for a in agents)
         assert sum(a.box.source is BoxSource.NETWORK for a in agents) == len(boxes)
+
+
+@pytest.mark.parametrize(
+    ("category", "expected_mps"), [(Category.ANIMAL, -1.3), (Category.CAR, 0.0)]
+)
+def test_the_radar_says_how_fast_the_vulnerable_move(
+    category: Category, expected_mps: float
+) -> None:
+    """The network says that it stands; the radar track on it crosses at 1.3 m/s. Cars keep theirs."""
+    tracker = Tracker()
+    for k in range(18):
+        y = 3.0 - 1.3 * k * TICK_S
+        box = car(8.0, y if category is Category.ANIMAL else 3.0, category=category)
+        echo = RadarTrack(track_id=1, x_m=8.0, y_m=y, vx_mps=0.0, vy_mps=-1.3, hits=9, age_s=1.0)
+        agents = tracker.update((box,), (), ego_at(k), frame_stamp_ns(k), (echo,))
+    assert agents[0].box.vy_mps == pytest.approx(expected_mps, abs=0.4)
+
+
+def test_a_coasting_pedestrian_goes_where_the_radar_goes() -> None:
+    tracker = Tracker()
+    for k in range(6):
+        feed(tracker, k, car(8.0, 2.0, category=Category.PEDESTRIAN))
+    for k in range(6, 24):
+        y = 2.0 - 1.5 * (k - 6) * TICK_S
+        echo = RadarTrack(track_id=1, x_m=8.0, y_m=y, vx_mps=0.0, vy_mps=-1.5, hits=9, age_s=1.0)
+        (agent,) = tracker.update((), (), ego_at(k), frame_stamp_ns(k), (echo,))
+    assert agent.box.y_m == pytest.approx(y, abs=0.25)
+    assert agent.box.source is BoxSource.TRACKER
+
+
+def test_a_radar_track_out_of_reach_is_somebody_elses() -> None:
+    tracker = Tracker()
+    for k in range(18):
+        echo = RadarTrack(track_id=1, x_m=8.0, y_m=4.0, vx_mps=0.0, vy_mps=-3.0, hits=9, age_s=1.0)
+        box = car(8.0, 2.0, category=Category.PEDESTRIAN)
+        (agent,) = tracker.update((box,), (), ego_at(k), frame_stamp_ns(k), (echo,))
+    assert agent.box.vy_mps == pytest.approx(0.0, abs=1e-6)

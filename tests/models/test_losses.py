@@ -77,6 +77,18 @@ def test_silence_about_a_class_nobody_looked_for_is_not_evidence() -> None:
     assert _heat_loss(looked, outputs) > 1.0
 
 
+def test_silence_of_radar_and_teacher_is_evidence_and_a_sign_lifts_it() -> None:
+    """An animal is claimed at (10, 2), where no teacher could deny it: radar can."""
+    unseen = np.ones(len(CATEGORIES), np.bool_)
+    unseen[ANIMAL] = False
+    silent = Labels(is_absence_known=unseen, signs=np.zeros((0, 3), np.float32))
+    heard = Labels(is_absence_known=unseen, signs=np.array([[10.5, 2.5, 2.0]], np.float32))
+    outputs = _outputs(make_targets([silent], PICO))
+    outputs["heatmap"][0, ANIMAL, *_cell(10.0, 2.0)] = 5.0
+    assert _heat_loss(silent, outputs) > 1.0
+    assert _heat_loss(heard, outputs) < 0.1
+
+
 def test_a_class_that_sank_out_of_sight_still_has_a_gradient() -> None:
     """A clamped sigmoid would have none at a logit of -20."""
     animal = CAR.copy()

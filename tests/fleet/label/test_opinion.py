@@ -1,14 +1,17 @@
 """What is labelled, what is asked, what is masked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
+
+import msgspec
 
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from fleet.label.doubt import Doubt
 from fleet.label.opinion import ClipOpinion, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
-from fleet.samples import Disc, LabelSource, SampleBox
+from fleet.samples import Disc, LabelSource, SampleBox, SampleLabels
 
 KNOWN = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
 STAMP = 1_000
@@ -123,3 +126,13 @@ def test_what_stands_beside_a_long_box_was_not_looked_at() -> None:
     )  # fmt: skip
     labels = settle(_opinion("c", [lorry]), {}, LabelSettings())[STAMP]
     assert all(disc.radius_m <= 1.25 for disc in labels.looked)
+
+
+def test_signs_go_with_the_labels_and_are_left_out_where_nobody_listened() -> None:
+    sign = Disc(12.0, 3.0, 2.0)
+    opinion = _opinion("c", [])
+    assert settle(opinion, {}, LabelSettings())[STAMP].signs is msgspec.UNSET
+    listened = replace(opinion, signs={STAMP: (sign,)})
+    assert settle(listened, {}, LabelSettings())[STAMP].signs == (sign,)
+    before = msgspec.msgpack.encode(SampleLabels())
+    assert b"signs" not in before

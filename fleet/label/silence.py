@@ -1,0 +1,60 @@
+"""Where nothing gave a sign of itself: the one place whose emptiness a blind teacher can testify to.
+
+A teacher says nothing about a class that it never learnt, but whatever stands on a road returns echoes,
+whoever knows its name. Where for a second neither an echo came nor the teacher saw the faintest box of
+any class, there is no road user of any class. Without this, clips full of a new thing hold no background
+to tell it from, and a network learns the scenery for the thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.clip_file import Clip, ClipFrame
+from edge.contracts.time import NS_PER_S
+from fleet.label.settings import LabelSettings
+from fleet.label.teacher import Opinion
+from fleet.samples import Disc
+
+_GRID_M = 1.0
+"""Signs are rounded to this, for a hundred echoes of one lorry say no more than ten."""
+_RANGE_M = 34.0
+"""Signs further ahead or aside than this lie beyond every label."""
+
+
+def signs(
+    clip: Clip, frames: Sequence[ClipFrame], opinions: Sequence[Opinion], settings: LabelSettings
+) -> Mapping[int, tuple[Disc, ...]]:
+    """List by stamp the places, in the ego frame, at which anything gave a sign of itself.
+
+    Args:
+        clip: As recorded; its radar counts at every recorded instant.
+        frames: The labelled instants.
+        opinions: What the teacher saw at each of them.
+        settings: How long to listen, how faint a box counts, and how far a sign reaches.
+    """
+    echoes = [
+        (frame.stamp_ns, _moved(frame.ego.world_from_ego.matrix, frame.radar.points_ego[:, :2]))
+        for frame in clip.frames
+    ]
+    listen_ns = round(settings.listen_s * NS_PER_S)
+    found = {}
+    for frame, opinion in zip(frames, opinions, strict=True):
+        heard = [xy for stamp_ns, xy in echoes if abs(stamp_ns - frame.stamp_ns) <= listen_ns]
+        here = _moved(frame.ego.world_from_ego.inverse().matrix, np.concatenate(heard))
+        faint = [(b.x_m, b.y_m) for b in opinion.boxes if b.score >= settings.faint_score]
+        places = np.concatenate([here, np.array(faint).reshape(-1, 2)])
+        near = places[(np.abs(places) < _RANGE_M).all(axis=1)]
+        cells = np.unique(np.round(near / _GRID_M), axis=0) * _GRID_M
+        found[frame.stamp_ns] = tuple(
+            Disc(float(x), float(y), settings.sign_radius_m) for x, y in cells
+        )
+    return found
+
+
+def _moved(matrix: NDArray[np.float64], xy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Bring points (N, 2) on the ground into another frame by its (4, 4) matrix."""
+    return xy @ matrix[:2, :2].T + matrix[:2, 3]
