@@ -179,8 +179,9 @@ def _one_line(name: str, error: Exception) -> str:
         error = missing(name, error)
     if isinstance(error, RingroadError):
         return " ".join(str(error).split())
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror} (`ringroad --debug {name} ...` shows where)"
+    if isinstance(error, OSError) and error.strerror is not None:
+        which = f"{error.filename}: " if error.filename is not None else ""
+        return f"{which}{error.strerror} (`ringroad --debug {name} ...` shows where)"
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {what} (`ringroad --debug {name} ...` shows where)"
 

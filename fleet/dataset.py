@@ -209,6 +209,12 @@ class TrainingView:
         return Example(rig, now, training_labels(labels, self._spec), earlier)
 
 
+def drop_images(cache: Path, key: str) -> None:
+    """Delete the decoded images of a dataset; they take several times the room of its JPEGs."""
+    for path in cache.glob(f"{key}-*"):
+        path.unlink(missing_ok=True)
+
+
 def _cached_images(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     if not path.exists():
         return None

@@ -17,7 +17,7 @@ import msgspec
 from edge.contracts.scene import Category
 from edge.perceive.tensors import SPECS
 from fleet.catalog import RunRow
-from fleet.dataset import Dataset, DatasetManifest
+from fleet.dataset import Dataset, DatasetManifest, drop_images
 from fleet.disk import write_whole
 from fleet.jobs import Progress
 from fleet.release import FP32, INT8, ModelFiles, export_weights, known_categories
@@ -141,6 +141,9 @@ def train(
     for log in logs.values():
         log.unlink(missing_ok=True)
     run_all(work, workshop.logs, on_poll=_Steps(logs, advance, heard))
+    replayed = {d.dataset_id for job in jobs.values() for d in job.replay}
+    for dataset in {d.dataset_id for job in jobs.values() for d in job.fresh} - replayed:
+        drop_images(workshop.cache / "images", dataset)  # learnt once; replay is wanted every lap
     return {
         name: _exported(workshop, orders[name], job, folders[name], rows[name])
         for name, job in jobs.items()

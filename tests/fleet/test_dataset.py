@@ -17,7 +17,7 @@ from edge.contracts.sensors import (
     UltrasonicScan,
 )
 from edge.perceive.tensors import PICO
-from fleet.dataset import Dataset, TrainingView, freeze, open_dataset
+from fleet.dataset import Dataset, TrainingView, drop_images, freeze, open_dataset
 from fleet.labeler import LabelCost
 from fleet.recipe import DataRecipe, RecipePart, build_set, load_recipe, with_futures
 from fleet.samples import (
@@ -125,6 +125,13 @@ def test_two_openings_share_one_decoded_file(store: FolderStore, tmp_path: Path)
     assert np.array_equal(views[0][0].senses.images, views[1][0].senses.images)
     assert views[1][0].senses.images.shape == (8, 3, 96, 192)
     assert len(list(tmp_path.glob("key-*.npy"))) == 1
+
+
+def test_dropping_decoded_images_leaves_those_of_other_datasets(tmp_path: Path) -> None:
+    for name in ("d-1-192.npy", "d-1-192.lock", "d-2-192.npy"):
+        (tmp_path / name).write_bytes(b"")
+    drop_images(tmp_path, "d-1")
+    assert [path.name for path in tmp_path.iterdir()] == ["d-2-192.npy"]
 
 
 def test_what_hardly_shows_is_neither_positive_nor_negative() -> None:
