@@ -70,6 +70,10 @@ class TrackerSettings:
     """Distance added to a pair whose classes differ within a group."""
     position_sigma_m: float = 0.4
     velocity_sigma_mps: float = 0.8
+    vulnerable_velocity_sigma_mps: float = 3.0
+    """What a network says of how fast people and animals move is hardly better than nothing…"""
+    vulnerable_speed_mps: float = 1.5
+    """…and so fast one may be who was just born."""
     radar_gate_m: float = 1.5
     """A radar track this near to somebody vulnerable is theirs."""
     radar_position_sigma_m: float = 0.6
@@ -217,8 +221,9 @@ class Tracker:
         seen = np.concatenate(
             [measured.position_world[column], measured.velocity_world[column]], axis=1
         )
-        sigma = [s.position_sigma_m] * 2 + [s.velocity_sigma_mps] * 2
-        self._correct(row, seen, np.array(sigma))
+        sigma = np.full((len(row), 4), s.position_sigma_m)
+        sigma[:, 2:] = _velocity_sigma_mps(tracks.group[row], s)[:, None]
+        self._correct(row, seen, sigma)
         w = s.shape_weight
         tracks.shape_m[row] = (1 - w) * tracks.shape_m[row] + w * measured.shape_m[column]
         tracks.heading_world[row] = (1 - w) * tracks.heading_world[row] + w * (
@@ -245,15 +250,15 @@ class Tracker:
         cost[tracks.group != _VULNERABLE] = np.inf
         row, column = nearest_pairs(cost, s.radar_gate_m)
         sigma = [s.radar_position_sigma_m] * 2 + [s.radar_velocity_sigma_mps] * 2
-        self._correct(row, heard[column], np.array(sigma))
+        self._correct(row, heard[column], np.tile(sigma, (len(row), 1)))
 
     def _correct(self, row: Ints, seen: Floats, sigma: Floats) -> None:
-        """Take measured x, y, vx, vy (R, 4) into the tracks in these rows."""
+        """Take measured x, y, vx, vy (R, 4), each with its sigma (R, 4), into the tracks in these rows."""
         tracks = self._tracks
         mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
         for k in range(4):
             direction = np.broadcast_to(np.eye(4)[k], mean.shape)
-            kalman.update(mean, covariance, direction, seen[:, k], np.full(len(row), sigma[k] ** 2))
+            kalman.update(mean, covariance, direction, seen[:, k], sigma[:, k] ** 2)
         tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
 
     def _give_birth(self, measured: _Measured, column: Ints, stamp_ns: int) -> dict[int, int]:
@@ -279,6 +284,12 @@ def planar(world_from_ego: Pose) -> tuple[Floats, Floats]:
     return np.array([[c, -s], [s, c]]), np.array([world_from_ego.x_m, world_from_ego.y_m])
 
 
+def _velocity_sigma_mps(group: Ints, settings: TrackerSettings) -> Floats:
+    """Say how far a network's velocities (N,) of these groups are to be believed."""
+    sigma = (settings.vulnerable_velocity_sigma_mps, settings.velocity_sigma_mps)
+    return np.where(group == _VULNERABLE, *sigma)
+
+
 def _measure(boxes: Sequence[Box3D], rotation: Floats, origin: Floats) -> _Measured:
     rows = [
         (b.x_m, b.y_m, b.vx_mps, b.vy_mps, math.cos(b.yaw_rad), math.sin(b.yaw_rad),
@@ -300,14 +311,16 @@ def _measure(boxes: Sequence[Box3D], rotation: Floats, origin: Floats) -> _Measu
 def _born(measured: _Measured, first_id: int, stamp_ns: int, settings: TrackerSettings) -> _Tracks:
     """Start one tentative track per measured box."""
     count = len(measured.score)
-    spread = np.array([settings.position_sigma_m] * 2 + [2.0 * settings.velocity_sigma_mps] * 2)
+    spread = np.full((count, 4), settings.position_sigma_m)
+    newborn = (settings.vulnerable_speed_mps, 2.0 * settings.velocity_sigma_mps)
+    spread[:, 2:] = np.where(measured.group == _VULNERABLE, *newborn)[:, None]
     votes = np.zeros((count, len(CATEGORIES)))
     votes[np.arange(count), measured.category] = measured.score
     recent = np.zeros((count, settings.confirm_ticks), np.bool_)
     recent[:, 0] = True
     return _Tracks(
         mean_world=np.concatenate([measured.position_world, measured.velocity_world], axis=1),
-        covariance_world=np.tile(np.diag(spread**2), (count, 1, 1)),
+        covariance_world=np.square(spread)[:, :, None] * np.eye(4),
         shape_m=measured.shape_m,
         heading_world=measured.heading_world,
         votes=votes,

@@ -23,6 +23,7 @@ from edge.contracts.sensors import (
     UltrasonicScan,
 )
 from edge.plan.aside import AsideSettings, aside_m
+from edge.plan.care import CareSettings, careful_speeds
 from edge.plan.checker import CheckSettings, Situation, judge, time_to_collision_s
 from edge.plan.echoes import EchoSettings, free_travel_m
 from edge.plan.minimum_risk import MinimumRiskSettings, minimum_risk_manoeuvre
@@ -50,6 +51,7 @@ class PlanSettings:
     vehicle: VehicleShape = field(default_factory=VehicleShape)
     outline: OutlineSettings = field(default_factory=OutlineSettings)
     aside: AsideSettings = field(default_factory=AsideSettings)
+    care: CareSettings = field(default_factory=CareSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     route: RouteSettings = field(default_factory=RouteSettings)
     check: CheckSettings = field(default_factory=CheckSettings)
@@ -134,7 +136,13 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
     situation = Situation(
         speed_mps=speed,
         path=path,
-        ceiling=speed_ceiling(path, max(limit_mps, 0.0), stop_station_m, settings.route),
+        ceiling=speed_ceiling(
+            path,
+            max(limit_mps, 0.0),
+            stop_station_m,
+            settings.route,
+            careful_speeds(path, seen, inputs.agents, vehicle, settings.care),
+        ),
         hazards=hazards,
         stop_line_m=stop_line_m,
         free_ahead_m=echo_m,

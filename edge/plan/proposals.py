@@ -131,7 +131,11 @@ class SpeedCeiling:
 
 
 def speed_ceiling(
-    path: Path, limit_mps: float, stop_station_m: float, settings: RouteSettings
+    path: Path,
+    limit_mps: float,
+    stop_station_m: float,
+    settings: RouteSettings,
+    careful_mps: Floats | float = math.inf,
 ) -> SpeedCeiling:
     """Limit the speed by the road's limit, its bends, a stop, and the end of what is known of it.
 
@@ -140,10 +144,12 @@ def speed_ceiling(
         limit_mps: The road's limit.
         stop_station_m: Where the rear axle must have stopped; infinite when free.
         settings: Comfortable accelerations.
+        careful_mps: The highest speed at each station of the path, (S,), for other reasons.
     """
     end_m = min(max(stop_station_m, 0.0), path.length_m)
     is_before = path.station_m < end_m
-    bend = settings.lateral_mps2 / np.maximum(np.abs(path.curvature_pm[is_before]), 1e-4)
+    bend = settings.lateral_mps2 / np.maximum(np.abs(path.curvature_pm), 1e-4)
+    bend = np.minimum(bend, np.square(careful_mps))[is_before]
     station = np.append(path.station_m[is_before], end_m)
     squares = np.append(bend, 0.0)
     energy = squares + 2.0 * settings.comfortable_brake_mps2 * station
