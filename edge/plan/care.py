@@ -1,7 +1,7 @@
 """Slow down beside what may hide somebody: a van at the kerb, and who steps out in front of it.
 
 Whoever is hidden cannot be braked for in time at the speed of a free road. Past something that stands
-close beside our path and is taller than a child, and for a little way beyond its far end, the vehicle
+close beside our path and is as tall as people are, and for a little way beyond its far end, the vehicle
 goes no faster than it can stop in the room that is left once somebody shows.
 """
 
@@ -28,9 +28,9 @@ class CareSettings:
     speed_mps: float = 7.5
     """Stopped from, at 8 m/s2 and after 0.3 s, within 6 m."""
     height_m: float = 1.7
-    """What is lower hides nobody."""
+    """Over what is lower a grown person is seen; a child is not, and this does not help it."""
     length_m: float = 3.5
-    """What is shorter hides nobody for long."""
+    """What is shorter hides somebody only for a moment."""
     gap_m: float = 2.0
     """What leaves more room than this to our flank gives time to see who comes."""
     beyond_m: float = 4.0

@@ -1,9 +1,9 @@
 """Where nothing gave a sign of itself: the one place whose emptiness a blind teacher can testify to.
 
-A teacher says nothing about a class that it never learnt, but whatever stands on a road returns echoes,
-whoever knows its name. Where for a second neither an echo came nor the teacher saw the faintest box of
-any class, there is no road user of any class. Without this, clips full of a new thing hold no background
-to tell it from, and a network learns the scenery for the thing.
+A teacher says nothing about a class that it never learnt, but what is on a road returns echoes sooner or
+later, whoever knows its name. Where for a second neither an echo came nor the teacher saw the faintest box
+of any class, an empty place counts as empty for every class. Without this, clips full of a new thing hold
+no background to tell it from. A radar that hears nothing anywhere is not listening: it is no witness.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def signs(
 ) -> Mapping[int, tuple[Disc, ...]]:
     """List by stamp the places, in the ego frame, at which anything gave a sign of itself.
 
+    A stamp round which the radar heard nothing at all is left out.
+
     Args:
         clip: As recorded; its radar counts at every recorded instant.
         frames: The labelled instants.
@@ -45,6 +47,8 @@ def signs(
     for frame, opinion in zip(frames, opinions, strict=True):
         heard = [xy for stamp_ns, xy in echoes if abs(stamp_ns - frame.stamp_ns) <= listen_ns]
         here = _moved(frame.ego.world_from_ego.inverse().matrix, np.concatenate(heard))
+        if len(here) == 0:
+            continue
         faint = [(b.x_m, b.y_m) for b in opinion.boxes if b.score >= settings.faint_score]
         places = np.concatenate([here, np.array(faint).reshape(-1, 2)])
         near = places[(np.abs(places) < _RANGE_M).all(axis=1)]

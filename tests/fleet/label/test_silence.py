@@ -17,6 +17,8 @@ from fleet.label.teacher import Opinion
 from fleet.samples import Disc
 
 SECOND_NS = 1_000_000_000
+FAR = (50.0, 0.0)
+"""An echo beyond every label: the radar is awake."""
 
 
 def _frame(at_s: float, ego_x_m: float, *echoes_ego: tuple[float, float]) -> ClipFrame:
@@ -54,20 +56,26 @@ def test_an_echo_of_the_same_second_counts_where_it_now_is() -> None:
 
 
 def test_an_echo_of_another_second_is_no_sign() -> None:
-    before, now = _frame(1.0, 0.0, (10.0, 2.0)), _frame(1.6, 0.0)
+    before, now = _frame(1.0, 0.0, (10.0, 2.0)), _frame(1.6, 0.0, FAR)
     found = signs(_clip(before, now), [now], [_opinion()], LabelSettings())
     assert found == {now.stamp_ns: ()}
 
 
+def test_a_radar_that_hears_nothing_at_all_is_no_witness() -> None:
+    """It may be broken: its silence must not teach anybody that the road is empty."""
+    now = _frame(1.0, 0.0)
+    assert signs(_clip(now), [now], [_opinion((8.0, -3.0, 0.9))], LabelSettings()) == {}
+
+
 @pytest.mark.parametrize(("score", "expected"), [(0.1, {(8.0, -3.0)}), (0.09, set())])
 def test_a_faint_box_of_any_class_is_a_sign(score: float, expected: set[object]) -> None:
-    now = _frame(1.0, 0.0)
+    now = _frame(1.0, 0.0, FAR)
     found = signs(_clip(now), [now], [_opinion((8.0, -3.0, score))], LabelSettings())
     assert _places(found[now.stamp_ns]) == expected
 
 
 def test_many_echoes_of_one_thing_are_one_sign_and_far_ones_none() -> None:
     echoes = [(9.9 + 0.02 * k, 5.1) for k in range(10)]
-    now = _frame(1.0, 0.0, *echoes, (50.0, 0.0))
+    now = _frame(1.0, 0.0, *echoes, FAR)
     found = signs(_clip(now), [now], [_opinion()], LabelSettings())
     assert _places(found[now.stamp_ns]) == {(10.0, 5.0)}
