@@ -50,7 +50,7 @@ test: lint ## lint, types, import rules and the whole test suite; JOBS=1 in one 
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 proof-lap: $(READY) ## slow: the default lap passes, two laps in a row, two runs are equal
-	@$(BIN)/python -m pytest tests/proof_lap.py $(ARGS)
+	@$(BIN)/python -m pytest --capture=no tests/proof_lap.py $(ARGS)
 
 lint: $(READY) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check --quiet $(CODE)
