@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -28,10 +29,16 @@ from edge.contracts.fields import Count, Text
 from edge.log import log_events
 
 _TAIL_BYTES = 2_000
+_POLL_S = 0.2
 
 
 class JobError(RingroadError):
-    """A child process failed; the message ends with the last line it wrote, and names its log."""
+    """A child process failed; the message holds the last line it wrote, and names its log."""
+
+    def __init__(self, what: str, log_path: Path) -> None:
+        """Say what went wrong; ``what`` is kept for those whose log does not outlive the failure."""
+        super().__init__(f"{what} (log: {log_path})")
+        self.what = what
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +102,13 @@ class Child:
             status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             self.stop()
-            raise JobError(f"{self.module} took longer than {timeout_s} s and was ended") from error
+            what = f"{self.module} took longer than {timeout_s} s and was ended"
+            raise JobError(what, self.log_path) from error
         self._clear_away()
         if status != 0:
             how = f"failed with status {status}" if status > 0 else f"was ended by signal {-status}"
             last = self.tail().rpartition("\n")[2] or "it said nothing"
-            raise JobError(f"{self.module} {how}: {last} (log: {self.log_path})")
+            raise JobError(f"{self.module} {how}: {last}", self.log_path)
 
     def stop(self) -> None:
         """End it and everything it started: first asking, then not."""
@@ -174,6 +182,54 @@ def run_child(
     """
     with start_child(module, arguments, log_path, environment=environment) as child:
         child.wait(timeout_s)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One child process: what to run, and its command line."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+
+
+def run_all(
+    work: Sequence[Work],
+    logs: Path,
+    *,
+    at_once: int = 2,
+    on_start: Callable[[str], None] = lambda name: None,
+    on_done: Callable[[str], None] = lambda name: None,
+    on_poll: Callable[[], None] = lambda: None,
+) -> None:
+    """Run child processes, a few at a time, until all are done; the first failure ends the others.
+
+    Args:
+        work: What to run; started in this order.
+        logs: Folder of what they say.
+        at_once: So many side by side; each takes one core.
+        on_start: Hears the name of each that is started.
+        on_done: Hears the name of each that is done.
+        on_poll: Called several times a second, and once more at the end.
+
+    Raises:
+        JobError: One failed.
+    """
+    waiting = list(work)
+    with ExitStack() as stack:
+        running: dict[str, Child] = {}
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                item = waiting.pop(0)
+                child = start_child(item.module, item.arguments, logs / f"{item.name}.log")
+                running[item.name] = stack.enter_context(child)
+                on_start(item.name)
+            for name in [n for n, child in running.items() if child.poll() is not None]:
+                running.pop(name).wait()
+                on_done(name)
+            on_poll()
+            if running:
+                time.sleep(_POLL_S)
 
 
 def _end_with_parent(pipe: int) -> None:

@@ -7,9 +7,7 @@ has: what a world shows depends on the visits before, so the number of shares is
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +19,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
 from fleet.evaluate.predict import NIGHT
-from fleet.jobs import Child, JobError, Progress, read_progress, start_child, write_progress
+from fleet.jobs import JobError, Progress, Work, read_progress, run_all, write_progress
 from fleet.recipe import (
     FUTURE_STEP_S,
     FUTURE_STEPS,
@@ -42,7 +40,6 @@ from sim.weather import Night, NightSettings
 from sim.world import WorldSettings
 
 SHARES = 2
-_POLL_S = 0.2
 _STEP_FRAMES = round(FUTURE_STEP_S * FRAME_RATE_HZ)
 _BEV_CELLS = 48
 _BEV_RANGE_M = 32.0
@@ -64,34 +61,25 @@ class RecipeStage:
         Raises:
             OperatorError: A share failed; the message ends with what it said.
         """
-        with TemporaryDirectory(prefix="ringroad-recipe-") as folder, ExitStack() as stack:
+        with TemporaryDirectory(prefix="ringroad-recipe-") as folder:
             job = Path(folder) / "recipe.json"
             job.write_bytes(msgspec.json.encode(recipe))
-            children = [stack.enter_context(_start(job, share)) for share in range(SHARES)]
-            while None in (states := [child.poll() for child in children]) and not any(states):
-                on_progress(sum(_rendered(job, share) for share in range(SHARES)))
-                time.sleep(_POLL_S)
-            for share in sorted(range(SHARES), key=lambda k: states[k] is None):
-                _finish(children[share], f"recipe {recipe.name}, share {share}")
+            words = [(str(job), str(share)) for share in range(SHARES)]
+            work = [Work(f"share-{n}", "sim.recipes", words[n]) for n in range(SHARES)]
+            try:
+                run_all(
+                    work,
+                    Path(folder),
+                    at_once=SHARES,
+                    on_poll=lambda: on_progress(sum(_rendered(job, n) for n in range(SHARES))),
+                )
+            except JobError as error:
+                raise OperatorError(f"recipe {recipe.name}: {error.what}") from error
             rows: list[Sample] = []
             for share in range(SHARES):
                 content = _rows_path(job, share).read_bytes()
                 rows.extend(msgspec.msgpack.decode(content, type=list[Sample]))
-            on_progress(len(rows))
             return rows
-
-
-def _start(job: Path, share: int) -> Child:
-    log = job.with_suffix(f".{share}.log")
-    return start_child("sim.recipes", (str(job), str(share)), log)
-
-
-def _finish(child: Child, what: str) -> None:
-    try:
-        child.wait()
-    except JobError as error:
-        lines = child.tail().splitlines()
-        raise OperatorError(f"{what}: {lines[-1] if lines else 'it said nothing'}") from error
 
 
 def _rendered(job: Path, share: int) -> int:

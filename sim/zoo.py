@@ -13,7 +13,6 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +34,10 @@ from fleet.evaluate import (
 from fleet.evaluate.evidence import ORDINARY
 from fleet.evaluate.job import AnswerJob
 from fleet.evaluate.predict import Answers, eval_frames
-from fleet.jobs import start_child
+from fleet.jobs import Work, run_all
 from fleet.recipe import build_set, load_recipe
 from fleet.release import export_weights, known_categories
 from fleet.stages.freeze import files_of
-from fleet.stages.workshop import Work, run_all
 from fleet.store import FolderStore
 from fleet.train import WEIGHTS_FILE, TrainJob, TrainRun
 from fleet.zoo import ModelCard, read_card, write_card, zoo_folder
@@ -133,17 +131,10 @@ def train(
     path = out / "job.json"
     path.write_bytes(msgspec.json.encode(job))
     say(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
-    with ExitStack() as stack:
-        children = [
-            stack.enter_context(
-                start_child(
-                    "fleet.train", (str(path), str(out), str(rank)), out / f"rank-{rank}.log"
-                )
-            )
-            for rank in range(2)
-        ]
-        for child in children:
-            child.wait()
+    ranks = range(job.processes)
+    words = [(str(path), str(out), str(rank)) for rank in ranks]
+    work = [Work(f"rank-{rank}", "fleet.train", words[rank]) for rank in ranks]
+    run_all(work, out, at_once=len(work))
     return out / WEIGHTS_FILE, job.run_id
 
 

@@ -37,8 +37,8 @@ from fleet.evaluate import (
 )
 from fleet.evaluate.job import AnswerJob
 from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
-from fleet.jobs import Progress
-from fleet.stages.workshop import Advance, Heard, Work, Workshop, run_all, unheard, unheard_of
+from fleet.jobs import Progress, Work, run_all
+from fleet.stages.workshop import Advance, Heard, Workshop, unheard, unheard_of
 from fleet.train import DatasetFile
 
 CANDIDATE, INCUMBENT, CONTROL = "candidate", "incumbent", "control"

@@ -17,9 +17,10 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Category
 from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
 from fleet.disk import write_whole
+from fleet.jobs import Work, run_all
 from fleet.label import Choice, LabelJob, Labelled, read_labelled
 from fleet.samples import LabelSource, Sample, SampleLabels
-from fleet.stages.workshop import Advance, Work, Workshop, run_all, unheard
+from fleet.stages.workshop import Advance, Workshop, unheard
 
 ClipLabels = dict[int, SampleLabels]
 """What was said about a clip, by stamp in ns."""

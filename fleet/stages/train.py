@@ -19,15 +19,14 @@ from edge.perceive.tensors import SPECS
 from fleet.catalog import RunRow
 from fleet.dataset import Dataset, DatasetManifest, drop_images
 from fleet.disk import write_whole
-from fleet.jobs import Progress
+from fleet.jobs import Progress, Work, run_all
 from fleet.release import FP32, INT8, ModelFiles, export_weights, known_categories
 from fleet.stages.freeze import files_of
 from fleet.stages.workshop import (
     Advance,
     Heard,
-    Work,
+    Told,
     Workshop,
-    run_all,
     unheard,
     unheard_of,
 )
@@ -140,7 +139,7 @@ def train(
     logs = {name: folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None}
     for log in logs.values():
         log.unlink(missing_ok=True)
-    run_all(work, workshop.logs, on_poll=_Steps(logs, advance, heard))
+    run_all(work, workshop.logs, on_poll=Told(logs, advance, heard, read=last_report))
     replayed = {d.dataset_id for job in jobs.values() for d in job.replay}
     for dataset in {d.dataset_id for job in jobs.values() for d in job.fresh} - replayed:
         drop_images(workshop.cache / "images", dataset)  # learnt once; replay is wanted every lap
@@ -148,22 +147,6 @@ def train(
         name: _exported(workshop, orders[name], job, folders[name], rows[name])
         for name, job in jobs.items()
     }
-
-
-class _Steps:
-    """Tells how many more steps all the runs have done, and of each its loss, from their logs."""
-
-    def __init__(self, logs: Mapping[str, Path], advance: Advance, heard: Heard) -> None:
-        self._logs, self._advance, self._heard, self._told = logs, advance, heard, 0
-
-    def __call__(self) -> None:
-        said = {name: last_report(log) for name, log in self._logs.items()}
-        for name, progress in said.items():
-            if progress is not None:
-                self._heard(name, progress)
-        done = sum(progress.done for progress in said.values() if progress is not None)
-        self._advance(done - self._told)
-        self._told = done
 
 
 def last_report(log: Path) -> Progress | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleet.catalog import Catalog, RunRow, StreamKind
-from fleet.jobs import Child, Progress, start_child
+from fleet.jobs import Progress, read_progress
 from fleet.store import BlobStore
 
 Advance = Callable[[int], None]
@@ -20,10 +19,6 @@ Heard = Callable[[str, Progress], None]
 """Hears what one child process of a stage says of itself: its name, and how far it is."""
 
 DONE = "done"
-
-_POLL_S = 0.2
-_AT_ONCE = 2
-"""Child processes that work side by side; each takes one core."""
 
 
 def unheard(count: int) -> None:
@@ -77,47 +72,33 @@ class Workshop:
                 tx.append(StreamKind.RUN, run_id, "run_finished.1", cause=stage, stage=stage)
 
 
-@dataclass(frozen=True)
-class Work:
-    """One child process: what to run, and its command line."""
+class Told:
+    """Passes on how far children are, from what each has written down of itself, whenever it is called."""
 
-    name: str
-    module: str
-    arguments: tuple[str, ...]
+    def __init__(
+        self,
+        logs: Mapping[str, Path],
+        advance: Advance,
+        heard: Heard,
+        read: Callable[[Path], Progress | None] = read_progress,
+    ) -> None:
+        """Begin with nothing told.
 
+        Args:
+            logs: What each child writes, by the child's name.
+            advance: Hears how many more steps all of them have done.
+            heard: Hears each child.
+            read: How to read what a child writes; None before its first word.
+        """
+        self._logs, self._advance, self._heard, self._read = logs, advance, heard, read
+        self._told = 0
 
-def run_all(
-    work: Sequence[Work],
-    logs: Path,
-    *,
-    on_start: Callable[[str], None] = lambda name: None,
-    on_done: Callable[[str], None] = lambda name: None,
-    on_poll: Callable[[], None] = lambda: None,
-) -> None:
-    """Run child processes, a few at a time, until all are done; the first failure ends the others.
-
-    Args:
-        work: What to run; started in this order.
-        logs: Folder of what they say.
-        on_start: Hears the name of each that is started.
-        on_done: Hears the name of each that is done.
-        on_poll: Called several times a second, and once more at the end.
-
-    Raises:
-        JobError: One failed.
-    """
-    waiting = list(work)
-    with ExitStack() as stack:
-        running: dict[str, Child] = {}
-        while waiting or running:
-            while waiting and len(running) < _AT_ONCE:
-                item = waiting.pop(0)
-                child = start_child(item.module, item.arguments, logs / f"{item.name}.log")
-                running[item.name] = stack.enter_context(child)
-                on_start(item.name)
-            for name in [n for n, child in running.items() if child.poll() is not None]:
-                running.pop(name).wait()
-                on_done(name)
-            on_poll()
-            if running:
-                time.sleep(_POLL_S)
+    def __call__(self) -> None:
+        """Read and pass on."""
+        said = {name: self._read(log) for name, log in self._logs.items()}
+        for name, progress in said.items():
+            if progress is not None:
+                self._heard(name, progress)
+        done = sum(progress.done for progress in said.values() if progress is not None)
+        self._advance(done - self._told)
+        self._told = done

@@ -141,4 +141,5 @@ def _show(about: Mapping[str, object], result: BenchResult, *, as_json: bool) ->
         for field in dataclasses.fields(result)
         if field.name not in ("sensor_to_plan", "whole_tick", "bare_inference", "stages")
     }
-    show_record(counts, as_json=False, title="counts")
+    rungs = ", ".join(f"{rung} {count}" for rung, count in result.rungs.items())
+    show_record(counts | {"rungs": rungs}, as_json=False, title="counts")

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from edge.contracts.time import FRAME_RATE_HZ
-from fleet.jobs import Child, read_progress, start_child
+from fleet.jobs import Work, run_all
 from fleet.repository import DirectorRepository, ImageRepository
 from fleet.service import ServiceCard
-from fleet.stages.workshop import Advance, Heard, unheard, unheard_of
+from fleet.stages.workshop import Advance, Heard, Told, unheard, unheard_of
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome
 from sim.maps import Split, load_map
 from sim.vehicle import DriveOrder
-
-_POLL_S = 0.2
 
 
 def drive_orders(
@@ -90,56 +86,24 @@ def drive(
     truth.mkdir(parents=True, exist_ok=True)
     outcomes = {order.drive_id: folders.job(f"{order.drive_id}.outcome.json") for order in orders}
     logs = {order.vehicle_id: folders.job(f"{order.drive_id}.progress") for order in orders}
-    with ExitStack() as stack:
-        children: list[Child] = []
-        for order in orders:
-            full = VehicleOrder(
-                home=str(folders.vehicle(order.vehicle_id)),
-                truth=str(truth),
-                profile=profile,
-                gateway=card.gateway,
-                gateway_key=card.gateway_key,
-                updates=card.updates,
-                anchors=anchors,
-                drive=order,
-                progress=str(logs[order.vehicle_id]),
-            )
-            job = folders.job(f"{order.drive_id}.json")
-            job.write_bytes(msgspec.json.encode(full))
-            words = (str(job), str(outcomes[order.drive_id]))
-            log = folders.logs / f"{order.drive_id}.log"
-            children.append(stack.enter_context(start_child("sim.lap.vehicle", words, log)))
-        told = 0
-        while any(child.poll() is None for child in children):
-            for child in children:
-                if child.poll() not in (None, 0):
-                    child.wait()
-            told = pass_on(logs, told, advance, heard)
-            time.sleep(_POLL_S)
-        pass_on(logs, told, advance, heard)
-        for child in children:
-            child.wait()
+    work = []
+    for order in orders:
+        full = VehicleOrder(
+            home=str(folders.vehicle(order.vehicle_id)),
+            truth=str(truth),
+            profile=profile,
+            gateway=card.gateway,
+            gateway_key=card.gateway_key,
+            updates=card.updates,
+            anchors=anchors,
+            drive=order,
+            progress=str(logs[order.vehicle_id]),
+        )
+        job = folders.job(f"{order.drive_id}.json")
+        job.write_bytes(msgspec.json.encode(full))
+        words = (str(job), str(outcomes[order.drive_id]))
+        work.append(Work(order.drive_id, "sim.lap.vehicle", words))
+    run_all(work, folders.logs, at_once=len(work), on_poll=Told(logs, advance, heard))
     return [
         msgspec.json.decode(path.read_bytes(), type=VehicleOutcome) for path in outcomes.values()
     ]
-
-
-def pass_on(logs: Mapping[str, Path], told: int, advance: Advance, heard: Heard) -> int:
-    """Pass on what vehicles say of themselves.
-
-    Args:
-        logs: Their progress files, by name.
-        told: Ticks that ``advance`` has heard of.
-        advance: Hears of new ones.
-        heard: Hears each vehicle.
-
-    Returns:
-        Ticks that ``advance`` has heard of now.
-    """
-    said = {name: read_progress(path) for name, path in logs.items()}
-    for name, progress in said.items():
-        if progress is not None:
-            heard(name, progress)
-    done = sum(progress.done for progress in said.values() if progress is not None)
-    advance(done - told)
-    return done

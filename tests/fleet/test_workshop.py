@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from fleet.jobs import Progress
+from fleet.jobs import Progress, Work, run_all, write_progress
 from fleet.stages.evaluate import AnswerCount
-from fleet.stages.workshop import Work, run_all
+from fleet.stages.workshop import Told
 
 
 def test_every_child_is_heard_when_it_starts_and_when_it_is_done(tmp_path: Path) -> None:
@@ -33,3 +33,19 @@ def test_models_tell_which_set_they_answer_and_how_many_they_have() -> None:
         ("candidate", Progress(done=1, total=3)),
     ]
     assert advanced == [1, 1]
+
+
+def test_each_child_is_heard_and_its_steps_are_counted_once(tmp_path: Path) -> None:
+    logs = {name: tmp_path / f"{name}.progress" for name in ("v-01", "v-02", "v-03")}
+    write_progress(logs["v-01"], Progress(done=36, total=2160, note="drives, clips kept: 0"))
+    write_progress(logs["v-02"], Progress(done=72, total=2160))
+    heard: list[tuple[str, int]] = []
+    ticks: list[int] = []
+    tell = Told(logs, ticks.append, lambda name, said: heard.append((name, said.done)))
+
+    tell()
+    write_progress(logs["v-01"], Progress(done=108, total=2160))
+    tell()
+
+    assert ticks == [108, 72]
+    assert heard == [("v-01", 36), ("v-02", 72), ("v-01", 108), ("v-02", 72)]

@@ -26,6 +26,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from fleet.dataset import freeze
 from fleet.samples import Sample, SampleLabels, SensedInstant
+from fleet.stages.workshop import Told
 from sim.lap import road, run
 from sim.lap.folders import LapFolders
 from sim.lap.settings import DriveScene, LapSettings
@@ -47,16 +48,18 @@ def one_grey_frame(settings, folders, store, heard):
     return {"tune": freeze([sample], [rig], store, name="tune", split="tune")}
 
 
-def heard(path, read=road.read_progress):
-    progress = read(path)
-    if progress is not None and progress.done > 0:
-        print("driving", flush=True)
-    return progress
+def telling(logs, advance, heard):
+    def hear(name, progress):
+        if progress.done > 0:
+            print("driving", flush=True)
+        heard(name, progress)
+
+    return Told(logs, advance, hear)
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 run.build_sets = one_grey_frame
-road.read_progress = heard
+road.Told = telling
 root = Path(sys.argv[1])
 settings = LapSettings(vehicles=1, drive_s=600.0, scenes=[DriveScene("grid", "none")])
 try:

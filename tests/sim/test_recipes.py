@@ -8,7 +8,7 @@ from sim.recipes import RecipeStage
 def test_recipe_that_asks_for_places_that_do_not_exist_says_so_by_name() -> None:
     part = RecipePart(road_map="grid", places=60_000)
     recipe = DataRecipe(name="too_wide", split="train", parts=(part,))
-    with pytest.raises(OperatorError, match=r"recipe too_wide, share \d: .*60,?000"):
+    with pytest.raises(OperatorError, match=r"recipe too_wide: .*60,?000"):
         RecipeStage().rows(recipe, lambda rows: None)
 
 
