@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,20 +139,13 @@ class Child:
             self.process.stdin.close()
 
 
-def start_child(
-    module: str,
-    arguments: Sequence[str],
-    log_path: Path,
-    *,
-    environment: Mapping[str, str] | None = None,
-) -> Child:
+def start_child(module: str, arguments: Sequence[str], log_path: Path) -> Child:
     """Start ``python -m module arguments`` as a child.
 
     Args:
         module: What to run as ``__main__``.
         arguments: Its command line.
         log_path: Where its output goes, after what is there.
-        environment: Added to the parent's own.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab") as log:
@@ -162,26 +155,8 @@ def start_child(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **environment} if environment else None,
         )
     return Child(module, log_path, process)
-
-
-def run_child(
-    module: str,
-    arguments: Sequence[str],
-    log_path: Path,
-    *,
-    environment: Mapping[str, str] | None = None,
-    timeout_s: float | None = None,
-) -> None:
-    """Run ``python -m module arguments`` to its end.
-
-    Raises:
-        JobError: It failed, or took too long.
-    """
-    with start_child(module, arguments, log_path, environment=environment) as child:
-        child.wait(timeout_s)
 
 
 @dataclass(frozen=True)

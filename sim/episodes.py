@@ -10,7 +10,6 @@ world and not what the vehicle believed, so a bundle that sees nothing cannot lo
 from __future__ import annotations
 
 import hashlib
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from edge.plan.overlap import gaps_over_time
 from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
-from fleet.jobs import run_child
+from fleet.jobs import Work, run_all
 from sim.drive import Drive, DriveSettings
 from sim.ground import Ground, GroundClass
 from sim.scenarios import load_scenario
@@ -86,35 +85,37 @@ def load_episodes(name: str) -> tuple[EpisodeSpec, ...]:
 
 @dataclass
 class ChildEpisodes:
-    """An ``EpisodeRunner``: one child process per episode.
+    """An ``EpisodeRunner``: one child process per episode, a few side by side.
 
-    ``logs``: folder of what children say and of what they are told. ``cpu_s``: what they cost so far.
-    ``heard``: hears each result.
+    ``logs``: folder of what children say and of what they are told. ``heard``: hears each result.
     """
 
     logs: Path
     profile: str = "laptop"
-    cpu_s: float = 0.0
     heard: Callable[[EpisodeResult], None] = lambda result: None
 
-    def run(self, episode: EpisodeSpec, bundle_dir: Path) -> EpisodeResult:
-        """Drive a bundle through an episode.
+    def run(self, episodes: Sequence[EpisodeSpec], bundle_dir: Path) -> tuple[EpisodeResult, ...]:
+        """Drive a bundle through episodes.
 
         Raises:
-            JobError: The child failed; the message ends with what it said.
+            JobError: A child failed; the message says what it said.
         """
-        order = EpisodeOrder(spec=episode, bundle=str(bundle_dir), profile=self.profile)
-        told = msgspec.json.encode(order)
-        stem = f"episode-{episode.episode_id}-{hashlib.sha256(told).hexdigest()[:8]}"
         self.logs.mkdir(parents=True, exist_ok=True)
-        order_path, result_path = self.logs / f"{stem}.json", self.logs / f"{stem}.result.json"
-        order_path.write_bytes(told)
-        before_s = _children_cpu_s()
-        run_child("sim.episodes", [str(order_path), str(result_path)], self.logs / f"{stem}.log")
-        self.cpu_s += _children_cpu_s() - before_s
-        result = msgspec.json.decode(result_path.read_bytes(), type=EpisodeResult)
-        self.heard(result)
-        return result
+        results: dict[str, Path] = {}
+        work = []
+        for episode in episodes:
+            order = EpisodeOrder(spec=episode, bundle=str(bundle_dir), profile=self.profile)
+            told = msgspec.json.encode(order)
+            name = f"episode-{episode.episode_id}-{hashlib.sha256(told).hexdigest()[:8]}"
+            path, results[name] = self.logs / f"{name}.json", self.logs / f"{name}.result.json"
+            path.write_bytes(told)
+            work.append(Work(name, "sim.episodes", (str(path), str(results[name]))))
+        run_all(work, self.logs, on_done=lambda name: self.heard(_read(results[name])))
+        return tuple(_read(path) for path in results.values())
+
+
+def _read(path: Path) -> EpisodeResult:
+    return msgspec.json.decode(path.read_bytes(), type=EpisodeResult)
 
 
 def drive_episode(order: EpisodeOrder) -> EpisodeResult:
@@ -268,11 +269,6 @@ def is_off_road(snapshot: Snapshot, ground: Ground) -> bool:
     rows = (centres > -EGO_SHAPE.rear_overhang_m) & (centres < EGO_SHAPE.front_m)
     columns = np.abs(centres) < 0.5 * EGO_SHAPE.width_m
     return not bool(on_road[np.ix_(rows, columns)].all())
-
-
-def _children_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def main(arguments: Sequence[str]) -> None:

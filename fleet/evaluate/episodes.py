@@ -45,10 +45,10 @@ class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpisodeRunner(Protocol):
-    """Whoever can drive a bundle through an episode."""
+    """Whoever can drive a bundle through episodes."""
 
-    def run(self, episode: EpisodeSpec, bundle_dir: Path) -> EpisodeResult:
-        """Drive the bundle in ``bundle_dir`` through the episode and report."""
+    def run(self, episodes: Sequence[EpisodeSpec], bundle_dir: Path) -> Sequence[EpisodeResult]:
+        """Drive the bundle in ``bundle_dir`` through each episode and report, in their order."""
         ...
 
 
@@ -77,21 +77,20 @@ class EpisodeComparison(msgspec.Struct, frozen=True, kw_only=True):
 def run_episodes(
     runner: EpisodeRunner, episodes: Sequence[EpisodeSpec], bundle_dir: Path
 ) -> tuple[EpisodeResult, ...]:
-    """Drive one bundle through every episode, in order.
+    """Drive one bundle through every episode.
 
     Raises:
-        OperatorError: The runner answered for another episode than it was asked.
+        OperatorError: The runner answered for other episodes than it was asked.
     """
-    results = []
-    for episode in episodes:
-        result = runner.run(episode, bundle_dir)
-        if result.episode_id != episode.episode_id:
-            raise OperatorError(
-                f"episode runner mixed up its answers: expected {episode.episode_id}, "
-                f"got {result.episode_id}; nothing is compared"
-            )
-        results.append(result)
-    return tuple(results)
+    asked = [episode.episode_id for episode in episodes]
+    results = tuple(runner.run(episodes, bundle_dir))
+    answered = [result.episode_id for result in results]
+    if answered != asked:
+        raise OperatorError(
+            f"episode runner mixed up its answers: expected {', '.join(asked)}, "
+            f"got {', '.join(answered) or 'nothing'}; nothing is compared"
+        )
+    return results
 
 
 def compare_episodes(

@@ -26,9 +26,9 @@ class _Runner:
         self.answers = answers
         self.asked = []
 
-    def run(self, episode, bundle_dir):
-        self.asked.append((episode.episode_id, bundle_dir.name))
-        return self.answers[episode.episode_id]
+    def run(self, episodes, bundle_dir):
+        self.asked += [(episode.episode_id, bundle_dir.name) for episode in episodes]
+        return [self.answers[episode.episode_id] for episode in episodes]
 
 
 def test_a_collision_that_the_incumbent_did_not_have_is_named():
@@ -74,6 +74,15 @@ def test_every_episode_is_driven_once_in_order(tmp_path):
     results = run_episodes(runner, [_spec("b"), _spec("a")], tmp_path)
     assert [r.episode_id for r in results] == ["b", "a"]
     assert runner.asked == [("b", tmp_path.name), ("a", tmp_path.name)]
+
+
+def test_an_answer_that_is_lacking_is_refused(tmp_path):
+    class Silent:
+        def run(self, episodes, bundle_dir):
+            return []
+
+    with pytest.raises(OperatorError, match="expected a, got nothing"):
+        run_episodes(Silent(), [_spec("a")], tmp_path)
 
 
 def test_an_answer_for_another_episode_is_refused(tmp_path):
