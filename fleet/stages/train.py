@@ -25,7 +25,7 @@ from fleet.stages.freeze import files_of
 from fleet.stages.workshop import (
     Advance,
     Heard,
-    Told,
+    ProgressFeed,
     Workshop,
     unheard,
     unheard_of,
@@ -139,7 +139,7 @@ def train(
     logs = {name: folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None}
     for log in logs.values():
         log.unlink(missing_ok=True)
-    run_all(work, workshop.logs, on_poll=Told(logs, advance, heard, read=last_report))
+    run_all(work, workshop.logs, on_poll=ProgressFeed(logs, advance, heard, read=last_report))
     replayed = {d.dataset_id for job in jobs.values() for d in job.replay}
     for dataset in {d.dataset_id for job in jobs.values() for d in job.fresh} - replayed:
         drop_images(workshop.cache / "images", dataset)  # learnt once; replay is wanted every lap

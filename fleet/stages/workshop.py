@@ -72,7 +72,7 @@ class Workshop:
                 tx.append(StreamKind.RUN, run_id, "run_finished.1", cause=stage, stage=stage)
 
 
-class Told:
+class ProgressFeed:
     """Passes on how far children are, from what each has written down of itself, whenever it is called."""
 
     def __init__(

@@ -12,7 +12,7 @@ from edge.contracts.time import FRAME_RATE_HZ
 from fleet.jobs import Work, run_all
 from fleet.repository import DirectorRepository, ImageRepository
 from fleet.service import ServiceCard
-from fleet.stages.workshop import Advance, Heard, Told, unheard, unheard_of
+from fleet.stages.workshop import Advance, Heard, ProgressFeed, unheard, unheard_of
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome
@@ -103,7 +103,7 @@ def drive(
         job.write_bytes(msgspec.json.encode(full))
         words = (str(job), str(outcomes[order.drive_id]))
         work.append(Work(order.drive_id, "sim.lap.vehicle", words))
-    run_all(work, folders.logs, at_once=len(work), on_poll=Told(logs, advance, heard))
+    run_all(work, folders.logs, at_once=len(work), on_poll=ProgressFeed(logs, advance, heard))
     return [
         msgspec.json.decode(path.read_bytes(), type=VehicleOutcome) for path in outcomes.values()
     ]

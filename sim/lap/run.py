@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from edge.console import Stages
 from edge.contracts.scene import Category
 from fleet.catalog import Catalog
@@ -82,38 +84,40 @@ def run_lap(
         bundle = turn.bundle(models[CANDIDATE], contenders[CANDIDATE])
         verdict = turn.gate(models, contenders, bundle)
         waves, redrives = turn.roll_out(verdict, bundle)
-        record = tell(
-            Told(
-                settings=settings,
-                lap=folders.lap,
-                stages=tuple(turn.clock.stages),
-                drives=drives,
-                redrives=redrives,
-                edge=clips[CANDIDATE],
-                chance=clips[CONTROL],
-                quarantined=sum(drive.quarantined for drive in drives),
-                labelled=labelled[CANDIDATE],
-                chance_labelled=labelled[CONTROL],
-                dataset_id=fresh[CANDIDATE].dataset_id,
-                contenders=contenders,
-                bundle_ids={
-                    INCUMBENT: turn.incumbent.bundle.manifest.bundle_id,
-                    CANDIDATE: bundle.manifest.bundle_id,
-                },
-                verdict=verdict,
-                waves=waves,
-                truth=folders.truth("drive"),
+        with turn.clock.stage("summary") as told:
+            record = tell(
+                Told(
+                    settings=settings,
+                    lap=folders.lap,
+                    drives=drives,
+                    redrives=redrives,
+                    edge=clips[CANDIDATE],
+                    chance=clips[CONTROL],
+                    quarantined=sum(drive.quarantined for drive in drives),
+                    labelled=labelled[CANDIDATE],
+                    chance_labelled=labelled[CONTROL],
+                    dataset_id=fresh[CANDIDATE].dataset_id,
+                    contenders=contenders,
+                    bundle_ids={
+                        INCUMBENT: turn.incumbent.bundle.manifest.bundle_id,
+                        CANDIDATE: bundle.manifest.bundle_id,
+                    },
+                    verdict=verdict,
+                    waves=waves,
+                    truth=folders.truth("drive"),
+                )
             )
-        )
-        shown = {
-            INCUMBENT: (turn.incumbent.model.files.int8, turn.incumbent.bundle.manifest),
-            CANDIDATE: (models[CANDIDATE].files.int8, bundle.manifest),
-        }
-        gallery = Gallery(Category(settings.rare), shown)
-        pictures = [
-            *gallery.caught(labelled[CANDIDATE], clips[CANDIDATE], turn.map_of_drives()),
-            *gallery.judged(turn.opened("rare")),
-        ]
+            shown = {
+                INCUMBENT: (turn.incumbent.model.files.int8, turn.incumbent.bundle.manifest),
+                CANDIDATE: (models[CANDIDATE].files.int8, bundle.manifest),
+            }
+            gallery = Gallery(Category(settings.rare), shown)
+            pictures = [
+                *gallery.caught(labelled[CANDIDATE], clips[CANDIDATE], turn.map_of_drives()),
+                *gallery.judged(turn.opened("rare")),
+            ]
+            told.note(f"{len(pictures)} pictures")
+        record = msgspec.structs.replace(record, stages=tuple(turn.clock.stages))
         is_promoted = bool(waves) and all(wave.state == "passed" for wave in waves)
         successor = Incumbent(bundle, models[CANDIDATE]) if is_promoted else turn.incumbent
         caught = (*turn.caught, fresh[CANDIDATE])

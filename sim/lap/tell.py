@@ -37,14 +37,13 @@ from sim.lap.record import (
     LabelCounts,
     LapRecord,
     SliceScore,
-    Stage,
     VehicleEnd,
     VerdictRecord,
     WaveRecord,
 )
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import VehicleOutcome
-from sim.truth import read_truth
+from sim.truth import TruthFrame, read_truth
 
 _DEADLINE_MS = 100.0
 SEEN_PX = 12
@@ -58,7 +57,6 @@ class Told:
 
     settings: LapSettings
     lap: int
-    stages: tuple[Stage, ...]
     drives: Sequence[VehicleOutcome]
     redrives: Sequence[VehicleOutcome]
     edge: Sequence[ClipRow]
@@ -77,14 +75,14 @@ class Told:
 
 
 def tell(told: Told) -> LapRecord:
-    """Write the record of a lap."""
+    """Write the record of a lap, but for its stages: the last of them is not over yet."""
     rare = Category(told.settings.rare)
     gate = told.contenders["candidate"].gate
     return LapRecord(
         seed=told.settings.seed,
         lap=told.lap,
         is_quick=told.settings.is_quick,
-        stages=told.stages,
+        stages=(),
         ticks=sum(o.ticks for o in (*told.drives, *told.redrives)),
         drives=tuple(
             _drive(o, told.settings, is_redrive=o in told.redrives)
@@ -144,6 +142,8 @@ def _deadline(outcomes: Sequence[VehicleOutcome]) -> Deadline:
 
 
 def _clips(told: Told, rare: Category) -> ClipCounts:
+    vehicles = {row.vehicle_id for row in (*told.edge, *told.chance)}
+    truth = {vehicle: read_truth(truth_path(told.truth, vehicle), vehicle) for vehicle in vehicles}
     return ClipCounts(
         captured=sum(o.captured for o in told.drives),
         evicted=sum(o.evicted for o in told.drives),
@@ -151,16 +151,15 @@ def _clips(told: Told, rare: Category) -> ClipCounts:
         admitted=len(told.edge) + len(told.chance),
         quarantined=told.quarantined,
         bytes_uploaded=sum(o.bytes_sent for o in told.drives),
-        with_rare_triggered=sum(holds(row, rare, told.truth) for row in told.edge),
+        with_rare_triggered=sum(_holds(row, rare, truth[row.vehicle_id]) for row in told.edge),
         triggered=len(told.edge),
-        with_rare_random=sum(holds(row, rare, told.truth) for row in told.chance),
+        with_rare_random=sum(_holds(row, rare, truth[row.vehicle_id]) for row in told.chance),
         random=len(told.chance),
     )
 
 
-def holds(row: ClipRow, rare: Category, truth: Path) -> bool:
+def _holds(row: ClipRow, rare: Category, frames: Mapping[int, TruthFrame]) -> bool:
     """Say whether a clip really shows the rare class: for the report alone, the loop never asks."""
-    frames = read_truth(truth_path(truth, row.vehicle_id), row.vehicle_id)
     return any(
         seen.box.category is rare
         and seen.visible_px >= SEEN_PX

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from fleet.jobs import Progress, Work, run_all, write_progress
 from fleet.stages.evaluate import AnswerCount
-from fleet.stages.workshop import Told
+from fleet.stages.workshop import ProgressFeed
 
 
 def test_every_child_is_heard_when_it_starts_and_when_it_is_done(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ def test_each_child_is_heard_and_its_steps_are_counted_once(tmp_path: Path) -> N
     write_progress(logs["v-02"], Progress(done=72, total=2160))
     heard: list[tuple[str, int]] = []
     ticks: list[int] = []
-    tell = Told(logs, ticks.append, lambda name, said: heard.append((name, said.done)))
+    feed = ProgressFeed(logs, ticks.append, lambda name, said: heard.append((name, said.done)))
 
-    tell()
+    feed()
     write_progress(logs["v-01"], Progress(done=108, total=2160))
-    tell()
+    feed()
 
     assert ticks == [108, 72]
     assert heard == [("v-01", 36), ("v-02", 72), ("v-01", 108), ("v-02", 72)]

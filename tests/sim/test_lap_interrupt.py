@@ -26,7 +26,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from fleet.dataset import freeze
 from fleet.samples import Sample, SampleLabels, SensedInstant
-from fleet.stages.workshop import Told
+from fleet.stages.workshop import ProgressFeed
 from sim.lap import road, run
 from sim.lap.folders import LapFolders
 from sim.lap.settings import DriveScene, LapSettings
@@ -54,12 +54,12 @@ def telling(logs, advance, heard):
             print("driving", flush=True)
         heard(name, progress)
 
-    return Told(logs, advance, hear)
+    return ProgressFeed(logs, advance, hear)
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 run.build_sets = one_grey_frame
-road.Told = telling
+road.ProgressFeed = telling
 root = Path(sys.argv[1])
 settings = LapSettings(vehicles=1, drive_s=600.0, scenes=[DriveScene("grid", "none")])
 try:

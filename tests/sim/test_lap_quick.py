@@ -13,7 +13,18 @@ from fleet.catalog import Catalog, ClipRow, ReportRow
 from fleet.store import FolderStore
 from sim.truth import MAGIC
 
-STAGES = ("sets", "fleet", "drive", "label", "freeze", "train", "evaluate", "gate", "rollout")
+STAGES = (
+    "sets",
+    "fleet",
+    "drive",
+    "label",
+    "freeze",
+    "train",
+    "evaluate",
+    "gate",
+    "rollout",
+    "summary",
+)
 
 
 @pytest.fixture(scope="module")
