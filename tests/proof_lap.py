@@ -1,4 +1,4 @@
-"""What takes too long for the suite: ``make proof-lap``, about an hour on two cores.
+"""What takes too long for the suite: ``make proof-lap``, about twenty-two minutes on two cores.
 
 The default seed passes on merit and every vehicle ends on the candidate; a second lap of the same run
 goes on from the first; two runs of one seed tell the same story.

@@ -51,13 +51,13 @@ def lap(
     refuse_nonsense(settings)
     run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
-    records = go_round(settings, run, laps, stages(as_json=as_json))
-    _point_at(runs / "latest", run)
-    if as_json:
-        show_json(msgspec.to_builtins(records[-1]))
-    else:
-        for record in records:
+    for record in go_round(settings, run, laps, stages(as_json=as_json)):
+        _point_at(runs / "latest", run)
+        if not as_json:
             typer.echo(f"lap {record.lap}: {outcome(record).line}")
+    if as_json:
+        show_json(msgspec.to_builtins(record))
+    else:
         typer.echo(f"report: {run / 'report.html'}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,8 @@ from sim.lap.run import Legacy, run_lap
 from sim.lap.settings import LapSettings
 
 
-def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> list[LapRecord]:
-    """Run laps and write ``lap.json`` and ``report.html`` after each.
+def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> Iterator[LapRecord]:
+    """Run laps, write ``lap.json`` and ``report.html`` after each, and give its record.
 
     Args:
         settings: What to do.
@@ -32,9 +33,9 @@ def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> list
         folders = LapFolders(run, number, Path(settings.cache))
         result = run_lap(settings, folders, legacy, watch)
         legacy = result.legacy
-        records.append(result.record)
         content = msgspec.json.format(msgspec.json.encode(result.record), indent=1)
         (folders.here / "lap.json").write_bytes(content)
         (run / "lap.json").write_bytes(content)
-        write_report(result.record, result.pictures, run / "report.html", records[:-1])
-    return records
+        write_report(result.record, result.pictures, run / "report.html", records)
+        records.append(result.record)
+        yield result.record
