@@ -1,6 +1,11 @@
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
-from fleet.jobs import Progress, Work, run_all, write_progress
+import pytest
+
+from fleet.jobs import JobError, Progress, Work, run_all, write_progress
 from fleet.stages.evaluate import AnswerCount
 from fleet.stages.workshop import ProgressFeed
 
@@ -49,3 +54,18 @@ def test_each_child_is_heard_and_its_steps_are_counted_once(tmp_path: Path) -> N
 
     assert ticks == [108, 72]
     assert heard == [("v-01", 36), ("v-02", 72), ("v-01", 108), ("v-02", 72)]
+
+
+def test_the_first_that_fails_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "patient.py").write_text("import signal\nsignal.pause()\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    patient = Work("patient", "patient", (str(tmp_path),))
+    with pytest.raises(JobError, match="no_such_module"):
+        run_all([patient, Work("fails", "no_such_module", ())], tmp_path)
+    lines = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # others end while we look
+            lines.append((process / "cmdline").read_bytes())
+    assert not any(b"patient" in line and str(tmp_path).encode() in line for line in lines)
