@@ -27,6 +27,7 @@ from sim.ground import Ground
 from sim.maps import RoadMap
 from sim.meshes import mesh_of
 from sim.panda import (
+    UNDRAWN_PX,
     Rows,
     camera_node,
     geom,
@@ -102,7 +103,12 @@ class Renderer:
         self._cast = _Cast(self._root.attach_new_node("actors"))
         self._ego = self._root.attach_new_node("ego")
         for k, camera in enumerate(rig.cameras):
-            node = camera_node(camera, self.settings.near_m, self.settings.far_m)
+            node = camera_node(
+                camera,
+                self.settings.near_m,
+                self.settings.far_m,
+                undrawn_px=UNDRAWN_PX.get(self.settings.pipe, 0.0),
+            )
             node.reparent_to(self._ego)
             column, row = k % _COLUMNS, k // _COLUMNS
             region = self._buffer.make_display_region(

@@ -29,6 +29,13 @@ and without it every moved node of every frame would be kept for good.
 """
 
 
+UNDRAWN_PX = {"p3tinydisplay": 0.5}
+"""What a display leaves out of each view, right and below: its viewport maps a view of W x H pixels onto
+W - 0.5 by H - 0.5 of them, so that a picture would shrink towards its top left corner. Measured with
+squares at known pixels; ``p3headlessgl`` draws the whole view.
+"""
+
+
 def open_buffer(pipe_name: str, width_px: int, height_px: int) -> tuple[Any, Any]:
     """Open an offscreen RGBA buffer on one of Panda3D's displays, with an engine of its own.
 
@@ -141,14 +148,23 @@ def fill_texture(target: Any, rgb: NDArray[np.uint8]) -> None:
     target.set_ram_image(np.ascontiguousarray(rgb[..., ::-1]).tobytes())
 
 
-def camera_node(camera: Camera, near_m: float, far_m: float) -> Any:
-    """Make the camera node of a calibrated camera, to be hung under the ego's node."""
+def camera_node(camera: Camera, near_m: float, far_m: float, *, undrawn_px: float = 0.0) -> Any:
+    """Make the camera node of a calibrated camera, to be hung under the ego's node.
+
+    Args:
+        camera: The calibrated camera, whose pixels the picture has to match.
+        near_m: Distance of the near plane along the optical axis.
+        far_m: Distance of the far plane along the optical axis.
+        undrawn_px: What the display leaves out of a view on the right and below; see ``UNDRAWN_PX``.
+    """
     k = camera.intrinsics
     lens = core.PerspectiveLens()
-    # The film is measured in pixels of fx, so that the focal length is fx itself.
+    # The film is measured in pixels of fx, so that the focal length is fx itself, and is the part of
+    # the image that the display draws: from the top left corner to ``undrawn_px`` before the other.
     aspect = k.fx_px / k.fy_px
-    lens.set_film_size(k.width_px, k.height_px * aspect)
-    lens.set_film_offset(0.5 * k.width_px - k.cx_px, (k.cy_px - 0.5 * k.height_px) * aspect)
+    width_px, height_px = k.width_px - undrawn_px, k.height_px - undrawn_px
+    lens.set_film_size(width_px, height_px * aspect)
+    lens.set_film_offset(0.5 * width_px - k.cx_px, (k.cy_px - 0.5 * height_px) * aspect)
     lens.set_focal_length(k.fx_px)
     lens.set_near_far(near_m, far_m)
     node = core.NodePath(core.Camera(str(camera.name), lens))

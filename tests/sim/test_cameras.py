@@ -8,17 +8,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
+from panda3d import core
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import CAMERAS, MIRRORED_CAMERAS, CameraName, CameraRig
+from edge.contracts.sensors import (
+    CAMERAS,
+    MIRRORED_CAMERAS,
+    Camera,
+    CameraName,
+    CameraRig,
+    Intrinsics,
+)
 from sim.cameras import MAX_ACTORS, Renderer, RenderSettings, visible_pixels, world_from_unit
 from sim.ground import Ground
 from sim.maps import RoadMap
 from sim.meshes import mesh_of
+from sim.panda import UNDRAWN_PX, camera_node, geom, open_buffer, vertex_rows
 from sim.rig import default_rig, pixels_from_ego
 from sim.scenery import Scenery
 from sim.sight import survey
@@ -46,32 +56,122 @@ def test_images_are_contiguous_rgb_of_the_rigs_size(
     assert abs(road[2] - road[0]) < 40
 
 
-def test_actor_is_drawn_where_the_calibration_says(
-    renderer: Renderer, rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+def test_actors_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
+    road_map: RoadMap,
+    rig: CameraRig,
+    ground: Ground,
+    actor_at: ActorMaker,
+    snapshot_of: SnapshotMaker,
 ) -> None:
-    ring = [
-        actor_at("car", 9.0 * math.cos(a) + 1.3, 9.0 * math.sin(a), 2.0 * a, actor_id=i + 1)
-        for i, a in enumerate(np.linspace(-math.pi, math.pi, 12, endpoint=False))
-    ]
-    snapshot = snapshot_of(*ring)
-    render = renderer.render(snapshot, with_ids=True)
-    assert render.ids is not None
-    ego_from_world = snapshot.ego.world_from_ego.inverse()
-    seen_by = set()
-    for actor in ring:
-        matrix = world_from_unit(actor)
-        corners = mesh_of("car").triangles.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
-        for camera, ids in zip(rig.cameras, render.ids, strict=True):
-            u, v, depth = pixels_from_ego(camera, ego_from_world @ corners).T
-            is_inside = u.min() > 1 and u.max() < 255 and v.min() > 1 and v.max() < 127
-            if depth.min() < 0.5 or not is_inside:
-                continue
-            rows, columns = np.nonzero(ids == actor.actor_id)
-            assert (columns.min(), columns.max() + 1) == pytest.approx((u.min(), u.max()), abs=1.5)
-            # The lowest corner is the tip of a wheel, less than a pixel wide.
-            assert (rows.min(), rows.max() + 1) == pytest.approx((v.min(), v.max()), abs=2.6)
-            seen_by.add(camera.name)
-    assert len(seen_by) >= 6
+    one_far_house = Scenery(
+        np.zeros(1, np.uint8),
+        np.array([[5000.0, 5000.0, 0.0, 1.0, 1.0, 1.0]]),
+        np.full((1, 3), 0.5),
+    )
+    renderer = Renderer(road_map, rig, ground=ground, scenery=one_far_house)
+    shifts, seen_by = [], set()
+    for turn in np.linspace(0.0, 2.0, 40):
+        ring = [
+            # A box on wheels: an edge is drawn half a pixel too wide on every side, which moves the
+            # centre of a shape that is thin at one end, and not that of this one.
+            actor_at("truck", 12.0 * math.cos(a), 12.0 * math.sin(a), 2.0 * a, actor_id=i + 1)
+            for i, a in enumerate(np.linspace(-math.pi, math.pi, 3, endpoint=False) + turn)
+        ]
+        snapshot = snapshot_of(*ring)
+        ids = renderer.render(snapshot, with_ids=True).ids
+        assert ids is not None
+        ego_from_world = snapshot.ego.world_from_ego.inverse()
+        for actor in ring:
+            matrix = world_from_unit(actor)
+            triangles = mesh_of("truck").triangles @ matrix[:3, :3].T + matrix[:3, 3]
+            for camera, view in zip(rig.cameras, ids, strict=True):
+                uvd = pixels_from_ego(camera, ego_from_world @ triangles.reshape(-1, 3))
+                u, v, depth = uvd.T
+                is_inside = u.min() > 1 and u.max() < 255 and v.min() > 1 and v.max() < 127
+                if depth.min() < 0.5 or not is_inside:
+                    continue
+                drawn = view == actor.actor_id
+                expected = _silhouette(uvd[:, :2].reshape(-1, 3, 2))
+                shifts.append(_centre_px(drawn) - _centre_px(expected))
+                seen_by.add(camera.name)
+    renderer.close()
+    assert len(seen_by) >= 6 and len(shifts) > 50
+    assert np.abs(shifts).max() < 0.8, "each silhouette"
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.1, "all of them together"
+
+
+def _silhouette(triangles_px: np.ndarray) -> np.ndarray:
+    """Draw the union of triangles (T, 3, 2), of a view of 256 x 128 pixels, 16 times as fine."""
+    fine = np.zeros((128 * 16, 256 * 16), dtype=np.uint8)
+    for corners in np.rint(triangles_px * 16.0 - 0.5).astype(np.int32):
+        cv2.fillConvexPoly(fine, corners, 1)
+    return cv2.resize(fine.astype(np.float32), (256, 128), interpolation=cv2.INTER_AREA)
+
+
+def _centre_px(weights: np.ndarray) -> np.ndarray:
+    """Give the centroid (u, v) of pixels' weights (H, W); a pixel's centre lies at + 0.5."""
+    rows, columns = np.indices(weights.shape)
+    return np.array([np.average(columns, weights=weights), np.average(rows, weights=weights)]) + 0.5
+
+
+@pytest.mark.parametrize("pipe", ["p3tinydisplay", "p3headlessgl"])
+@pytest.mark.parametrize("size_px", [(256, 128), (320, 96)])
+def test_squares_lie_at_their_pixels_all_over_the_view(pipe: str, size_px: tuple[int, int]) -> None:
+    width, height = size_px
+    try:
+        engine, buffer = open_buffer(pipe, width, height)
+    except OperatorError as error:
+        pytest.skip(str(error))
+    intrinsics = msgspec.structs.replace(
+        Intrinsics.from_fov(math.radians(60.0), width, height),
+        cx_px=0.47 * width,
+        cy_px=0.4 * height,
+    )
+    camera = Camera(name=CameraName.FRONT_MAIN, intrinsics=intrinsics, ego_from_cam=Pose())
+    root = core.NodePath("world")
+    view = camera_node(camera, 0.4, 100.0, undrawn_px=UNDRAWN_PX.get(pipe, 0.0))
+    view.reparent_to(root)
+    buffer.make_display_region().set_camera(view)
+    target = core.Texture()
+    buffer.add_render_texture(
+        target, core.GraphicsOutput.RTM_copy_ram, core.GraphicsOutput.RTP_color
+    )
+    rng, offsets = np.random.default_rng(0), []
+    for _ in range(40):
+        squares = [
+            np.array([column * width / 6 + 8.0, row * height / 3 + 8.0]) + rng.uniform(0.0, 2.0, 2)
+            for row in range(3)
+            for column in range(6)
+        ]
+        drawable = core.GeomNode("squares")
+        drawable.add_geom(geom(*vertex_rows(*_facing_squares(squares, 14.0, intrinsics))))
+        shown = root.attach_new_node(drawable)
+        shown.set_two_sided(True)
+        engine.render_frame()
+        shown.remove_node()
+        flat = np.frombuffer(target.get_ram_image(), dtype=np.uint8)
+        codes = flat.reshape(height, width, 4)[::-1, :, 3]
+        for code, corner in enumerate(squares, start=1):
+            offsets.append([*(corner + 7.0), *(_centre_px(codes == code) - (corner + 7.0))])
+    engine.remove_all_windows()
+    u, v, du, dv = np.array(offsets).T
+    quarters = [(u > width / 2) == east for east in (False, True)]
+    quarters += [(v > height / 2) == south for south in (False, True)]
+    for quarter in quarters:
+        assert abs(du[quarter].mean()) < 0.1 and abs(dv[quarter].mean()) < 0.1
+
+
+def _facing_squares(
+    corners_px: list[np.ndarray], side_px: float, k: Intrinsics, depth_m: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give triangles (2 N, 3, 3) in the camera's frame and their colours; alpha counts from 1."""
+    square = np.array([(0, 0), (1, 0), (1, 1), (0, 0), (1, 1), (0, 1)]) * side_px
+    u, v = np.moveaxis(np.array(corners_px)[:, None] + square, -1, 0)  # (N, 6) each
+    x, y = (u - k.cx_px) / k.fx_px * depth_m, (v - k.cy_px) / k.fy_px * depth_m
+    triangles = np.stack([x, y, np.full_like(x, depth_m)], axis=-1).reshape(-1, 3, 3)
+    rgba = np.full((len(triangles), 3, 4), 200, dtype=np.uint8)
+    rgba[..., 3] = np.repeat(np.arange(1, len(corners_px) + 1), 2)[:, None]
+    return triangles, rgba
 
 
 def test_ids_and_pixel_counts_name_the_actors_that_are_seen(
