@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from edge.clip_file.jpeg import check_jpeg
+from edge.clip_file.jpeg import check_jpeg, check_size
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
 from edge.contracts.fields import Count, Range, StampNs
@@ -76,6 +76,8 @@ def check_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> None:
             f"clip {manifest.clip_id[:12]} holds {len(frames)} frames, "
             f"its manifest says {manifest.frame_count}"
         )
+    for camera in manifest.rig.cameras:
+        check_size(height_px=camera.intrinsics.height_px, width_px=camera.intrinsics.width_px)
     for earlier, later in itertools.pairwise(frames):
         if later.index <= earlier.index or later.stamp_ns <= earlier.stamp_ns:
             raise SchemaError(f"frame {later.index} does not follow frame {earlier.index}")
@@ -96,6 +98,9 @@ def _check_frame(frame: ClipFrame, rig: CameraRig) -> None:
     for camera, jpeg in zip(rig.cameras, frame.jpegs, strict=True):
         if jpeg is not None:
             size = camera.intrinsics
-            check_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
+            try:
+                check_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
+            except SchemaError as error:
+                raise SchemaError(f"{camera.name} of frame {frame.index}: {error}") from error
     if not np.isfinite(frame.radar.points_ego).all():
         raise SchemaError(f"radar points of frame {frame.index} are not finite")
