@@ -2,15 +2,18 @@
 
 A folder and an S3 bucket look the same from here, down to the key, so that a fleet that outgrows its
 disk copies the folder and changes one setting. Writing is create-only: whoever comes second learns
-that the blob is there already, and nobody can put other bytes under a name that others trust.
+that the blob is there already, and nobody can put other bytes under a name that others trust. A name
+is no proof, though: copies are interrupted and disks decay. Who finds the name taken looks at what is
+there, and replaces what are not the bytes of that name.
 """
 
 import base64
 import hashlib
+import logging
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +21,14 @@ from typing import Any, Protocol
 from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
 from fleet.disk import sync_folder
 
+_log = logging.getLogger(__name__)
+
 _PIECE_BYTES = 1024 * 1024
+_S3_HASHED_BYTES = 16 * 1024 * 1024
+"""Up to this size an object found under a blob's name is fetched and hashed; a larger one is believed by
+its size. Twice a usual clip."""
+_S3_TRIES = 3
+"""Of one put, when others replace the same object at the same time."""
 
 
 @dataclass
@@ -43,6 +53,9 @@ class BlobStore(Protocol):
 
     def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
         """Store ``source`` durably; False when the blob was there already.
+
+        Other bytes under its name are replaced, which is logged. A folder is compared by hash, a bucket
+        by size and, up to 16 MiB, by hash.
 
         Raises:
             HashMismatchError: The content is not what ``blob_id`` promises; nothing was stored.
@@ -113,11 +126,20 @@ class FolderStore:
                     os.link(temporary, target)
                     is_new = True
                 except FileExistsError:
-                    is_new = False
+                    is_new = self._replaced(target, temporary, blob_id)
                 sync_folder(target.parent)
             finally:
-                temporary.unlink(missing_ok=True)
+                _drop(temporary)
         return is_new
+
+    def _replaced(self, target: Path, temporary: Path, blob_id: str) -> bool:
+        """Put a whole blob in the place of what lies there, unless that is the blob."""
+        found_bytes = target.stat().st_size
+        if found_bytes == temporary.stat().st_size and _hash(target) == blob_id:
+            return False
+        temporary.replace(target)
+        _log_replaced(blob_id, found_bytes, str(target))
+        return True
 
     def get(self, blob_id: str) -> bytes:
         """See ``BlobStore``."""
@@ -153,14 +175,16 @@ class FolderStore:
                     count += 1
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                _log.warning("unfinished_write_stays", extra={"error": str(error)})
         return count
 
 
 class S3Store:
     """Blobs as objects of one bucket of any S3; ``client`` is boto3's.
 
-    The store must honour ``If-None-Match: *`` on PUT. Its checksum verdict is not relied upon (some
-    servers accept a wrong one): every read is hashed here.
+    The store must honour ``If-None-Match: *`` on PUT, and ``If-Match`` where it knows it. Its checksum
+    verdict is not relied upon (some servers accept a wrong one): every read is hashed here.
     """
 
     def __init__(self, bucket: str, prefix: str, client: Any) -> None:
@@ -171,18 +195,23 @@ class S3Store:
     def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
         """See ``BlobStore``."""
         key = self._key(blob_id)
-        _check_source(source, blob_id)
-        checksum = base64.b64encode(bytes.fromhex(blob_id)).decode()
-        with self._errors(f"blob {blob_id}"), _body(source) as body:
-            try:
-                self._client.put_object(
-                    Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum
-                )
-            except self._client.exceptions.ClientError as error:
-                if _status(error) == 412:
+        _check_hash(blob_id, _hash(source))
+        size_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+        with self._errors(f"blob {blob_id}"):
+            for _ in range(_S3_TRIES):
+                if self._put(key, source, blob_id, IfNoneMatch="*"):
+                    return True
+                found = self._found(key)
+                if found is None:
+                    continue
+                if self._is_whole(key, blob_id, found, size_bytes):
                     return False
-                raise
-        return True
+                if self._put(key, source, blob_id, IfMatch=found["ETag"]):
+                    _log_replaced(blob_id, found["ContentLength"], f"bucket {self.bucket}")
+                    return True
+        raise StoreUnavailableError(
+            f"blob {blob_id} in bucket {self.bucket}: others write it at the same time"
+        )
 
     def get(self, blob_id: str) -> bytes:
         """See ``BlobStore``."""
@@ -199,13 +228,8 @@ class S3Store:
     def head(self, blob_id: str) -> int | None:
         """See ``BlobStore``."""
         with self._errors(f"blob {blob_id}"):
-            try:
-                answer = self._client.head_object(Bucket=self.bucket, Key=self._key(blob_id))
-            except self._client.exceptions.ClientError as error:
-                if _status(error) == 404:
-                    return None
-                raise
-        return int(answer["ContentLength"])
+            found = self._found(self._key(blob_id))
+        return None if found is None else int(found["ContentLength"])
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """See ``BlobStore``."""
@@ -219,6 +243,41 @@ class S3Store:
 
     def _key(self, blob_id: str) -> str:
         return self.prefix + blob_key(blob_id)
+
+    def _put(self, key: str, source: Path | bytes, blob_id: str, **condition: str) -> bool:
+        """Write an object on a condition; False when that does not hold."""
+        checksum = base64.b64encode(bytes.fromhex(blob_id)).decode()
+        where = {"Bucket": self.bucket, "Key": key, "ChecksumSHA256": checksum}
+        try:
+            with _body(source) as body:
+                self._client.put_object(Body=body, **where, **condition)
+        except self._client.exceptions.ClientError as error:
+            if _status(error) == 412 or ("IfMatch" in condition and _status(error) in (404, 409)):
+                return False
+            if "IfMatch" not in condition or _status(error) != 501:
+                raise
+            with _body(source) as body:  # a server that cannot replace on a condition
+                self._client.put_object(Body=body, **where)
+        return True
+
+    def _is_whole(self, key: str, blob_id: str, found: Mapping[str, Any], size_bytes: int) -> bool:
+        """Say whether what lies under a blob's name is the blob, as far as this is looked at."""
+        if found["ContentLength"] != size_bytes:
+            return False
+        if size_bytes > _S3_HASHED_BYTES:
+            return True
+        answer = self._client.get_object(Bucket=self.bucket, Key=key)
+        return hashlib.sha256(answer["Body"].read()).hexdigest() == blob_id
+
+    def _found(self, key: str) -> Mapping[str, Any] | None:
+        """Ask for an object's size and ETag; None when there is none."""
+        try:
+            found: Mapping[str, Any] = self._client.head_object(Bucket=self.bucket, Key=key)
+        except self._client.exceptions.ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise
+        return found
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -250,15 +309,15 @@ def _copy_synced(source: Path | bytes, target: Path, blob_id: str) -> None:
         os.fsync(file.fileno())
 
 
-def _check_source(source: Path | bytes, blob_id: str) -> None:
+def _hash(source: Path | bytes) -> str:
     digest = hashlib.sha256()
     for piece in _pieces(source):
         digest.update(piece)
-    _check_hash(blob_id, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _checked(blob_id: str, content: bytes) -> bytes:
-    _check_hash(blob_id, hashlib.sha256(content).hexdigest())
+    _check_hash(blob_id, _hash(content))
     return content
 
 
@@ -269,6 +328,18 @@ def _check_hash(blob_id: str, found: str) -> None:
 
 def _missing(blob_id: str, where: str) -> OperatorError:
     return OperatorError(f"blob {blob_id} is not in {where}")
+
+
+def _log_replaced(blob_id: str, found_bytes: int, where: str) -> None:
+    _log.warning(
+        "blob_replaced", extra={"blob_id": blob_id, "found_bytes": found_bytes, "where": where}
+    )
+
+
+def _drop(temporary: Path) -> None:
+    """Delete an unfinished write; one that cannot be deleted now is swept later."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
@@ -48,6 +49,27 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     return S3Store(BUCKET, prefix, request.getfixturevalue("s3_client"))
 
 
+def put_object(store: S3Store, blob_id: str, content: bytes) -> None:
+    key = store.prefix + blob_key(blob_id)
+    store._client.put_object(Bucket=BUCKET, Key=key, Body=content)
+
+
+@pytest.fixture
+def lie() -> Callable[[BlobStore, str, bytes], None]:
+    """Put other bytes under a blob's name, as an interrupted copy or a decaying disk does."""
+
+    def put(store: BlobStore, blob_id: str, content: bytes) -> None:
+        if isinstance(store, S3Store):
+            put_object(store, blob_id, content)
+            return
+        assert isinstance(store, FolderStore)
+        path = store.root / blob_key(blob_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    return put
+
+
 def test_what_was_put_comes_back(store: BlobStore) -> None:
     assert store.put_if_absent(sha(b"clip"), b"clip")
     assert store.get(sha(b"clip")) == b"clip"
@@ -66,6 +88,109 @@ def test_the_second_put_of_a_blob_says_so(store: BlobStore) -> None:
     assert store.put_if_absent(sha(b"clip"), b"clip")
     assert not store.put_if_absent(sha(b"clip"), b"clip")
     assert list(store.list()) == [sha(b"clip")]
+
+
+@pytest.mark.parametrize("wrong", [b"", b"cl", b"clap", b"clip and more"])
+def test_wrong_bytes_under_a_blobs_name_are_replaced(
+    store: BlobStore, lie: Callable[[BlobStore, str, bytes], None], wrong: bytes
+) -> None:
+    lie(store, sha(b"clip"), wrong)
+    assert store.put_if_absent(sha(b"clip"), b"clip")
+    assert store.get(sha(b"clip")) == b"clip"
+    assert not store.put_if_absent(sha(b"clip"), b"clip")
+
+
+def test_a_replaced_blob_is_logged_and_a_whole_one_is_not(
+    store: BlobStore,
+    lie: Callable[[BlobStore, str, bytes], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store.put_if_absent(sha(b"clip"), b"clip")
+    store.put_if_absent(sha(b"clip"), b"clip")
+    assert caplog.records == []
+    lie(store, sha(b"clip"), b"cl")
+    store.put_if_absent(sha(b"clip"), b"clip")
+    (record,) = caplog.records
+    assert record.message == "blob_replaced"
+    assert (record.__dict__["blob_id"], record.__dict__["found_bytes"]) == (sha(b"clip"), 2)
+
+
+def test_a_cut_file_is_replaced_from_a_file(
+    store: BlobStore, lie: Callable[[BlobStore, str, bytes], None], tmp_path: Path
+) -> None:
+    source, content = tmp_path / "clip.mcap", b"x" * 3_000_000
+    source.write_bytes(content)
+    lie(store, sha(content), content[:1000])
+    assert store.put_if_absent(sha(content), source)
+    assert store.get(sha(content)) == content
+
+
+def test_a_large_object_is_believed_by_its_size(
+    s3_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.store._S3_HASHED_BYTES", 3)
+    store = S3Store(BUCKET, "", s3_client)
+    put_object(store, sha(b"clip"), b"clap")
+    assert not store.put_if_absent(sha(b"clip"), b"clip")
+    put_object(store, sha(b"clip"), b"cla")
+    assert store.put_if_absent(sha(b"clip"), b"clip")
+    assert store.get(sha(b"clip")) == b"clip"
+
+
+class ElsewhereWritten:
+    """A client of a bucket into which another process writes between our look and our put."""
+
+    def __init__(self, client: Any, times: int) -> None:
+        self._client, self._times = client, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def head_object(self, **where: Any) -> Any:
+        found = self._client.head_object(**where)
+        if self._times:
+            self._times -= 1
+            self._client.put_object(**where, Body=b"x" * self._times)
+        return found
+
+
+@pytest.mark.parametrize(("times", "is_put"), [(1, True), (9, False)])
+def test_a_wrong_object_that_changes_meanwhile_is_looked_at_again(
+    s3_client: Any, times: int, is_put: bool
+) -> None:
+    store = S3Store(BUCKET, "", ElsewhereWritten(s3_client, times))
+    put_object(store, sha(b"clip"), b"cl")
+    if is_put:
+        assert store.put_if_absent(sha(b"clip"), b"clip")
+        assert store.get(sha(b"clip")) == b"clip"
+        return
+    with pytest.raises(StoreUnavailableError, match="others write it"):
+        store.put_if_absent(sha(b"clip"), b"clip")
+
+
+class WithoutIfMatch:
+    """A client of a server that does not implement ``If-Match`` on PUT, as some do not."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **words: Any) -> Any:
+        if "IfMatch" in words:
+            answer: Any = {"ResponseMetadata": {"HTTPStatusCode": 501}, "Error": {}}
+            raise ClientError(answer, "PutObject")
+        return self._client.put_object(**words)
+
+
+def test_a_server_without_if_match_has_its_wrong_object_replaced_all_the_same(
+    s3_client: Any,
+) -> None:
+    store = S3Store(BUCKET, "", WithoutIfMatch(s3_client))
+    put_object(store, sha(b"clip"), b"cl")
+    assert store.put_if_absent(sha(b"clip"), b"clip")
+    assert store.get(sha(b"clip")) == b"clip"
 
 
 def test_of_many_writers_one_is_first(store: BlobStore) -> None:
