@@ -33,6 +33,8 @@ class AdmissionSettings:
     max_clips_per_window: int = 1_000
     """Per vehicle, admitted and quarantined together."""
     max_bytes_per_window: int = 20 * 1024**3
+    max_clip_pixels: int = 1_000_000_000
+    """Of all images of a clip, which are decoded before it is admitted: about 8 s of a core."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class BlobFacts:
     """The manifest inside the file; None when the file does not open."""
     fault: str = ""
     """Why it does not open."""
+    undeclared_gaps: tuple[str, ...] = ()
+    """Cameras of which more is absent than the sealed manifest says."""
+    image_faults: tuple[str, ...] = ()
+    """Images that do not decode. Empty also when nobody has tried yet."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +198,14 @@ def _clock(evidence: _Evidence) -> Iterator[str]:
         yield f"it lasts {length_s:.1f} s, at most {settings.max_clip_s:.1f} s are plausible"
 
 
+def _complete(evidence: _Evidence) -> Iterator[str]:
+    yield from evidence.blob.undeclared_gaps
+
+
+def _images(evidence: _Evidence) -> Iterator[str]:
+    yield from evidence.blob.image_faults
+
+
 def _privacy(evidence: _Evidence) -> Iterator[str]:
     if evidence.manifest.privacy not in (Privacy.SYNTHETIC, Privacy.BLURRED):
         yield f"images marked {evidence.manifest.privacy} should not have left the vehicle"
@@ -217,6 +231,8 @@ CHECKS: dict[str, Callable[[_Evidence], Iterator[str]]] = {
     "calibration": _calibration,
     "clock": _clock,
     "privacy": _privacy,
+    "complete": _complete,
+    "images": _images,
     "quota": _quota,
 }
 """Every rule by the name that its reasons begin with."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from edge.clip_file import read_clip
+from edge.clip_file import Clip, read_clip
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import (
@@ -37,7 +37,8 @@ from fleet.catalog import (
     VehicleRow,
 )
 from fleet.ingest.admit import Admission, AdmissionSettings, BlobFacts, Known, admit
-from fleet.ingest.part import Part
+from fleet.ingest.images import image_faults, undeclared_gaps
+from fleet.ingest.part import Part, drop
 from fleet.keys import verify_report
 from fleet.store import BlobStore
 
@@ -70,10 +71,13 @@ class Desk:
         return campaigns_for(self.catalog, vehicle_id, now_ns=now_ns)
 
     def find(self, vehicle_id: str, offer: ClipOffer, manifest: bytes) -> ClipDone | None:
-        """Give the answer when this very offer was decided before: a clip comes in once."""
+        """Give the answer when this very offer was decided before: a clip comes in once.
+
+        One whose blob is no longer in the store, or no longer whole by its size, must be sent again.
+        """
         done = self._decided(vehicle_id, offer, manifest)
         if done is not None:
-            self._part_path(vehicle_id, offer).unlink(missing_ok=True)
+            drop(self._part_path(vehicle_id, offer))
         return done
 
     def begin(self, vehicle_id: str, offer: ClipOffer) -> Part:
@@ -102,8 +106,7 @@ class Desk:
             The answer, or None when the part must be sent again from its beginning: its bytes are
             not the promised ones, and our disk may be to blame.
         """
-        part.flush()
-        blob = _facts(part)
+        blob, clip = _facts(part)
         if blob.blob_id != offer.blob_id and not part.is_fresh:
             _restart(part)
             return None
@@ -112,14 +115,12 @@ class Desk:
         except HashMismatchError:  # what we read back is not what we wrote
             _restart(part)
             return None
-        admission = admit(
-            offer,
-            manifest,
-            blob,
-            self._known(vehicle_id, offer, now_ns),
-            self._settings.admission,
-            now_ns=now_ns,
-        )
+        known, settings = self._known(vehicle_id, offer, now_ns), self._settings.admission
+        admission = admit(offer, manifest, blob, known, settings, now_ns=now_ns)
+        if admission.answer is AdmissionAnswer.ADMITTED and clip is not None:
+            # Decoding costs most, so that it is done only for a clip that passed everything else.
+            blob = replace(blob, image_faults=image_faults(clip, settings.max_clip_pixels))
+            admission = admit(offer, manifest, blob, known, settings, now_ns=now_ns)
         with self.catalog.write(at_ns=now_ns, actor="gateway") as tx:
             if admission.answer is AdmissionAnswer.ADMITTED and admission.manifest:
                 _admit(tx, admission.manifest, manifest, blob)
@@ -185,9 +186,25 @@ class Desk:
     def _decided(self, vehicle_id: str, offer: ClipOffer, manifest: bytes) -> ClipDone | None:
         clip = self.catalog.get(ClipRow, offer.clip_id)
         if clip is not None and (clip.vehicle_id, clip.blob_id) == (vehicle_id, offer.blob_id):
-            return _done(offer, AdmissionAnswer.ADMITTED, ())
+            return _done(offer, AdmissionAnswer.ADMITTED, ()) if self._is_kept(clip) else None
         row = self.catalog.get(QuarantineRow, _offer_id(vehicle_id, offer, manifest))
-        return _done(offer, AdmissionAnswer.QUARANTINED, row.reasons) if row is not None else None
+        if row is None or not self._is_kept(row):
+            return None
+        return _done(offer, AdmissionAnswer.QUARANTINED, row.reasons)
+
+    def _is_kept(self, row: ClipRow | QuarantineRow) -> bool:
+        found_bytes = self._store.head(row.blob_id)
+        if found_bytes != row.blob_bytes:
+            _log.warning(
+                "blob_lost",
+                extra={
+                    "clip_id": row.clip_id,
+                    "blob_id": row.blob_id,
+                    "expected_bytes": row.blob_bytes,
+                    "found_bytes": found_bytes,
+                },
+            )
+        return found_bytes == row.blob_bytes
 
     def _known(self, vehicle_id: str, offer: ClipOffer, now_ns: int) -> Known:
         vehicle = self.catalog.get(VehicleRow, vehicle_id)
@@ -215,14 +232,14 @@ def _restart(part: Part) -> None:
     part.restart()
 
 
-def _facts(part: Part) -> BlobFacts:
+def _facts(part: Part) -> tuple[BlobFacts, Clip | None]:
+    blob = BlobFacts(blob_id=part.blob_id, size_bytes=part.have_bytes, sealed_manifest=None)
     try:
-        sealed, fault = read_clip(part.path).manifest_bytes, ""
+        clip = read_clip(part.path)
     except SchemaError as error:
-        sealed, fault = None, str(error)
-    return BlobFacts(
-        blob_id=part.blob_id, size_bytes=part.have_bytes, sealed_manifest=sealed, fault=fault
-    )
+        return replace(blob, fault=str(error)), None
+    gaps = undeclared_gaps(clip)
+    return replace(blob, sealed_manifest=clip.manifest_bytes, undeclared_gaps=gaps), clip
 
 
 def _admit(tx: Transaction, manifest: ClipManifest, sealed: bytes, blob: BlobFacts) -> None:

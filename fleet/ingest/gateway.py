@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from edge.contracts.errors import LinkError, OperatorError, RingroadError, SchemaError
+from edge.contracts.errors import OperatorError, RingroadError, SchemaError
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import (
     CHUNK_BYTES,
@@ -198,7 +198,7 @@ class Gateway:
     def _refresh(self, now_ns: int) -> None:
         try:
             self.roster.refresh(now_ns)
-        except LinkError as error:
+        except RingroadError as error:
             _log.error("roster_unreadable", extra={"error": str(error)})  # so nobody is known
 
     def _answer_zap(self) -> None:
@@ -256,7 +256,7 @@ class Gateway:
                 self._note(peer, "hello under another name", now_ns)
         try:
             answers = session.state.on_message(message, payload, now_ns)
-        except (RingroadError, OSError) as error:
+        except (RingroadError, OSError, MemoryError) as error:
             _log.error("session_failed", extra={"vehicle_id": peer.vehicle_id, "error": str(error)})
             answers = [Bye(reason="the fleet cannot take this now; try again later")]
         for reply in answers:
@@ -296,7 +296,7 @@ class Gateway:
     def _note(self, peer: _Peer, cause: str, now_ns: int) -> None:
         try:
             self.desk.note_refusal(peer.vehicle_id, cause, now_ns=now_ns)
-        except LinkError as error:
+        except RingroadError as error:
             _log.error(
                 "refusal_not_noted", extra={"vehicle_id": peer.vehicle_id, "error": str(error)}
             )
@@ -311,7 +311,7 @@ class Gateway:
                 self._drop(session.peer.routing_id)
         try:
             count = self.desk.catalog.event_count(StreamKind.ROLLOUT)
-        except LinkError as error:
+        except RingroadError as error:
             _log.error("rollouts_unreadable", extra={"error": str(error)})
             return
         if self._rollout_events not in (None, count):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -12,7 +16,8 @@ _PIECE_BYTES = 1024 * 1024
 class Part:
     """The bytes received so far.
 
-    They are not synced: after a power cut the file may hold anything. Its hash tells, and then only a
+    Nothing is buffered: what the disk refuses, ``append`` raises, and no later clean-up does. They are
+    not synced: after a power cut the file may hold anything. Its hash tells, and then only a
     fresh transfer can say whether the vehicle or our disk was wrong; hence ``is_fresh``.
     """
 
@@ -25,7 +30,7 @@ class Part:
         """
         self.path = path
         self.size_bytes = size_bytes
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         self._digest = hashlib.sha256()
         self.have_bytes = 0
         while piece := self._file.read(_PIECE_BYTES):
@@ -46,14 +51,16 @@ class Part:
         return self._digest.hexdigest()
 
     def append(self, piece: bytes | memoryview) -> None:
-        """Add the next bytes."""
-        self._file.write(piece)
+        """Add the next bytes.
+
+        Raises:
+            OSError: The disk refused. Some of the bytes may be in the file: open it anew to go on.
+        """
+        left = memoryview(piece)
+        while left:
+            left = left[self._file.write(left) :]
         self._digest.update(piece)
         self.have_bytes += len(piece)
-
-    def flush(self) -> None:
-        """Make what is here visible to whoever reads the file by its path."""
-        self._file.flush()
 
     def restart(self) -> None:
         """Throw away what is here."""
@@ -64,10 +71,19 @@ class Part:
         self.is_fresh = True
 
     def close(self) -> None:
-        """Keep the file, to go on with later."""
-        self._file.close()
+        """Keep the file, to go on with later. Never raises: it is called where something has failed."""
+        with suppress(OSError):
+            self._file.close()
 
     def remove(self) -> None:
-        """Close and delete: the clip is in the store."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        """Close and delete: the clip is in the store. Never raises: a file that stays costs only room."""
+        self.close()
+        drop(self.path)
+
+
+def drop(path: Path) -> None:
+    """Delete a part file that is not needed any more; one that cannot be deleted is reported."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("part_stays", extra={"part": str(path), "error": str(error)})

@@ -1,10 +1,13 @@
 """The gateway over real CURVE sockets on loopback: attacks and faults by name."""
 
 import random
+import resource
 import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,10 @@ from moto import mock_aws
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
+from edge.clip_file import decode_clip, encode_clip
 from edge.contracts.errors import OperatorError, StoreUnavailableError
 from edge.contracts.wire import (
+    CHUNK_BYTES,
     Bye,
     ClipChunk,
     ClipCredit,
@@ -35,7 +40,7 @@ from edge.upload import Outbox, Spool, Uplink, UplinkSettings, VehicleKeys
 from fleet.catalog import Catalog, ClipRow, QuarantineRow, ReportRow, StreamKind, VehicleRow
 from fleet.ingest import Desk, Gateway, GatewaySettings, IngestSettings
 from fleet.keys import Roster, revoke
-from fleet.store import FolderStore, S3Store
+from fleet.store import FolderStore, S3Store, blob_key
 
 Keys = Callable[[str], VehicleKeys]
 Seal = Callable[..., Any]
@@ -235,6 +240,91 @@ def test_a_store_that_fails_acknowledges_nothing_and_the_clip_comes_later(
     site.until(lambda: car.uplink.is_idle, car.step)
     assert len(catalog.all(ClipRow)) == 1
     assert catalog.all(QuarantineRow) == []
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int | None], None]]:
+    """Let no file of this process grow beyond so many bytes; None gives all the room back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size_bytes: int | None) -> None:
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (soft if size_bytes is None else size_bytes, hard)
+        )
+
+    yield limit
+    limit(None)
+
+
+def with_tail(sealed: Any, tail_bytes: int) -> Any:
+    """Pad an image of a clip until the clip ends so many bytes behind a whole number of chunks."""
+    read = decode_clip(sealed.content)
+    content, padding = sealed.content, 0
+    while (short := (tail_bytes - len(content)) % CHUNK_BYTES) != 0:
+        padding += short
+        first, *others = read.frames
+        jpeg, *jpegs = first.jpegs
+        padded = replace(first, jpegs=(jpeg + bytes(padding), *jpegs))
+        content = encode_clip(read.manifest, [padded, *others])
+    return replace(sealed, content=content)
+
+
+@pytest.mark.parametrize("tail_bytes", [3_000, 100_000])
+def test_a_disk_that_fills_before_the_last_piece_costs_its_vehicle_a_wait_and_nobody_else_anything(
+    site: Site,
+    car: Car,
+    keys: Keys,
+    peer: Callable[..., Peer],
+    clip: Seal,
+    catalog: Catalog,
+    room: Callable[[int | None], None],
+    tail_bytes: int,
+) -> None:
+    sealed = with_tail(clip(), tail_bytes)
+    car.record(sealed)
+    room(len(sealed.content) - tail_bytes)
+    site.until(lambda: car.uplink.counts.failures >= 2, car.step)
+    assert catalog.all(ClipRow) == [] and len(car.spool.pending()) == 1
+    assert isinstance(peer(keys("v-02")).ask(encode(hello("v-02"))), Welcome)
+    room(None)
+    site.until(lambda: car.uplink.is_idle, car.step)
+    assert [row.blob_id for row in catalog.all(ClipRow)] == [sealed.blob_id]
+
+
+def test_a_full_catalog_acknowledges_nothing_and_the_clip_comes_later(
+    site: Site, car: Car, clip: Seal, catalog: Catalog
+) -> None:
+    def pages(words: str) -> int:
+        with catalog._engine.connect() as connection:
+            return int(connection.exec_driver_sql(f"PRAGMA {words}").scalar_one())
+
+    car.record(clip(9))
+    pages(f"max_page_count = {pages('page_count')}")
+    with suppress(StoreUnavailableError):
+        for _ in range(200):  # take what is free in the last pages
+            with catalog.write(at_ns=NOW_NS, actor="test") as tx:
+                tx.append(StreamKind.VEHICLE, "v-02", "noise.1", cause="x" * 400)
+    site.until(lambda: car.uplink.counts.failures >= 2, car.step)
+    assert catalog.all(ClipRow) == [] and len(car.spool.pending()) == 1
+    pages("max_page_count = 1000000")
+    site.until(lambda: car.uplink.is_idle, car.step)
+    assert len(catalog.all(ClipRow)) == 1
+
+
+@pytest.mark.parametrize("left", [None, 1000])
+def test_a_clip_whose_blob_was_lost_is_not_acknowledged_again_but_sent_again(
+    site: Site, car: Car, clip: Seal, store: FolderStore, left: int | None
+) -> None:
+    car.record(clip())
+    site.until(lambda: car.uplink.is_idle, car.step)
+    blob = store.root / blob_key(clip().blob_id)
+    blob.unlink()
+    if left is not None:
+        blob.write_bytes(clip().content[:left])
+    car.record(clip())
+    site.until(lambda: car.uplink.is_idle, car.step)
+    assert store.get(clip().blob_id) == clip().content
+    assert car.uplink.counts.clips_admitted == 2
 
 
 # Clips that are not what they say

@@ -1,0 +1,60 @@
+"""Look at every image of a clip as it is admitted: what no stage can decode must not come to one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from edge.clip_file import Clip, decode_jpeg
+from edge.contracts.errors import SchemaError
+from edge.contracts.sensors import CAMERAS
+
+_NAMED = 3
+"""So many of the images that do not decode are named; the others are counted."""
+
+
+def undeclared_gaps(clip: Clip) -> tuple[str, ...]:
+    """Say of which cameras more images are absent than the manifest declares missing."""
+    absent = Counter(
+        name
+        for frame in clip.frames
+        for name, jpeg in zip(CAMERAS, frame.jpegs, strict=True)
+        if jpeg is None
+    )
+    declared = dict(clip.manifest.missing)
+    return tuple(
+        f"{absent[name]} images of {name} are absent, the manifest declares {declared.get(name, 0)}"
+        for name in CAMERAS
+        if absent[name] > declared.get(name, 0)
+    )
+
+
+def image_faults(clip: Clip, max_pixels: int) -> tuple[str, ...]:
+    """Decode every image of a clip; say which do not, or that the clip is too much to decode.
+
+    It costs about 0.15 ms CPU for an image of 256x128 pixels and 8 ms per million pixels: 0.09 s for
+    eight cameras and 80 frames as the simulator renders them.
+
+    Args:
+        clip: As read.
+        max_pixels: Of all its images together; more are not decoded.
+    """
+    sizes = [camera.intrinsics for camera in clip.manifest.rig.cameras]
+    pixels = sum(
+        size.height_px * size.width_px
+        for frame in clip.frames
+        for size, jpeg in zip(sizes, frame.jpegs, strict=True)
+        if jpeg is not None
+    )
+    if pixels > max_pixels:
+        return (f"{pixels} pixels in all its images, at most {max_pixels} are decoded",)
+    faults: list[str] = []
+    for frame in clip.frames:
+        for name, size, jpeg in zip(CAMERAS, sizes, frame.jpegs, strict=True):
+            if jpeg is None:
+                continue
+            try:
+                decode_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
+            except SchemaError as error:
+                faults.append(f"{name} of frame {frame.index}: {error}")
+    unnamed = len(faults) - _NAMED
+    return (*faults[:_NAMED], *((f"{unnamed} more images do not decode",) if unnamed > 0 else ()))
