@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,8 @@ from edge.perceive.tensors import NetSpec, resize_images
 from fleet.samples import Sample, SampleLabels, SensedInstant, training_labels
 from fleet.store import BlobStore
 from models.examples import Example, Senses
+
+_log = logging.getLogger(__name__)
 
 DATASET_SCHEMA = 1
 _COLUMNS = pa.schema(
@@ -218,7 +221,11 @@ def drop_images(cache: Path, key: str) -> None:
 def _cached_images(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     if not path.exists():
         return None
-    images = np.load(path, mmap_mode="r")
+    try:
+        images = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:  # cut, or not what was written
+        _log.warning("cached_images_dropped", extra={"file": str(path), "reason": str(error)})
+        return None
     return images if images.shape == shape else None
 
 

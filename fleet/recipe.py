@@ -7,6 +7,7 @@ Whoever has the recipe and the code has the set, and the cache only saves the ti
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Name, Ratio, Seconds, Size, Text
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import CameraRig, FrameSet
@@ -25,6 +26,8 @@ from fleet.disk import write_whole
 from fleet.labeler import Labeler
 from fleet.samples import Sample, SampleBox, SampleLabels, SensedInstant
 from fleet.store import BlobStore
+
+_log = logging.getLogger(__name__)
 
 RECIPE_VERSION = 2
 """Raise it when rendering or labelling changes, so that no cache serves yesterday's pictures."""
@@ -170,18 +173,35 @@ def build_set(
     *,
     on_progress: Callable[[int], None] = lambda rows: None,
 ) -> DatasetManifest:
-    """Make a recipe's set, or find it: the cache is keyed by the hash of the recipe."""
+    """Make a recipe's set, or find it: the cache is keyed by the hash of the recipe.
+
+    What lies there and is not whole is dropped, which is logged, and made again.
+    """
     remembered = cache / f"{recipe.recipe_id}.json"
-    if remembered.exists():
-        manifest = msgspec.json.decode(remembered.read_bytes(), type=DatasetManifest)
-        if store.head(manifest.blob_id) is not None:
-            return manifest
+    found = _remembered(remembered, store)
+    if found is not None:
+        return found
     rows = runner.rows(recipe, on_progress)
     manifest = freeze(
         rows, runner.rigs(), store, name=recipe.name, split=recipe.split, purpose=recipe.recipe_id
     )
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(remembered, msgspec.json.format(msgspec.json.encode(manifest)))
+    return manifest
+
+
+def _remembered(path: Path, store: BlobStore) -> DatasetManifest | None:
+    """Read a set's manifest and check its blob; None when there is none, or it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=DatasetManifest)
+        store.get(manifest.blob_id)
+    except (msgspec.MsgspecError, ValueError, HashMismatchError, OperatorError) as error:
+        reason = " ".join(str(error).split())
+        _log.warning("cached_set_dropped", extra={"file": str(path), "reason": reason})
+        path.unlink(missing_ok=True)
+        return None
     return manifest
 
 

@@ -67,8 +67,13 @@ def run(
         )
         with stages(as_json=as_json).stage("label", 1) as shown:
             labelled = label(place, {order.run_id: order}, advance=shown.advance)
-            shown.note(f"{len(order.clips)} clips")
-    said = msgspec.to_builtins(labelled[order.run_id].run)
+            run = labelled[order.run_id].run
+            shown.note(f"{run.clips} clips")
+            if run.skipped:
+                shown.note(f"{len(run.skipped)} skipped")
+    said = msgspec.to_builtins(run)
+    if not as_json:
+        said["skipped"] = [f"{clip_id[:12]}: {why}" for clip_id, why in run.skipped.items()]
     show_record({"run_id": order.run_id, **said}, as_json=as_json, title="labelled")
 
 

@@ -8,7 +8,15 @@ to ask about), ``asking`` (in what order), ``rows`` (what is learnt from).
 from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
 from fleet.label.rows import clip_rows, frame_set_of, sensed_instant
 from fleet.label.settings import LabelSettings
-from fleet.label.stage import Choice, LabelJob, Labelled, LabelRun, label_clips, read_labelled
+from fleet.label.stage import (
+    Choice,
+    LabelJob,
+    Labelled,
+    LabelRun,
+    label_clips,
+    read_labelled,
+    reason_of,
+)
 from fleet.label.teacher import Teacher, TeacherSettings
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "label_clips",
     "opine",
     "read_labelled",
+    "reason_of",
     "sensed_instant",
     "settle",
 ]

@@ -13,8 +13,8 @@ from typing import cast
 import msgspec
 
 from edge.clip_file import read_clip
-from edge.contracts.errors import OperatorError
-from edge.contracts.fields import Count, Name, Seconds
+from edge.contracts.errors import OperatorError, RingroadError
+from edge.contracts.fields import Count, Name, Seconds, Text
 from edge.contracts.scene import Category
 from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
@@ -25,6 +25,10 @@ from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.samples import LabelSource, Sample
+
+_UNREADABLE = (RingroadError, OSError, ArithmeticError, LookupError, MemoryError, ValueError)
+"""What a clip that admission could not see through may raise here; it costs this clip alone."""
+_MAX_REASON_CHARACTERS = 300
 
 
 class Choice(StrEnum):
@@ -58,6 +62,7 @@ class LabelRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a labelling run said and cost."""
 
     clips: Count
+    """Labelled."""
     auto: Count
     reviewed: Count
     masked: Count
@@ -67,6 +72,8 @@ class LabelRun(msgspec.Struct, frozen=True, kw_only=True):
     answered_by_category: dict[str, Count]
     reviewer_tracks: Count
     reviewer_seconds: Seconds
+    skipped: dict[str, Text] = {}
+    """Clips that could not be read, by id, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +88,13 @@ class Labelled:
 
 
 def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelled:
-    """Label every clip of a job.
+    """Label every clip of a job; one that cannot be read is skipped, and the run says so.
 
     Raises:
-        SchemaError: A clip does not read.
         OperatorError: The labeler's name means nothing.
     """
     settings = settings or LabelSettings()
-    engine, spec = OnnxEngine(Path(job.model)), SPECS[job.size]
-    clips = [read_clip(Path(path)) for path in sorted(job.clips)]
-    opinions = [opine(clip, engine, spec, job.known, settings) for clip in clips]
+    opinions, skipped = _opinions(job, settings)
     labeler = make_labeler(job.labeler, Path(job.labeler_folder))
     stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
 
@@ -107,7 +111,7 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
         samples.extend(clip_samples(opinion, settle(opinion, answers, settings)))
     boxes = [box for sample in samples for box in sample.labels.boxes]
     run = LabelRun(
-        clips=len(clips),
+        clips=len(opinions),
         auto=sum(box.source is LabelSource.AUTO for box in boxes),
         reviewed=sum(box.source is LabelSource.REVIEWED for box in boxes),
         masked=sum(len(sample.labels.ignored) for sample in samples),
@@ -117,11 +121,33 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
         answered_by_category=_count(_said(answer) for answer in answers.values()),
         reviewer_tracks=labeler.cost.tracks,
         reviewer_seconds=labeler.cost.seconds,
+        skipped=skipped,
     )
-    rigs = {clip.manifest.rig_id: clip.manifest.rig for clip in clips}
+    rigs = {o.clip.manifest.rig_id: o.clip.manifest.rig for o in opinions}
     return Labelled(
         tuple(samples), tuple(rigs.values()), run, tuple(opinions), tuple(answers.values())
     )
+
+
+def _opinions(job: LabelJob, settings: LabelSettings) -> tuple[list[ClipOpinion], dict[str, str]]:
+    """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
+    engine, spec = OnnxEngine(Path(job.model)), SPECS[job.size]
+    opinions: list[ClipOpinion] = []
+    skipped: dict[str, str] = {}
+    for path in sorted(map(Path, job.clips)):
+        try:
+            opinions.append(opine(read_clip(path), engine, spec, job.known, settings))
+        except _UNREADABLE as error:
+            skipped[path.stem] = reason_of(error)
+    return opinions, skipped
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one line why a clip cannot be read."""
+    words = " ".join(str(error).split())
+    if not isinstance(error, RingroadError):
+        words = f"{type(error).__name__}: {words}"
+    return words[:_MAX_REASON_CHARACTERS]
 
 
 def make_labeler(name: str, folder: Path) -> Labeler:

@@ -7,6 +7,7 @@ tune set chooses thresholds and nothing else; the gate sets decide.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
 from fleet.jobs import Progress, Work, run_all
 from fleet.stages.workshop import Advance, Heard, Workshop, unheard, unheard_of
 from fleet.train import DatasetFile
+
+_log = logging.getLogger(__name__)
 
 CANDIDATE, INCUMBENT, CONTROL = "candidate", "incumbent", "control"
 TUNE = "tune"
@@ -118,7 +121,7 @@ def _answers(
             out = cache / f"{digest}-{file.dataset_id}-{ANSWERS_VERSION}.answers"
             is_asked = out in outs.values()
             outs[model_name, set_name] = out
-            if out.exists() or is_asked:
+            if is_asked or _read_answers(out) is not None:
                 said.answered(model_name)
                 continue
             name = f"answer-{model_name}-{set_name}"
@@ -136,6 +139,17 @@ def _answers(
         on_done=lambda name: said.answered(asked[name][0]),
     )
     return {key: msgspec.msgpack.decode(p.read_bytes(), type=Answers) for key, p in outs.items()}
+
+
+def _read_answers(path: Path) -> Answers | None:
+    """Read what a model answered before; None when it did not, or the file is damaged."""
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=Answers)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, ValueError) as error:
+        _log.warning("cached_answers_dropped", extra={"file": str(path), "reason": str(error)})
+        return None
 
 
 class AnswerCount:

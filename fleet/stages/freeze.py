@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +11,20 @@ from pathlib import Path
 import msgspec
 
 from edge.clip_file import read_clip
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.sensors import CameraRig
 from fleet.catalog import ClipRow, DatasetRow, LabelRow, StreamKind
 from fleet.dataset import DatasetManifest, freeze
 from fleet.disk import write_whole
-from fleet.label import clip_rows
+from fleet.label import clip_rows, reason_of
 from fleet.samples import Sample
 from fleet.stages.label import ClipLabels
 from fleet.stages.workshop import Workshop
 from fleet.store import BlobStore
 from fleet.train import DatasetFile, dataset_file
+from fleet.zoo import sha256_of
+
+_log = logging.getLogger(__name__)
 
 
 def freeze_samples(
@@ -48,8 +52,11 @@ def freeze_runs(
 ) -> DatasetManifest:
     """Freeze what labelling runs said, joined with the clips they said it about.
 
+    A clip that cannot be read any more is left out, which is logged.
+
     Raises:
-        OperatorError: A run said nothing about any clip, or two runs spoke about the same one.
+        OperatorError: A run said nothing about any clip, two runs spoke about the same one, or no clip
+            can be read.
     """
     rows = [row for run_id in run_ids for row in _labels(workshop, run_id)]
     opinions = Counter(row.clip_id for row in rows)
@@ -61,14 +68,24 @@ def freeze_runs(
         )
     samples: list[Sample] = []
     rigs: dict[str, CameraRig] = {}
+    why = ""
     for row in rows:
         clip_row = workshop.catalog.get(ClipRow, row.clip_id)
         if clip_row is None:
             raise OperatorError(f"clip {row.clip_id} of {row.label_id} is not in the catalog")
-        clip = read_clip(workshop.store.get(clip_row.blob_id))
-        said = msgspec.msgpack.decode(workshop.store.get(row.blob_id), type=ClipLabels)
+        try:
+            clip = read_clip(workshop.store.get(clip_row.blob_id))
+            said = msgspec.msgpack.decode(workshop.store.get(row.blob_id), type=ClipLabels)
+        except (ContractError, OperatorError, msgspec.MsgspecError) as error:
+            why = reason_of(error)
+            _log.warning("clip_skipped", extra={"clip_id": row.clip_id, "reason": why})
+            continue
         samples.extend(clip_rows(clip, said))
         rigs[clip.manifest.rig_id] = clip.manifest.rig
+    if not rigs:
+        raise OperatorError(
+            f"none of {len(rows)} clips can be read, so nothing is frozen; {rows[-1].clip_id}: {why}"
+        )
     return freeze_samples(workshop, samples, rigs.values(), name=name, split=split, purpose=purpose)
 
 
@@ -142,7 +159,7 @@ def files_of(
     files: dict[str, DatasetFile] = {}
     for name, manifest in manifests.items():
         path = folder / f"{manifest.dataset_id}.parquet"
-        if not path.exists():
+        if not path.exists() or sha256_of(path) != manifest.blob_id:
             write_whole(path, store.get(manifest.blob_id))
         files[name] = dataset_file(manifest, path)
     return files

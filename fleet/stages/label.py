@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.scene import Category
 from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
 from fleet.disk import write_whole
 from fleet.jobs import Work, run_all
-from fleet.label import Choice, LabelJob, Labelled, read_labelled
+from fleet.label import Choice, LabelJob, Labelled, read_labelled, reason_of
 from fleet.samples import LabelSource, Sample, SampleLabels
 from fleet.stages.workshop import Advance, Workshop, unheard
+from fleet.zoo import sha256_of
 
 ClipLabels = dict[int, SampleLabels]
 """What was said about a clip, by stamp in ns."""
@@ -85,6 +86,8 @@ def label(
 ) -> dict[str, Labelled]:
     """Carry labelling orders out and write down what was said.
 
+    A clip that cannot be fetched or read is skipped; the run names it, with the reason.
+
     Args:
         workshop: Where.
         orders: By name.
@@ -92,12 +95,15 @@ def label(
 
     Raises:
         JobError: A child process failed.
+        OperatorError: There are clips, and none of them can be read.
     """
     outs: dict[str, Path] = {}
     work: list[Work] = []
+    lost: dict[str, dict[str, str]] = {}
     for name, order in orders.items():
+        paths, lost[name] = _lay_out(workshop, order)
         job = LabelJob(
-            clips=tuple(str(_laid_out(workshop, row)) for row in order.clips),
+            clips=tuple(map(str, paths)),
             model=str(order.model),
             size=order.size,
             known=order.known,
@@ -111,24 +117,55 @@ def label(
         path.write_bytes(msgspec.json.encode(job))
         work.append(Work(f"label-{name}", "fleet.label", (str(path), str(outs[name]))))
     run_all(work, workshop.logs, on_done=lambda name: advance(1))
-    labelled = {name: read_labelled(path) for name, path in outs.items()}
+    labelled = {name: _with_lost(read_labelled(path), lost[name]) for name, path in outs.items()}
+    _refuse_nothing(labelled)
     for name, order in orders.items():
         _write_down(workshop, order, labelled[name])
     return labelled
 
 
+def _lay_out(workshop: Workshop, order: LabelOrder) -> tuple[list[Path], dict[str, str]]:
+    """Lay an order's clips out as files; give also why some cannot be, by clip id."""
+    paths: list[Path] = []
+    lost: dict[str, str] = {}
+    for row in order.clips:
+        try:
+            paths.append(_laid_out(workshop, row))
+        except (HashMismatchError, OperatorError) as error:  # other bytes, or none
+            lost[row.clip_id] = reason_of(error)
+    return paths, lost
+
+
 def _laid_out(workshop: Workshop, row: ClipRow) -> Path:
-    """Lay a clip out as a file for child processes, whatever the store is."""
+    """Lay a clip out as a file for child processes, whatever the store is; a damaged one anew."""
     path = workshop.folder / "clips" / f"{row.clip_id}.mcap"
-    if not path.exists():
+    if not path.exists() or sha256_of(path) != row.blob_id:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, workshop.store.get(row.blob_id))
     return path
 
 
+def _with_lost(labelled: Labelled, lost: Mapping[str, str]) -> Labelled:
+    run = msgspec.structs.replace(labelled.run, skipped={**lost, **labelled.run.skipped})
+    return replace(labelled, run=run)
+
+
+def _refuse_nothing(labelled: Mapping[str, Labelled]) -> None:
+    skipped = {k: why for one in labelled.values() for k, why in one.run.skipped.items()}
+    if skipped and not any(one.run.clips for one in labelled.values()):
+        clip_id, why = next(iter(skipped.items()))
+        raise OperatorError(
+            f"none of {len(skipped)} clips can be read, so nothing is labelled; "
+            f"clip {clip_id[:12]}: {why}"
+        )
+
+
 def _write_down(workshop: Workshop, order: LabelOrder, labelled: Labelled) -> None:
     run_id, at_ns = order.run_id, workshop.now_ns()
-    said: dict[str, list[Sample]] = {row.clip_id: [] for row in order.clips}
+    skipped = labelled.run.skipped
+    said: dict[str, list[Sample]] = {
+        row.clip_id: [] for row in order.clips if row.clip_id not in skipped
+    }
     for sample in labelled.samples:
         said[sample.clip_id].append(sample)
     rows = [_row(workshop, run_id, clip_id, samples, at_ns) for clip_id, samples in said.items()]

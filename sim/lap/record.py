@@ -156,6 +156,8 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     deadline: Deadline
     clips: ClipCounts
     labels: LabelCounts
+    skipped: tuple[Text, ...] = ()
+    """Admitted clips that labelling could not read, and why, in words."""
     dataset_id: Name
     rare_category: Name
     incumbent: Contestant

@@ -91,6 +91,7 @@ def tell(told: Told) -> LapRecord:
         deadline=_deadline((*told.drives, *told.redrives)),
         clips=_clips(told, rare),
         labels=_labels(told.labelled),
+        skipped=skipped_clips((*told.edge, *told.chance), (told.labelled, told.chance_labelled)),
         dataset_id=told.dataset_id,
         rare_category=str(rare),
         incumbent=_contestant(told, "incumbent"),
@@ -179,6 +180,16 @@ def _labels(labelled: Labelled) -> LabelCounts:
         questions=run.questions,
         asked=run.asked,
         reviewer_seconds=run.reviewer_seconds,
+    )
+
+
+def skipped_clips(clips: Sequence[ClipRow], labelled: Sequence[Labelled]) -> tuple[str, ...]:
+    """Say which clips labelling could not read, and why."""
+    reasons = {clip_id: why for one in labelled for clip_id, why in one.run.skipped.items()}
+    return tuple(
+        f"clip {row.clip_id[:12]} of {row.vehicle_id}: {reasons[row.clip_id]}"
+        for row in clips
+        if row.clip_id in reasons
     )
 
 

@@ -107,6 +107,8 @@ class Turn:
             labelled = label(self.workshop, orders, advance=shown.advance)
             run = labelled[CANDIDATE].run
             shown.note(f"{run.auto} boxes by hindsight, {run.asked} tracks reviewed")
+            if skipped := sum(len(rows.run.skipped) for rows in labelled.values()):
+                shown.note(f"{skipped} clips skipped, lap.json says why")
         return labelled
 
     def freeze(self, labelled: Mapping[str, Labelled]) -> dict[str, DatasetManifest]:

@@ -29,7 +29,7 @@ from fleet.samples import (
     SensedInstant,
     training_labels,
 )
-from fleet.store import FolderStore
+from fleet.store import FolderStore, blob_key
 from sim.rig import default_rig
 
 RIG = default_rig()
@@ -127,6 +127,19 @@ def test_two_openings_share_one_decoded_file(store: FolderStore, tmp_path: Path)
     assert len(list(tmp_path.glob("key-*.npy"))) == 1
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 5, 200])
+def test_a_damaged_file_of_decoded_images_is_made_again(
+    store: FolderStore, tmp_path: Path, kept_bytes: int
+) -> None:
+    manifest = freeze([_sample("a", _box())], [RIG], store, name="x", split="train")
+    data = open_dataset(manifest, store)
+    first = TrainingView(data, PICO, tmp_path, "key")[0].senses.images.copy()
+    (path,) = tmp_path.glob("key-*.npy")
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    again = TrainingView(data, PICO, tmp_path, "key")[0].senses.images
+    assert np.array_equal(again, first)
+
+
 def test_dropping_decoded_images_leaves_those_of_other_datasets(tmp_path: Path) -> None:
     for name in ("d-1-192.npy", "d-1-192.lock", "d-2-192.npy"):
         (tmp_path / name).write_bytes(b"")
@@ -189,6 +202,43 @@ def test_a_recipe_is_rendered_once(store: FolderStore, tmp_path: Path) -> None:
     again = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
     assert first == again
     assert runner.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "content"),
+    [
+        ("blob", b""),
+        ("blob", b"rowz"),
+        ("manifest", b""),
+        ("manifest", b'{"name": "x"}'),
+        ("manifest", b"\xff\xfe"),
+        ("manifest", b"[" * 5_000),
+    ],
+)
+def test_a_set_that_is_damaged_in_the_cache_is_dropped_reported_and_made_again(
+    store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, content: bytes
+) -> None:
+    recipe = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
+    runner, cache = _Runner(), tmp_path / "cache"
+    first = build_set(recipe, runner, store, cache)  # type: ignore[arg-type]
+    blob, remembered = store.root / blob_key(first.blob_id), cache / f"{recipe.recipe_id}.json"
+    (blob if what == "blob" else remembered).write_bytes(content)
+    again = build_set(recipe, runner, store, cache)  # type: ignore[arg-type]
+    assert again == first and runner.calls == 2
+    assert len(open_dataset(again, store)) == 1
+    dropped = [r for r in caplog.records if r.message == "cached_set_dropped"]
+    assert [r.__dict__["file"] for r in dropped] == [str(remembered)]
+    assert build_set(recipe, runner, store, cache) == first  # type: ignore[arg-type]
+    assert runner.calls == 2
+
+
+def test_a_set_whose_blob_is_gone_is_made_again(store: FolderStore, tmp_path: Path) -> None:
+    recipe = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
+    runner = _Runner()
+    first = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    (store.root / blob_key(first.blob_id)).unlink()
+    assert build_set(recipe, runner, store, tmp_path / "cache") == first  # type: ignore[arg-type]
+    assert len(open_dataset(first, store)) == 1
 
 
 def test_another_seed_is_another_recipe() -> None:

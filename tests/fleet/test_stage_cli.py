@@ -26,9 +26,10 @@ from fleet.keys import Enrolment, enrol
 from fleet.repository import DirectorRepository, KeyRing
 from fleet.samples import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
 from fleet.service import StateFolder
-from fleet.stages.freeze import freeze_samples
+from fleet.stages.freeze import files_of, find_dataset, freeze_samples
+from fleet.stages.label import _laid_out
 from fleet.stages.workshop import Workshop
-from fleet.store import FolderStore
+from fleet.store import FolderStore, blob_key
 from sim.rig import default_rig
 
 NOW_NS = 1_800_000_000 * 10**9
@@ -218,6 +219,94 @@ def test_labels_stand_in_the_catalog_once_and_freeze_into_one_dataset(
     (row,) = shell.json("dataset", "list")
     assert (row["names"], row["samples"]) == (["mine", "yours"], 3)
     assert shell.json("dataset", "show", "yours")["dataset_id"] == first["dataset_id"]
+
+
+def spoil(workshop: Workshop, clip_id: str) -> None:
+    """Leave the beginning of a clip's blob, as an interrupted copy of the store does."""
+    row = workshop.catalog.get(ClipRow, clip_id)
+    assert row is not None and isinstance(workshop.store, FolderStore)
+    path = workshop.store.root / blob_key(row.blob_id)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def test_a_clip_whose_blob_is_damaged_is_skipped_and_the_others_are_labelled(
+    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...]
+) -> None:
+    good, poor = (admit_clip(workshop, f"lap1-drive-v-0{k}") for k in (1, 2))
+    spoil(workshop, poor)
+    code, out, err = shell("label", "run", "--all", *reviewer, *shell.cache)
+    assert code == 0, err
+    assert "1 clips, 1 skipped" in out
+    assert f"{poor[:12]}: blob " in out
+    (row,) = workshop.catalog.all(RunRow, stage="label")
+    assert row.facts["clips"] == 1
+    assert list(row.facts["skipped"]) == [poor]
+    assert "its bytes hash to" in row.facts["skipped"][poor]
+    assert [label.clip_id for label in workshop.catalog.all(LabelRow)] == [good]
+
+
+def test_when_no_clip_can_be_read_labelling_says_so_and_why(
+    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...]
+) -> None:
+    spoil(workshop, admit_clip(workshop, "lap1-drive-v-01"))
+    code, _, err = shell("label", "run", "--all", *reviewer, *shell.cache)
+    assert code == 1
+    assert "none of 1 clips can be read, so nothing is labelled" in err
+    assert "its bytes hash to" in err
+    assert workshop.catalog.all(RunRow) == [] and workshop.catalog.all(LabelRow) == []
+
+
+def test_a_damaged_clip_in_the_working_folder_is_laid_out_anew(
+    workshop: Workshop, shell: Shell
+) -> None:
+    clip_id = admit_clip(workshop, "lap1-drive-v-01")
+    row = workshop.catalog.get(ClipRow, clip_id)
+    assert row is not None
+    path = workshop.folder / "clips" / f"{clip_id}.mcap"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half a cl")
+    assert _laid_out(workshop, row) == path
+    assert path.read_bytes() == workshop.store.get(row.blob_id)
+
+
+def test_a_labelled_clip_that_is_damaged_since_is_left_out_of_a_dataset(
+    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    good, poor = (admit_clip(workshop, f"lap1-drive-v-0{k}") for k in (1, 2))
+    run_id = shell.json("label", "run", "--all", *reviewer, *shell.cache)["run_id"]
+    spoil(workshop, poor)
+    frozen = shell.json("dataset", "freeze", "mine", "--run", run_id)
+    assert frozen["clips"] == [good]
+    (record,) = [r for r in caplog.records if r.message == "clip_skipped"]
+    assert record.__dict__["clip_id"] == poor
+
+    spoil(workshop, good)
+    code, _, err = shell("dataset", "freeze", "yours", "--run", run_id)
+    assert code == 1
+    assert "none of 2 clips can be read, so nothing is frozen" in err
+
+
+def test_a_damaged_answer_in_the_cache_is_asked_for_again(workshop: Workshop, shell: Shell) -> None:
+    shelve_set(workshop, "tune", "tune", 10)
+    shelve_set(workshop, "gate", "gate", 20)
+    words = ("evaluate", "--candidate", "pico", "--gate", "gate", *shell.cache)
+    first = shell.json(*words)
+    answers = sorted((shell.root / "cache" / "answers").iterdir())
+    whole = [path.read_bytes() for path in answers]
+    for path in answers:
+        path.write_bytes(path.read_bytes()[:-5])
+    again = shell.json(*words)
+    assert again["reasons"] == first["reasons"]
+    assert [path.read_bytes() for path in answers] == whole
+
+
+def test_a_damaged_dataset_in_the_cache_is_laid_out_anew(workshop: Workshop, shell: Shell) -> None:
+    shelve_set(workshop, "mine", "tune", 10)
+    manifest = find_dataset(workshop, "mine")
+    for _ in range(2):
+        (file,) = files_of({"mine": manifest}, workshop.store, workshop.cache).values()
+        assert Path(file.path).read_bytes() == workshop.store.get(manifest.blob_id)
+        Path(file.path).write_bytes(b"PAR1 but not really")
 
 
 def test_which_clips_has_to_be_said(shell: Shell, reviewer: tuple[str, ...]) -> None:

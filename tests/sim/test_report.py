@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import msgspec
@@ -45,6 +46,7 @@ from sim.lap.report.loop import steps
 from sim.lap.report.page import render
 from sim.lap.report.rows import rungs, uplink, wilson
 from sim.lap.report.words import outcome
+from sim.lap.tell import skipped_clips
 from sim.show import CANDIDATE_RGB, INCUMBENT_RGB, TRUTH_RGB
 from sim.snapshot import Actor, Snapshot
 
@@ -342,6 +344,23 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
     assert page.all("script") == []
     assert len(page.all("img")) == 1 and not any("onerror" in a for _, a in page.tags)
     assert page.text.count('<script>alert("x")</script>') > 15
+
+
+def test_clips_that_labelling_skipped_stand_on_the_page_with_their_reasons() -> None:
+    reasons = {"a" * 64: "it is cut", "b" * 64: "its bytes hash to <i>"}
+    rows = [SimpleNamespace(clip_id=clip_id, vehicle_id="v-01") for clip_id in reasons]
+    runs = [
+        SimpleNamespace(run=SimpleNamespace(skipped={clip_id: why}))
+        for clip_id, why in reasons.items()
+    ]
+    words = skipped_clips(rows, runs)  # type: ignore[arg-type]
+    assert words == (
+        "clip aaaaaaaaaaaa of v-01: it is cut",
+        "clip bbbbbbbbbbbb of v-01: its bytes hash to <i>",
+    )
+    text = Page(render(lap_record(skipped=words), ())).text
+    assert all(f"Skipped: {line}" in text for line in words)
+    assert "Skipped" not in Page(render(lap_record(), ())).text
 
 
 def test_same_record_gives_the_same_page(tmp_path: Path) -> None:
