@@ -26,7 +26,7 @@ from edge.perceive.tensors.spec import (
     Floats,
     NetSpec,
 )
-from edge.perceive.tensors.table import CalibrationTable, without_missing
+from edge.perceive.tensors.table import CalibrationTable, table_without
 
 
 def network_inputs(
@@ -34,15 +34,16 @@ def network_inputs(
 ) -> dict[str, NDArray[np.generic]]:
     """Build every network input for one tick, by the names of ``input_specs``.
 
-    Cells of a missing camera are pointed at the zero row, as if nobody saw them.
+    Cells of a missing camera are read from the next sharpest one that is there.
     """
+    table = table_without(table, frame_set.is_present, spec)
     recollection = memory.at(frame_set.stamp_ns)
     features, pose = memory_inputs(
         recollection, frame_set.stamp_ns, frame_set.ego.world_from_ego, spec
     )
     return {
         "images": resize_images(frame_set.images, spec),
-        "table": without_missing(table.index, frame_set.is_present, spec),
+        "table": table.index,
         "geometry": table.geometry,
         "radar": radar_raster(frame_set.radar.points_ego, spec),
         "radar_tokens": radar_tokens(frame_set.radar.points_ego, spec),

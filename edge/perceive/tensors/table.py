@@ -38,14 +38,22 @@ def cell_centres_m(spec: NetSpec) -> tuple[Floats, Floats]:
 
 
 @functools.lru_cache(maxsize=64)
-def calibration_table(rig: CameraRig, spec: NetSpec, turn_rad: float = 0.0) -> CalibrationTable:
+def calibration_table(
+    rig: CameraRig,
+    spec: NetSpec,
+    turn_rad: float = 0.0,
+    missing: tuple[int, ...] = (),
+) -> CalibrationTable:
     """Project every BEV cell into the camera that sees it sharpest.
+
+    A table takes a few milliseconds to make and is kept, for a camera that fails tends to stay away.
 
     Args:
         rig: Calibration of the vehicle.
         spec: The network that will read the table.
         turn_rad: Rotation of the BEV grid against the vehicle, for augmentation: a point at p in the
             turned grid is at R(turn) p in the ego frame.
+        missing: Indices of cameras that give nothing; their cells go to the next sharpest, if any.
     """
     n = spec.bev_cells
     x, y = cell_centres_m(spec)
@@ -55,7 +63,7 @@ def calibration_table(rig: CameraRig, spec: NetSpec, turn_rad: float = 0.0) -> C
     geometry: list[Floats] = []
     for height_m in spec.heights_m:
         points_ego = np.stack([ego_x, ego_y, np.full_like(ego_x, height_m)], axis=-1).reshape(-1, 3)
-        cell_index, channels = _look_up(rig, spec, points_ego)
+        cell_index, channels = _look_up(rig, spec, points_ego, missing)
         index.append(cell_index)
         geometry.append(channels.reshape(4, n, n))
     distance = np.hypot(x, y)
@@ -73,7 +81,7 @@ def calibration_table(rig: CameraRig, spec: NetSpec, turn_rad: float = 0.0) -> C
 
 
 def _look_up(
-    rig: CameraRig, spec: NetSpec, points_ego: NDArray[np.float64]
+    rig: CameraRig, spec: NetSpec, points_ego: NDArray[np.float64], missing: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], Floats]:
     """Choose, per point, the camera with most pixels per metre; (P, 3) -> index (P,), channels (4, P)."""
     h, w = spec.feature_height, spec.feature_width
@@ -81,6 +89,8 @@ def _look_up(
     index = np.full(len(points_ego), spec.zero_row, np.int32)
     channels = np.zeros((4, len(points_ego)), np.float32)  # du, dv, sharpness, valid
     for number, camera in enumerate(rig.cameras):
+        if number in missing:
+            continue
         view = camera.intrinsics.scaled(w, h)
         points_cam = camera.ego_from_cam.inverse() @ points_ego
         depth = np.maximum(points_cam[:, 2], 1e-3)
@@ -99,12 +109,14 @@ def _look_up(
     return index, channels
 
 
-def without_missing(
-    index: NDArray[np.int32], is_present: NDArray[np.bool_], spec: NetSpec
-) -> NDArray[np.int32]:
-    """Point the cells of missing cameras at the zero row, as if nobody saw them; (N,) and (8,) to (N,)."""
+def table_without(
+    table: CalibrationTable, is_present: NDArray[np.bool_], spec: NetSpec
+) -> CalibrationTable:
+    """Give the table of a rig's own grid for the cameras that are there, by ``is_present`` (8,).
+
+    What no camera that is there can see points at the zero row.
+    """
     if is_present.all():
-        return index
-    per_camera = spec.feature_height * spec.feature_width
-    camera = np.minimum(index // per_camera, 7)
-    return np.where(is_present[camera], index, np.int32(spec.zero_row)).astype(np.int32)
+        return table
+    missing = tuple(np.flatnonzero(~is_present).tolist())
+    return calibration_table(table.rig, spec, missing=missing)

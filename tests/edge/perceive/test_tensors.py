@@ -104,14 +104,46 @@ def test_inputs_have_the_shapes_and_types_of_the_contract(rig: CameraRig) -> Non
             assert inputs[tensor.name].dtype == tensor.dtype
 
 
-def test_cells_of_a_missing_camera_point_at_the_zero_row(rig: CameraRig) -> None:
+def _looked_up(rig: CameraRig, *missing: str) -> tuple[np.ndarray, np.ndarray]:
+    """Say which camera each cell is read from, 8 for none, and the geometry beside it."""
     frame_set = _frame_set()
-    frame_set.is_present[1] = False
+    frame_set.is_present[[CAMERAS.index(name) for name in missing]] = False
     inputs = network_inputs(frame_set, calibration_table(rig, PICO), Memory(), PICO)
-    per_camera = PICO.feature_height * PICO.feature_width
-    cameras = inputs["table"] // per_camera
-    assert 1 not in cameras
-    assert 0 in cameras
+    return inputs["table"] // (PICO.feature_height * PICO.feature_width), inputs["geometry"]
+
+
+def test_cells_of_a_missing_camera_go_to_the_next_sharpest_that_sees_them(rig: CameraRig) -> None:
+    whole, _ = _looked_up(rig)
+    for missing in CAMERAS:
+        cameras, geometry = _looked_up(rig, missing)
+        own = whole == CAMERAS.index(missing)
+        assert CAMERAS.index(missing) not in cameras
+        np.testing.assert_array_equal(cameras[~own], whole[~own])
+        valid = geometry[0, 3 : 4 * len(PICO.heights_m) : 4].reshape(-1)
+        np.testing.assert_array_equal(valid == 1.0, cameras < 8)
+    narrow = whole == CAMERAS.index("front_narrow")
+    seen_by, _ = _looked_up(rig, "front_narrow")
+    assert narrow.any() and (seen_by[narrow] == CAMERAS.index("front_main")).all()
+
+
+def test_with_two_front_cameras_missing_the_third_looks_ahead(rig: CameraRig) -> None:
+    whole, _ = _looked_up(rig)
+    ahead = whole == CAMERAS.index("front_narrow")
+    seen_by, _ = _looked_up(rig, "front_narrow", "front_main")
+    assert (seen_by[ahead] == CAMERAS.index("front_wide")).all()
+
+
+def test_with_every_camera_missing_no_cell_is_seen(rig: CameraRig) -> None:
+    cameras, geometry = _looked_up(rig, *CAMERAS)
+    assert (cameras == 8).all()
+    assert not geometry[0, : 4 * len(PICO.heights_m)].any()
+
+
+def test_a_missing_camera_is_looked_up_once_and_the_table_kept(rig: CameraRig) -> None:
+    _looked_up(rig, "rear")
+    made = calibration_table.cache_info().misses
+    _looked_up(rig, "rear")
+    assert calibration_table.cache_info().misses == made
 
 
 def test_a_radar_point_lands_in_its_cell() -> None:

@@ -88,14 +88,19 @@ def test_a_faulty_answer_is_not_remembered(rig, manifest, scripted_engine, frame
     assert (engine.asked[9]["memory"] == 2.0).all()  # tick 1, eight ticks ago
 
 
-def test_a_dropped_camera_is_seen_by_nobody(rig, manifest, scripted_engine, frame_set) -> None:
+def test_what_dropped_cameras_saw_is_seen_by_the_one_that_is_kept(
+    rig, manifest, scripted_engine, frame_set
+) -> None:
+    """All eight look the same way here, so that each alone sees what all see."""
     engine = scripted_engine()
     whole = NetworkPerceiver(engine, rig, manifest)
     whole.perceive(frame_set(0))
     SubsetPerceiver(whole, kept=(CameraName.REAR,)).perceive(frame_set(1))
     per_camera = PICO.feature_height * PICO.feature_width
-    cameras = set((engine.asked[1]["table"] // per_camera).tolist())
-    assert cameras <= {CAMERAS.index(CameraName.REAR), 8}
+    rear, nobody = CAMERAS.index(CameraName.REAR), 8
+    whole_view, kept_view = (asked["table"] // per_camera for asked in engine.asked)
+    assert set(kept_view.tolist()) == {rear, nobody}
+    np.testing.assert_array_equal(kept_view == nobody, whole_view == nobody)
     assert set(SUBSET) < set(CAMERAS)
 
 
