@@ -30,11 +30,12 @@ from edge.clip_file import (
     write_clip,
 )
 from edge.contracts.campaign import Campaign
+from edge.contracts.clean import clean, total_dropped
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import CameraRig, FrameSet
-from edge.contracts.time import FRAME_RATE_HZ, Clock
+from edge.contracts.time import FRAME_RATE_HZ, Clock, is_one_time_base
 
 CLIP_SUFFIX = ".mcap"
 
@@ -91,7 +92,7 @@ class DriveClips:
     evicted: int
     """Let go because a quota had better ones."""
     lost: int
-    """Could not be sealed: no frame was recorded, or the disk refused."""
+    """Could not be sealed: no frame was recorded, they do not read back, or the disk refused."""
     control_captured: int
     """Of ``captured``, those of the random stream: its kept share corrects its stated probability."""
 
@@ -215,6 +216,8 @@ class Recorder:
         self._clips: dict[str, SealedClip] = {}
         self._holders: dict[str, set[_Stream]] = {}
         self._captured = self._evicted = self._lost = self._control_captured = 0
+        self._last: FrameSet | None = None
+        self._time_base = 0
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob("*" + PART_SUFFIX):
             part.unlink()
@@ -226,9 +229,17 @@ class Recorder:
         plan: Plan | None,
         events: Sequence[TriggerEvent],
     ) -> None:
-        """Record one tick and the events that fired in it; seal what has become complete."""
-        index = frame_set.index
-        if index % self._settings.frame_step == 0:
+        """Record one tick and the events that fired in it; seal what has become complete.
+
+        A clip lies within one time base: when the clock steps, open windows are sealed as they are.
+        """
+        index, last = frame_set.index, self._last
+        if last is not None and not _follows(frame_set, last):
+            self._seal(self._windows)
+            self._ring.clear()
+            self._time_base += 1
+        self._last = frame_set = clean(frame_set, last)
+        if index % self._settings.frame_step == 0 and not self._is_recorded(frame_set):
             self._ring.append(self._encode(frame_set, perception, plan))
         for event in events:
             self._windows = join_window(self._windows, self._window(event, index), self._longest)
@@ -254,6 +265,13 @@ class Recorder:
         """How far back from a later tick a window can still begin, rounded up to recorded frames."""
         return self._before + self._settings.frame_step
 
+    def _is_recorded(self, frame_set: FrameSet) -> bool:
+        """Tell a frame set that was given again, by its index or its stamp."""
+        newest = self._ring[-1] if self._ring else None
+        return newest is not None and (
+            frame_set.index == newest.index or frame_set.stamp_ns == newest.stamp_ns
+        )
+
     def _encode(
         self, frame_set: FrameSet, perception: Perception | None, plan: Plan | None
     ) -> ClipFrame:
@@ -274,6 +292,7 @@ class Recorder:
             route=frame_set.route,
             perception=perception,
             plan=plan,
+            dropped=frame_set.dropped,
         )
 
     def _window(self, event: TriggerEvent, index: int) -> Window:
@@ -296,7 +315,12 @@ class Recorder:
     def _seal_one(self, window: Window) -> None:
         """Write a window's clip, unless no quota would keep it, and let its quotas decide."""
         drive = self._drive
-        clip_id = ClipManifest.make_id(drive.vehicle_id, drive.drive_id, window.events[0])
+        clip_id = ClipManifest.make_id(
+            drive.vehicle_id, drive.drive_id, window.events[0], self._time_base
+        )
+        if clip_id in self._holders:
+            self._lose(clip_id, "a clip of the same rule and stamp was sealed before")
+            return
         ranks = _ranks(window, clip_id)
         if not any(self._quotas[stream].is_open_to(rank) for stream, rank in ranks.items()):
             self._evicted += 1
@@ -304,14 +328,17 @@ class Recorder:
         try:
             clip = self._write(window, clip_id)
         except (OSError, SchemaError) as error:
-            self._lost += 1
-            _log.warning("clip_lost", extra={"clip_id": clip_id, "reason": str(error)})
+            self._lose(clip_id, str(error))
             return
         self._clips[clip_id] = clip
         self._holders[clip_id] = set(ranks)
         for stream, rank in ranks.items():
             for gone in self._quotas[stream].offer(rank, clip.size_bytes):
                 self._let_go(gone, stream)
+
+    def _lose(self, clip_id: str, reason: str) -> None:
+        self._lost += 1
+        _log.warning("clip_lost", extra={"clip_id": clip_id, "reason": reason})
 
     def _write(self, window: Window, clip_id: str) -> SealedClip:
         frames = [f for f in self._ring if window.first <= f.index <= window.last]
@@ -350,6 +377,8 @@ class Recorder:
             frame_count=len(frames),
             frame_step=step,
             missing=tuple((name, count) for name, count in missing if count),
+            dropped=total_dropped(*(frame.dropped for frame in frames)),
+            time_base=self._time_base,
             privacy=self._privacy,
             software=drive.software,
         )
@@ -399,6 +428,11 @@ def _leaving(privacy: str) -> Privacy:
             "no image is kept"
         )
     return reason
+
+
+def _follows(frame_set: FrameSet, last: FrameSet) -> bool:
+    """Tell whether a frame set goes on where the last one was; a source that starts anew does not."""
+    return frame_set.index >= last.index and is_one_time_base(last.stamp_ns, frame_set.stamp_ns)
 
 
 def _ticks(seconds: float) -> int:

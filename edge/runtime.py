@@ -1,12 +1,14 @@
 """One tick of the vehicle: what it senses in, what it believes, does and finds worth keeping out.
 
 Read ``Runtime.tick`` first. Every stage is one call, every stage is accounted for, and no decision in
-it reads a wall clock: the same frames give the same bytes. A network that answers nonsense costs the
-tick its boxes and nothing else; the vehicle then drives on radar, ultrasonics and plain code.
+it reads a wall clock: the same frames give the same bytes. Readings are cleaned before anything looks at
+them. A network that fails or answers nonsense costs the tick its boxes and nothing else; the vehicle then
+drives on radar, ultrasonics and plain code.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,13 +30,14 @@ from edge.budget import (
 from edge.clip import Recorder
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import Campaign
+from edge.contracts.clean import clean
 from edge.contracts.clip import TriggerEvent
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
-from edge.contracts.sensors import CameraRig, FrameSet
-from edge.contracts.time import NS_PER_S
+from edge.contracts.sensors import CameraRig, Dropped, FrameSet, Reading
+from edge.contracts.time import NS_PER_S, is_one_time_base
 from edge.perceive.perceiver import Perceiver
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
-from edge.perceive.tensors import SPECS, NetOutput, OutputFault
+from edge.perceive.tensors import SPECS, NetOutput
 from edge.perceive.track import Tracker, TrackerSettings
 from edge.plan.choose import PlanInputs, PlanSettings
 from edge.plan.choose import plan as choose_plan
@@ -44,6 +47,8 @@ _DRIVABLE = (1, 3)
 """Segmentation classes that one may drive on: road and crossing."""
 
 _BLIND: tuple[Rung, ...] = (Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -57,6 +62,8 @@ class RuntimeSettings:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     moments_s: float = 3.0
     """How far back the triggers look."""
+    hold_s: float = 0.5
+    """How long own motion is held from the last reading that made sense; then the vehicle stops."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,13 @@ class TickResult:
     plan: Plan
     events: tuple[TriggerEvent, ...]
     ledger: TickLedger
+    dropped: Dropped = ()
+    """Readings that made no sense."""
+
+    @property
+    def is_excused(self) -> bool:
+        """Whether its fault says nothing about the bundle, because its readings had to be cleaned."""
+        return self.perception.has_fault and bool(self.dropped)
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,14 @@ class BundleHealth:
     bundle_id: str
     ticks: int
     faults: int
+    """Ticks on clean readings whose network failed or whose output was unusable."""
     rungs: dict[Rung, int]
+    excused_faults: int = 0
+    """The same on readings that had to be cleaned: they say nothing about the bundle."""
+    dropped: Mapping[Reading, int] = field(default_factory=dict)
+    """Readings that made no sense, per kind."""
+    clock_steps: int = 0
+    """How often the stamps began a new time base."""
 
 
 class TickSource(Protocol):
@@ -136,6 +157,9 @@ class Runtime:
         """The last seconds, oldest first: what the triggers look at."""
         self._trigger_state = TriggerState()
         self._busy_until_ns = 0
+        self._last: FrameSet | None = None
+        self._known_ns: int | None = None
+        """When own motion was last read."""
         self.swap(manifest, perceivers)
 
     def swap(self, manifest: BundleManifest, perceivers: Mapping[Rung, Perceiver]) -> None:
@@ -147,10 +171,12 @@ class Runtime:
         rungs = (*(rung for rung in Rung if rung in perceivers), *_BLIND)
         latency = modelled_latency(self._profile, manifest.model, rungs, self._slowdowns)
         self._ladder = Ladder(latency, self.settings.budget)
+        self._last_fault = ""
         self._manifest = manifest
         self._perceivers = dict(perceivers)
         self._rungs: Counter[Rung] = Counter()
-        self._faults = 0
+        self._dropped: Counter[Reading] = Counter()
+        self._faults = self._excused_faults = self._clock_steps = 0
 
     @property
     def health(self) -> BundleHealth:
@@ -160,6 +186,9 @@ class Runtime:
             ticks=self._rungs.total(),
             faults=self._faults,
             rungs=dict(self._rungs),
+            excused_faults=self._excused_faults,
+            dropped=dict(self._dropped),
+            clock_steps=self._clock_steps,
         )
 
     def tick(self, frame_set: FrameSet, now_ns: int) -> TickResult:
@@ -167,8 +196,9 @@ class Runtime:
 
         Args:
             frame_set: What was sensed.
-            now_ns: When work on it can begin; in lockstep its own stamp.
+            now_ns: When work on it can begin, by the clock of the stamps; in lockstep its own stamp.
         """
+        frame_set = self._take_in(frame_set)
         account, choice = self._begin(frame_set, now_ns)
         seen, has_fault = self._look(frame_set, choice.rung, account)
         with account.stage("radar"):
@@ -193,15 +223,49 @@ class Runtime:
         with account.stage("record"):
             if self._recorder is not None:
                 self._recorder.add(frame_set, perception, plan, events)
-        return TickResult(
-            perception, plan, events, self._end(frame_set, account, choice, has_fault)
-        )
+        ledger = self._end(frame_set, account, choice)
+        result = TickResult(perception, plan, events, ledger, frame_set.dropped)
+        self._faults += has_fault and not result.is_excused
+        self._excused_faults += result.is_excused
+        return result
+
+    def _take_in(self, frame_set: FrameSet) -> FrameSet:
+        """Clean what was sensed, and begin anew where its clock stepped."""
+        last = self._last
+        frame_set = clean(frame_set, last)
+        if last is not None and not is_one_time_base(last.stamp_ns, frame_set.stamp_ns):
+            self._begin_time_base(last.stamp_ns, frame_set.stamp_ns)
+        dropped = dict(frame_set.dropped)
+        self._dropped.update(dropped)
+        if dropped.keys() - dict(last.dropped if last else ()):
+            counts = {str(kind): count for kind, count in dropped.items()}
+            _log.warning("readings_dropped", extra={"stamp_ns": frame_set.stamp_ns} | counts)
+        if Reading.EGO not in dropped:
+            self._known_ns = frame_set.stamp_ns
+        self._last = frame_set
+        return frame_set
+
+    def _begin_time_base(self, last_ns: int, stamp_ns: int) -> None:
+        """Forget all that holds stamps of the old time; a network's memory sees by itself that it is old."""
+        self._tracker.reset()
+        self._radar_tracker.reset()
+        self.moments.clear()
+        self._trigger_state = TriggerState()
+        self._busy_until_ns = 0
+        if self._known_ns is not None:
+            self._known_ns = stamp_ns
+        self._clock_steps += 1
+        _log.warning("clock_stepped", extra={"last_ns": last_ns, "stamp_ns": stamp_ns})
 
     def _begin(self, frame_set: FrameSet, now_ns: int) -> tuple[TickAccount, Choice]:
         """Open the tick's budget, count what its frames have waited, and choose a rung."""
-        started_ns = max(now_ns, self._busy_until_ns)
+        # A tick that seems busy for longer was charged a wait between two clocks, one of which had stepped.
+        is_plausible = is_one_time_base(frame_set.stamp_ns, self._busy_until_ns)
+        started_ns = max(now_ns, self._busy_until_ns if is_plausible else 0)
         waited_ms = max(started_ns - frame_set.stamp_ns, 0) / 1e6
         choice = self._ladder.choose(waited_ms)
+        if self._is_lost(frame_set.stamp_ns):
+            choice = Choice(Rung.MINIMUM_RISK, "own motion is not known")
         latency = self._ladder.latency
         factor = latency.factor(frame_set.stamp_ns)
         charges = {stage: factor * ms for stage, ms in latency.costs_ms[choice.rung].items()}
@@ -211,6 +275,11 @@ class Runtime:
         budget = budget.spend("sense", charges["sense"])
         return TickAccount(budget, charges, self.ledger, self._clock), choice
 
+    def _is_lost(self, stamp_ns: int) -> bool:
+        """Tell whether own motion has not been read for longer than it may be held."""
+        known_ns = self._known_ns
+        return known_ns is None or stamp_ns - known_ns > self.settings.hold_s * NS_PER_S
+
     def _look(
         self, frame_set: FrameSet, rung: Rung, account: TickAccount
     ) -> tuple[NetOutput | None, bool]:
@@ -218,9 +287,25 @@ class Runtime:
         if rung not in self._perceivers:
             return None, False
         try:
-            return self._perceivers[rung].perceive(frame_set, account.stage), False
-        except OutputFault:
+            seen = self._perceivers[rung].perceive(frame_set, account.stage)
+        # A bundle is foreign code on a foreign runtime: there is no list of what it can raise, and
+        # whatever it raises must not stop a vehicle that radar and plain code can still drive.
+        except Exception as error:  # noqa: BLE001
+            self._log_fault(f"{type(error).__name__}: {error}", frame_set.stamp_ns)
             return None, True
+        self._last_fault = ""
+        return seen, False
+
+    def _log_fault(self, reason: str, stamp_ns: int) -> None:
+        """Log a network's fault, and not again at 36 Hz while it stays the same."""
+        if reason != self._last_fault:
+            fields = {
+                "bundle_id": self._manifest.bundle_id,
+                "stamp_ns": stamp_ns,
+                "reason": reason,
+            }
+            _log.warning("network_faulted", extra=fields)
+        self._last_fault = reason
 
     def _follow(
         self, seen: NetOutput | None, radar_tracks: tuple[RadarTrack, ...], frame_set: FrameSet
@@ -260,7 +345,7 @@ class Runtime:
         """Ask the triggers whether the last seconds deserve a clip."""
         self.moments.append(Moment(perception, plan, frame_set.ego, frame_set.route))
         oldest_ns = frame_set.stamp_ns - round(self.settings.moments_s * NS_PER_S)
-        while not oldest_ns <= self.moments[0].stamp_ns <= frame_set.stamp_ns:
+        while self.moments[0].stamp_ns < oldest_ns:
             self.moments.popleft()
         events, self._trigger_state = evaluate(
             self.moments,
@@ -272,9 +357,7 @@ class Runtime:
         )
         return events
 
-    def _end(
-        self, frame_set: FrameSet, account: TickAccount, choice: Choice, has_fault: bool
-    ) -> TickLedger:
+    def _end(self, frame_set: FrameSet, account: TickAccount, choice: Choice) -> TickLedger:
         """Close the tick's account and let the ladder learn from it."""
         tick = TickLedger(
             index=frame_set.index,
@@ -288,7 +371,6 @@ class Runtime:
         self._busy_until_ns = frame_set.stamp_ns + round(tick.total_ms * 1e6)
         self._ladder.observe(choice.rung, tick.stages)
         self._rungs[choice.rung] += 1
-        self._faults += has_fault
         return tick
 
 

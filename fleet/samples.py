@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.clip_file import decode_jpegs, encode_jpegs
+from edge.contracts.clean import clean_radar, clean_ultrasonics
 from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256, StampNs
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from edge.contracts.sensors import (
@@ -121,8 +122,8 @@ class SensedInstant(msgspec.Struct, frozen=True, kw_only=True):
             index=0,
             stamp_ns=self.stamp_ns,
             images=self.images(rig),
-            radar=RadarScan(np.frombuffer(self.radar, "<f4").reshape(-1, 4)),
-            ultrasonics=UltrasonicScan(np.frombuffer(self.ultrasonics, "<f4")),
+            radar=self._radar(),
+            ultrasonics=self._ultrasonics(),
             ego=self.ego,
             route=self.route,
             is_present=np.array([bool(jpeg) for jpeg in self.jpegs]),
@@ -134,10 +135,17 @@ class SensedInstant(msgspec.Struct, frozen=True, kw_only=True):
             stamp_ns=self.stamp_ns,
             world_from_ego=self.ego.world_from_ego,
             images=images,
-            radar_points=np.frombuffer(self.radar, "<f4").reshape(-1, 4),
-            ultrasonics=ultrasonic_tokens(np.frombuffer(self.ultrasonics, "<f4"), rig),
+            radar_points=self._radar().points_ego,
+            ultrasonics=ultrasonic_tokens(self._ultrasonics().ranges_m, rig),
             ego=ego_token(self.ego, self.route),
         )
+
+    def _radar(self) -> RadarScan:
+        """Read the points, clean: a dataset may be older than the cleaning of clips."""
+        return clean_radar(RadarScan(np.frombuffer(self.radar, "<f4").reshape(-1, 4)))[0]
+
+    def _ultrasonics(self) -> UltrasonicScan:
+        return clean_ultrasonics(UltrasonicScan(np.frombuffer(self.ultrasonics, "<f4")))[0]
 
 
 @dataclass(frozen=True, eq=False)

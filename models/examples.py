@@ -15,9 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.clean import clean_radar
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import CATEGORIES
-from edge.contracts.sensors import MIRRORED_CAMERAS, CameraRig
+from edge.contracts.sensors import MIRRORED_CAMERAS, CameraRig, RadarScan
 
 Floats = NDArray[np.float32]
 
@@ -62,6 +63,12 @@ class Senses:
     radar_points: Floats
     ultrasonics: Floats
     ego: Floats
+
+
+def clean_senses(senses: Senses) -> Senses:
+    """Drop the radar points that no radar can have measured; the tokens were made of clean readings."""
+    scan, dropped = clean_radar(RadarScan(senses.radar_points))
+    return replace(senses, radar_points=scan.points_ego) if dropped else senses
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ several times what the new class gains.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +18,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge.contracts.errors import RingroadError
 from edge.contracts.scene import CATEGORIES
 from edge.contracts.sensors import CameraRig
 from edge.perceive.tensors import (
@@ -37,12 +38,17 @@ from models.examples import (
     Light,
     Senses,
     View,
+    clean_senses,
     daylight,
     night,
 )
 from models.losses import LossWeights, Targets, loss_of, make_targets
 
 _TURNS = 24
+
+
+class TrainingFault(RingroadError):
+    """A loss or a gradient is not finite; to go on would make every weight so."""
 
 
 @dataclass
@@ -97,6 +103,9 @@ def fit(
 
     With ``torch.distributed`` initialised, gradients are averaged over the processes and each draws
     its own examples.
+
+    Raises:
+        TrainingFault: A loss or the gradient is not finite; there are no weights then.
     """
     rank = dist.get_rank() if dist.is_initialized() else 0
     torch.manual_seed(settings.seed)
@@ -120,7 +129,8 @@ def fit(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         _average_gradients(net)
-        nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
+        _expect_finite(step, settings.steps, parts, float(norm))
         optimiser.step()
         _update_average(average, net, step, settings.ema_decay)
         history.append(parts)
@@ -129,6 +139,16 @@ def fit(
             on_progress(FitProgress(step + 1, settings.steps, means))
             history = []
     return average.eval()
+
+
+def _expect_finite(step: int, steps: int, losses: Mapping[str, float], gradient: float) -> None:
+    """Stop before a step that would spoil the weights."""
+    values = {**losses, "gradient norm": gradient}
+    bad = ", ".join(f"{name} is {v}" for name, v in values.items() if not math.isfinite(v))
+    if bad:
+        raise TrainingFault(
+            f"training stopped in step {step + 1} of {steps}: {bad}; no weights are kept"
+        )
 
 
 def learning_rate_at(step: int, settings: FitSettings) -> float:
@@ -241,8 +261,10 @@ def _prepare(
     for example in batch:
         view = _draw_view(settings, rng)
         has_radar = rng.uniform() >= settings.radar_drop_ratio
-        senses = view.senses(example.senses)
-        earlier = view.senses(example.earlier) if example.earlier is not None else None
+        senses = view.senses(clean_senses(example.senses))
+        earlier = example.earlier
+        if earlier is not None:
+            earlier = view.senses(clean_senses(earlier))
         if not has_radar:
             senses = replace(senses, radar_points=senses.radar_points[:0])
             earlier = replace(earlier, radar_points=earlier.radar_points[:0]) if earlier else None

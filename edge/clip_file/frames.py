@@ -12,9 +12,17 @@ import numpy as np
 from edge.clip_file.jpeg import check_jpeg, check_size
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
-from edge.contracts.fields import Count, Range, StampNs
+from edge.contracts.fields import Count, StampNs
 from edge.contracts.scene import Perception, Plan
-from edge.contracts.sensors import CAMERAS, CameraRig, EgoState, RadarScan, Route, UltrasonicScan
+from edge.contracts.sensors import (
+    CAMERAS,
+    CameraRig,
+    Dropped,
+    EgoState,
+    RadarScan,
+    Route,
+    UltrasonicScan,
+)
 
 CAMERA_COUNT = len(CAMERAS)
 
@@ -42,6 +50,8 @@ class ClipFrame:
     route: Route
     perception: Perception | None = None
     plan: Plan | None = None
+    dropped: Dropped = ()
+    """Readings that were dropped when it was recorded, or when it was read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +70,8 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     stamp_ns: StampNs
     ego: EgoState
     route: Route
-    ultrasonics_m: tuple[Range, ...]
+    ultrasonics_m: tuple[float, ...]
+    """Unbounded, as radar points are: a reader cleans both."""
     perception: Perception | None = None
     plan: Plan | None = None
 

@@ -27,9 +27,10 @@ from edge.clip_file.frames import (
     Tick,
     check_clip,
 )
+from edge.contracts.clean import as_dropped, clean_radar, clean_ultrasonics
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
-from edge.contracts.sensors import RadarScan, UltrasonicScan
+from edge.contracts.sensors import RadarScan, Reading, UltrasonicScan
 from edge.contracts.wire import MAX_CLIP_BYTES, decode_record
 
 MAX_TICK_BYTES = 1024 * 1024
@@ -84,17 +85,23 @@ class _Draft:
     radar: RadarScan = field(default_factory=RadarScan)
 
     def frame(self) -> ClipFrame:
+        """Clean what was measured: the sender may be another recorder than ours, or an older one."""
         tick = self.tick
+        radar, points = clean_radar(self.radar)
+        ultrasonics, ranges = clean_ultrasonics(
+            UltrasonicScan(ranges_m=np.array(tick.ultrasonics_m))
+        )
         return ClipFrame(
             index=tick.index,
             stamp_ns=tick.stamp_ns,
             jpegs=tuple(self.jpegs),
-            radar=self.radar,
-            ultrasonics=UltrasonicScan(ranges_m=np.array(tick.ultrasonics_m, np.float32)),
+            radar=radar,
+            ultrasonics=UltrasonicScan(ranges_m=ultrasonics.ranges_m.astype(np.float32)),
             ego=tick.ego,
             route=tick.route,
             perception=tick.perception,
             plan=tick.plan,
+            dropped=as_dropped({Reading.RADAR_POINT: points, Reading.ULTRASONIC: ranges}),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,9 @@ from edge.clip_file.frames import (
     Tick,
     check_clip,
 )
+from edge.clip_file.read import decode_clip
 from edge.contracts.clip import ClipManifest
+from edge.contracts.errors import SchemaError
 from edge.contracts.sensors import CAMERAS, CameraRig
 
 LIBRARY = "ringroad"
@@ -83,16 +86,23 @@ def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
 
 
 def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) -> str:
-    """Write a clip to ``path``, whole or not at all, and durably.
+    """Write a clip to ``path``, whole or not at all, and durably, once it has been read back.
+
+    A record does not check its fields when it is made; a reader does, and a clip that cannot be
+    read would be found out when the vehicle has deleted it.
 
     Returns:
         The ``blob_id``: SHA-256 of the file.
 
     Raises:
-        SchemaError: The frames are not what the manifest says.
+        SchemaError: The frames are not what the manifest says, or do not read back.
         OSError: The disk refused; nothing but a ``.part`` file can be left behind.
     """
-    content = encode_clip(manifest, frames)
+    try:
+        content = encode_clip(manifest, frames)
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise SchemaError(f"clip {manifest.clip_id[:12]} cannot be encoded: {error}") from error
+    decode_clip(content)
     part = path.with_name(path.name + PART_SUFFIX)
     with part.open("wb") as file:
         file.write(content)

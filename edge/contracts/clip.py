@@ -18,7 +18,7 @@ from edge.contracts.fields import (
     StampNs,
     Text,
 )
-from edge.contracts.sensors import CameraName, CameraRig
+from edge.contracts.sensors import CameraName, CameraRig, Dropped
 from edge.contracts.time import Clock
 
 CLIP_SCHEMA = 1
@@ -85,6 +85,10 @@ class ClipManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Every how many frame sets of the drive one was recorded."""
     missing: tuple[tuple[CameraName, Count], ...] = ()
     """Frames that should be there and are not, per camera."""
+    dropped: Dropped = ()
+    """Readings that made no sense and are not in the clip, per kind; see ``edge.contracts.clean``."""
+    time_base: Count = 0
+    """How often the vehicle's clock had stepped in this drive: the same stamp may come again after it."""
     privacy: Privacy
     software: Text = ""
 
@@ -95,7 +99,10 @@ class ClipManifest(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"clip ends before it starts: {self.end_ns} < {self.start_ns}")
 
     @classmethod
-    def make_id(cls, vehicle_id: str, drive_id: str, event: TriggerEvent) -> str:
+    def make_id(
+        cls, vehicle_id: str, drive_id: str, event: TriggerEvent, time_base: int = 0
+    ) -> str:
         """Derive the clip's identity from what caused it, so that a re-run names it the same."""
         parts = (vehicle_id, drive_id, event.stamp_ns, str(event.rule), event.rule_version)
-        return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
+        later = (time_base,) if time_base else ()
+        return hashlib.sha256(msgspec.msgpack.encode((*parts, *later))).hexdigest()

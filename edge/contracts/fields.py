@@ -19,7 +19,8 @@ Acceleration = Annotated[float, Meta(ge=-200.0, le=200.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Ratio = Annotated[float, Meta(ge=0.0, le=1.0)]
-Unit = Annotated[float, Meta(ge=-1.0, le=1.0)]
+Unit = Annotated[float, Meta(ge=-1.001, le=1.001)]
+"""Part of a unit quaternion, which rounding leaves a little longer than one."""
 Pixels = Annotated[float, Meta(ge=-1e5, le=1e5)]
 Finite = Annotated[float, Meta(ge=-1e12, le=1e12)]
 

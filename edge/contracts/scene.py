@@ -139,7 +139,7 @@ class Perception(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[Agent, ...] = ()
     radar_tracks: tuple[RadarTrack, ...] = ()
     has_fault: bool = False
-    """The network's output was unusable (NaN, wrong shape) and was thrown away."""
+    """The network failed, or its output was unusable (NaN, wrong shape) and was thrown away."""
 
 
 class PlanSource(OpenEnum):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge.contracts.fields import (
     Acceleration,
+    Count,
     Metres,
     Name,
     OpenEnum,
@@ -145,6 +146,20 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Distance along the route to a red light or the end of the route; None when free."""
 
 
+class Reading(OpenEnum):
+    """The kinds of readings that ``edge.contracts.clean`` checks."""
+
+    RADAR_POINT = "radar_point"
+    ULTRASONIC = "ultrasonic"
+    EGO = "ego"
+    ROUTE = "route"
+    UNKNOWN = "unknown"
+
+
+Dropped = tuple[tuple[Reading, Count], ...]
+"""How many readings of each kind were dropped; kinds that lost none are left out."""
+
+
 @dataclass(frozen=True, eq=False)
 class RadarScan:
     """One radar sweep around the vehicle. ``points_ego``: float32 (N, 4), see ``RADAR_FIELDS``."""
@@ -166,7 +181,7 @@ class FrameSet:
     """Everything sensed at one instant; plain memory, never serialised whole.
 
     ``images``: uint8 (8, H, W, 3), RGB, in ``CAMERAS`` order. ``is_present``: bool (8,); a missing
-    camera has a black image.
+    camera has a black image. ``dropped``: what ``edge.contracts.clean`` took out of the other fields.
     """
 
     index: int
@@ -177,3 +192,4 @@ class FrameSet:
     ego: EgoState
     route: Route = field(default_factory=Route)
     is_present: NDArray[np.bool_] = field(default_factory=lambda: np.ones(8, np.bool_))
+    dropped: Dropped = ()

@@ -14,6 +14,9 @@ NS_PER_S = 1_000_000_000
 VIRTUAL_EPOCH_NS = 1_700_000_000 * NS_PER_S
 """Where every virtual clock starts: a constant, so that the same seed gives the same bytes."""
 
+LONGEST_GAP_S = 1.0
+"""After a longer gap between two frame sets nothing that was followed is followed on."""
+
 
 class ClockKind(OpenEnum):
     """Which clock a stamp was read from."""
@@ -38,3 +41,13 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
 def frame_stamp_ns(frame_index: int, epoch_ns: int = VIRTUAL_EPOCH_NS) -> int:
     """Give the stamp of camera frame ``frame_index`` after ``epoch_ns``."""
     return epoch_ns + frame_index * NS_PER_S // FRAME_RATE_HZ
+
+
+def is_one_time_base(earlier_ns: int, later_ns: int) -> bool:
+    """Tell whether two successive stamps belong together, or the clock stepped between them.
+
+    Clocks step back (NTP, GPS after a tunnel, a board without a battery) and ahead by as much. A stamp
+    behind the last one, or more than ``LONGEST_GAP_S`` ahead of it, starts a new time base: what holds
+    absolute stamps then starts anew, or it would wait until the old time is reached again.
+    """
+    return 0 <= later_ns - earlier_ns <= LONGEST_GAP_S * NS_PER_S

@@ -151,7 +151,7 @@ class Agent:
         """Count what the runtime drove on the active bundle since the last call.
 
         Args:
-            ticks: All ticks, good and bad.
+            ticks: All ticks, good and bad, without those that ``TickResult.is_excused``.
             faults: Those whose network output was unusable.
         """
         self._state = states.ticked(self._state, ticks, faults, self._settings.trial, now_ns)

@@ -87,6 +87,7 @@ def frame_set(frame: ClipFrame, *, height_px: int, width_px: int) -> FrameSet:
         ego=frame.ego,
         route=frame.route,
         is_present=np.array([jpeg is not None for jpeg in frame.jpegs]),
+        dropped=frame.dropped,
     )
 
 

@@ -138,7 +138,9 @@ def _vehicle(evidence: _Evidence) -> Iterator[str]:
 
 def _identity(evidence: _Evidence) -> Iterator[str]:
     manifest = evidence.manifest
-    expected = ClipManifest.make_id(manifest.vehicle_id, manifest.drive_id, manifest.events[0])
+    expected = ClipManifest.make_id(
+        manifest.vehicle_id, manifest.drive_id, manifest.events[0], manifest.time_base
+    )
     if manifest.clip_id != expected:
         yield f"clip id {manifest.clip_id} does not follow from its first event, expected {expected}"
     if evidence.offer.clip_id != manifest.clip_id:

@@ -259,7 +259,8 @@ def _watch(agent: Agent, told: _Told) -> Callable[[int, TickResult], None]:
     """Tell the agent how its bundle does, and whoever watches how far the drive is."""
 
     def on_tick(tick: int, result: TickResult) -> None:
-        agent.on_ticks(1, int(result.perception.has_fault), time.time_ns())
+        if not result.is_excused:
+            agent.on_ticks(1, int(result.perception.has_fault), time.time_ns())
         if (tick + 1) % FRAME_RATE_HZ == 0:
             told.say(tick + 1, f"drives, clips kept: {told.kept()}")
 

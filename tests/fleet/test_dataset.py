@@ -1,5 +1,6 @@
 """Rows from two roads, frozen for ever, opened as examples."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -109,6 +110,23 @@ def test_images_survive_their_jpeg() -> None:
     again = SensedInstant.from_frame_set(frame_set).to_frame_set(RIG)
     assert np.abs(again.images.astype(int) - frame_set.images).mean() < 2.0
     assert np.array_equal(again.radar.points_ego, frame_set.radar.points_ego)
+
+
+def test_a_reading_that_makes_no_sense_is_not_learnt_from() -> None:
+    points = np.array([[1e30, 1, 0, 5], [np.nan] * 4, [10, 1, -2, 5]], np.float32)
+    ranges_m = np.array([np.nan, np.inf, -1.0, *[2.0] * 9], np.float32)
+    wild = replace(_frame_set(0), radar=RadarScan(points), ultrasonics=UltrasonicScan(ranges_m))
+    silent = replace(
+        _frame_set(0), ultrasonics=UltrasonicScan(np.array([*[5.0] * 3, *[2.0] * 9], np.float32))
+    )
+    rows = [SensedInstant.from_frame_set(frame_set) for frame_set in (wild, silent)]
+    images = np.zeros((8, 3, 96, 192), np.uint8)
+    learnt, expected = (row.to_senses(RIG, PICO, images) for row in rows)
+    np.testing.assert_array_equal(learnt.radar_points, expected.radar_points)
+    np.testing.assert_array_equal(learnt.ultrasonics, expected.ultrasonics)
+    judged = rows[0].to_frame_set(RIG)
+    np.testing.assert_array_equal(judged.radar.points_ego, points[2:])
+    np.testing.assert_array_equal(judged.ultrasonics.ranges_m, silent.ultrasonics.ranges_m)
 
 
 def test_a_missing_camera_stays_missing() -> None:

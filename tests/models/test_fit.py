@@ -11,7 +11,7 @@ from edge.contracts.scene import CATEGORIES, Category
 from edge.perceive.tensors import PICO
 from models.bev import BevNet
 from models.examples import Example
-from models.fit import FitProgress, FitSettings, fit, learning_rate_at
+from models.fit import FitProgress, FitSettings, TrainingFault, fit, learning_rate_at
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +93,40 @@ def test_what_shows_a_rare_class_is_drawn_first(
     settings = FitSettings(steps=2, rare_ratio=1.0, positive_weights={"animal": 4.0})
     fit(_net(), source, settings)
     assert set(source.asked[len(source) :]) == expected
+
+
+@pytest.mark.parametrize("point", [(1e30, 1, 0, 5), (5, 1, 0, 1e30), (np.nan,) * 4, (np.inf,) * 4])
+def test_a_radar_point_that_makes_no_sense_teaches_nothing(
+    example: Example, point: tuple[float, ...]
+) -> None:
+    def with_points(points: np.ndarray) -> Example:
+        senses = replace(example.senses, radar_points=points)
+        return replace(example, senses=senses, earlier=senses)
+
+    good = example.senses.radar_points
+    wild = np.vstack([point, good]).astype(np.float32)
+    settings = FitSettings(steps=2, radar_drop_ratio=0.0, memory_ratio=1.0)
+    first, second = (
+        fit(_net(), [with_points(points)], settings).state_dict() for points in (wild, good)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_training_stops_at_a_loss_that_is_not_finite(example: Example) -> None:
+    boxes = example.labels.boxes.copy()
+    boxes[0, 8] = np.nan
+    poisoned = replace(example, labels=replace(example.labels, boxes=boxes))
+    said: list[FitProgress] = []
+    with pytest.raises(TrainingFault, match=r"stopped in step 1 of 3: .*boxes is nan"):
+        fit(_net(), [poisoned], FitSettings(steps=3, log_every=1), on_progress=said.append)
+    assert said == []
+
+
+def test_training_stops_at_a_gradient_that_is_not_finite(example: Example) -> None:
+    net = _net()
+    net.heatmap[1].bias.register_hook(lambda gradient: gradient * np.inf)
+    with pytest.raises(TrainingFault, match="gradient norm is"):
+        fit(net, [example], FitSettings(steps=1))
 
 
 def test_nothing_to_learn_from_is_said(example: Example) -> None:

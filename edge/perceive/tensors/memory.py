@@ -34,17 +34,25 @@ class Memory:
 
     def at(self, stamp_ns: int) -> Recollection | None:
         """Give the recollection whose age is closest to what the network was trained on."""
+        if self._is_of_another_time(stamp_ns):
+            return None
         wanted_ns = stamp_ns - int(MEMORY_AGE_S * 1e9)
         usable = [r for r in self.recollections if abs(r.stamp_ns - wanted_ns) < 0.15e9]
         return min(usable, key=lambda r: abs(r.stamp_ns - wanted_ns), default=None)
 
     def with_(self, recollection: Recollection) -> Memory:
         """Add the newest recollection and forget what is too old to be used again."""
+        if self._is_of_another_time(recollection.stamp_ns):
+            return Memory((recollection,))
         oldest_ns = recollection.stamp_ns - int(1.2 * MEMORY_AGE_S * 1e9)
         kept = tuple(
             r for r in self.recollections if oldest_ns <= r.stamp_ns < recollection.stamp_ns
         )
         return Memory((*kept, recollection))
+
+    def _is_of_another_time(self, stamp_ns: int) -> bool:
+        """Tell whether the clock stepped back since the newest recollection: no age is known then."""
+        return bool(self.recollections) and self.recollections[-1].stamp_ns > stamp_ns
 
 
 def empty_memory(spec: NetSpec) -> Memory:

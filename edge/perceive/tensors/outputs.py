@@ -15,9 +15,12 @@ from edge.perceive.tensors.boxes import decode_boxes
 from edge.perceive.tensors.memory import Recollection, recollect
 from edge.perceive.tensors.spec import Floats, NetSpec, output_specs
 
+LARGEST_OUTPUT = 1e6
+"""No output means anything beyond it; a box a million cells away could not even be written down."""
+
 
 class OutputFault(RingroadError):
-    """The network's outputs cannot be used: one is missing, misshapen or not finite."""
+    """The network's outputs cannot be used: one is missing, misshapen, not finite or absurdly large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,8 @@ def read_outputs(
         thresholds: Lowest score that counts, per category; a category left out is not reported.
 
     Raises:
-        OutputFault: An output is missing, has another shape, or holds a NaN or infinity.
+        OutputFault: An output is missing, has another shape, or holds a NaN, an infinity or a value
+            beyond ``LARGEST_OUTPUT``.
     """
     checked = _checked(outputs, spec)
     cells, boxes = decode_boxes(checked["heatmap"][0], checked["boxes"][0], spec, thresholds)
@@ -89,8 +93,10 @@ def _checked(outputs: Mapping[str, NDArray[np.generic]], spec: NetSpec) -> dict[
             raise OutputFault(
                 f"network output {wanted.name}: expected {wanted.shape}, got {value.shape}"
             )
-        if not np.isfinite(value).all():
-            raise OutputFault(f"network output {wanted.name} holds a NaN or infinity")
+        if not (np.abs(value) <= LARGEST_OUTPUT).all():
+            raise OutputFault(
+                f"network output {wanted.name} holds a NaN or infinity, or is beyond {LARGEST_OUTPUT:g}"
+            )
         checked[wanted.name] = value
     return checked
 

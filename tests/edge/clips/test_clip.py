@@ -1,9 +1,12 @@
 import hashlib
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,8 +28,16 @@ from edge.contracts.campaign import Campaign
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import CameraName, EgoState, FrameSet, RadarScan, UltrasonicScan
-from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.sensors import (
+    CameraName,
+    EgoState,
+    FrameSet,
+    RadarScan,
+    Reading,
+    Route,
+    UltrasonicScan,
+)
+from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 
 RANDOM = TriggerRule.RANDOM
 
@@ -345,6 +356,165 @@ def test_same_drive_gives_the_same_files_byte_for_byte(record, tmp_path):
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"
     )
     assert first == again and len(first) == 3
+
+
+# Readings that make no sense
+
+
+@pytest.fixture
+def sense(drive, tmp_path) -> Callable[..., DriveClips]:
+    """Drive for twenty ticks with an event at tick 10 and this instead of what tick 9 sensed."""
+
+    def run(**changes: object) -> DriveClips:
+        chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+        recorder = Recorder(chosen, drive, [campaign()], tmp_path)
+        for tick in range(20):
+            sensed = frame_set(tick)
+            sensed = replace(sensed, **changes) if tick == 9 else sensed
+            recorder.add(sensed, None, None, [event(10)] if tick == 10 else ())
+        return recorder.close()
+
+    return run
+
+
+BAD_POINTS = RadarScan(np.array([[20, 1, 0, 5], [np.nan] * 4, [20, 3, 0, -np.inf]], np.float32))
+BAD_EGO = EgoState(stamp_ns=0, world_from_ego=Pose(x_m=math.nan), speed_mps=math.inf)
+BAD_ROUTE = Route(points_ego=((0.0, math.nan), (2.0, 0.0)), stop_distance_m=math.inf)
+
+
+@pytest.mark.parametrize(
+    ("changes", "dropped"),
+    [
+        ({"radar": BAD_POINTS}, ((Reading.RADAR_POINT, 2),)),
+        ({"ultrasonics": UltrasonicScan(np.full(12, -1, np.float32))}, ((Reading.ULTRASONIC, 12),)),
+        ({"ego": BAD_EGO}, ((Reading.EGO, 2),)),
+        ({"route": BAD_ROUTE}, ((Reading.ROUTE, 2),)),
+    ],
+    ids=["radar", "ultrasonics", "ego", "route"],
+)
+def test_reading_that_makes_no_sense_costs_itself_and_the_manifest_says_so(sense, changes, dropped):
+    clips = sense(**changes)
+    (clip,) = opened(clips)
+    assert clips.lost == 0
+    assert clip.manifest.dropped == dropped
+    assert len(clip.frames) == 7 and not clip.manifest.missing
+
+
+def test_clip_of_clean_readings_says_that_nothing_was_dropped(sense):
+    (clip,) = opened(sense())
+    assert clip.manifest.dropped == ()
+
+
+ANY = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 1e30])
+
+
+@settings(max_examples=30)
+@given(st.lists(ANY, min_size=16, max_size=16), ANY, ANY, ANY)
+def test_whatever_is_sensed_what_is_sealed_reads_back(drive, values, place_m, speed_mps, stop_m):
+    with np.errstate(over="ignore"):
+        numbers = np.array(values, np.float64).astype(np.float32)
+    sensed = {
+        "radar": RadarScan(numbers[:8].reshape(2, 4)),
+        "ultrasonics": UltrasonicScan(numbers[4:]),
+        "ego": EgoState(stamp_ns=0, world_from_ego=Pose(y_m=place_m), speed_mps=speed_mps),
+        "route": Route(points_ego=((place_m, stop_m),), stop_distance_m=stop_m),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+        recorder = Recorder(chosen, drive, [campaign()], Path(folder))
+        for tick in range(8):
+            fired = [event(4)] if tick == 4 else ()
+            recorder.add(replace(frame_set(tick), **sensed), None, None, fired)
+        clips = recorder.close()
+        assert len(opened(clips)) == 1 and clips.lost == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ego": EgoState(stamp_ns=-5, world_from_ego=Pose())},
+        {"ego": EgoState(stamp_ns=5, world_from_ego=Pose(), speed_mps=np.float32(3.0))},
+        {"index": 9.0},
+    ],
+    ids=["stamp before time", "foreign number", "fraction of an index"],
+)
+def test_clip_that_would_not_read_back_is_lost_aloud_and_the_drive_goes_on(
+    sense, tmp_path, caplog, changes
+):
+    clips = sense(**changes)
+    assert (len(clips.kept), clips.lost) == (0, 1)
+    assert [entry.message for entry in caplog.records] == ["clip_lost"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_clip_without_a_single_camera_is_kept(sense):
+    (clip,) = opened(sense(is_present=np.zeros(8, np.bool_)))
+    assert clip.frames[3].jpegs == (None,) * 8
+
+
+# A clock that steps
+
+
+def stepping(drive, folder: Path, offsets_s: Sequence[float], fires: Sequence[int]) -> DriveClips:
+    """Drive with a clock that is off by so much in each tick; an event in these ticks."""
+    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    recorder = Recorder(chosen, drive, [campaign()], folder)
+    for tick, offset_s in enumerate(offsets_s):
+        sensed = frame_set(tick)
+        stamp_ns = sensed.stamp_ns + round(offset_s * NS_PER_S)
+        sensed = replace(sensed, stamp_ns=stamp_ns)
+        fired = [msgspec.structs.replace(event(tick), stamp_ns=stamp_ns)] if tick in fires else ()
+        recorder.add(sensed, None, None, fired)
+    return recorder.close()
+
+
+@pytest.mark.parametrize("step_s", [-1.0, -3600.0, 3600.0])
+def test_clock_that_steps_within_a_clip_ends_it_there_and_loses_nothing(drive, tmp_path, step_s):
+    clips = stepping(drive, tmp_path, [0.0] * 11 + [step_s] * 20, fires=(10, 20))
+    before, after = sorted(opened(clips), key=lambda clip: clip.frames[0].index)
+    assert clips.lost == 0
+    assert indices(before) == [6, 7, 8, 9, 10] and before.manifest.time_base == 0
+    assert dict(before.manifest.missing)[CameraName.REAR] == 2, "they came in another time"
+    assert indices(after) == list(range(16, 23)) and after.manifest.time_base == 1
+
+
+def test_stamp_that_comes_again_after_a_step_names_another_clip(drive, tmp_path):
+    """A clock that steps back by a second every second passes the same stamps again and again."""
+    ticks = range(4 * 36)
+    offsets = [-(tick // 36) * 1.0 for tick in ticks]
+    clips = stepping(drive, tmp_path, offsets, fires=[tick for tick in ticks if tick % 36 == 10])
+    assert (len(clips.kept), clips.captured, clips.lost) == (4, 4, 0)
+    events = {(e.rule, e.stamp_ns) for clip in opened(clips) for e in clip.manifest.events}
+    assert len(events) == 1
+    for clip in opened(clips):
+        manifest = clip.manifest
+        made = ClipManifest.make_id("v-1", "d-1", manifest.events[0], manifest.time_base)
+        assert manifest.clip_id == made
+
+
+def test_clock_that_stands_still_gives_one_frame_per_stamp(drive, tmp_path, caplog):
+    """Fifty ticks at one stamp; the two events in them have one name, so that the second is lost."""
+    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    recorder = Recorder(chosen, drive, [campaign()], tmp_path)
+    for tick in range(60):
+        sensed = replace(frame_set(tick), stamp_ns=frame_stamp_ns(min(tick, 10)))
+        recorder.add(sensed, None, None, [event(10)] if tick in (15, 30) else ())
+    clips = recorder.close()
+    (clip,) = opened(clips)
+    assert len(clip.frames) == 1
+    assert (clips.captured, clips.lost) == (2, 1)
+    assert [entry.message for entry in caplog.records] == ["clip_lost"]
+
+
+def test_source_that_counts_anew_ends_the_clip(drive, tmp_path):
+    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    recorder = Recorder(chosen, drive, [campaign()], tmp_path)
+    for tick in range(1000, 1012):
+        recorder.add(frame_set(tick), None, None, [event(tick)] if tick == 1010 else ())
+    for tick in range(20):
+        sensed = replace(frame_set(1012 + tick), index=tick)
+        recorder.add(sensed, None, None, ())
+    assert len(list(tmp_path.iterdir())) == 1, "sealed long before tick 1012 is reached again"
 
 
 # Against simple models

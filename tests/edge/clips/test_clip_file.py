@@ -25,7 +25,12 @@ from edge.clip_file import (
     write_clip,
 )
 from edge.contracts.errors import SchemaError
-from edge.contracts.sensors import RadarScan
+from edge.contracts.sensors import (
+    ULTRASONIC_MAX_RANGE_M,
+    RadarScan,
+    Reading,
+    UltrasonicScan,
+)
 
 FOOTER_BYTES = 29 + 8
 
@@ -242,10 +247,46 @@ def test_frames_out_of_order_are_refused(frames, make_manifest):
         encode_clip(make_manifest(frames), [frames[1], frames[0], *frames[2:]])
 
 
-def test_radar_point_that_is_not_finite_is_refused(make_frame, make_manifest):
+def test_radar_point_that_is_not_finite_is_not_written(make_frame, make_manifest):
     frame = replace(make_frame(3), radar=RadarScan(np.full((1, 4), np.nan, np.float32)))
     with pytest.raises(SchemaError, match="not finite"):
         encode_clip(make_manifest([frame]), [frame])
+
+
+def foreign(content: bytes, old: object, new: object) -> bytes:
+    """Seal another number of the same size into a clip, as a recorder that cleans nothing would."""
+    return resealed(content, old.tobytes(), new.tobytes())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 4e2])
+def test_radar_point_that_makes_no_sense_is_left_out_in_reading(make_frame, make_manifest, value):
+    points = np.array([[7.25, 1.5, 0.5, 3.0], [9.0, 2.0, 0.0, 4.0]], np.float32)
+    frame = replace(make_frame(3), radar=RadarScan(points))
+    content = encode_clip(make_manifest([frame]), [frame])
+    clip = decode_clip(foreign(content, points[0, 0], np.float32(value)))
+    np.testing.assert_array_equal(clip.frames[0].radar.points_ego, points[1:])
+    assert clip.frames[0].dropped == ((Reading.RADAR_POINT, 1),)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 1e300])
+def test_ultrasonic_that_makes_no_sense_is_no_echo_in_reading(make_frame, make_manifest, value):
+    ranges_m = np.array([1.23456789, 2.5], np.float32)
+    frame = replace(make_frame(3), ultrasonics=UltrasonicScan(ranges_m))
+    content = encode_clip(make_manifest([frame]), [frame])
+    old, new = np.array(ranges_m[0], ">f8"), np.array(value, ">f8")
+    (read,) = decode_clip(foreign(content, old, new)).frames
+    assert read.ultrasonics.ranges_m.tolist() == [ULTRASONIC_MAX_RANGE_M, 2.5]
+    assert read.ultrasonics.ranges_m.dtype == np.float32
+    assert read.dropped == ((Reading.ULTRASONIC, 1),)
+
+
+def test_clip_of_a_recorder_that_counted_no_dropped_readings_still_reads(
+    content, frames, make_manifest
+):
+    manifest = msgspec.msgpack.decode(encode_manifest(make_manifest(frames)))
+    older = {k: v for k, v in manifest.items() if k not in ("dropped", "time_base")}
+    clip = decode_clip(resealed_manifest(content, msgspec.msgpack.encode(older)))
+    assert (clip.manifest.dropped, clip.manifest.time_base) == ((), 0)
 
 
 def test_file_larger_than_any_clip_is_refused_unread(tmp_path, monkeypatch):

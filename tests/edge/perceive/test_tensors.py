@@ -182,6 +182,20 @@ def test_memory_recalls_a_quarter_of_a_second_ago_and_forgets_older() -> None:
     assert Memory().at(0) is None
 
 
+def test_memory_recalls_nothing_of_before_the_clock_stepped_back() -> None:
+    blank = np.zeros((48, 64), np.float32)
+
+    def at(tick: int) -> Recollection:
+        return Recollection(tick * 10**9 // 36, Pose(), blank, blank[:, :2], blank[:, 0])
+
+    memory = Memory()
+    for tick in range(36, 72):
+        memory = memory.with_(at(tick))
+    back = at(68)
+    assert memory.at(back.stamp_ns) is None
+    assert memory.with_(back).recollections == (back,)
+
+
 def test_a_peak_becomes_a_box_at_its_offset() -> None:
     heatmap = np.zeros((len(CATEGORIES), 48, 48), np.float32)
     regression = np.zeros((BOX_CHANNELS, 48, 48), np.float32)

@@ -1,6 +1,7 @@
 """tick(): what comes out of one instant, and that nothing a network says can stop it."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from edge.clip import Drive, Recorder, RecorderSettings
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
+from edge.contracts.geometry import Pose
 from edge.contracts.scene import Category, Plan, PlanSource, Rung
-from edge.contracts.sensors import FrameSet, RadarScan, UltrasonicScan
-from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 from edge.health import PROCESSES
 from edge.perceive.perceiver import NetworkPerceiver, SubsetPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult, drive
@@ -95,6 +97,218 @@ def test_a_network_that_answers_nonsense_costs_the_boxes_and_not_the_tick(
     assert all(r.perception.has_fault and r.perception.boxes == () for r in results)
     assert results[-1].plan.source is PlanSource.ROUTE
     assert runtime.health.faults == runtime.health.ticks == 5
+
+
+class OutOfTheBlue(Exception):
+    """What no engine was ever said to raise."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("CUDA"), MemoryError(), KeyError("boxes"), RecursionError(), OutOfTheBlue()],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_model_that_raises_whatever_it_likes_costs_its_tick_the_boxes_and_nothing_else(
+    wake, scripted_engine, box, frame_set, caplog, error
+) -> None:
+    calls = itertools.count()
+
+    class Failing(scripted_engine):
+        def run(self, inputs):
+            if next(calls) < 3:
+                raise error
+            return super().run(inputs)
+
+    engine = Failing(lambda tick: [box(30.0, 3.5)])
+    runtime = wake(engine)
+    results = run(runtime, [frame_set(k, speed_mps=5.0) for k in range(5)])
+    assert [r.perception.has_fault for r in results] == [True, True, True, False, False]
+    assert [len(r.perception.boxes) for r in results] == [0, 0, 0, 1, 1]
+    assert all(r.plan.source is PlanSource.ROUTE for r in results)
+    assert all(r.ledger.rung is Rung.FULL for r in results), "the next tick tries again"
+    assert runtime.health.faults == 3
+    (fault,) = [entry for entry in caplog.records if entry.message == "network_faulted"]
+    assert type(error).__name__ in fault.reason
+
+
+def test_outputs_too_large_to_be_written_down_are_a_fault(
+    wake, scripted_engine, box, frame_set
+) -> None:
+    def spoil(tick: int, outputs: dict[str, np.ndarray]) -> None:
+        outputs["boxes"][:, 0] = 1e30  # finite, and no place on earth
+
+    runtime = wake(scripted_engine(lambda tick: [box(30.0, 3.5)], spoil))
+    (result,) = run(runtime, [frame_set(0)])
+    assert result.perception.has_fault
+    sent = msgspec.msgpack.encode(result.perception)
+    assert msgspec.msgpack.decode(sent, type=type(result.perception)) == result.perception
+
+
+# --- readings -----------------------------------------------------------------------------------
+
+BAD_POINT = [math.nan] * 4
+DIRTY = {
+    "radar": RadarScan(np.array([[30, 2, 0, 5], BAD_POINT, [1e30, 1, 0, 5]], np.float32)),
+    "ultrasonics": UltrasonicScan(np.array([math.nan], np.float32)),
+    "route": Route(
+        points_ego=((0.0, 0.0), (math.nan, 1.0), *((2.0 * k, 0.0) for k in range(1, 40))),
+        speed_limit_mps=math.inf,
+        stop_distance_m=math.nan,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*DIRTY, "ego"])
+def test_a_reading_that_makes_no_sense_costs_itself_and_not_the_network(
+    wake, scripted_engine, frame_set, caplog, name
+) -> None:
+    engine = scripted_engine()
+    runtime = wake(engine)
+    frames = [frame_set(k, x_m=k / 4, speed_mps=9.0) for k in range(12)]
+    lost = EgoState(stamp_ns=0, world_from_ego=Pose(x_m=math.nan), speed_mps=math.nan)
+    dirty = (DIRTY | {"ego": lost})[name]
+    frames[5:8] = [dataclasses.replace(frame, **{name: dirty}) for frame in frames[5:8]]
+    results = run(runtime, frames)
+    for inputs in engine.asked:
+        assert all(np.isfinite(value).all() for value in inputs.values())
+    assert {r.perception.rung for r in results} == {Rung.FULL}
+    assert {r.plan.source for r in results} == {PlanSource.ROUTE}
+    assert all(math.isfinite(r.plan.acceleration_mps2 + r.plan.steering_rad) for r in results)
+    assert [bool(r.dropped) for r in results] == [False] * 5 + [True] * 3 + [False] * 4
+    assert runtime.health.faults == 0
+    assert sum(runtime.health.dropped.values()) == 3 * sum(dict(results[5].dropped).values())
+    assert [entry.message for entry in caplog.records] == ["readings_dropped"], "once, not at 36 Hz"
+
+
+def test_a_point_that_makes_no_sense_changes_nothing_else(wake, scripted_engine, frame_set) -> None:
+    def conclusions(*more: list[float]) -> list[tuple[object, object]]:
+        rng = np.random.default_rng(0)
+        runtime = wake(scripted_engine())
+        scans = [np.vstack([echo(rng, 20.0, 0.0).points_ego, *more]) for _ in range(20)]
+        frames = [
+            frame_set(k, speed_mps=5.0, radar=RadarScan(points.astype(np.float32)))
+            for k, points in enumerate(scans)
+        ]
+        return [(r.perception, r.plan) for r in run(runtime, frames)]
+
+    assert conclusions(BAD_POINT) == conclusions()
+
+
+def test_a_vehicle_that_does_not_learn_its_own_motion_stops(
+    wake, scripted_engine, frame_set
+) -> None:
+    """Half a second is held from the last reading: 18 ticks of 36 Hz."""
+    runtime = wake(scripted_engine())
+    known = [frame_set(k, speed_mps=8.0) for k in range(5)]
+    lost = [
+        frame_set(k, ego=EgoState(stamp_ns=0, world_from_ego=Pose(), speed_mps=math.nan))
+        for k in range(5, 40)
+    ]
+    results = run(runtime, [*known, *lost, frame_set(40, speed_mps=8.0)])
+    assert [r.perception.rung for r in results[:23]] == [Rung.FULL] * 23
+    assert {r.perception.rung for r in results[23:40]} == {Rung.MINIMUM_RISK}
+    assert all(r.plan.acceleration_mps2 < 0.0 for r in results[23:40])
+    assert results[40].perception.rung is Rung.FULL
+    (first,) = run(wake(scripted_engine()), lost[:1])
+    assert first.perception.rung is Rung.MINIMUM_RISK, "there is nothing to hold"
+
+
+def test_a_fault_on_readings_that_had_to_be_cleaned_says_nothing_about_the_bundle(
+    wake, scripted_engine, frame_set
+) -> None:
+    def spoil(tick: int, outputs: dict[str, np.ndarray]) -> None:
+        outputs["heatmap"][:] = math.nan
+
+    runtime = wake(scripted_engine(spoil=spoil))
+    clean, dirty = run(runtime, [frame_set(0), frame_set(1, radar=DIRTY["radar"])])
+    assert clean.perception.has_fault and not clean.is_excused
+    assert dirty.perception.has_fault and dirty.is_excused
+    assert (runtime.health.faults, runtime.health.excused_faults) == (1, 1)
+
+
+def test_a_clean_tick_excuses_nothing(wake, scripted_engine, frame_set) -> None:
+    (dirty,) = run(wake(scripted_engine()), [frame_set(0, radar=DIRTY["radar"])])
+    assert not dirty.perception.has_fault and not dirty.is_excused
+
+
+@pytest.mark.parametrize("missing", [(0,), (1, 2), tuple(range(8))])
+def test_a_vehicle_drives_on_without_some_or_all_of_its_cameras(
+    wake, scripted_engine, frame_set, missing
+) -> None:
+    is_present = np.ones(8, np.bool_)
+    is_present[list(missing)] = False
+    runtime = wake(scripted_engine())
+    results = run(runtime, [frame_set(k, is_present=is_present) for k in range(3)])
+    assert not any(r.perception.has_fault for r in results)
+    assert results[-1].plan.source is PlanSource.ROUTE
+
+
+# --- a clock that steps -------------------------------------------------------------------------
+
+
+def shifted(frames: list[FrameSet], step_s: float) -> list[FrameSet]:
+    shift_ns = round(step_s * NS_PER_S)
+    return [dataclasses.replace(f, stamp_ns=f.stamp_ns + shift_ns) for f in frames]
+
+
+@pytest.mark.parametrize("step_s", [-0.05, -1.0, -3600.0, 1.5, 3600.0])
+def test_a_clock_that_steps_costs_a_moment_and_no_more(
+    wake, scripted_engine, box, frame_set, caplog, step_s
+) -> None:
+    rng = np.random.default_rng(0)
+    frames = [frame_set(k, radar=echo(rng, 14.0, 0.0)) for k in range(80)]
+    runtime = wake(scripted_engine(lambda tick: [box(30.0, 3.5)]))
+    before, after = run(runtime, frames[:40]), run(runtime, shifted(frames[40:], step_s))
+    assert {r.perception.rung for r in (*before, *after)} == {Rung.FULL}
+    assert len(after[0].perception.agents) == 1 and not after[0].perception.agents[0].is_confirmed
+    assert after[0].perception.radar_tracks == ()
+    (agent,) = after[-1].perception.agents
+    assert agent.is_confirmed and agent.first_seen_ns == after[0].perception.stamp_ns
+    assert len(after[-1].perception.radar_tracks) == 1
+    assert all(m.stamp_ns >= after[0].perception.stamp_ns for m in runtime.moments)
+    assert runtime.health.clock_steps == 1
+    assert [entry.message for entry in caplog.records] == ["clock_stepped"]
+
+
+def test_a_clock_that_steps_again_and_again_never_stops_the_vehicle(
+    wake, scripted_engine, frame_set
+) -> None:
+    runtime = wake(scripted_engine())
+    results = []
+    for second in range(6):
+        frames = [frame_set(k) for k in range(36 * second, 36 * second + 36)]
+        results += run(runtime, shifted(frames, -2.0 * second))
+    assert {r.perception.rung for r in results} == {Rung.FULL}
+    assert runtime.health.clock_steps == 5
+
+
+def test_a_drop_of_less_than_a_second_is_no_step(wake, scripted_engine, box, frame_set) -> None:
+    runtime = wake(scripted_engine(lambda tick: [box(30.0, 3.5)]))
+    before, after = run(runtime, [frame_set(k) for k in (0, 1, 2, 20)])[-2:]
+    assert before.perception.agents[0].track_id == after.perception.agents[0].track_id
+    assert runtime.health.clock_steps == 0
+
+
+def test_a_tick_called_just_before_the_step_does_not_hold_up_the_next(
+    wake, scripted_engine, frame_set
+) -> None:
+    """The time to begin was read before the clock stepped, the stamp after it: an hour of waiting."""
+    runtime = wake(scripted_engine())
+    run(runtime, [frame_set(0)])
+    late, *rest = shifted([frame_set(k) for k in range(1, 30)], -3600.0)
+    assert runtime.tick(late, frame_set(1).stamp_ns).perception.rung is Rung.MINIMUM_RISK
+    assert {r.perception.rung for r in run(runtime, rest)} == {Rung.FULL}
+
+
+def test_triggers_fire_after_the_clock_stepped_back(wake, scripted_engine, frame_set) -> None:
+    """The rule fired at 1 s; an hour back its minimum interval must not last an hour."""
+    armed = (campaign(TriggerRule.RADAR_WITHOUT_BOX),)
+    rng = np.random.default_rng(0)
+    frames = [frame_set(k, radar=echo(rng, 12.0, 0.5)) for k in range(180)]
+    runtime = wake(scripted_engine(), campaigns=armed)
+    before = run(runtime, frames[:90])
+    after = run(runtime, shifted(frames[90:], -3600.0))
+    assert any(r.events for r in before) and any(r.events for r in after)
 
 
 def test_during_a_fault_agents_coast_and_the_radar_still_stops_the_vehicle(

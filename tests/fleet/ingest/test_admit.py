@@ -65,6 +65,15 @@ def test_a_clip_with_a_wrong_hash_is_quarantined(judge: Callable[..., Admission]
     assert "received " + "e" * 64 in admission.reasons[0]
 
 
+def test_a_clip_from_after_a_step_of_the_clock_is_named_by_its_time_base(
+    judge: Callable[..., Admission], clip: Callable[..., object]
+) -> None:
+    event = clip().manifest.events[0]
+    clip_id = ClipManifest.make_id("v-01", "drive-0", event, time_base=1)
+    assert broken_rules(judge({"clip_id": clip_id}, clip_id=clip_id, time_base=1)) == []
+    assert broken_rules(judge(time_base=1)) == ["identity"]
+
+
 def test_a_clip_of_a_later_schema_is_quarantined(judge: Callable[..., Admission]) -> None:
     assert broken_rules(judge(schema=2)) == ["schema"]
 
