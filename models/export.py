@@ -6,7 +6,9 @@ chance that the exporter changes its mind between parent and child. Batch normal
 the convolutions first; after that every initializer carries the name of a parameter.
 
 The int8 recipe quantises convolutions only (uint8 activations, int8 weights per channel): on x86 and
-ARM that is faster *and* tens of decibels closer to fp32 than quantising the transformer as well.
+ARM that is faster *and* tens of decibels closer to fp32 than quantising the transformer as well. The
+last convolutions (heat map, boxes, segmentation) stay fp32: in uint8 the widest class alone decides how
+finely every score is told apart, and a thousand boxes share two dozen scores.
 """
 
 from __future__ import annotations
@@ -184,7 +186,7 @@ def quantize(fp32: Path, path: Path, calibration: Iterable[Inputs]) -> None:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=list(_QUANTISED_OPERATORS),
-            nodes_to_exclude=_not_images(model),
+            nodes_to_exclude=[*_not_images(model), *_last_convolutions(model)],
         )
 
 
@@ -197,6 +199,19 @@ def _not_images(model: onnx.ModelProto) -> list[str]:
         for node in model.graph.node
         if node.op_type in _QUANTISED_OPERATORS and rank.get(node.output[0], 0) != 4
     ]
+
+
+def _last_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Name the convolutions that no other one follows: the last layer of every dense head."""
+    feeds_convolution: set[str] = set()
+    names = []
+    for node in reversed(model.graph.node):  # a graph is sorted: readers come after what they read
+        is_followed = any(output in feeds_convolution for output in node.output)
+        if is_followed or node.op_type == "Conv":
+            feeds_convolution.update(node.input)
+        if not is_followed and node.op_type == "Conv":
+            names.append(node.name)
+    return names
 
 
 def signal_to_noise_db(reference: NDArray[np.float32], value: NDArray[np.float32]) -> float:
