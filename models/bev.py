@@ -29,6 +29,12 @@ from edge.perceive.tensors import (
 
 Outputs = dict[str, Tensor]
 
+HEADS = (
+    "heatmap", "boxes", "segmentation", "query_token", "query_place", "query_layers", "futures",
+    "plan_embedding", "plan_layer", "plans",
+)  # fmt: skip
+"""Parts of ``BevNet`` that answer one question each; all the rest is shared by all of them."""
+
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU: folds into one int8 operator on the vehicle."""

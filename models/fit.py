@@ -30,7 +30,7 @@ from edge.perceive.tensors import (
     radar_tokens,
     recollect,
 )
-from models.bev import BevNet
+from models.bev import HEADS, BevNet
 from models.examples import (
     PLAIN_VIEW,
     Example,
@@ -73,6 +73,11 @@ class FitSettings:
     """Share of a batch drawn from the fresh examples; the rest is replay."""
     rare_ratio: float = 0.0
     """Share of the fresh examples drawn among those that show a class of ``positive_weights``."""
+    replay_balance_ratio: float = 0.0
+    """Share of the replay drawn by class, see ``_by_class``; the rest comes in passes over all of it."""
+    shared_rate_ratio: float = 1.0
+    """Rate of the layers that all heads share, as a ratio of ``learning_rate``: below 1 a fine-tune
+    moves what every head stands on less than the heads."""
     is_batchnorm_frozen: bool = False
     positive_weights: dict[str, float] = field(default_factory=dict)
     """Factor on the heat-map peaks of a class, by category name."""
@@ -121,7 +126,7 @@ def fit(
         if settings.is_batchnorm_frozen:
             _freeze_batchnorm(net)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, settings)
+            group["lr"] = learning_rate_at(step, settings) * group["rate_ratio"]
         inputs, targets = _prepare(net, next(batches), settings, rng)
         with torch.autocast("cpu", torch.bfloat16):
             outputs = net(*inputs)
@@ -161,13 +166,14 @@ def learning_rate_at(step: int, settings: FitSettings) -> float:
 
 
 def _optimiser(net: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
-    """AdamW; weight decay on matrices and kernels only."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    vectors = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    """AdamW; weight decay on matrices and kernels only, shared layers at their own rate."""
+    groups = []
+    for is_head, rate_ratio in ((True, 1.0), (False, settings.shared_rate_ratio)):
+        parameters = [p for n, p in net.named_parameters() if (n.split(".")[0] in HEADS) is is_head]
+        matrices = [p for p in parameters if p.ndim > 1]
+        vectors = [p for p in parameters if p.ndim <= 1]
+        for params, decay in ((matrices, settings.weight_decay), (vectors, 0.0)):
+            groups.append({"params": params, "weight_decay": decay, "rate_ratio": rate_ratio})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
@@ -222,10 +228,13 @@ def _batches(
     old = _passes(replay, range(len(replay)), rng) if replay is not None else new
     showing = _showing(fresh, settings.positive_weights) if settings.rare_ratio > 0.0 else []
     rare = _passes(fresh, showing, rng) if showing else new
+    balanced = _by_class(replay, rng) if replay is not None else old
+    balance = settings.replay_balance_ratio
 
     def draw() -> Example:
         if rng.uniform() >= settings.fresh_ratio:
-            return next(old)
+            is_balanced = balance > 0.0 and rng.uniform() < balance
+            return next(balanced if is_balanced else old)
         return next(rare if rng.uniform() < settings.rare_ratio else new)
 
     while True:
@@ -236,6 +245,21 @@ def _showing(source: ExampleSource, names: Collection[str]) -> list[int]:
     """Number the examples that have a box of one of these classes."""
     rows = [row for row, category in enumerate(CATEGORIES) if str(category) in names]
     return [k for k in range(len(source)) if np.isin(source[k].labels.boxes[:, 0], rows).any()]
+
+
+def _by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
+    """Draw for ever with replacement: a class, all alike, then one of its objects, then its example.
+
+    So an example of many bicycles comes more often than one of as many pedestrians, who are everywhere.
+    """
+    shown = [source[k].labels.boxes[:, 0].astype(np.int64) for k in range(len(source))]
+    if not any(len(categories) for categories in shown):
+        yield from _passes(source, range(len(source)), rng)
+    counts = np.stack([np.bincount(s, minlength=len(CATEGORIES)) for s in shown])  # (N, C)
+    occurring = counts[:, counts.any(axis=0)]
+    chance = (occurring / occurring.sum(axis=0)).mean(axis=1)
+    while True:
+        yield source[int(rng.choice(len(source), p=chance))]
 
 
 def _passes(

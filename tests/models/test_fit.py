@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -9,9 +10,16 @@ import torch
 
 from edge.contracts.scene import CATEGORIES, Category
 from edge.perceive.tensors import PICO
-from models.bev import BevNet
-from models.examples import Example
-from models.fit import FitProgress, FitSettings, TrainingFault, fit, learning_rate_at
+from models.bev import HEADS, BevNet
+from models.examples import Example, Labels
+from models.fit import (
+    FitProgress,
+    FitSettings,
+    TrainingFault,
+    _by_class,
+    fit,
+    learning_rate_at,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +135,45 @@ def test_training_stops_at_a_gradient_that_is_not_finite(example: Example) -> No
     net.heatmap[1].bias.register_hook(lambda gradient: gradient * np.inf)
     with pytest.raises(TrainingFault, match="gradient norm is"):
         fit(net, [example], FitSettings(steps=1))
+
+
+def test_replay_balanced_by_class_draws_what_shows_the_rare_one(example: Example) -> None:
+    """Nine examples of two cars and one of a bicycle: each class is half of the draws."""
+    bicycle = example.labels.boxes[:1].copy()
+    bicycle[0, 0] = CATEGORIES.index(Category.BICYCLE)
+    rare = replace(
+        example, labels=replace(example.labels, boxes=bicycle, futures=example.labels.futures[:1])
+    )
+    replay = _Watched([example] * 9 + [rare])
+    drawn = islice(_by_class(replay, np.random.default_rng(0)), 400)
+    assert np.mean([len(example.labels.boxes) == 1 for example in drawn]) == pytest.approx(
+        0.5, abs=0.08
+    )
+
+
+def test_replay_is_balanced_only_where_it_is_asked_for(example: Example) -> None:
+    """A replay of one empty and one full example: passes show both, a balanced draw only the full one."""
+    empty = replace(example, labels=Labels())
+    for ratio, expected in ((0.0, {0, 1}), (1.0, {1})):
+        replay = _Watched([empty, example])
+        settings = FitSettings(steps=2, fresh_ratio=0.0, replay_balance_ratio=ratio)
+        fit(_net(), [example], settings, replay=replay)
+        asked = replay.asked[2:] if ratio else replay.asked
+        assert set(asked) == expected
+
+
+def test_replay_that_shows_nothing_comes_in_passes(example: Example) -> None:
+    source = [replace(example, labels=Labels())]
+    assert next(_by_class(source, np.random.default_rng(0))) is source[0]
+
+
+def test_shared_layers_move_at_their_own_rate(example: Example) -> None:
+    """At a ratio of 0 a fine-tune moves the heads and nothing that they stand on."""
+    before = dict(_net().named_parameters())
+    settings = FitSettings(steps=2, shared_rate_ratio=0.0, ema_decay=0.0, memory_ratio=0.0)
+    after = dict(fit(_net(), [example], settings).named_parameters())
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == set(HEADS)
 
 
 def test_nothing_to_learn_from_is_said(example: Example) -> None:
