@@ -81,6 +81,8 @@ class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
     """Where anything gave a sign of itself; everywhere else absence is known for every class. Not
     written where nobody listened."""
     ego_future: tuple[tuple[float, float, float], ...] = ()
+    teaches_driving: bool = True
+    """Whether a network may imitate ``ego_future``; False where a trigger caught trouble."""
     segmentation: bytes = b""
     """uint8 (n, n) row-major over +-32 m, n from its length; empty when unknown."""
 
@@ -166,7 +168,10 @@ class Sample:
 
 
 def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
-    """Turn labels into the arrays that the loss is drawn from; confidence becomes weight."""
+    """Turn labels into the arrays that the loss is drawn from; confidence becomes weight.
+
+    The loss imitates every ego future that it gets, so it gets none that does not teach driving.
+    """
     rows, futures, hidden = [], [], []
     for labelled in labels.boxes:
         box = labelled.box
@@ -184,6 +189,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
     if len(labels.segmentation) == spec.bev_cells**2:
         flat = np.frombuffer(labels.segmentation, np.uint8)
         segmentation = flat.reshape(spec.bev_cells, spec.bev_cells)
+    is_imitated = labels.teaches_driving and bool(labels.ego_future)
     return Labels(
         boxes=np.array(rows, np.float32) if rows else empty.boxes,
         futures=np.array(futures, np.float32) if rows else empty.futures,
@@ -191,7 +197,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
         looked=_disc_array(labels.looked),
         signs=None if labels.signs is msgspec.UNSET else _disc_array(labels.signs),
         is_absence_known=np.array([c in labels.absence_known for c in CATEGORIES]),
-        ego_future=np.array(labels.ego_future, np.float32) if labels.ego_future else None,
+        ego_future=np.array(labels.ego_future, np.float32) if is_imitated else None,
         segmentation=segmentation,
     )
 

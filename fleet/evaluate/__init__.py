@@ -1,8 +1,8 @@
 """Decide whether a candidate is better: match, measure, bound, judge.
 
 Read in this order: ``matching`` (who found what), ``metrics`` (numbers), ``slices`` (where),
-``bootstrap`` (how sure), ``episodes`` (closed loop), ``evidence`` (all of it for one gate), ``gate``
-(the verdict), ``tables``.
+``bootstrap`` (how sure), ``open_loop`` (plans and forecasts), ``episodes`` (closed loop), ``evidence``
+(all of it for one gate), ``gate`` (the verdict), ``tables``.
 """
 
 from fleet.evaluate.bootstrap import (
@@ -13,6 +13,7 @@ from fleet.evaluate.bootstrap import (
     ap_intervals,
     cluster_recall,
     map_difference,
+    mean_interval,
     recall_difference,
     recall_interval,
 )
@@ -42,6 +43,7 @@ from fleet.evaluate.metrics import (
     operating_point,
     threshold_for,
 )
+from fleet.evaluate.open_loop import OpenLoop
 from fleet.evaluate.slices import SLICES, HeadingBand, Light, Slice, by_range, within
 from fleet.evaluate.tables import (
     Table,
@@ -77,6 +79,7 @@ __all__ = [
     "Light",
     "MatchSettings",
     "Matches",
+    "OpenLoop",
     "OperatingPoint",
     "Reason",
     "Slice",
@@ -98,6 +101,7 @@ __all__ = [
     "judge",
     "map_difference",
     "match",
+    "mean_interval",
     "nds_table",
     "nuscenes_detection_score",
     "operating_point",

@@ -127,6 +127,27 @@ def recall_difference(
     )
 
 
+def mean_interval(
+    values: Sequence[float], clusters: Sequence[str], settings: BootstrapSettings
+) -> Interval:
+    """Bound the mean of values, the clusters that they come from drawn again.
+
+    Args:
+        values: Measured, each counting once.
+        clusters: The cluster of each value, for instance its place.
+        settings: How often to draw.
+
+    Raises:
+        OperatorError: There is no value.
+    """
+    names, index = np.unique(np.array(clusters, dtype=str), return_inverse=True)
+    weights = _draws(len(names), settings)
+    sums = np.bincount(index, weights=values, minlength=len(names))
+    counts = np.bincount(index, minlength=len(names))
+    drawn = weights @ sums / (weights @ counts)
+    return _interval(float(np.mean(values)), drawn, [str(n) for n in names], settings)
+
+
 def map_difference(
     first: Matches,
     second: Matches,

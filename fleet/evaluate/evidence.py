@@ -28,6 +28,7 @@ from fleet.evaluate.metrics import (
     operating_point,
     threshold_for,
 )
+from fleet.evaluate.open_loop import OpenLoop
 from fleet.evaluate.slices import Slice, within
 
 ORDINARY = tuple(c for c in CATEGORIES if c not in (Category.ANIMAL, Category.DEBRIS))
@@ -40,6 +41,8 @@ class Contender:
 
     tune: Matches
     gate: Matches
+    open_loop: tuple[OpenLoop, ...] = ()
+    """Of the gate's samples whose future is known."""
 
 
 @dataclass(frozen=True, eq=False)

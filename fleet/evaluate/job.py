@@ -37,10 +37,12 @@ def run(job: AnswerJob) -> Answers:
     content = Path(job.model).read_bytes()
     engine = OnnxEngine(Path(job.model))
     dataset = Dataset(Path(job.dataset))
+    said = list(answer(dataset, engine, SPECS[job.size], has_radar=job.has_radar))
     return Answers(
         model_sha256=hashlib.sha256(content).hexdigest(),
         dataset_id=job.dataset_id,
-        boxes=dict(answer(dataset, engine, SPECS[job.size], has_radar=job.has_radar)),
+        boxes={sample_id: boxes for sample_id, boxes, _ in said},
+        open_loop={sample_id: errors for sample_id, _, errors in said if errors is not None},
     )
 
 

@@ -6,10 +6,12 @@ road. Boxes are kept down to a low score; thresholds are applied later, where th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 
 from edge.contracts.fields import Name, Sha256
 from edge.contracts.scene import CATEGORIES, Box3D
@@ -25,9 +27,16 @@ from edge.perceive.tensors import (
 )
 from fleet.dataset import Dataset
 from fleet.evaluate.matching import EvalFrame, TruthLabel
-from fleet.samples import Sample, SampleLabels
+from fleet.evaluate.open_loop import (
+    MOVING_MPS,
+    OpenLoop,
+    forecast_ade_m,
+    mean_distance_m,
+    straight_on,
+)
+from fleet.samples import MIN_VISIBLE_PX, Sample, SampleBox, SampleLabels
 
-ANSWERS_VERSION = 1
+ANSWERS_VERSION = 2
 """Raise it when decoding or the way of asking changes, so that no cache serves yesterday's answers."""
 SCORE_FLOOR = 0.05
 NIGHT = "night"
@@ -44,12 +53,14 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     dataset_id: Name
     boxes: dict[str, tuple[Box3D, ...]]
     """By sample_id."""
+    open_loop: dict[str, OpenLoop] = {}
+    """By sample_id, of the samples whose future is known."""
 
 
 def answer(
     dataset: Dataset, engine: Engine, spec: NetSpec, *, has_radar: bool = True
-) -> Iterator[tuple[str, tuple[Box3D, ...]]]:
-    """Run a model over every sample of a dataset, in its order.
+) -> Iterator[tuple[str, tuple[Box3D, ...], OpenLoop | None]]:
+    """Run a model over every sample of a dataset, in its order: id, boxes, open-loop errors.
 
     Args:
         dataset: Frozen and labelled.
@@ -63,7 +74,8 @@ def answer(
     for number in range(len(dataset)):
         sample = dataset[number]
         seen = sample if has_radar else without_radar(sample)
-        yield sample.sample_id, look(seen, dataset.rig_of(sample), engine, spec).boxes
+        said = look(seen, dataset.rig_of(sample), engine, spec)
+        yield sample.sample_id, said.boxes, open_loop(sample, said, spec)
 
 
 def eval_frames(dataset: Dataset, answers: Mapping[str, tuple[Box3D, ...]]) -> Iterator[EvalFrame]:
@@ -102,6 +114,31 @@ def look(sample: Sample, rig: CameraRig, engine: Engine, spec: NetSpec) -> NetOu
     now = sample.now.to_frame_set(rig)
     outputs = engine.run(network_inputs(now, table, memory, spec))
     return read_outputs(outputs, now, spec, _FLOORS)
+
+
+def open_loop(sample: Sample, said: NetOutput, spec: NetSpec) -> OpenLoop | None:
+    """Compare what a model expected with what happened; None where a sample's future is not known."""
+    steps, driven = spec.plan_steps, np.array(sample.labels.ego_future)
+    if len(driven) != steps:
+        return None
+    top = said.plans[int(said.plan_scores.argmax())]
+    straight = straight_on(sample.now.ego.speed_mps, steps=steps, step_s=spec.plan_step_s)
+    forecasts = (
+        forecast_ade_m(label.box, label.future, said.boxes, said.futures)
+        for label in sample.labels.boxes
+        if len(label.future) == steps and _is_seen_moving(label)
+    )
+    return OpenLoop(
+        place_id=sample.place_id,
+        plan_l2_m=mean_distance_m(top[:, :2], driven[:, :2]),
+        straight_l2_m=mean_distance_m(straight, driven[:, :2]),
+        forecast_ade_m=tuple(error_m for error_m in forecasts if error_m is not None),
+    )
+
+
+def _is_seen_moving(label: SampleBox) -> bool:
+    is_seen = label.visible_px is None or label.visible_px >= MIN_VISIBLE_PX
+    return is_seen and math.hypot(label.box.vx_mps, label.box.vy_mps) > MOVING_MPS
 
 
 def truths_of(labels: SampleLabels) -> tuple[TruthLabel, ...]:

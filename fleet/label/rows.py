@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from edge.clip_file import Clip, ClipFrame, decode_jpegs
+from edge.contracts.clip import ClipManifest, TriggerRule
 from edge.contracts.sensors import CameraRig, FrameSet
 from fleet.samples import Sample, SampleLabels, SensedInstant
 
@@ -17,6 +19,8 @@ def clip_rows(
 ) -> list[Sample]:
     """Join a clip with what was said about its instants; each row's earlier one is the instant before.
 
+    Agents' futures stay in every row: what others did is true whatever the vehicle did.
+
     Args:
         clip: As recorded.
         said: By stamp in ns; only these instants become rows.
@@ -24,6 +28,7 @@ def clip_rows(
     """
     manifest = clip.manifest
     instants = [sensed_instant(frame) for frame in clip.frames if frame.stamp_ns in said]
+    teaches_driving = is_random(manifest)
     return [
         Sample(
             sample_id=hashlib.sha256(f"{manifest.clip_id}:{now.stamp_ns}".encode()).hexdigest(),
@@ -32,11 +37,20 @@ def clip_rows(
             rig_id=manifest.rig_id,
             now=now,
             earlier=instants[k - 1] if k > 0 else None,
-            labels=said[now.stamp_ns],
+            labels=msgspec.structs.replace(said[now.stamp_ns], teaches_driving=teaches_driving),
             tags=tuple(tags),
         )
         for k, now in enumerate(instants)
     ]
+
+
+def is_random(manifest: ClipManifest) -> bool:
+    """Say whether chance alone chose a clip, so that its driving is ordinary driving.
+
+    A clip with a trigger event beside a random one holds the same trouble as without the latter. A rule
+    that this version does not know counts as a trigger.
+    """
+    return all(event.rule is TriggerRule.RANDOM for event in manifest.events)
 
 
 def frame_set_of(frame: ClipFrame, rig: CameraRig) -> FrameSet:

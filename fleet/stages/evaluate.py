@@ -73,6 +73,7 @@ def contend(
     """
     answers = _answers(workshop, models, sets, size=size, advance=advance, heard=heard)
     data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
+    judging = [name for name in sets if name != TUNE]
 
     def frames(model: str, name: str) -> Iterator[EvalFrame]:
         boxes: Mapping[str, tuple[Box3D, ...]] = answers[model, name].boxes
@@ -81,7 +82,10 @@ def contend(
     return {
         model: Contender(
             tune=match(list(frames(model, TUNE))),
-            gate=match([frame for name in sets if name != TUNE for frame in frames(model, name)]),
+            gate=match([frame for name in judging for frame in frames(model, name)]),
+            open_loop=tuple(
+                error for name in judging for error in answers[model, name].open_loop.values()
+            ),
         )
         for model in models
     }

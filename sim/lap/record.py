@@ -92,6 +92,10 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     bundle_id: Name | None = None
     """None for the control, which is never shipped."""
     slices: tuple[SliceScore, ...]
+    plan_l2_m: Interval | None = None
+    """Mean distance of the best-scored plan from what was driven, over 3 s; None without futures."""
+    forecast_ade_m: Interval | None = None
+    """The same of the best of six forecasts, over the moving road users that the model found."""
 
 
 class GateCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +104,8 @@ class GateCounts(msgspec.Struct, frozen=True, kw_only=True):
     frames: Count
     places: Count
     encounters: Count
+    futures: Count = 0
+    """Frames whose next three seconds are known: plans and forecasts are measured on them."""
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +169,8 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     incumbent: Contestant
     candidate: Contestant
     control: Contestant
+    straight_l2_m: Interval | None = None
+    """What ``plan_l2_m`` is of driving straight on at constant speed."""
     gate: GateCounts
     verdict: VerdictRecord
     rollout: tuple[WaveRecord, ...]

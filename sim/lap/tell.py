@@ -19,6 +19,7 @@ from fleet.evaluate import (
     Verdict,
     ap_intervals,
     cluster_recall,
+    mean_interval,
     recall_interval,
     threshold_for,
     within,
@@ -77,7 +78,8 @@ class Told:
 def tell(told: Told) -> LapRecord:
     """Write the record of a lap, but for its stages: the last of them is not over yet."""
     rare = Category(told.settings.rare)
-    gate = told.contenders["candidate"].gate
+    gate, ahead = told.contenders["candidate"].gate, told.contenders["candidate"].open_loop
+    bounds = told.settings.gate.bootstrap
     return LapRecord(
         seed=told.settings.seed,
         lap=told.lap,
@@ -97,10 +99,12 @@ def tell(told: Told) -> LapRecord:
         incumbent=_contestant(told, "incumbent"),
         candidate=_contestant(told, "candidate"),
         control=_contestant(told, "control"),
+        straight_l2_m=_mean([(o.place_id, o.straight_l2_m) for o in ahead], bounds),
         gate=GateCounts(
             frames=int(gate.is_frame_counted.sum()),
             places=len(gate.frames.places),
             encounters=_encounters(gate, rare),
+            futures=len(ahead),
         ),
         verdict=VerdictRecord(
             decision=str(told.verdict.decision),
@@ -213,7 +217,22 @@ def _contestant(told: Told, name: str) -> Contestant:
                 slice="ordinary", metric="map", score=_interval(intervals.mean), truths=truths
             )
         )
-    return Contestant(bundle_id=told.bundle_ids.get(name), slices=tuple(scores))
+    ahead = contender.open_loop
+    forecasts = [(o.place_id, ade_m) for o in ahead for ade_m in o.forecast_ade_m]
+    return Contestant(
+        bundle_id=told.bundle_ids.get(name),
+        slices=tuple(scores),
+        plan_l2_m=_mean([(o.place_id, o.plan_l2_m) for o in ahead], settings.bootstrap),
+        forecast_ade_m=_mean(forecasts, settings.bootstrap),
+    )
+
+
+def _mean(errors_m: Sequence[tuple[str, float]], settings: BootstrapSettings) -> Interval | None:
+    """Average errors, each with its place; None without any."""
+    if not errors_m:
+        return None
+    places, values = zip(*errors_m, strict=True)
+    return _interval(mean_interval(values, places, settings))
 
 
 def _recall(

@@ -31,6 +31,7 @@ from fleet.samples import (
     training_labels,
 )
 from fleet.store import FolderStore, blob_key
+from models.losses import make_targets
 from sim.rig import default_rig
 
 RIG = default_rig()
@@ -179,6 +180,27 @@ def test_absence_of_a_class_nobody_knows_is_not_known() -> None:
     labels = training_labels(SampleLabels(absence_known=known, looked=looked), PICO)
     assert not labels.is_absence_known[CATEGORIES.index(Category.ANIMAL)]
     assert labels.looked.tolist() == [[1.0, 2.0, 3.0]]
+
+
+def test_rows_of_before_the_flag_teach_driving() -> None:
+    said = SampleLabels(ego_future=((1.0, 0.0, 0.0),) * 12)
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(said))
+    del fields["teaches_driving"]
+    old = msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=SampleLabels)
+    assert training_labels(old, PICO).ego_future is not None
+
+
+def test_trouble_is_not_imitated_and_what_others_did_in_it_is_learnt() -> None:
+    labels = SampleLabels(
+        boxes=(_box(future=((1.0, 0.0),) * 12),), ego_future=((1.0, 0.0, 0.0),) * 12
+    )
+    trouble = msgspec.structs.replace(labels, teaches_driving=False)
+    taught, masked = (
+        make_targets([training_labels(said, PICO)], PICO) for said in (labels, trouble)
+    )
+    assert bool(taught.ego_futures.isfinite().all())
+    assert not bool(masked.ego_futures.isfinite().any())
+    assert len(taught.centre_futures) == len(masked.centre_futures) == 1
 
 
 def test_a_future_is_where_the_track_goes_seen_from_now() -> None:

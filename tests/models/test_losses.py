@@ -148,6 +148,27 @@ def test_the_best_of_the_proposals_is_the_one_that_learns() -> None:
     assert {k for k in range(16) if gradient[0, k].abs().sum() > 0} == {5}
 
 
+def test_an_example_that_teaches_no_driving_moves_no_plan() -> None:
+    """The second example has no ego future: its plans, wherever they are, cost and learn nothing."""
+    taught = Labels(ego_future=np.ones((12, 3), np.float32))
+    both = make_targets([taught, Labels()], PICO)
+    outputs = _outputs(both)
+    outputs["plans"][1] = 50.0
+    for name in ("plans", "plan_scores"):
+        outputs[name].requires_grad_()
+    total, parts = loss_of(outputs, both, ONES, LossWeights())
+    total.backward()
+    alone = make_targets([taught], PICO)
+    assert parts["plans"] == pytest.approx(
+        loss_of(_outputs(alone), alone, ONES, LossWeights())[1]["plans"]
+    )
+    for name in ("plans", "plan_scores"):
+        gradient = outputs[name].grad
+        assert gradient is not None
+        assert gradient[0].abs().sum() > 0.0
+        assert gradient[1].abs().sum() == 0.0
+
+
 def test_labels_without_anything_still_give_a_finite_loss() -> None:
     targets = make_targets([Labels()], PICO)
     total, _ = loss_of(_outputs(targets), targets, ONES, LossWeights())

@@ -53,7 +53,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetManifest, F
 
 def recall_of(model: Path, dataset: Dataset) -> float:
     """Run a model over the frames and count the animals that it finds."""
-    answers = dict(answer(dataset, OnnxEngine(model), PICO))
+    answers = {sample_id: boxes for sample_id, boxes, _ in answer(dataset, OnnxEngine(model), PICO)}
     matches = match(list(eval_frames(dataset, answers)))
     return operating_point(matches, Category.ANIMAL, THRESHOLD).recall or 0.0
 

@@ -92,6 +92,16 @@ def test_the_verdict_says_why(record: dict[str, object]) -> None:
     assert all(": expected " in reason for reason in verdict["reasons"])  # type: ignore[index]
 
 
+def test_plan_error_before_and_after_stands_beside_driving_straight_on(
+    record: dict[str, object],
+) -> None:
+    assert record["gate"]["futures"] == 24  # type: ignore[index]
+    for model in ("incumbent", "candidate", "control"):
+        assert 0.0 < record[model]["plan_l2_m"]["value"] < 50.0  # type: ignore[index]
+        assert record[model]["forecast_ade_m"] is not None  # type: ignore[index]
+    assert record["straight_l2_m"]["value"] > 0.0  # type: ignore[index]
+
+
 def test_a_page_for_people_lies_beside_the_record(run: Path) -> None:
     page = (run / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")

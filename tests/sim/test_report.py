@@ -69,6 +69,8 @@ def contestant(bundle_id: str | None, animal: float, near: float, ap: float) -> 
     return Contestant(
         bundle_id=bundle_id,
         slices=tuple(SliceScore(slice=s, metric=m, score=v, truths=n) for s, m, v, n in scores),
+        plan_l2_m=span(1.77 + animal),
+        forecast_ade_m=span(1.02 + near),
     )
 
 
@@ -162,7 +164,8 @@ def lap_record(decision: Decision = Decision.PASS, *, lap: int = 1, **changes: o
         "incumbent": contestant(incumbent, start, start + 0.03, 0.612),
         "candidate": contestant(candidate, start + 0.41 if lap == 1 else start + 0.05, 0.73, 0.608),
         "control": contestant(None, 0.08, 0.14, 0.614),
-        "gate": GateCounts(frames=1312, places=118, encounters=72),
+        "straight_l2_m": span(2.27),
+        "gate": GateCounts(frames=1312, places=118, encounters=72, futures=1197),
         "verdict": VerdictRecord(
             decision=str(decision), reasons=tuple(map(str, reasons)), rules=reasons
         ),
@@ -300,6 +303,22 @@ def test_every_rule_and_every_id_is_on_the_page(decision: Decision) -> None:
         assert rule.rule in text and rule.expected in text and rule.got in text
     ids = [record.dataset_id, record.incumbent.bundle_id, record.candidate.bundle_id]
     assert all(identity in text for identity in ids if identity)
+
+
+def test_errors_of_plans_and_forecasts_stand_beside_driving_straight_on() -> None:
+    text = Page(render(lap_record(), ())).text
+    plan = "Plan, L2 1.77 [1.69, 1.85] 1.85 [1.77, 1.93] 2.18 [2.10, 2.26] +0.41"
+    assert plan in text
+    assert "Straight on at constant speed 2.27 [2.19, 2.35]" in text
+    assert "on 1,197 of the frames" in text
+
+
+def test_lap_of_a_time_when_nobody_measured_plans_still_has_its_page() -> None:
+    record = msgspec.json.decode(msgspec.json.encode(lap_record()))
+    for model in ("incumbent", "candidate", "control"):
+        del record[model]["plan_l2_m"], record[model]["forecast_ade_m"]
+    del record["straight_l2_m"], record["gate"]["futures"]
+    assert "Plans and forecasts" not in render(msgspec.convert(record, LapRecord), ())
 
 
 def test_reasons_stand_as_they_are_where_the_record_has_no_rules() -> None:

@@ -64,6 +64,7 @@ def render(
         unseen=_cases([p for p in pictures if p.is_unseen]),
         mosaics=[p for p in pictures if p.kind is PictureKind.MOSAIC],
         slices=slices,
+        errors=rows.error_rows(record),
         axis=axis,
         axis_labels=axis_labels(axis),
         shares=rows.shares(record),

@@ -140,6 +140,28 @@ def slice_rows(record: LapRecord) -> tuple[SliceRow, ...]:
     return tuple(rows)
 
 
+def error_rows(record: LapRecord) -> tuple[SliceRow, ...]:
+    """Pair up the three models' errors of plan and forecast, in m; what no model has is left out."""
+    models = (record.incumbent, record.control, record.candidate)
+    errors = {
+        "Plan, L2": [model.plan_l2_m for model in models],
+        "Forecast, minADE of 6": [model.forecast_ade_m for model in models],
+    }
+    rows = (
+        SliceRow(
+            slice=name,
+            metric="m",
+            truths=record.gate.futures,
+            incumbent=incumbent,
+            control=control,
+            candidate=candidate,
+            is_headline=False,
+        )
+        for name, (incumbent, control, candidate) in errors.items()
+    )
+    return tuple(row for row in rows if row.is_measured)
+
+
 def common_axis(rows: Sequence[SliceRow]) -> Axis:
     """Give an axis from 0 to 1, or wider where a score lies outside."""
     scores = [s for row in rows for s in (row.incumbent, row.control, row.candidate) if s]

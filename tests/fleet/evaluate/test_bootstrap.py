@@ -14,6 +14,7 @@ from fleet.evaluate import (
     detection_scores,
     map_difference,
     match,
+    mean_interval,
     recall_difference,
     recall_interval,
 )
@@ -124,6 +125,19 @@ def test_map_on_different_frames_cannot_be_paired(drive):
 def test_nothing_to_find_cannot_be_resampled():
     with pytest.raises(OperatorError, match="nothing to resample"):
         recall_interval(_recall([], []), FEW)
+
+
+def test_a_mean_without_any_value_cannot_be_resampled():
+    with pytest.raises(OperatorError, match="nothing to resample"):
+        mean_interval([], [], FEW)
+
+
+def test_a_mean_weighs_values_and_its_doubt_is_of_places():
+    """A hundred values of one place leave the mean at 2; drawn alone, a place says 1 or 3."""
+    values, places = [1.0, 3.0] * 100, ["a", "b"] * 100
+    found = mean_interval(values, places, FEW)
+    assert (found.estimate, found.lower, found.upper, found.clusters) == (2.0, 1.0, 3.0, 2)
+    assert mean_interval([1.0, 1.0, 4.0], ["a", "a", "b"], FEW).estimate == 2.0
 
 
 def test_map_over_a_class_without_truth_is_refused(drive):
