@@ -173,6 +173,7 @@ class Runtime:
         self._ladder = Ladder(latency, self.settings.budget)
         self._last_fault = ""
         self._manifest = manifest
+        self._tracker.velocity_sigma_mps = manifest.velocity_sigma_mps
         self._perceivers = dict(perceivers)
         self._rungs: Counter[Rung] = Counter()
         self._dropped: Counter[Reading] = Counter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -44,6 +44,16 @@ class EngineKey(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What the tune set says of a network, as its bundle tells it to vehicles."""
+
+    thresholds: Mapping[Category, float]
+    """Score from which a box counts."""
+    velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
+    """Error of the velocities that are believed; see ``BundleManifest.velocity_sigma_mps``."""
+
+
+@dataclass(frozen=True)
 class BundleSpec:
     """What the network is, apart from its weights."""
 
@@ -52,6 +62,7 @@ class BundleSpec:
     outputs: tuple[TensorSpec, ...]
     thresholds: Mapping[Category, float]
     categories: tuple[Category, ...] = CATEGORIES
+    velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
     calibration_table_version: int = CALIBRATION_TABLE_VERSION
 
 
@@ -108,6 +119,7 @@ def build_bundle(
         outputs=spec.outputs,
         categories=spec.categories,
         thresholds={category: spec.thresholds[category] for category in sorted(spec.thresholds)},
+        velocity_sigma_mps={c: spec.velocity_sigma_mps[c] for c in sorted(spec.velocity_sigma_mps)},
         calibration_table_version=spec.calibration_table_version,
         golden=GoldenSet(
             sha256=golden_sha256,

@@ -24,7 +24,15 @@ from edge.perceive.tensors import (
     network_inputs,
     output_specs,
 )
-from fleet.bundle import Bundle, BundleSpec, EngineKey, answered, build_bundle, measured_tolerance
+from fleet.bundle import (
+    Bundle,
+    BundleSpec,
+    EngineKey,
+    Tuned,
+    answered,
+    build_bundle,
+    measured_tolerance,
+)
 from fleet.dataset import Dataset
 from models.export import quantize, swap_weights
 from models.weights import load_weights
@@ -75,7 +83,7 @@ def real_inputs(dataset: Dataset, spec: NetSpec, count: int) -> Iterator[Inputs]
 def assemble(
     files: ModelFiles,
     spec: NetSpec,
-    thresholds: Mapping[Category, float],
+    tuned: Tuned,
     questions: Dataset,
     *,
     profile: str,
@@ -94,7 +102,8 @@ def assemble(
         model=spec.name,
         inputs=input_specs(spec),
         outputs=output_specs(spec),
-        thresholds=complete(thresholds),
+        thresholds=complete(tuned.thresholds),
+        velocity_sigma_mps=tuned.velocity_sigma_mps,
     )
     return build_bundle(
         shipped,

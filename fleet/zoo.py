@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from edge.contracts.errors import HashMismatchError, OperatorError
-from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, Text
+from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, SpeedError, Text
 from edge.contracts.scene import Category
+from fleet.bundle import Tuned
 
 CARD = "card.json"
 WEIGHTS = "weights.bin"
@@ -33,10 +34,19 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What it has learnt to see; about anything else its silence means nothing."""
     thresholds: dict[Category, Ratio]
     """Best F1 per class on the tune split."""
+    velocity_sigma_mps: dict[Category, SpeedError] = {}
+    """Error per axis of the velocities that vehicles may believe, on the tune split."""
     metrics: dict[str, Finite]
     per_class: dict[str, dict[str, Finite]]
+    dead: tuple[Text, ...] = ()
+    """Which outputs are no better than a constant on the tune split, each in a sentence."""
     files: dict[str, Sha256]
     notes: Text = ""
+
+    @property
+    def tuned(self) -> Tuned:
+        """What the bundle of this model tells vehicles."""
+        return Tuned(self.thresholds, self.velocity_sigma_mps)
 
 
 def zoo_folder(model: str) -> Path:
@@ -60,7 +70,7 @@ def read_card(folder: Path) -> ModelCard:
     Raises:
         HashMismatchError: A file is missing or differs from the card.
     """
-    card = msgspec.json.decode((folder / CARD).read_bytes(), type=ModelCard)
+    card = decode_card(folder)
     for name, sha256 in card.files.items():
         path = folder / name
         found = sha256_of(path) if path.is_file() else "nothing"
@@ -69,6 +79,11 @@ def read_card(folder: Path) -> ModelCard:
                 f"zoo {card.model}: {name} is {found[:12]}, the card says {sha256[:12]}"
             )
     return card
+
+
+def decode_card(folder: Path) -> ModelCard:
+    """Read a model's card without looking at the files that it speaks of."""
+    return msgspec.json.decode((folder / CARD).read_bytes(), type=ModelCard)
 
 
 def write_card(card: ModelCard, folder: Path) -> None:

@@ -1,46 +1,60 @@
 """Make a shipped baseline, from nothing to a card: render, train on two cores, export, measure.
 
     ringroad zoo build        an hour and a half on two cores
+    ringroad zoo card OUT     measure the models in a folder again, without training
     ringroad zoo show         what ships, and how good it is
 
 The road is the one that every candidate takes; only the data set is larger and the start is random.
 TFLite is written by ``python -m models.tflite`` in an environment of its own and put beside the rest;
-``ringroad zoo card`` then takes it in.
+``ringroad zoo card`` then takes it in. The card names every output that is no better than a constant.
 """
 
 from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
+from edge.contracts.errors import OperatorError
 from edge.contracts.scene import CATEGORIES, Category
 from edge.perceive.tensors import SPECS
 from fleet.dataset import Dataset, DatasetManifest
 from fleet.evaluate import (
     HeadingBand,
     Matches,
+    believed_velocities,
     best_f1_threshold,
     detection_scores,
     heading_errors,
+    judge_outputs,
     match,
     operating_point,
 )
 from fleet.evaluate.evidence import ORDINARY
 from fleet.evaluate.job import AnswerJob
+from fleet.evaluate.metrics import ERRORS
 from fleet.evaluate.predict import Answers, eval_frames
 from fleet.jobs import Work, run_all
 from fleet.recipe import build_set, load_recipe
-from fleet.release import export_weights, known_categories
+from fleet.release import INT8, export_weights, known_categories
 from fleet.stages.freeze import files_of
 from fleet.store import FolderStore
 from fleet.train import WEIGHTS_FILE, TrainJob, TrainRun
-from fleet.zoo import ModelCard, read_card, write_card, zoo_folder
+from fleet.zoo import (
+    CARD,
+    WEIGHTS,
+    ModelCard,
+    decode_card,
+    read_card,
+    sha256_of,
+    write_card,
+    zoo_folder,
+)
 from models.export import export_graph
 from models.fit import FitSettings
 from sim.lap.opening import RECIPES
@@ -74,7 +88,7 @@ def build(
     seed: Annotated[int, typer.Option(help="Of the training run.")] = 0,
 ) -> None:
     """Render the sets, train a baseline for hours, and measure it on the gate map."""
-    sets = build_sets(typer.echo)
+    sets = build_sets(typer.echo, ("base", *_MEASURING))
     weights, run = train(sets["base"], model, steps, seed, start, typer.echo)
     out.mkdir(parents=True, exist_ok=True)
     shutil.copy(weights, out / "weights.bin")
@@ -83,7 +97,7 @@ def build(
     files = files_of(sets, FolderStore(CACHE / "store"), CACHE)
     export_weights(out / "weights.bin", SPECS[model], graph, Dataset(Path(files["tune"].path)), out)
     graph.unlink()
-    make_card(out, model, sets, run, seed, typer.echo)
+    write_card(measured(origin(model, sets["base"], run, seed), out, sets, typer.echo), out)
 
 
 @app.command()
@@ -93,22 +107,68 @@ def card(
     run: Annotated[
         Path | None, typer.Option(help="Record of its training run; the old card's otherwise.")
     ] = None,
+    recipes: Annotated[Path, typer.Option(help="Folder of tune.yaml and gate.yaml.")] = RECIPES,
 ) -> None:
-    """Measure the models in a folder again and write their card."""
-    record = msgspec.json.decode(run.read_bytes(), type=TrainRun) if run else None
-    run_id = record.run_id if record else read_card(out).run_id
-    make_card(out, model, build_sets(typer.echo), run_id, 0, typer.echo)
+    """Measure the models in a folder again and write their card; nothing is trained."""
+    if run is None:
+        made = known_origin(out)
+    else:
+        record = msgspec.json.decode(run.read_bytes(), type=TrainRun)
+        base = build_sets(typer.echo, ("base",))["base"]
+        made = origin(model, base, record.run_id, 0)
+    new = measured(made, out, build_sets(typer.echo, _MEASURING, recipes), typer.echo)
+    write_card(new, out)
+    for sentence in new.dead:
+        typer.echo(sentence)
 
 
-def build_sets(say: Say) -> dict[str, DatasetManifest]:
-    """Render the sets of a baseline, or find them in the cache."""
+def build_sets(
+    say: Say, names: Sequence[str], recipes: Path = RECIPES
+) -> dict[str, DatasetManifest]:
+    """Render sets by the recipes of their names, or find them in the cache."""
     store, runner = FolderStore(CACHE / "store"), RecipeStage()
     sets: dict[str, DatasetManifest] = {}
-    for name in ("base", "tune", "gate"):
-        recipe = load_recipe(RECIPES / f"{name}.yaml")
+    for name in names:
+        recipe = load_recipe(recipes / f"{name}.yaml")
         sets[name] = build_set(recipe, runner, store, CACHE / "recipes")
         say(f"{name}: {sets[name].dataset_id}, {sets[name].samples} samples")
     return sets
+
+
+def origin(model: str, base: DatasetManifest, run_id: str, seed: int) -> ModelCard:
+    """Say what made a network; nothing is measured yet."""
+    recipe = load_recipe(RECIPES / "base.yaml")
+    return ModelCard(
+        model=model,
+        recipe=recipe.name,
+        recipe_id=recipe.recipe_id,
+        dataset_id=base.dataset_id,
+        run_id=run_id,
+        seed=seed,
+        samples=base.samples,
+        instances=base.instances,
+        known=tuple(known_categories(base.instances)),
+        thresholds={},
+        metrics={},
+        per_class={},
+        files={},
+        notes=_NOTES,
+    )
+
+
+def known_origin(out: Path) -> ModelCard:
+    """Read what made a network from its old card; its exported files may be newer than the card.
+
+    Raises:
+        OperatorError: The weights are not those of the card, which then says nothing of their origin.
+    """
+    old = decode_card(out)
+    if sha256_of(out / WEIGHTS) != old.files.get(WEIGHTS):
+        raise OperatorError(
+            f"{out / CARD} speaks of other weights than {out / WEIGHTS}: give --run, the record of the "
+            "training run that made them"
+        )
+    return old
 
 
 def train(
@@ -138,24 +198,19 @@ def train(
     return out / WEIGHTS_FILE, job.run_id
 
 
-def make_card(
-    out: Path,
-    model: str,
-    sets: Mapping[str, DatasetManifest],
-    run_id: str,
-    seed: int,
-    say: Say,
-) -> None:
-    """Measure int8 on tune and gate, with radar and without, and write the card."""
-    files = files_of(sets, FolderStore(CACHE / "store"), CACHE)
+def measured(
+    card: ModelCard, out: Path, sets: Mapping[str, DatasetManifest], say: Say
+) -> ModelCard:
+    """Measure int8 on tune and gate, with radar and without; give the card with the new numbers."""
+    files = files_of({name: sets[name] for name in _MEASURING}, FolderStore(CACHE / "store"), CACHE)
     data = {name: Dataset(Path(file.path)) for name, file in files.items()}
     folder = CACHE / "card"
     folder.mkdir(parents=True, exist_ok=True)
     work = []
     for name, set_name, has_radar in _MEASURED:
         job = AnswerJob(
-            model=str(out / "int8.onnx"),
-            size=model,
+            model=str(out / INT8),
+            size=card.model,
             dataset_id=files[set_name].dataset_id,
             dataset=files[set_name].path,
             has_radar=has_radar,
@@ -169,29 +224,22 @@ def make_card(
         answers = msgspec.msgpack.decode((folder / f"{name}.answers").read_bytes(), type=Answers)
         found[name] = match(list(eval_frames(data[set_name], answers.boxes)))
     thresholds = {c: best_f1_threshold(found["tune"], c) for c in CATEGORIES}
-    known = known_categories(sets["base"].instances)
-    recipe = load_recipe(RECIPES / "base.yaml")
-    write_card(
-        ModelCard(
-            model=model,
-            recipe=recipe.name,
-            recipe_id=recipe.recipe_id,
-            dataset_id=sets["base"].dataset_id,
-            run_id=run_id,
-            seed=seed,
-            samples=sets["base"].samples,
-            instances=sets["base"].instances,
-            known=tuple(known),
-            thresholds={c: thresholds[c] if c in known else 0.3 for c in CATEGORIES},
-            metrics=_metrics(found, thresholds),
-            per_class=_per_class(found["radar"], thresholds),
-            files={},
-            notes="int8, gate map, under 30 m, at least 12 visible pixels; places never trained on",
-        ),
-        out,
+    judged = judge_outputs(found["tune"], thresholds, categories=card.known)
+    return msgspec.structs.replace(
+        card,
+        thresholds={c: thresholds[c] if c in card.known else 0.3 for c in CATEGORIES},
+        velocity_sigma_mps=believed_velocities(judged),
+        metrics=_metrics(found, thresholds),
+        per_class=_per_class(found["radar"], thresholds),
+        dead=tuple(str(verdict) for verdict in judged if not verdict.is_alive),
     )
 
 
+_NOTES = (
+    "int8, gate map, under 30 m, at least 12 visible pixels; places never trained on; "
+    "futures, plans and segmentation are not measured here"
+)
+_MEASURING = ("tune", "gate")
 _MEASURED = (("tune", "tune", True), ("radar", "gate", True), ("camera", "gate", False))
 
 
@@ -203,6 +251,9 @@ def _metrics(
         scores = detection_scores(found[name], ORDINARY)
         metrics[f"map_{name}"] = round(scores.mean_ap, 4)
         metrics[f"nds_{name}"] = round(scores.nds, 4)
+        for error_name, mean in zip(ERRORS, scores.mean_errors, strict=True):
+            if mean is not None:
+                metrics[f"m{error_name}_{name}"] = round(mean, 4)
     for error in heading_errors(found["radar"], _VEHICLES, thresholds):
         if error.median_rad is not None and error.band in tuple(HeadingBand):
             metrics[f"heading_median_deg_{error.band}"] = round(57.29578 * error.median_rad, 1)
@@ -221,6 +272,10 @@ def _per_class(found: Matches, thresholds: Mapping[Category, float]) -> dict[str
             "ap": round(row.ap, 4),
             "recall": round(point.recall or 0.0, 4),
             "precision": round(point.precision or 0.0, 4),
+        } | {
+            error: round(value, 4)
+            for error, value in zip(ERRORS, row.errors, strict=True)
+            if value is not None
         }
     return rows
 

@@ -16,6 +16,7 @@ from edge.contracts.fields import (
     Ratio,
     Sha256,
     Size,
+    SpeedError,
     Text,
 )
 from edge.contracts.scene import Category
@@ -106,6 +107,9 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Channel order of the class heads."""
     thresholds: dict[Category, Ratio]
     """The score above which a box counts, per class: evaluated and shipped as one."""
+    velocity_sigma_mps: dict[Category, SpeedError] = {}
+    """Root-mean-square error per axis of the network's velocity on the tune set, for the classes for which
+    it surely beats the answer that nothing moves. Vehicles ignore the velocity of a class not listed."""
     calibration_table_version: Count = CALIBRATION_TABLE_VERSION
     golden: GoldenSet
     provenance: Provenance = Provenance()
@@ -118,8 +122,11 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"bundle {self.bundle_id} has no threshold for {', '.join(lacking)}")
 
     def content_id(self) -> str:
-        """Hash what the model is (files, tensors, labels, thresholds), not who signed or released it."""
+        """Hash what the model is (files, tensors, labels, tune figures), not who signed or released it."""
         tensors = (self.engines, self.inputs, self.outputs, self.calibration_table_version)
         labels = (self.categories, sorted(self.thresholds.items()))
-        spec_bytes = msgspec.msgpack.encode((self.model, tensors, labels, self.golden))
+        believed = sorted(self.velocity_sigma_mps.items())
+        spec = (self.model, tensors, labels, self.golden)
+        # A bundle without believed velocities keeps the id that it had before there were any.
+        spec_bytes = msgspec.msgpack.encode((*spec, believed) if believed else spec)
         return "b-" + hashlib.sha256(spec_bytes).hexdigest()[:16]

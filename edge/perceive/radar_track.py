@@ -21,7 +21,7 @@ from edge.contracts.scene import RadarTrack
 from edge.contracts.sensors import EgoState, RadarScan
 from edge.perceive import kalman
 from edge.perceive.association import nearest_pairs
-from edge.perceive.track import planar
+from edge.perceive.track import RADAR_MOUNT_X_M, planar
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,7 +55,7 @@ class RadarTrackerSettings:
     """Tracks closer than this, and as fast, follow one body; the older one stays."""
     same_mps: float = 2.0
     max_range_m: float = 100.0
-    mount_x_m: float = 1.3
+    mount_x_m: float = RADAR_MOUNT_X_M
     """Where on the ego's x axis the lines of sight meet."""
 
 

@@ -3,15 +3,19 @@
 Constant-velocity Kalman filters in the world frame, so that the vehicle's own turning moves nobody
 else. A track is confirmed by N hits within M ticks and coasts through short gaps; its class is a vote
 over its life, because one tick's class is a guess. Association is greedy within a gate: with the gates
-below two neighbours would have to stand closer than one of them is long to be confused. How fast people
-and animals move is also asked of the radar's own tracks: a network guesses it, worst for what it learnt
-last, and who is thought to stand still beside the lane is driven past.
+below two neighbours would have to stand closer than one of them is long to be confused.
+
+A velocity comes from where the boxes went. The network's own velocity counts only for the classes for
+which the bundle states its error, measured on the tune set; the radar's own tracks correct the speed of
+everything that moves. A velocity that is not surely above zero is reported as zero, except on foot: the
+first boxes of a parked car scatter, and a scatter of 0.3 m within 0.1 s looks like several metres per
+second, while a pedestrian or an animal that seems to stand beside the lane is driven past.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -46,9 +50,12 @@ _GROUP_OF: dict[Category, int] = {
     Category.DEBRIS: 2,
 }
 _INDEX_OF = {category: k for k, category in enumerate(CATEGORIES)}
-_VEHICLES, _VULNERABLE = 0, 1
+_VEHICLES, _VULNERABLE, _THINGS = 0, 1, 2
 _STANDING_MPS = 0.5
 _HEADING_BY_MOTION_MPS = 2.0
+_ON_FOOT = (_INDEX_OF[Category.PEDESTRIAN], _INDEX_OF[Category.ANIMAL])
+RADAR_MOUNT_X_M = 1.3
+"""Where on the ego's x axis the lines of sight of the radar meet."""
 
 
 @dataclass
@@ -69,15 +76,27 @@ class TrackerSettings:
     other_class_m: float = 0.5
     """Distance added to a pair whose classes differ within a group."""
     position_sigma_m: float = 0.4
-    velocity_sigma_mps: float = 0.8
-    vulnerable_velocity_sigma_mps: float = 3.0
-    """What a network says of how fast people and animals move is hardly better than nothing…"""
-    vulnerable_speed_mps: float = 1.5
-    """…and so fast one may be who was just born."""
+    newborn_speed_mps: float = 5.0
+    """How fast a newborn vehicle, motorcycle or bicycle may be…"""
+    newborn_slow_speed_mps: float = 1.5
+    """…and a pedestrian, an animal or a thing."""
+    sure_sigmas: float = 2.5
+    """Except on foot, a velocity below this many of its standard deviations is reported as zero."""
+    network_velocity_s: float = 1.0
+    """The network's velocity errs alike for this long: the boxes of this time count as one look."""
     radar_gate_m: float = 1.5
     """A radar track this near to somebody vulnerable is theirs."""
     radar_position_sigma_m: float = 0.6
     radar_velocity_sigma_mps: float = 0.4
+    """Of a radar track's speed per tick: 0.2 m/s, widened because it changes slower than the ticks."""
+    radar_outline_m: float = 1.0
+    """A radar track inside a vehicle's outline, or this near to it, may be its echo…"""
+    radar_gate_sigmas: float = 3.0
+    """…if its radial speed differs from the vehicle's by at most this many standard deviations…"""
+    radar_known_mps: float = 1.5
+    """…and the vehicle's own radial speed is known this well: at first only its boxes count."""
+    radar_standing_mps: float = 0.5
+    """A faster echo beside a vehicle that surely moves is its own; beside any other it is somebody else's."""
     vehicle_acceleration_mps2: float = 1.0
     vulnerable_acceleration_mps2: float = 0.7
     thing_acceleration_mps2: float = 0.2
@@ -119,6 +138,7 @@ class _Measured:
 
     position_world: Floats  # (B, 2)
     velocity_world: Floats  # (B, 2)
+    velocity_sigma_mps: Floats  # (B,) infinite where the network is not believed
     heading_world: Floats  # (B, 2) unit
     shape_m: Floats  # (B, 4) length, width, height, z
     score: Floats  # (B,)
@@ -131,13 +151,16 @@ class Tracker:
     """Follows boxes over ticks. Same boxes, same agents."""
 
     settings: TrackerSettings = field(default_factory=TrackerSettings)
+    velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
+    """Error per axis of the network's velocity, as the driving bundle states it; a class that is not listed
+    is not believed."""
 
     def __post_init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as after a jump in time. Track ids go on."""
-        self._tracks = _born(_measure((), np.eye(2), np.zeros(2)), 0, 0, self.settings)
+        self._tracks = _born(_measure((), np.eye(2), np.zeros(2), {}), 0, 0, self.settings)
         self._stamp_ns = -1
         self._next_id = getattr(self, "_next_id", 1)
 
@@ -163,7 +186,7 @@ class Tracker:
             agent that was seen in this tick has source ``NETWORK``, a coasting one ``TRACKER``.
         """
         rotation, origin = planar(ego.world_from_ego)
-        measured = _measure(boxes, rotation, origin)
+        measured = _measure(boxes, rotation, origin, self.velocity_sigma_mps)
         self._predict(stamp_ns)
         row, column = self._associate(measured, stamp_ns)
         self._take_in(measured, row, column, stamp_ns)
@@ -176,7 +199,7 @@ class Tracker:
             track_id: futures[column] if column < len(futures) else ()
             for track_id, column in column_of.items()
         }
-        return _agents(self._tracks, futures_of, rotation, origin)
+        return _agents(self._tracks, futures_of, rotation, origin, self.settings)
 
     def coast(
         self, ego: EgoState, stamp_ns: int, radar_tracks: Sequence[RadarTrack] = ()
@@ -186,7 +209,7 @@ class Tracker:
         self._predict(stamp_ns)
         self._listen(radar_tracks, rotation, origin)
         self._bury(stamp_ns)
-        return _agents(self._tracks, {}, rotation, origin)
+        return _agents(self._tracks, {}, rotation, origin, self.settings)
 
     def _predict(self, stamp_ns: int) -> None:
         if stamp_ns <= self._stamp_ns:
@@ -222,7 +245,9 @@ class Tracker:
             [measured.position_world[column], measured.velocity_world[column]], axis=1
         )
         sigma = np.full((len(row), 4), s.position_sigma_m)
-        sigma[:, 2:] = _velocity_sigma_mps(tracks.group[row], s)[:, None]
+        looks = (stamp_ns - tracks.last_seen_ns[row]) / 1e9 / s.network_velocity_s
+        share = np.sqrt(np.minimum(looks, 1.0))
+        sigma[:, 2:] = (measured.velocity_sigma_mps[column] / share)[:, None]
         self._correct(row, seen, sigma)
         w = s.shape_weight
         tracks.shape_m[row] = (1 - w) * tracks.shape_m[row] + w * measured.shape_m[column]
@@ -240,17 +265,52 @@ class Tracker:
         tracks.is_confirmed |= tracks.recent.sum(axis=1) >= s.confirm_hits
 
     def _listen(self, radar_tracks: Sequence[RadarTrack], rotation: Floats, origin: Floats) -> None:
-        """Correct place and speed of the vulnerable by the radar tracks nearest to them."""
-        tracks, s = self._tracks, self.settings
+        """Correct the vulnerable by the radar tracks nearest to them, vehicles by those on their bodies."""
         values = np.array([(r.x_m, r.y_m, r.vx_mps, r.vy_mps) for r in radar_tracks]).reshape(-1, 4)
         position = values[:, :2] @ rotation.T + origin
         heard = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
-        offset = tracks.mean_world[:, None, :2] - position[None]
+        is_free = np.ones(len(heard), np.bool_)
+        is_free[self._listen_for_vulnerable(heard)] = False
+        self._listen_for_vehicles(heard[is_free], origin + RADAR_MOUNT_X_M * rotation[:, 0])
+
+    def _listen_for_vulnerable(self, heard: Floats) -> Ints:
+        """Correct place and velocity by ``heard`` (R, 4); return which of them were used."""
+        tracks, s = self._tracks, self.settings
+        offset = tracks.mean_world[:, None, :2] - heard[None, :, :2]
         cost = np.hypot(offset[..., 0], offset[..., 1])
         cost[tracks.group != _VULNERABLE] = np.inf
         row, column = nearest_pairs(cost, s.radar_gate_m)
         sigma = [s.radar_position_sigma_m] * 2 + [s.radar_velocity_sigma_mps] * 2
         self._correct(row, heard[column], np.tile(sigma, (len(row), 1)))
+        return column
+
+    def _listen_for_vehicles(self, heard: Floats, mount_world: Floats) -> None:
+        """Correct the radial speed of vehicles by ``heard`` (R, 4); its place on the body says little.
+
+        Of several echoes on a body the one that agrees best counts. An echo of somebody else does little
+        harm: it has to agree with what the vehicle's boxes say, and it sets no standing vehicle in motion.
+        """
+        tracks, s = self._tracks, self.settings
+        ray = heard[:, :2] - mount_world
+        sight = ray / np.maximum(np.hypot(ray[:, 0], ray[:, 1]), 0.1)[:, None]  # (R, 2)
+        radial = (heard[:, 2:] * sight).sum(axis=1)  # (R,)
+        covariance = tracks.covariance_world[:, 2:, 2:]
+        variance = np.einsum("ri,nij,rj->nr", sight, covariance, sight)  # (N, R)
+        error = radial[None] - tracks.mean_world[:, 2:] @ sight.T
+        cost = error**2 / (variance + s.radar_velocity_sigma_mps**2)
+        is_moving = _surely_moves(tracks, s)[:, None]
+        is_possible = (
+            (tracks.group == _VEHICLES)[:, None]
+            & (_gap_m(tracks, heard[:, :2]) <= s.radar_outline_m)
+            & (variance <= s.radar_known_mps**2)
+            & (is_moving | (np.abs(radial) < s.radar_standing_mps)[None])
+        )
+        row, column = nearest_pairs(np.where(is_possible, cost, np.inf), s.radar_gate_sigmas**2)
+        mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
+        direction = np.concatenate([np.zeros((len(row), 2)), sight[column]], axis=1)
+        noise = np.full(len(row), s.radar_velocity_sigma_mps**2)
+        kalman.update(mean, covariance, direction, radial[column], noise)
+        tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
 
     def _correct(self, row: Ints, seen: Floats, sigma: Floats) -> None:
         """Take measured x, y, vx, vy (R, 4), each with its sigma (R, 4), into the tracks in these rows."""
@@ -284,13 +344,12 @@ def planar(world_from_ego: Pose) -> tuple[Floats, Floats]:
     return np.array([[c, -s], [s, c]]), np.array([world_from_ego.x_m, world_from_ego.y_m])
 
 
-def _velocity_sigma_mps(group: Ints, settings: TrackerSettings) -> Floats:
-    """Say how far a network's velocities (N,) of these groups are to be believed."""
-    sigma = (settings.vulnerable_velocity_sigma_mps, settings.velocity_sigma_mps)
-    return np.where(group == _VULNERABLE, *sigma)
-
-
-def _measure(boxes: Sequence[Box3D], rotation: Floats, origin: Floats) -> _Measured:
+def _measure(
+    boxes: Sequence[Box3D],
+    rotation: Floats,
+    origin: Floats,
+    velocity_sigma_mps: Mapping[Category, float],
+) -> _Measured:
     rows = [
         (b.x_m, b.y_m, b.vx_mps, b.vy_mps, math.cos(b.yaw_rad), math.sin(b.yaw_rad),
          b.length_m, b.width_m, b.height_m, b.z_m, b.score)
@@ -300,6 +359,7 @@ def _measure(boxes: Sequence[Box3D], rotation: Floats, origin: Floats) -> _Measu
     return _Measured(
         position_world=values[:, 0:2] @ rotation.T + origin,
         velocity_world=values[:, 2:4] @ rotation.T,
+        velocity_sigma_mps=np.array([velocity_sigma_mps.get(b.category, np.inf) for b in boxes]),
         heading_world=values[:, 4:6] @ rotation.T,
         shape_m=values[:, 6:10],
         score=values[:, 10],
@@ -311,15 +371,18 @@ def _measure(boxes: Sequence[Box3D], rotation: Floats, origin: Floats) -> _Measu
 def _born(measured: _Measured, first_id: int, stamp_ns: int, settings: TrackerSettings) -> _Tracks:
     """Start one tentative track per measured box."""
     count = len(measured.score)
+    is_slow = np.isin(measured.category, _ON_FOOT) | (measured.group == _THINGS)
+    prior = np.where(is_slow, settings.newborn_slow_speed_mps, settings.newborn_speed_mps)
+    is_told = measured.velocity_sigma_mps < prior
     spread = np.full((count, 4), settings.position_sigma_m)
-    newborn = (settings.vulnerable_speed_mps, 2.0 * settings.velocity_sigma_mps)
-    spread[:, 2:] = np.where(measured.group == _VULNERABLE, *newborn)[:, None]
+    spread[:, 2:] = np.where(is_told, measured.velocity_sigma_mps, prior)[:, None]
+    velocity = np.where(is_told[:, None], measured.velocity_world, 0.0)
     votes = np.zeros((count, len(CATEGORIES)))
     votes[np.arange(count), measured.category] = measured.score
     recent = np.zeros((count, settings.confirm_ticks), np.bool_)
     recent[:, 0] = True
     return _Tracks(
-        mean_world=np.concatenate([measured.position_world, measured.velocity_world], axis=1),
+        mean_world=np.concatenate([measured.position_world, velocity], axis=1),
         covariance_world=np.square(spread)[:, :, None] * np.eye(4),
         shape_m=measured.shape_m,
         heading_world=measured.heading_world,
@@ -340,11 +403,15 @@ def _agents(
     futures_of: dict[int, tuple[Trajectory, ...]],
     rotation: Floats,
     origin: Floats,
+    settings: TrackerSettings,
 ) -> tuple[Agent, ...]:
     """Describe every track in the ego frame."""
     position = (tracks.mean_world[:, :2] - origin) @ rotation
-    velocity = tracks.mean_world[:, 2:] @ rotation
-    heading = _driving_forwards(tracks) @ rotation
+    is_on_foot = np.isin(tracks.votes.argmax(axis=1), _ON_FOOT)
+    is_still = ~is_on_foot & ~_surely_moves(tracks, settings)
+    velocity_world = np.where(is_still[:, None], 0.0, tracks.mean_world[:, 2:])
+    velocity = velocity_world @ rotation
+    heading = _driving_forwards(tracks, velocity_world) @ rotation
     yaw = np.arctan2(heading[:, 1], heading[:, 0])
     spread = rotation.T @ tracks.covariance_world[:, :2, :2] @ rotation
     columns = zip(
@@ -390,9 +457,29 @@ def _agents(
     return tuple(agents)
 
 
-def _driving_forwards(tracks: _Tracks) -> Floats:
+def _surely_moves(tracks: _Tracks, settings: TrackerSettings) -> NDArray[np.bool_]:
+    """Say whose velocity is more than ``sure_sigmas`` standard deviations from zero, (N,)."""
+    velocity, spread = tracks.mean_world[:, 2:], tracks.covariance_world[:, 2:, 2:]
+    square = (velocity**2).sum(axis=1)
+    along = np.einsum("ni,nij,nj->n", velocity, spread, velocity)  # of the speed, times its square
+    return np.asarray(square**2 > settings.sure_sigmas**2 * along)
+
+
+def _gap_m(tracks: _Tracks, points_world: Floats) -> Floats:
+    """Measure how far points (R, 2) lie outside the outlines of the tracks' boxes, (N, R)."""
+    heading = tracks.heading_world
+    heading = heading / np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+    offset = points_world[None] - tracks.mean_world[:, None, :2]  # (N, R, 2)
+    along = np.abs((offset * heading[:, None]).sum(axis=2)) - 0.5 * tracks.shape_m[:, :1]
+    across = (
+        np.abs(offset[..., 1] * heading[:, :1] - offset[..., 0] * heading[:, 1:])
+        - 0.5 * tracks.shape_m[:, 1:2]
+    )
+    return np.asarray(np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0)))
+
+
+def _driving_forwards(tracks: _Tracks, velocity: Floats) -> Floats:
     """Turn round the heading of vehicles that seem to drive backwards: front and rear look alike."""
-    velocity = tracks.mean_world[:, 2:]
     is_fast = np.hypot(velocity[:, 0], velocity[:, 1]) > _HEADING_BY_MOTION_MPS
     is_backwards = (velocity * tracks.heading_world).sum(axis=1) < 0.0
     is_flipped = is_fast & is_backwards & (tracks.group == _VEHICLES)

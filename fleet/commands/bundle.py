@@ -39,7 +39,7 @@ def build(
     from edge.contracts.scene import Category
     from fleet.dataset import Dataset
     from fleet.evaluate import GateSettings
-    from fleet.stages.evaluate import answer_tune, choose_thresholds
+    from fleet.stages.evaluate import answer_tune, tuned
     from fleet.stages.freeze import files_of, find_dataset
     from fleet.stages.model import find_model
 
@@ -60,7 +60,7 @@ def build(
             held = [Category(name) for name in rare or ()]
             bundle = opened.build(
                 network,
-                choose_thresholds(matches, held, GateSettings()),
+                tuned(matches, held, GateSettings()),
                 Dataset(Path(file.path)),
                 profile=profile,
                 parent_bundle_id=parent and opened.find(parent).manifest.bundle_id,

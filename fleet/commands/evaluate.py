@@ -53,10 +53,10 @@ def evaluate(
         CONTROL,
         INCUMBENT,
         TUNE,
-        choose_thresholds,
         contend,
         decide,
         drive_episodes,
+        tuned,
     )
     from fleet.stages.freeze import files_of, find_dataset
     from fleet.stages.model import find_model
@@ -94,7 +94,7 @@ def evaluate(
                     {
                         name: opened.build(
                             models[name],
-                            choose_thresholds(contenders[name].tune, rare, settings),
+                            tuned(contenders[name].tune, rare, settings),
                             Dataset(Path(files[TUNE].path)),
                             profile=profile,
                         )

@@ -2,7 +2,7 @@
 
 Read in this order: ``matching`` (who found what), ``metrics`` (numbers), ``slices`` (where),
 ``bootstrap`` (how sure), ``open_loop`` (plans and forecasts), ``episodes`` (closed loop), ``evidence``
-(all of it for one gate), ``gate`` (the verdict), ``tables``.
+(all of it for one gate), ``gate`` (the verdict), ``outputs`` (which are dead), ``tables``.
 """
 
 from fleet.evaluate.bootstrap import (
@@ -44,6 +44,13 @@ from fleet.evaluate.metrics import (
     threshold_for,
 )
 from fleet.evaluate.open_loop import OpenLoop
+from fleet.evaluate.outputs import (
+    Output,
+    OutputSettings,
+    OutputVerdict,
+    believed_velocities,
+    judge_outputs,
+)
 from fleet.evaluate.slices import SLICES, HeadingBand, Light, Slice, by_range, within
 from fleet.evaluate.tables import (
     Table,
@@ -81,12 +88,16 @@ __all__ = [
     "Matches",
     "OpenLoop",
     "OperatingPoint",
+    "Output",
+    "OutputSettings",
+    "OutputVerdict",
     "Reason",
     "Slice",
     "Table",
     "TruthLabel",
     "Verdict",
     "ap_intervals",
+    "believed_velocities",
     "best_f1_threshold",
     "by_range",
     "claim_table",
@@ -99,6 +110,7 @@ __all__ = [
     "heading_errors",
     "heading_table",
     "judge",
+    "judge_outputs",
     "map_difference",
     "match",
     "mean_interval",

@@ -128,24 +128,26 @@ def recall_difference(
 
 
 def mean_interval(
-    values: Sequence[float], clusters: Sequence[str], settings: BootstrapSettings
+    values: Sequence[float] | Floats, clusters: Sequence[str] | Ints, settings: BootstrapSettings
 ) -> Interval:
     """Bound the mean of values, the clusters that they come from drawn again.
 
+    With one cluster nothing varies and the interval has no width: look at ``clusters``.
+
     Args:
-        values: Measured, each counting once.
-        clusters: The cluster of each value, for instance its place.
+        values: (N,) measured, each counting once.
+        clusters: (N,) the cluster of each value, for instance its place.
         settings: How often to draw.
 
     Raises:
         OperatorError: There is no value.
     """
-    names, index = np.unique(np.array(clusters, dtype=str), return_inverse=True)
+    names, index = np.unique(np.asarray(clusters), return_inverse=True)
     weights = _draws(len(names), settings)
     sums = np.bincount(index, weights=values, minlength=len(names))
     counts = np.bincount(index, minlength=len(names))
     drawn = weights @ sums / (weights @ counts)
-    return _interval(float(np.mean(values)), drawn, [str(n) for n in names], settings)
+    return _interval(float(np.mean(values)), drawn, [str(name) for name in names], settings)
 
 
 def map_difference(

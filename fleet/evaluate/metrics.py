@@ -40,7 +40,7 @@ ERRORS = ("ate_m", "ase", "aoe_rad", "ave_mps", "aae")
 
 _YAW_PERIOD_RAD = {Category.BARRIER: np.pi}
 _WITHOUT_HEADING = frozenset({Category.TRAFFIC_CONE, Category.DEBRIS})
-_WITHOUT_MOTION = frozenset({Category.TRAFFIC_CONE, Category.BARRIER, Category.DEBRIS})
+WITHOUT_MOTION = frozenset({Category.TRAFFIC_CONE, Category.BARRIER, Category.DEBRIS})
 """nuScenes leaves out velocity and attribute of cones and barriers; debris is our addition to both."""
 
 
@@ -372,7 +372,7 @@ def _hit_errors(matches: Matches, category: Category, rows: Ints) -> tuple[Float
     velocity = found.velocity_mps[rows] - truths.velocity_mps[truth]
     period_rad = _YAW_PERIOD_RAD.get(category, 2.0 * np.pi)
     yaw = yaw_error_rad(found.yaw_rad[rows], truths.yaw_rad[truth], period_rad)
-    has_motion = category not in _WITHOUT_MOTION
+    has_motion = category not in WITHOUT_MOTION
     return (
         np.hypot(offset[:, 0], offset[:, 1]),
         _scale_error(found.size_m[rows], truths.size_m[truth]),

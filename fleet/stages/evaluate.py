@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from edge.contracts.scene import CATEGORIES, Box3D, Category
-from fleet.bundle import Bundle, write_bundle
+from fleet.bundle import Bundle, Tuned, write_bundle
 from fleet.dataset import Dataset
 from fleet.evaluate import (
     SLICES,
@@ -28,10 +28,12 @@ from fleet.evaluate import (
     GateSettings,
     Matches,
     Verdict,
+    believed_velocities,
     best_f1_threshold,
     compare_episodes,
     gather,
     judge,
+    judge_outputs,
     match,
     run_episodes,
     threshold_for,
@@ -183,6 +185,12 @@ def choose_thresholds(
     allowed = settings.max_false_alarms_per_clean_frame
     thresholds = {c: best_f1_threshold(tune, c) for c in CATEGORIES if c not in rare}
     return thresholds | {c: threshold_for(tune, c, allowed) for c in rare}
+
+
+def tuned(tune: Matches, rare: Sequence[Category], settings: GateSettings) -> Tuned:
+    """Read off the tune set all that a bundle says of its network."""
+    thresholds = choose_thresholds(tune, rare, settings)
+    return Tuned(thresholds, believed_velocities(judge_outputs(tune, thresholds)))
 
 
 def drive_episodes(

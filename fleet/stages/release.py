@@ -6,16 +6,15 @@ machines use the same repositories, each with one private half.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.contracts.bundle import Provenance
 from edge.contracts.errors import OperatorError
 from edge.contracts.release import Release
-from edge.contracts.scene import Category
 from edge.perceive.tensors import SPECS
-from fleet.bundle import Bundle, read_bundle, rereleased, write_bundle
+from fleet.bundle import Bundle, Tuned, read_bundle, rereleased, write_bundle
 from fleet.catalog import BundleRow, StreamKind
 from fleet.dataset import Dataset
 from fleet.release import assemble
@@ -57,7 +56,7 @@ class Depot:
     def build(
         self,
         model: Model,
-        thresholds: Mapping[Category, float],
+        tuned: Tuned,
         questions: Dataset,
         *,
         profile: str,
@@ -67,7 +66,7 @@ class Depot:
 
         Args:
             model: Whose files ship.
-            thresholds: Per category; one that lacks reports nothing.
+            tuned: What the tune set says of it; a category without a threshold reports nothing.
             questions: Frames of the tune set, for the golden answers.
             profile: The kind of board.
             parent_bundle_id: What the network was fine-tuned from.
@@ -75,7 +74,7 @@ class Depot:
         return assemble(
             model.files,
             SPECS[model.size],
-            thresholds,
+            tuned,
             questions,
             profile=profile,
             release_counter=self.next_counter(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,7 @@ class _Network:
     fp32: Path
     files: Mapping[EngineKey, Path]
     thresholds: Mapping[Category, float]
+    velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
 
 
 def _shipped(model: str) -> _Network | None:
@@ -96,7 +97,8 @@ def _shipped(model: str) -> _Network | None:
     files = {EngineKey(EngineKind.ONNX, Precision.INT8): folder / INT8}
     if (folder / TFLITE).is_file():
         files[EngineKey(EngineKind.TFLITE, Precision.FP32)] = folder / TFLITE
-    return _Network(folder / FP32, files, complete(read_card(folder).thresholds))
+    tuned = read_card(folder).tuned
+    return _Network(folder / FP32, files, complete(tuned.thresholds), tuned.velocity_sigma_mps)
 
 
 def _random(inputs: Sequence[Inputs], spec: NetSpec, folder: Path) -> _Network:
@@ -119,6 +121,7 @@ def _write(
         inputs=input_specs(spec),
         outputs=output_specs(spec),
         thresholds=network.thresholds,
+        velocity_sigma_mps=network.velocity_sigma_mps,
     )
     golden = answered(OnnxEngine(network.fp32), inputs[:1])
     bundle = build_bundle(

@@ -149,8 +149,8 @@ def release_baseline(
 ) -> Incumbent:
     """Release the shipped baseline, and give every vehicle that bundle to be born with."""
     model = find_model(workshop, settings.model)
-    thresholds = read_model_card(zoo_folder(settings.model)).thresholds
-    bundle = depot.build(model, thresholds, tune, profile=settings.profile)
+    tuned = read_model_card(zoo_folder(settings.model)).tuned
+    bundle = depot.build(model, tuned, tune, profile=settings.profile)
     depot.release(bundle)
     factory = workshop.folder / "factory"
     write_bundle(bundle, factory)

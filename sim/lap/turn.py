@@ -19,10 +19,10 @@ from fleet.stages.evaluate import (
     CANDIDATE,
     CONTROL,
     INCUMBENT,
-    choose_thresholds,
     contend,
     decide,
     drive_episodes,
+    tuned,
 )
 from fleet.stages.freeze import files_of, freeze_samples
 from fleet.stages.label import LabelOrder, label
@@ -166,7 +166,7 @@ class Turn:
         """Build the candidate's bundle with the thresholds that it is judged at."""
         bundle = self.depot.build(
             model,
-            choose_thresholds(contender.tune, [self.rare], self.settings.gate),
+            tuned(contender.tune, [self.rare], self.settings.gate),
             self.opened("tune"),
             profile=self.settings.profile,
             parent_bundle_id=self.incumbent.bundle.manifest.bundle_id,

@@ -11,7 +11,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Agent, Box3D, BoxSource, Category, RadarTrack, Trajectory
 from edge.contracts.sensors import EgoState
 from edge.contracts.time import frame_stamp_ns
-from edge.perceive.track import Tracker, TrackerSettings
+from edge.perceive.track import Tracker
 
 TICK_S = 1.0 / 36.0
 
@@ -75,7 +75,7 @@ def test_an_agent_that_is_gone_for_good_is_deleted() -> None:
 
 
 def test_velocity_is_learned_from_positions_when_the_network_gives_none() -> None:
-    tracker = Tracker(TrackerSettings(velocity_sigma_mps=100.0))
+    tracker = Tracker()
     for k in range(72):
         (agent,) = feed(tracker, k, car(30 - 5 * k * TICK_S, 2))
     assert agent.box.vx_mps == pytest.approx(-5.0, abs=0.3)

@@ -1,5 +1,7 @@
 """Bundles: the same inputs give the same bytes, and what no vehicle could accept is not built."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,13 @@ def test_manifest_lists_every_file_by_its_content(files):
     assert bundle.manifest.golden.frames == 1
 
 
+def test_manifest_says_which_velocities_are_believed(files):
+    spec = dataclasses.replace(SPEC, velocity_sigma_mps={Category.CAR: 0.5})
+    assert decode_manifest(build(files, spec).manifest_bytes).velocity_sigma_mps == {
+        Category.CAR: 0.5
+    }
+
+
 def test_golden_set_holds_questions_and_answers(files):
     bundle = build(files)
     (frame,) = unpack_golden(bundle.blobs[bundle.manifest.golden.sha256])
@@ -97,6 +106,7 @@ def test_golden_set_holds_questions_and_answers(files):
                 "toy", SPEC.inputs, SPEC.outputs, {**SPEC.thresholds, Category.ANIMAL: 0.31}
             )
         },
+        {"spec": dataclasses.replace(SPEC, velocity_sigma_mps={Category.CAR: 0.5})},
         {"frames": golden(3.0)},
         {"tolerance": 0.2},
     ],

@@ -122,6 +122,7 @@ def test_clip_manifest_of_unknown_privacy_does_not_read_as_safe() -> None:
         {"outputs": ()},
         {"categories": (Category.ANIMAL, Category.CAR)},
         {"thresholds": {Category.CAR: 0.3, Category.ANIMAL: 0.4}},
+        {"velocity_sigma_mps": {Category.CAR: 0.5}},
         {"model": "nano"},
         {"calibration_table_version": 2},
         {"golden": msgspec.structs.replace(BUNDLE.golden, tolerance=0.5)},
@@ -144,6 +145,20 @@ def test_content_id_changes_with_what_the_model_is(change: dict[str, Any]) -> No
 )
 def test_content_id_does_not_change_with_who_released_it(change: dict[str, Any]) -> None:
     assert msgspec.structs.replace(BUNDLE, **change).content_id() == BUNDLE.content_id()
+
+
+def test_bundle_that_vouches_for_no_velocity_has_the_id_and_the_fields_of_yesterday() -> None:
+    assert BUNDLE.content_id() == "b-1a344116de5c95bc"
+    sent = msgspec.structs.asdict(BUNDLE)
+    del sent["velocity_sigma_mps"]
+    read = decode_record(msgspec.msgpack.encode(sent), BundleManifest, "manifest")
+    assert read == BUNDLE and read.velocity_sigma_mps == {}
+
+
+@pytest.mark.parametrize("sigma_mps", [0.0, -1.0, float("nan"), float("inf")])
+def test_bundle_whose_velocity_error_makes_no_sense_is_refused(sigma_mps: float) -> None:
+    sent = msgspec.structs.asdict(BUNDLE) | {"velocity_sigma_mps": {"car": sigma_mps}}
+    assert "velocity_sigma_mps" in refusal(BundleManifest, sent)
 
 
 def test_bundle_without_a_threshold_for_a_class_is_refused() -> None:

@@ -487,6 +487,22 @@ def test_another_bundle_drives_from_the_next_tick_with_tracks_kept_and_memory_em
     assert (runtime.health.bundle_id, runtime.health.ticks) == ("b-2", 1)
 
 
+def test_the_driving_bundle_says_which_velocities_are_believed(
+    wake, scripted_engine, box, frame_set, rig, manifest
+) -> None:
+    """The network says 9 m/s of a car that stands: yesterday's bundle vouches for no velocity."""
+    engine = scripted_engine(lambda tick: [box(30.0, 3.5 + (tick >= 12) * 20.0, vx_mps=9.0)])
+    runtime = wake(engine)
+    before = run(runtime, [frame_set(k) for k in range(12)])[-1].perception.agents
+    assert [agent.box.vx_mps for agent in before] == [0.0]
+    second = msgspec.structs.replace(
+        manifest, bundle_id="b-2", velocity_sigma_mps={Category.CAR: 0.5}
+    )
+    runtime.swap(second, {Rung.FULL: NetworkPerceiver(engine, rig, second)})
+    (after,) = run(runtime, [frame_set(12)])
+    assert after.perception.agents[-1].box.vx_mps == pytest.approx(9.0, abs=0.1)
+
+
 def test_the_same_frames_give_the_same_bytes(wake, scripted_engine, box, frame_set) -> None:
     def once() -> bytes:
         rng = np.random.default_rng(3)

@@ -1,0 +1,160 @@
+"""Say which outputs of a network are alive: better than the best answer that never looks.
+
+The score of a set hides an output that has died: NDS lost one point in ten to a velocity that was always
+zero, and the tracker took that zero for a measurement. So each output is compared with the constant that
+does best without looking: "nothing moves" for velocity, the commonest attribute for attribute. An output
+that does not surely and materially beat its constant is dead, and a vehicle does not read it.
+
+The choice to question: both conditions must hold. With thousands of boxes a gain of 0.001 % is sure, and
+with ten boxes a gain of half is luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+
+from edge.contracts.fields import Count, Finite
+from edge.contracts.scene import CATEGORIES, Attribute, Category
+from fleet.evaluate.bootstrap import BootstrapSettings, mean_interval
+from fleet.evaluate.matching import Floats, Ints, Matches, attribute_index, distance_column
+from fleet.evaluate.metrics import ERROR_DISTANCE_M, WITHOUT_MOTION
+
+_SMALLEST_SIGMA_MPS = 0.05
+"""No tune set shows that a velocity is better than this; a filter must not take it for exact."""
+
+
+class Output(StrEnum):
+    """An output of the network that a constant could stand in for."""
+
+    VELOCITY = "velocity"
+    """Error: root mean square per axis, m/s. Constant: zero."""
+    ATTRIBUTE = "attribute"
+    """Error: share of wrong answers. Constant: the commonest attribute of the class."""
+
+
+@dataclass
+class OutputSettings:
+    """What an output must show to be alive."""
+
+    max_error_ratio: float = 0.8
+    """Its error is at most this share of the constant's…"""
+    min_found: int = 50
+    """…over at least so many found road users…"""
+    bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
+    """…and is surely smaller: the upper bound of the paired difference, places drawn again, is below zero."""
+
+
+class OutputVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One output of one class against its constant, over the same found road users."""
+
+    output: Output
+    category: Category
+    found: Count
+    error: Finite
+    """In the unit that ``Output`` names; 0 where nothing was found."""
+    constant_error: Finite
+    is_alive: bool
+
+    def __str__(self) -> str:
+        unit = " m/s" if self.output is Output.VELOCITY else ""
+        constant = "zero" if self.output is Output.VELOCITY else "the commonest answer"
+        return (
+            f"{self.output} of {self.category}: {'alive' if self.is_alive else 'dead'}, error "
+            f"{self.error:.3f}{unit} against {self.constant_error:.3f}{unit} of {constant}, "
+            f"{self.found} found"
+        )
+
+
+def judge_outputs(
+    matches: Matches,
+    thresholds: Mapping[Category, float],
+    settings: OutputSettings | None = None,
+    categories: Sequence[Category] = CATEGORIES,
+) -> tuple[OutputVerdict, ...]:
+    """Compare velocity and attribute of the boxes that a vehicle would see with their constants.
+
+    Args:
+        matches: Of the tune set.
+        thresholds: Score from which a box counts; a class without one is not judged.
+        settings: What is asked of an output.
+        categories: Classes to judge; those without motion have neither output.
+    """
+    settings = settings or OutputSettings()
+    verdicts = []
+    for category in categories:
+        if category in WITHOUT_MOTION or category not in thresholds:
+            continue
+        rows, is_hit = matches.outcomes(category, ERROR_DISTANCE_M)
+        rows = rows[is_hit & (matches.predictions.score[rows] >= thresholds[category])]
+        verdicts += [_velocity(matches, category, rows, settings)]
+        verdicts += [_attribute(matches, category, rows, settings)]
+    return tuple(verdicts)
+
+
+def believed_velocities(verdicts: Sequence[OutputVerdict]) -> dict[Category, float]:
+    """Give the root-mean-square error per axis of every velocity output that is alive, m/s."""
+    alive = [v for v in verdicts if v.output is Output.VELOCITY and v.is_alive]
+    return {v.category: max(v.error, _SMALLEST_SIGMA_MPS) for v in alive}
+
+
+def _velocity(
+    matches: Matches, category: Category, rows: Ints, settings: OutputSettings
+) -> OutputVerdict:
+    truth = matches.truth_of[rows, distance_column(ERROR_DISTANCE_M)]
+    moved, said = matches.truths.velocity_mps[truth], matches.predictions.velocity_mps[rows]
+    squared = 0.5 * ((said - moved) ** 2).sum(axis=1)  # per axis
+    of_zero = 0.5 * (moved**2).sum(axis=1)
+    error, constant_error = (float(np.sqrt(_mean(values))) for values in (squared, of_zero))
+    is_alive = _beats(error, constant_error, squared - of_zero, _places(matches, rows), settings)
+    return OutputVerdict(
+        output=Output.VELOCITY,
+        category=category,
+        found=len(rows),
+        error=error,
+        constant_error=constant_error,
+        is_alive=is_alive,
+    )
+
+
+def _attribute(
+    matches: Matches, category: Category, rows: Ints, settings: OutputSettings
+) -> OutputVerdict:
+    truth = matches.truths.attribute[matches.truth_of[rows, distance_column(ERROR_DISTANCE_M)]]
+    is_said = truth != attribute_index(Attribute.UNKNOWN)
+    rows, truth = rows[is_said], truth[is_said]
+    commonest = np.bincount(truth).argmax() if len(truth) else 0
+    wrong = (matches.predictions.attribute[rows] != truth).astype(np.float64)
+    of_commonest = (truth != commonest).astype(np.float64)
+    error, constant_error = _mean(wrong), _mean(of_commonest)
+    is_alive = _beats(error, constant_error, wrong - of_commonest, _places(matches, rows), settings)
+    return OutputVerdict(
+        output=Output.ATTRIBUTE,
+        category=category,
+        found=len(rows),
+        error=error,
+        constant_error=constant_error,
+        is_alive=is_alive,
+    )
+
+
+def _beats(
+    error: float, constant_error: float, difference: Floats, place: Ints, settings: OutputSettings
+) -> bool:
+    is_material = error <= settings.max_error_ratio * constant_error and constant_error > 0.0
+    if len(difference) < settings.min_found or not is_material:
+        return False
+    bound = mean_interval(difference, place, settings.bootstrap)
+    return bound.clusters > 1 and bound.upper < 0.0
+
+
+def _places(matches: Matches, rows: Ints) -> Ints:
+    return matches.frames.place[matches.predictions.frame[rows]]
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0
