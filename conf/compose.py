@@ -5,15 +5,21 @@ and what they hold. Every ``key=value`` is therefore handed to Hydra as "add or 
 afterwards by the schema, so that a default which no YAML file repeats can still be set by hand, and a
 misspelt key is refused wherever it came from.
 
+Text is no grammar: the value of a text field is taken as it is typed, and what the command line's own
+options say is set on the finished record (``with_options``). So ``store.root=/home/jörg/a (copy),b``
+means that folder, and neither quotes nor interpolation are read in it.
+
 Call it once, in a main; what comes out is a typed record and no Hydra type passes below. Hydra's state
 is process-wide: never call it from a thread of a service.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import importlib.resources
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,14 +55,36 @@ def compose(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    forced = [_add_or_override(word, config_module) for word in overrides]
+    is_text = [_is_text_override(word, schema, config_module) for word in overrides]
+    forced = [
+        _add_or_override(word, config_module)
+        for word, is_taken in zip(overrides, is_text, strict=True)
+        if not is_taken
+    ]
     try:
         with initialize_config_module(config_module, version_base="1.3"):
             config = hydra_compose(config_name, forced)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise OperatorError(f"configuration {config_name} refused: {_one_line(error)}") from error
+    for word in itertools.compress(overrides, is_text):
+        key, _, text = word.partition("=")
+        _set(values, key.split("."), text)
     return settings_from(values, schema, origin=f"configuration {config_name}")
+
+
+def with_options(settings: T, **options: object) -> T:
+    """Set what the command line's own options said on a composed record; no value passes a parser.
+
+    Args:
+        settings: A dataclass, as ``compose`` gives it.
+        options: Fields of the record by name, for instance ``state=str(path)``.
+
+    Raises:
+        OperatorError: A value is of the wrong type.
+    """
+    changed: T = dataclasses.replace(settings, **options)  # type: ignore[type-var]
+    return settings_from(msgspec.to_builtins(changed), type(settings), origin="command line")
 
 
 def settings_from(values: object, schema: type[T], *, origin: str) -> T:
@@ -92,6 +120,35 @@ def _add_or_override(word: str, config_module: str) -> str:
         return word
     is_group = importlib.resources.files(config_module).joinpath(key).is_dir()
     return word if is_group else f"++{word}"
+
+
+def _is_text_override(word: str, schema: type, config_module: str) -> bool:
+    """Tell whether a word is a plain ``key=value`` that sets a text field."""
+    key, equals, _ = word.partition("=")
+    is_plain = bool(equals) and _add_or_override(word, config_module) == f"++{word}"
+    return is_plain and _is_text(inspect.type_info(schema), key.split("."))
+
+
+def _is_text(kind: inspect.Type, path: Sequence[str]) -> bool:
+    """Tell whether this place of a schema holds text and nothing else."""
+    match kind, path:
+        case inspect.StrType(), []:
+            return True
+        case ((inspect.DataclassType() | inspect.StructType()), [name, *rest]):
+            return any(f.encode_name == name and _is_text(f.type, rest) for f in kind.fields)
+        case inspect.DictType(), [_, *rest]:
+            return _is_text(kind.value_type, rest)
+    return False
+
+
+def _set(values: Any, path: Sequence[str], text: str) -> None:
+    """Set one leaf of nested dicts, which are made where there are none."""
+    *parents, leaf = path
+    for name in parents:
+        if not isinstance(values.get(name), dict):
+            values[name] = {}
+        values = values[name]
+    values[leaf] = text
 
 
 def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:

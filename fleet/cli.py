@@ -46,9 +46,9 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Serve vehicles and update files until interrupted."""
-    from conf.compose import compose, write_resolved
+    from conf.compose import compose, with_options, write_resolved
 
-    settings = compose("fleet", [*(overrides or []), f"state={state}"], ServiceSettings)
+    settings = with_options(compose("fleet", overrides or [], ServiceSettings), state=str(state))
     state.mkdir(parents=True, exist_ok=True)
 
     def say(card: ServiceCard) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import conf
-from conf.compose import compose, settings_from, write_resolved
+from conf.compose import compose, settings_from, with_options, write_resolved
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 
@@ -28,10 +28,17 @@ class World:
 
 
 @dataclass
+class Home:
+    path: str = ""
+
+
+@dataclass
 class Drive:
     seed: int = 7
     vehicles: int = 3
     note: str | None = None
+    folder: str = "drives"
+    homes: dict[str, Home] = field(default_factory=dict)
     world: World = field(default_factory=World)
     rules: list[TriggerRule] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
@@ -131,6 +138,50 @@ def test_configuration_that_does_not_exist_is_refused(module: str) -> None:
 def test_shipped_configuration_composes(root: str) -> None:
     settings = compose(root, ["seed=5"], dict[str, Any])
     assert settings["seed"] == 5
+
+
+FOLDERS = [
+    "jörg",
+    "a=b",
+    "fleet (copy)",
+    "a,b",
+    "a#b",
+    "[a]",
+    "{a: b}",
+    "'a'",
+    "${seed}",
+    "build%2Fmain",
+    "3",
+    "null",
+    "???",
+    " a ",
+    "a\\b",
+]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_option_of_the_command_line_is_set_and_never_parsed(module: str, name: str) -> None:
+    drive = compose("drive", ["vehicles=8"], Drive, config_module=module)
+    assert with_options(drive, folder=name) == Drive(
+        vehicles=8, world=World(fog_ratio=0.1), folder=name
+    )
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_text_is_taken_as_it_was_typed(module: str, name: str) -> None:
+    words = [f"folder={name}", "world=murk", f"homes.b.path={name}"]
+    drive = compose("drive", words, Drive, config_module=module)
+    assert (drive.folder, drive.homes["b"].path, drive.world.fog_ratio) == (name, name, 0.9)
+
+
+def test_last_text_wins(module: str) -> None:
+    words = ["folder=a", "folder=b", "folder=a"]
+    assert compose("drive", words, Drive, config_module=module).folder == "a"
+
+
+def test_option_of_the_wrong_type_is_refused(module: str) -> None:
+    with pytest.raises(OperatorError, match="command line refused: Expected `int`, got `str`"):
+        with_options(compose("drive", [], Drive, config_module=module), vehicles="many")
 
 
 def test_two_compositions_in_one_process_do_not_meet(module: str) -> None:
