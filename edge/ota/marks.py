@@ -4,7 +4,8 @@ python-tuf remembers versions only in its cache, which a power cut may empty, an
 These marks are our own, durable, and checked after every refresh (closing what the cache leaves open).
 
 A role's mark holds as long as its keys: when a newer root gives the role other keys, a thief may have
-driven its version up to infinity, so counting starts again, as the TUF specification asks (5.3.11).
+driven its version up to infinity, so counting starts again, as the TUF specification asks (5.3.11). The
+snapshot says which targets are the newest, so new snapshot keys start the targets' counting again, too.
 
 The floor rises to the clock's time only as far as signed metadata vouches for it (its expiry). So a clock
 far ahead can spoil at most the metadata of the moment, and what was once seen expired stays expired
@@ -37,7 +38,10 @@ class RepositoryMarks(msgspec.Struct, frozen=True, kw_only=True):
     """The newest metadata of one repository that was ever trusted."""
 
     root: Count
+    """The root of the newest complete look, whose keys the roles' marks are counted by."""
     roles: dict[str, RoleMark]
+    verified_root: Count = 0
+    """The newest root that was verified, though what came after it may have failed."""
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +58,19 @@ def older_than_marked(marks: Marks, name: Repository, seen: RepositoryMarks) -> 
     marked = marks.repositories.get(name)
     if marked is None:
         return None
-    if seen.root < marked.root:
-        return f"{name} root version {seen.root} is older than trusted {marked.root}"
-    for role in ROLES:
-        old, new = marked.roles[role], seen.roles[role]
-        has_new_keys = seen.root > marked.root and new.keys_sha256 != old.keys_sha256
-        if new.version < old.version and not has_new_keys:
-            return f"{name} {role} version {new.version} is older than trusted {old.version}"
+    newest_root = max(marked.root, marked.verified_root)
+    if seen.root < newest_root:
+        return f"{name} root version {seen.root} is older than trusted {newest_root}"
+    has_new_keys = {
+        role
+        for role, old in marked.roles.items()
+        if seen.root > marked.root and seen.roles[role].keys_sha256 != old.keys_sha256
+    }
+    for role, old in marked.roles.items():
+        version = seen.roles[role].version
+        may_fall = role in has_new_keys or (role == "targets" and "snapshot" in has_new_keys)
+        if version < old.version and not may_fall:
+            return f"{name} {role} version {version} is older than trusted {old.version}"
     return None
 
 
@@ -68,6 +78,14 @@ def with_versions(marks: Marks, name: Repository, seen: RepositoryMarks) -> Mark
     """Raise one repository's marks to what was just verified."""
     repositories: dict[Repository, RepositoryMarks] = {**marks.repositories, name: seen}
     return msgspec.structs.replace(marks, repositories=repositories)
+
+
+def with_root(marks: Marks, name: Repository, version: int) -> Marks:
+    """Raise one repository's root to what was just verified, whatever becomes of the rest of it."""
+    known = marks.repositories.get(name, RepositoryMarks(root=0, roles={}))
+    if version <= max(known.root, known.verified_root):
+        return marks
+    return with_versions(marks, name, msgspec.structs.replace(known, verified_root=version))
 
 
 def with_floor(marks: Marks, now_ns: int, expires_ns: int) -> Marks:

@@ -3,8 +3,10 @@
 Two repositories must agree: the Image repository (release people, off line, two signatures) says which
 bundles exist; the Director (on line) says which of them this vehicle runs. python-tuf verifies each;
 on top of it stand our own high-water marks, clock floor and the comparison of the two. Nothing that a
-network attacker serves can lower a mark, install, or lock the vehicle out: the cache python-tuf keeps is
-thrown away after every refusal, so nothing foreign stays in it.
+network attacker serves can lower a mark, install, or lock the vehicle out. A root that was verified once
+is kept and marked at once, whatever happens to the rest of that look: it may have revoked a stolen key.
+Of the Director, nothing else outlives a refusal: its keys sign for every vehicle, so what was verified
+before the refusal may be another vehicle's.
 
 ``Updater`` fixes its reference time when it is built, and neither that nor its trusted metadata has a
 public name, so ``_trusted_set`` is used here and only here; the tests of this module pin it.
@@ -55,6 +57,7 @@ from edge.ota.marks import (
     RoleMark,
     older_than_marked,
     with_floor,
+    with_root,
     with_versions,
 )
 from edge.ota.record import DurableRecord
@@ -129,6 +132,7 @@ class Repositories:
         self._fetcher = MetadataFetcher(link)
         self._cache = disk.locate(cache)
         self._record = DurableRecord(disk, "marks", Marks)
+        self._marks = Marks()
 
     def check(self, now_ns: int) -> Offer | Refusal | None:
         """Look at both repositories; None when the Director assigns nothing.
@@ -139,38 +143,35 @@ class Repositories:
         Raises:
             OSError: The marks cannot be written; nothing was concluded.
         """
-        marks = self._record.load() or Marks()
-        director = self._refresh("director", marks, now_ns)
+        self._marks = self._record.load() or Marks()
+        director = self._refresh("director", now_ns)
         if isinstance(director, Refusal):
             return director
-        image = self._refresh("image", marks, now_ns)
+        image = self._refresh("image", now_ns)
         if isinstance(image, Refusal):
             return image
         refusal = foreign_metadata(director.targets, self._identity) or _rollback(
-            marks, director=director.marks, image=image.marks
+            self._marks, director=director.marks, image=image.marks
         )
         if refusal is not None:
-            self._drop_cache("director")
-            self._drop_cache("image")
+            self._keep_roots_only("director")
+            self._keep_roots_only("image")
             return refusal
-        raised = with_versions(
-            with_versions(marks, "director", director.marks), "image", image.marks
-        )
+        raised = with_versions(self._marks, "director", director.marks)
+        raised = with_versions(raised, "image", image.marks)
         raised = with_floor(raised, now_ns, min(director.expires_ns, image.expires_ns))
-        self._remember(marks, raised, FLOOR_STEP_NS)
+        self._remember(raised, FLOOR_STEP_NS)
         return judge(director.targets, image.targets, self._identity, self._base_url)
 
-    def _refresh(self, name: Repository, marks: Marks, now_ns: int) -> _Refreshed | Refusal:
+    def _refresh(self, name: Repository, now_ns: int) -> _Refreshed | Refusal:
         """Verify one repository up to its targets, as of now or of the clock floor, if that is later."""
         try:
-            updater = self._updater(name)
-            trusted = updater._trusted_set
-            trusted.reference_time = _utc(max(now_ns, marks.floor_ns))
-            updater.refresh()
+            trusted = self._verify(name, max(now_ns, self._marks.floor_ns))
         except (RepositoryError, DownloadError, OSError) as error:
-            self._drop_cache(name)
             if isinstance(error, ExpiredMetadataError):
-                self._learn_expiry(name, marks, now_ns)
+                self._learn_expiry(name, now_ns)
+            if name == "director" or isinstance(error, OSError):
+                self._keep_roots_only(name)
             return _refusal_of_tuf(name, error)
         roles = {
             role: RoleMark(version=trusted[role].version, keys_sha256=_keys(trusted.root, role))
@@ -179,7 +180,24 @@ class Repositories:
         seen = RepositoryMarks(root=trusted.root.version, roles=roles)
         return _Refreshed(trusted.targets, seen, _expiry_ns(trusted.timestamp))
 
-    def _learn_expiry(self, name: Repository, marks: Marks, now_ns: int) -> None:
+    def _verify(self, name: Repository, as_of_ns: int) -> Any:
+        """Fetch and verify one repository; its root is marked even when the rest fails.
+
+        Raises:
+            RepositoryError: Something in it is not valid.
+            DownloadError: Something of it cannot be had.
+            OSError: The disk refused.
+        """
+        updater = self._updater(name)
+        trusted = updater._trusted_set
+        trusted.reference_time = _utc(as_of_ns)
+        try:
+            updater.refresh()
+        finally:
+            self._remember(with_root(self._marks, name, trusted.root.version), 1)
+        return trusted
+
+    def _learn_expiry(self, name: Repository, now_ns: int) -> None:
         """Keep what was seen expired from coming back when the clock falls.
 
         The timestamp vouches for the time up to its own expiry, but is not looked at when the root has
@@ -187,19 +205,19 @@ class Repositories:
         """
         updater = self._updater(name)
         trusted = updater._trusted_set
-        trusted.reference_time = _utc(marks.floor_ns)
+        trusted.reference_time = _utc(self._marks.floor_ns)
         with suppress(RepositoryError, DownloadError):
             updater.refresh()
-        self._drop_cache(name)
         timestamp = trusted.get("timestamp")
         if timestamp is not None:
-            self._remember(marks, with_floor(marks, now_ns, _expiry_ns(timestamp)), 1)
+            self._remember(with_floor(self._marks, now_ns, _expiry_ns(timestamp)), 1)
 
-    def _remember(self, marks: Marks, raised: Marks, floor_step_ns: int) -> None:
+    def _remember(self, raised: Marks, floor_step_ns: int) -> None:
         """Save what rose; a floor that crept by less than a step is not worth the flash."""
-        has_risen = raised.floor_ns - marks.floor_ns >= floor_step_ns
-        if has_risen or raised.repositories != marks.repositories:
+        has_risen = raised.floor_ns - self._marks.floor_ns >= floor_step_ns
+        if has_risen or raised.repositories != self._marks.repositories:
             self._record.save(raised)
+            self._marks = raised
 
     def _updater(self, name: Repository) -> Updater:
         is_image = name == "image"
@@ -216,8 +234,16 @@ class Repositories:
             bootstrap=self._anchors.image_root if is_image else self._anchors.director_root,
         )
 
-    def _drop_cache(self, name: Repository) -> None:
-        shutil.rmtree(self._cache / name, ignore_errors=True)
+    def _keep_roots_only(self, name: Repository) -> None:
+        """Clear the cache of all but the verified roots, which no one can unsay."""
+        cache = self._cache / name
+        history = cache / "root_history"
+        for path in (*cache.glob("*"), *history.glob("*")):
+            is_folder = path.is_dir() and not path.is_symlink()
+            if (path == history and is_folder) or (path.parent == history and path.is_file()):
+                continue
+            with suppress(OSError):
+                shutil.rmtree(path) if is_folder else path.unlink()
 
 
 def foreign_metadata(director: Targets, identity: Identity) -> Refusal | None:

@@ -13,6 +13,7 @@ from edge.contracts.release import blob_path, director_metadata, encode_manifest
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import InstallPhase
 from edge.ota import Phase, RefusalKind, active_bundle
+from fleet.repository import DirectorRepository, ImageRepository
 
 NOW_NS = 1_800_000_000 * NS_PER_S
 DAY_NS = 86_400 * NS_PER_S
@@ -440,6 +441,80 @@ def test_rotated_release_key_is_followed_and_the_old_one_refused(fleet, keys, ve
     assert vehicle.step().refusal.kind is RefusalKind.SIGNATURE
     fleet.assign(fleet.release(fleet.build(2.0, 3), signers=("release-b", "release-d")))
     assert vehicle.step().phase is Phase.TRIAL
+
+
+@pytest.mark.parametrize("cache", ["kept", "lost"])
+@pytest.mark.parametrize("ending", ["broken timestamp", "cut timestamp", "cut snapshot", "expired"])
+def test_revoked_release_key_does_not_come_back_when_its_root_is_hidden(
+    fleet, keys, server, vehicle, ending, cache
+):
+    stolen = fleet.folder / "stolen"
+    shutil.copytree(fleet.tree / "image", stolen / "tree/image")
+    keys.create("release-d")
+    fleet.image.rotate("targets", "release-a", "release-d", NOW_NS)
+    fleet.assign(fleet.release(fleet.build(2.0, 2), signers=("release-b", "release-d")))
+    path = "image/metadata/" + ("2.snapshot.json" if "snapshot" in ending else "timestamp.json")
+    if "broken" in ending:
+        server.served_instead[path] = b"{}"
+    elif "cut" in ending:
+        server.cut_after[path] = 5
+    later_ns = NOW_NS + (2 * DAY_NS if ending == "expired" else 0)
+    fleet.director.renew(later_ns)
+    assert vehicle.step(later_ns).refusal is not None
+    assert (vehicle.root / "tuf/image/root_history/2.root.json").exists(), "root 2 was verified"
+    if cache == "lost":
+        shutil.rmtree(vehicle.root / "tuf")
+
+    thief = replace(
+        fleet,
+        folder=stolen,
+        image=ImageRepository(stolen / "tree", stolen / "drafts", keys),
+        director=DirectorRepository(stolen / "tree", keys),
+    )
+    shutil.copytree(fleet.tree / "director", thief.tree / "director")
+    for number in (8, 9):
+        theft = thief.release(thief.build(9.0, number), now_ns=later_ns)
+        thief.assign(theft, now_ns=later_ns)
+    server.served_instead.clear()
+    server.tree = thief.tree
+    expected = RefusalKind.SIGNATURE if cache == "kept" else RefusalKind.ROLLBACK
+    assert vehicle.step(later_ns).refusal.kind is expected
+    assert counter(vehicle) == 1
+
+    server.tree = fleet.tree
+    fleet.image.renew(later_ns)
+    keys.create("image-snapshot-2", "image-timestamp-2")
+    for role in ("snapshot", "timestamp"):
+        fleet.image.rotate(role, f"image-{role}", f"image-{role}-2", later_ns)
+    vehicle.step(later_ns)
+    assert vehicle.step(later_ns).phase is Phase.TRIAL, "new keys for the stolen ones: as before"
+
+
+def test_metadata_of_another_vehicle_takes_no_root_along(fleet, keys, server, vehicle):
+    keys.create("director-targets-2")
+    fleet.director.enrol("car-2", NOW_NS)
+    fleet.director.rotate("targets", "director-targets", "director-targets-2", NOW_NS)
+    mine, foreign = (server.tree / director_metadata(name) for name in ("car-1", "car-2"))
+    shutil.rmtree(mine)
+    shutil.copytree(foreign, mine)
+    assert vehicle.step().refusal.kind is RefusalKind.FOREIGN_VEHICLE
+    kept = {path.name for path in (vehicle.root / "tuf/director").rglob("*") if path.is_file()}
+    assert kept == {"1.root.json", "2.root.json"}
+
+
+def test_targets_driven_up_by_a_thief_count_again_under_a_new_snapshot_key(fleet, keys, vehicle):
+    for counter_up in range(2, 5):
+        fleet.release(fleet.build(2.0, counter_up))
+    assert vehicle.step().refusal is None
+    keys.create("image-snapshot-3", "image-timestamp-3")
+    fleet.image.rotate("snapshot", "image-snapshot", "image-snapshot-3", NOW_NS)
+    fleet.image.rotate("timestamp", "image-timestamp", "image-timestamp-3", NOW_NS)
+    metadata = fleet.image._metadata
+    targets = metadata.published()[2]
+    targets.signed.version = 2
+    metadata.sign(targets, "targets")
+    metadata.publish(targets, NOW_NS)
+    assert vehicle.step().refusal is None
 
 
 def test_stolen_timestamp_key_cannot_lock_the_vehicle_out_for_ever(fleet, keys, server, vehicle):
