@@ -6,7 +6,7 @@ afterwards by the schema, so that a default which no YAML file repeats can still
 misspelt key is refused wherever it came from.
 
 Text is no grammar: the value of a text field is taken as it is typed, and what the command line's own
-options say is set on the finished record (``with_options``). So ``store.root=/home/jörg/a (copy),b``
+options say is set on the finished record (``with_options``). So ``store.root=jörg/a (copy),b``
 means that folder, and neither quotes nor interpolation are read in it.
 
 Call it once, in a main; what comes out is a typed record and no Hydra type passes below. Hydra's state

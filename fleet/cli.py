@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +24,14 @@ from fleet.catalog import CampaignRow, Catalog, ClipRow, QuarantineRow, ReportRo
 from fleet.keys import Enrolment
 from fleet.keys import enrol as enrol_vehicle
 from fleet.keys import revoke as revoke_vehicle
-from fleet.service import ServiceCard, ServiceSettings, StateFolder, read_card
+from fleet.service import (
+    ServiceCard,
+    ServiceSettings,
+    StateFolder,
+    open_served,
+    read_card,
+)
 from fleet.service import serve as serve_fleet
-from fleet.store import BlobStore, open_store
 
 fleet = typer.Typer(help="The fleet service and who belongs to the fleet.", no_args_is_help=True)
 clips = typer.Typer(help="Clips that vehicles sent home.", no_args_is_help=True)
@@ -34,7 +41,6 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 State = Annotated[Path, typer.Option("--state", help="The fleet's state folder.")]
 
 STATE = Path(".ringroad/fleet")
-_RESOLVED = "settings.json"
 
 
 @fleet.command()
@@ -46,13 +52,11 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Serve vehicles and update files until interrupted."""
-    from conf.compose import compose, with_options, write_resolved
+    from conf.compose import compose, with_options
 
     settings = with_options(compose("fleet", overrides or [], ServiceSettings), state=str(state))
-    state.mkdir(parents=True, exist_ok=True)
 
     def say(card: ServiceCard) -> None:
-        write_resolved(settings, state / _RESOLVED)
         show_record(msgspec.structs.asdict(card), as_json=as_json, title="serving")
         sys.stdout.flush()  # who waits for this line may read from a pipe
 
@@ -62,34 +66,33 @@ def serve(
 @fleet.command()
 def status(state: State = STATE, as_json: Json = False) -> None:
     """Show whether the service runs, and what the fleet has."""
-    catalog, card = _catalog(state), read_card(StateFolder(state))
-    (clip_count, clip_bytes), (quarantine_count, _) = (
-        catalog.total(record, "blob_bytes") for record in (ClipRow, QuarantineRow)
-    )
-    record = {
-        "is_running": card is not None,
-        "gateway": card and card.gateway,
-        "gateway_key": card and card.gateway_key,
-        "updates": card and card.updates,
-        "vehicles": len(catalog.all(VehicleRow)),
-        "clips": clip_count,
-        "clip_bytes": clip_bytes,
-        "quarantined": quarantine_count,
-        "campaigns": len(catalog.all(CampaignRow)),
-        "checkpoint": catalog.checkpoint().root,
-    }
+    card = read_card(StateFolder(state))
+    with _reading(state) as catalog:
+        (clip_count, clip_bytes), (quarantine_count, _) = (
+            catalog.total(record, "blob_bytes") for record in (ClipRow, QuarantineRow)
+        )
+        record = {
+            "is_running": card is not None,
+            "gateway": card and card.gateway,
+            "gateway_key": card and card.gateway_key,
+            "updates": card and card.updates,
+            "vehicles": len(catalog.all(VehicleRow)),
+            "clips": clip_count,
+            "clip_bytes": clip_bytes,
+            "quarantined": quarantine_count,
+            "campaigns": len(catalog.all(CampaignRow)),
+            "checkpoint": catalog.checkpoint().root,
+        }
     show_record(record, as_json=as_json)
 
 
 @fleet.command()
 def vehicles(state: State = STATE, as_json: Json = False) -> None:
     """List the vehicles, what they sent and what they said last."""
-    catalog = _catalog(state)
-    show_table(
-        [_vehicle(catalog, row) for row in catalog.all(VehicleRow)],
-        ("vehicle_id", "state", "profile", "clips", "quarantined", "bundle_id", "phase"),
-        as_json=as_json,
-    )
+    with _reading(state) as catalog:
+        rows = [_vehicle(catalog, row) for row in catalog.all(VehicleRow)]
+    columns = ("vehicle_id", "state", "profile", "clips", "quarantined", "bundle_id", "phase")
+    show_table(rows, columns, as_json=as_json)
 
 
 @fleet.command()
@@ -103,9 +106,9 @@ def enrol(
     as_json: Json = False,
 ) -> None:
     """Register a vehicle's public keys and calibration."""
-    catalog = Catalog(StateFolder(state).catalog)
     enrolment = Enrolment(vehicle, curve_key, report_key, profile, rig_id)
-    row = enrol_vehicle(catalog, enrolment, at_ns=time.time_ns())
+    with _writing(state, may_found=True) as catalog:
+        row = enrol_vehicle(catalog, enrolment, at_ns=time.time_ns())
     show_record(msgspec.structs.asdict(row), as_json=as_json, title="enrolled")
 
 
@@ -118,20 +121,22 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Refuse a vehicle for ever: it is cut off and its name is not given again."""
-    catalog = _catalog(state)
-    if not yes:
-        typer.confirm(f"Vehicle {vehicle} is cut off and cannot come back. Revoke it?", abort=True)
-    row = revoke_vehicle(catalog, vehicle, cause=cause, at_ns=time.time_ns())
+    with _writing(state) as catalog:
+        if not yes:
+            question = f"Vehicle {vehicle} is cut off and cannot come back. Revoke it?"
+            typer.confirm(question, abort=True)
+        row = revoke_vehicle(catalog, vehicle, cause=cause, at_ns=time.time_ns())
     show_record(msgspec.structs.asdict(row), as_json=as_json, title="revoked")
 
 
 @fleet.command()
 def campaigns(state: State = STATE, as_json: Json = False) -> None:
     """List what vehicles are asked to record."""
-    rows = [
-        {**msgspec.structs.asdict(row), "record": msgspec.msgpack.decode(row.record)}
-        for row in _catalog(state).all(CampaignRow)
-    ]
+    with _reading(state) as catalog:
+        rows = [
+            {**msgspec.structs.asdict(row), "record": msgspec.msgpack.decode(row.record)}
+            for row in catalog.all(CampaignRow)
+        ]
     columns = ("campaign_id", "state", "approved_by", "vehicles", "until_ns")
     show_table(rows, columns, as_json=as_json)
 
@@ -144,15 +149,15 @@ def propose(
     """Put campaigns up for approval; vehicles hear of none before that."""
     from conf.compose import settings_from
 
-    catalog = _catalog(state)
     try:
         values = msgspec.yaml.decode(file.read_bytes())
     except msgspec.DecodeError as error:
         raise OperatorError(f"{file} is no YAML: {error}") from error
     configured = settings_from(values, dict[str, CampaignSettings], origin=str(file))
-    for name, settings in configured.items():
-        campaign = campaign_from(name, settings)
-        propose_campaign(catalog, campaign, vehicles=settings.vehicles, at_ns=time.time_ns())
+    with _writing(state) as catalog:
+        for name, settings in configured.items():
+            campaign = campaign_from(name, settings)
+            propose_campaign(catalog, campaign, vehicles=settings.vehicles, at_ns=time.time_ns())
 
 
 @fleet.command()
@@ -163,20 +168,20 @@ def approve(
     state: State = STATE,
 ) -> None:
     """Let a campaign reach vehicles."""
-    catalog = _catalog(state)
-    if not yes:
-        typer.confirm(f"Vehicles will record for campaign {campaign}. Approve it?", abort=True)
-    approve_campaign(catalog, campaign, by=by, at_ns=time.time_ns())
+    with _writing(state) as catalog:
+        if not yes:
+            typer.confirm(f"Vehicles will record for campaign {campaign}. Approve it?", abort=True)
+        approve_campaign(catalog, campaign, by=by, at_ns=time.time_ns())
 
 
 @fleet.command()
 def verify(state: State = STATE, as_json: Json = False) -> None:
     """Check every hash chain of the audit log; fails at the first event that was rewritten."""
-    catalog = _catalog(state)
-    rows = [
-        {"stream": head.stream, "events": catalog.verify_chain(head.stream), "hash": head.hash}
-        for head in catalog.checkpoint().heads
-    ]
+    with _reading(state) as catalog:
+        rows = [
+            {"stream": head.stream, "events": catalog.verify_chain(head.stream), "hash": head.hash}
+            for head in catalog.checkpoint().heads
+        ]
     show_table(rows, ("stream", "events", "hash"), as_json=as_json)
 
 
@@ -190,12 +195,13 @@ def list_clips(
     as_json: Json = False,
 ) -> None:
     """List admitted clips, or quarantined ones."""
-    catalog, equal = _catalog(state), {"vehicle_id": vehicle} if vehicle else {}
+    equal = {"vehicle_id": vehicle} if vehicle else {}
+    with _reading(state) as catalog:
+        bad = catalog.all(QuarantineRow, **equal) if quarantined else []
+        found = [] if quarantined else catalog.all(ClipRow, **equal)
     if quarantined:
-        rows = [_without_manifest(row) for row in catalog.all(QuarantineRow, **equal)]
-        show_table(rows, _BAD_COLUMNS, as_json=as_json)
+        show_table([_without_manifest(row) for row in bad], _BAD_COLUMNS, as_json=as_json)
         return
-    found = catalog.all(ClipRow, **equal)
     rows = [_without_manifest(row) for row in found]
     if not as_json:  # a rule that fired often fills a line and says no more
         rows = [
@@ -212,7 +218,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one clip and the trigger events that caused it."""
-    row = _clip(_catalog(state), clip)
+    with _reading(state) as catalog:
+        row = _clip(catalog, clip)
     record = _without_manifest(row)
     events = msgspec.msgpack.decode(row.manifest)["events"]
     if as_json:
@@ -229,32 +236,25 @@ def fetch(
     state: State = STATE,
 ) -> None:
     """Write a clip's MCAP file, for a viewer or `ringroad edge replay`."""
-    row = _clip(_catalog(state), clip)
-    file.write_bytes(_store(state).get(row.blob_id))
+    with open_served(StateFolder(state), is_read_only=True) as opened:
+        file.write_bytes(opened.store.get(_clip(opened.catalog, clip).blob_id))
 
 
 _CLIP_COLUMNS = ("clip_id", "vehicle_id", "drive_id", "rules", "worth", "blob_bytes", "frame_count")
 _BAD_COLUMNS = ("offer_id", "vehicle_id", "clip_id", "reasons", "blob_bytes")
 
 
-def _catalog(state: Path) -> Catalog:
-    path = StateFolder(state).catalog
-    if not path.exists():
-        raise OperatorError(
-            f"no fleet at {state}: start one with `ringroad fleet serve --state {state}`"
-        )
-    return Catalog(path)
+@contextmanager
+def _reading(state: Path) -> Iterator[Catalog]:
+    """Open the catalog for a command that only reads."""
+    with open_served(StateFolder(state), is_read_only=True) as opened:
+        yield opened.catalog
 
 
-def _store(state: Path) -> BlobStore:
-    """Open the store as the service last did."""
-    resolved = state / _RESOLVED
-    settings = (
-        msgspec.json.decode(resolved.read_bytes(), type=ServiceSettings)
-        if resolved.exists()
-        else ServiceSettings()
-    )
-    return open_store(settings.store, StateFolder(state).store)
+@contextmanager
+def _writing(state: Path, *, may_found: bool = False) -> Iterator[Catalog]:
+    with open_served(StateFolder(state), may_found=may_found) as opened:
+        yield opened.catalog
 
 
 def _clip(catalog: Catalog, beginning: str) -> ClipRow:

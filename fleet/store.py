@@ -76,14 +76,17 @@ class BlobStore(Protocol):
         """Give the ids that start with ``prefix``, in order."""
 
 
-def open_store(settings: StoreSettings, default_root: Path) -> BlobStore:
-    """Open the store that the settings name.
+def open_store(
+    settings: StoreSettings, default_root: Path, *, is_read_only: bool = False
+) -> BlobStore:
+    """Open the store that the settings name; for reading, no folder is made.
 
     Raises:
         OperatorError: The settings name no store, or S3 without a bucket.
     """
     if settings.kind == "folder":
-        return FolderStore(Path(settings.root) if settings.root else default_root)
+        root = Path(settings.root) if settings.root else default_root
+        return FolderStore(root, is_read_only=is_read_only)
     if settings.kind == "s3" and settings.bucket:
         return S3Store(settings.bucket, settings.prefix, _s3_client(settings))
     raise OperatorError(
@@ -105,9 +108,11 @@ def blob_key(blob_id: str) -> str:
 class FolderStore:
     """Blobs as files. A reader sees a whole blob or none, even after a power cut in mid-write."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_read_only: bool = False) -> None:
         self.root = root
         self._incoming = root / "incoming"
+        if is_read_only:
+            return
         with _store_errors(f"folder {root}"):
             self._incoming.mkdir(parents=True, exist_ok=True)
             (root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)

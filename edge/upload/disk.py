@@ -34,7 +34,7 @@ def copy_synced(source: Path, target: Path) -> tuple[str, int]:
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
     """Open a SQLite file whose every commit survives a power cut."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    connection = sqlite3.connect(path.absolute(), isolation_level=None, timeout=30.0)  # no URI
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(schema)

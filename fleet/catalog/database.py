@@ -3,23 +3,29 @@
 SQLite by default, several processes on one file: write-ahead log, every commit synced (an
 acknowledgement to a vehicle rests on it), one short write transaction at a time that takes its lock at
 its beginning, so that two writers wait for each other instead of failing half-way.
+
+Opened for reading, a catalog is looked at and nothing is made, not even the files of a lock: it can lie in
+a folder that cannot be written.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import sqlalchemy
-from sqlalchemy import Connection, Engine, RowMapping, Table, func, select
+from sqlalchemy import URL, Connection, Engine, RowMapping, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 
 from edge.contracts.errors import (
     HashMismatchError,
@@ -27,6 +33,7 @@ from edge.contracts.errors import (
     SchemaError,
     StoreUnavailableError,
 )
+from fleet.catalog.address import address_of, shown
 from fleet.catalog.chain import Checkpoint, Event, Fact, Head, StreamKind, next_event, stream_name
 from fleet.catalog.chain import verify_events as verify_stream
 from fleet.catalog.tables import EVENTS, METADATA, TABLES
@@ -41,24 +48,38 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 class Catalog:
     """The fleet's database. Every method raises ``StoreUnavailableError`` when the database fails."""
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str, *, is_read_only: bool = False) -> None:
         """Open, and make where it is new.
 
         Args:
-            where: A file, or a SQLAlchemy URL.
+            where: A file, or text with ``://``: a SQLAlchemy URL.
+            is_read_only: Make and change nothing; what is not there stays so.
+
+        Raises:
+            OperatorError: The URL cannot be honoured: malformed, no such database, or its driver is
+                not installed.
         """
-        url = where if isinstance(where, str) and "://" in where else f"sqlite:///{where}"
-        self._engine = sqlalchemy.create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            _make_file(Path(self._engine.url.database or ""))
-            _set_up_sqlite(self._engine)
-        self._writer = self._engine.execution_options(is_write=True)
-        with _database_errors(), self._writer.begin() as connection:
-            METADATA.create_all(connection)
+        address = address_of(where)
+        with ExitStack() as stack, _database_errors():
+            if isinstance(address, URL):
+                self._engine = _server(address)
+            elif is_read_only:
+                self._engine = _read_only_sqlite(address, stack)
+            else:
+                _make_file(address)
+                self._engine = sqlalchemy.create_engine(_sqlite_url(address))
+            stack.callback(self._engine.dispose)
+            if isinstance(address, Path):
+                _set_up_sqlite(self._engine)
+            self._writer = self._engine.execution_options(is_write=True)
+            if not is_read_only:
+                with self._writer.begin() as connection:
+                    METADATA.create_all(connection)
+            self._open = stack.pop_all()
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._engine.dispose()
+        self._open.close()
 
     @contextmanager
     def write(self, *, at_ns: int, actor: str) -> Iterator[Transaction]:
@@ -254,6 +275,46 @@ def _make_file(path: Path) -> None:
             os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sqlite_url(path: Path) -> URL:
+    """Name a file; pasted into a URL, a path with ``%`` or ``?`` would be another one."""
+    return URL.create("sqlite", database=str(path))
+
+
+def _server(url: URL) -> Engine:
+    try:
+        return sqlalchemy.create_engine(url)
+    except ModuleNotFoundError as error:
+        raise OperatorError(
+            f"catalog {shown(url)} cannot be opened: it needs the Python package {error.name}, "
+            "which is not installed"
+        ) from error
+    except NoSuchModuleError as error:
+        raise OperatorError(
+            f"catalog {shown(url)} cannot be opened: there is no driver {url.drivername!r}"
+        ) from error
+
+
+def _read_only_sqlite(path: Path, stack: ExitStack) -> Engine:
+    """Open a file so that neither it nor anything beside it is made or changed.
+
+    Without a write-ahead log nobody has the file open, and it is read as it lies there; a reader that
+    came as usual would leave a log behind, or fail where it cannot. A log without its index (``-shm``,
+    left out by a backup) can only be read by making the index: of a copy, then.
+    """
+    log, index = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
+    mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+    if log.exists() and not index.exists():
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringroad-catalog-")))
+        path = Path(shutil.copy(path, folder / "catalog.sqlite"))
+        shutil.copy(log, folder / "catalog.sqlite-wal")
+    name = f"file://{quote(os.fsencode(path))}?{mode}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(name, uri=True, check_same_thread=False)
+
+    return sqlalchemy.create_engine(_sqlite_url(path), creator=connect)
 
 
 def _set_up_sqlite(engine: Engine) -> None:

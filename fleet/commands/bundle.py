@@ -45,7 +45,7 @@ def build(
 
     if (model is None) == (again is None):
         raise OperatorError("name either --model or --again")
-    with depot(state, cache) as opened:
+    with depot(state, cache, may_begin=True) as opened:
         if again is not None:
             bundle = opened.again(opened.find(again))
         else:
@@ -80,7 +80,7 @@ def build(
 @app.command("list")
 def list_bundles(state: State = STATE, as_json: Json = False) -> None:
     """List the bundles, their counters, and whether vehicles may be told to install them."""
-    with depot(state) as opened:
+    with depot(state, is_read_only=True) as opened:
         released = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
         rows = [
             {

@@ -57,7 +57,7 @@ def build(
 @app.command("list")
 def list_datasets(state: State = STATE, as_json: Json = False) -> None:
     """List the frozen datasets."""
-    with workshop(state) as place:
+    with workshop(state, is_read_only=True) as place:
         rows = [
             {"dataset_id": row.dataset_id, "split": row.purpose, **row.facts}
             for row in place.catalog.all(DatasetRow)
@@ -76,6 +76,6 @@ def show(
     """Show what a dataset holds."""
     from fleet.stages.freeze import find_dataset
 
-    with workshop(state) as place:
+    with workshop(state, is_read_only=True) as place:
         manifest = find_dataset(place, dataset)
     show_record(msgspec.to_builtins(manifest), as_json=as_json)

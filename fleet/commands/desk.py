@@ -13,9 +13,7 @@ import typer
 
 from conf.compose import settings_from
 from edge.contracts.errors import OperatorError
-from fleet.catalog import Catalog
-from fleet.service import ServiceSettings, StateFolder
-from fleet.store import open_store
+from fleet.service import StateFolder, open_served
 
 if TYPE_CHECKING:
     from fleet.stages.release import Depot
@@ -33,45 +31,39 @@ Cache = Annotated[Path, typer.Option("--cache", help="What can be made again: im
 
 
 @contextmanager
-def workshop(state: Path, cache: Path = CACHE) -> Iterator[Workshop]:
-    """Open a fleet's catalog and store for a command.
+def workshop(state: Path, cache: Path = CACHE, *, is_read_only: bool = False) -> Iterator[Workshop]:
+    """Open a fleet's catalog and store for a command; one that only reads says so and makes nothing.
 
     Raises:
         OperatorError: There is no fleet in that folder.
     """
     from fleet.stages.workshop import Workshop
 
-    folder = StateFolder(state)
-    if not folder.catalog.exists():
-        raise OperatorError(
-            f"no fleet at {state}: start one with `ringroad fleet serve --state {state}`"
-        )
-    resolved = state / "settings.json"
-    settings = (
-        msgspec.json.decode(resolved.read_bytes(), type=ServiceSettings)
-        if resolved.exists()
-        else ServiceSettings()
-    )
-    catalog = Catalog(folder.catalog)
-    try:
-        store = open_store(settings.store, folder.store)
-        yield Workshop(catalog, store, state / "work", cache, actor="operator")
-    finally:
-        catalog.close()
+    with open_served(StateFolder(state), is_read_only=is_read_only) as opened:
+        yield Workshop(opened.catalog, opened.store, state / "work", cache, actor="operator")
 
 
 @contextmanager
-def depot(state: Path, cache: Path = CACHE) -> Iterator[Depot]:
-    """Open a fleet's keys and repositories; they are made where there are none yet.
+def depot(
+    state: Path, cache: Path = CACHE, *, is_read_only: bool = False, may_begin: bool = False
+) -> Iterator[Depot]:
+    """Open a fleet's keys and repositories.
+
+    Args:
+        state: The fleet's folder.
+        cache: What can be made again.
+        is_read_only: Make and change nothing.
+        may_begin: Make keys and repositories where there are none yet.
 
     Raises:
         OperatorError: There is no fleet in that folder.
     """
     from fleet.stages.release import open_depot
 
-    with workshop(state, cache) as place:
+    with workshop(state, cache, is_read_only=is_read_only) as place:
         opened = open_depot(StateFolder(state), place)
-        opened.open()
+        if may_begin:
+            opened.open()
         yield opened
 
 

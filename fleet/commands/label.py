@@ -80,7 +80,7 @@ def run(
 @app.command("list")
 def list_runs(state: State = STATE, as_json: Json = False) -> None:
     """List the labelling runs, and what each said and cost."""
-    with workshop(state) as place:
+    with workshop(state, is_read_only=True) as place:
         rows = [{"run_id": r.run_id, **r.facts} for r in place.catalog.all(RunRow, stage="label")]
     columns = ("run_id", "clips", "auto", "reviewed", "masked", "asked", "reviewer_seconds")
     show_table(rows, columns, as_json=as_json)

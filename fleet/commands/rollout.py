@@ -73,7 +73,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the rollouts, or one of them vehicle by vehicle, as its reports stand."""
-    with workshop(state) as place:
+    with workshop(state, is_read_only=True) as place:
         if rollout is None:
             rows = [
                 {"rollout_id": r.rollout_id, "bundle_id": r.bundle_id, "state": r.state}

@@ -28,7 +28,6 @@ from fleet.repository.metadata import (
     RoleKeys,
     alone,
     as_custom,
-    published_targets,
     release_in,
     write_atomically,
 )
@@ -160,8 +159,9 @@ class ImageRepository:
 
     def released(self) -> tuple[Release, ...]:
         """List what vehicles can be assigned, lowest counter first."""
-        targets = published_targets(self._metadata)
-        found = [release_in(target) for target in targets.targets.values()]
+        published = self._metadata.published()
+        targets = published[2].signed.targets if published is not None else {}
+        found = [release_in(target) for target in targets.values()]
         releases = [release for release in found if release is not None]
         return tuple(sorted(releases, key=lambda r: (r.profile, r.release_counter)))
 

@@ -4,16 +4,21 @@ It decides nothing that takes long: labelling, training and evaluation are child
 ``fleet.jobs``) that meet it in catalog and store. It never imports torch.
 """
 
+from fleet.service.door import ServedFleet, open_repositories, open_served
 from fleet.service.files import FileServer
-from fleet.service.run import FleetService, ServiceSettings, serve
+from fleet.service.run import FleetService, serve
+from fleet.service.settings import ServiceSettings
 from fleet.service.state import ServiceCard, StateFolder, read_card
 
 __all__ = [
     "FileServer",
     "FleetService",
+    "ServedFleet",
     "ServiceCard",
     "ServiceSettings",
     "StateFolder",
+    "open_repositories",
+    "open_served",
     "read_card",
     "serve",
 ]

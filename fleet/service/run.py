@@ -8,16 +8,17 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from fleet.catalog import Catalog
-from fleet.ingest import Desk, Gateway, GatewaySettings, IngestSettings
+from fleet.ingest import Desk, Gateway
 from fleet.keys import Roster, load_or_make_gateway_key
+from fleet.service.door import keep_settings, refuse_second_catalog
 from fleet.service.files import FileServer
+from fleet.service.settings import ServiceSettings
 from fleet.service.state import ServiceCard, StateFolder, take_lock, write_card
-from fleet.store import FolderStore, StoreSettings, open_store
+from fleet.store import FolderStore, open_store
 
 _log = logging.getLogger(__name__)
 
@@ -27,24 +28,6 @@ _OLD_WRITE_S = 3600.0
 """A write to the store that was not finished within an hour never will be."""
 
 
-@dataclass
-class ServiceSettings:
-    """Everything the fleet service needs to know."""
-
-    state: str = ".ringroad/fleet"
-    """Folder of catalog, keys, incoming clips, update files and, by default, blobs."""
-    catalog_url: str = ""
-    """SQLAlchemy URL; empty means SQLite in the state folder."""
-    updates_host: str = "127.0.0.1"
-    updates_port: int = 0
-    """Port 0 means any free one."""
-    roster_max_age_s: float = 0.25
-    """How long a revoked vehicle may still be served."""
-    store: StoreSettings = field(default_factory=StoreSettings)
-    ingest: IngestSettings = field(default_factory=IngestSettings)
-    gateway: GatewaySettings = field(default_factory=GatewaySettings)
-
-
 class FleetService:
     """The running service on one state folder."""
 
@@ -52,14 +35,15 @@ class FleetService:
         """Open everything, prove that strangers are refused, and put the card out.
 
         Raises:
-            OperatorError: Another service runs on this folder, a setting makes no sense, or the
-                gateway would let strangers in.
+            OperatorError: Another service runs on this folder, the fleet keeps its catalog elsewhere,
+                a setting makes no sense, or the gateway would let strangers in.
             StoreUnavailableError: Catalog or store cannot be opened.
         """
         self.state = StateFolder(Path(settings.state))
         with ExitStack() as stack:
             lock = take_lock(self.state)
             stack.callback(os.close, lock)
+            refuse_second_catalog(self.state, settings)
             self.catalog = Catalog(settings.catalog_url or self.state.catalog)
             stack.callback(self.catalog.close)
             self.store = open_store(settings.store, self.state.store)
@@ -77,12 +61,13 @@ class FleetService:
                 updates=files.url,
                 started_ns=now_ns,
             )
+            keep_settings(self.state, settings)
             write_card(self.state, self.card)
             stack.callback(self.state.card.unlink, missing_ok=True)
             self._open = stack.pop_all()
 
     def step(self, now_ns: int, timeout_s: float = 0.0) -> None:
-        """Serve what is there; wait for it at most ``timeout_s``.
+        """Serve what is there, waiting for it at most ``timeout_s``.
 
         Args:
             now_ns: UTC.

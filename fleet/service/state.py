@@ -46,6 +46,21 @@ class StateFolder:
         return self.root / "keys" / "gateway.curve"
 
     @property
+    def release_keys(self) -> Path:
+        """The keys of both update repositories."""
+        return self.root / "release-keys"
+
+    @property
+    def drafts(self) -> Path:
+        """Release metadata that is not signed by enough people yet."""
+        return self.root / "drafts"
+
+    @property
+    def settings(self) -> Path:
+        """What the service was told last; its owner alone reads it, it may hold a password."""
+        return self.root / "settings.json"
+
+    @property
     def card(self) -> Path:
         """The running service's card."""
         return self.root / "service.json"

@@ -21,7 +21,7 @@ from fleet.release import assemble
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
 from fleet.rollout import CanaryRule, RolloutPlan, plan_waves
 from fleet.rollout.conduct import report_keys
-from fleet.service import StateFolder
+from fleet.service import StateFolder, open_repositories
 from fleet.stages.model import Model
 from fleet.stages.workshop import Workshop
 
@@ -208,11 +208,11 @@ class Depot:
 
 def open_depot(state: StateFolder, workshop: Workshop) -> Depot:
     """Open the depot of a fleet's state folder, without touching anything."""
-    keys = KeyRing(state.root / "release-keys")
+    image, director = open_repositories(state)
     return Depot(
         workshop=workshop,
         bundles=state.root / "bundles",
-        keys=keys,
-        image=ImageRepository(state.updates, state.root / "drafts", keys),
-        director=DirectorRepository(state.updates, keys),
+        keys=KeyRing(state.release_keys),
+        image=image,
+        director=director,
     )

@@ -14,8 +14,8 @@ import msgspec
 
 from edge.console import Stages
 from edge.contracts.scene import Category
-from fleet.catalog import Catalog
 from fleet.dataset import Dataset, DatasetManifest
+from fleet.service import open_served
 from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT
 from fleet.stages.freeze import files_of
 from fleet.stages.release import open_depot
@@ -139,10 +139,9 @@ def opened(
         shown.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
     with running_service(folders.fleet, folders.logs / "service.log", _LOCAL) as card:
         clock.service = LivingProcess(card.pid)
-        catalog = Catalog(folders.fleet.catalog)
-        try:
+        with open_served(folders.fleet) as served:
             with clock.stage("fleet") as shown:
-                workshop = Workshop(catalog, store, folders.here, folders.cache, ACTOR)
+                workshop = Workshop(served.catalog, store, folders.here, folders.cache, ACTOR)
                 depot = open_depot(folders.fleet, workshop)
                 open_fleet(settings, workshop, depot, sets, homes)
                 if legacy is None:
@@ -163,5 +162,3 @@ def opened(
                 caught=legacy.caught,
                 vehicles=vehicles,
             )
-        finally:
-            catalog.close()
