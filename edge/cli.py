@@ -70,7 +70,7 @@ GROUPS: dict[str, Group] = {
         "fleet",
     ),
     "bundle": Group(
-        "fleet.commands.bundle", "app", "Exported models: build, sign, publish", "fleet"
+        "fleet.commands.bundle", "app", "Exported models: build, sign, publish, renew", "fleet"
     ),
     "rollout": Group(
         "fleet.commands.rollout",

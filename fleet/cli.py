@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -24,10 +24,13 @@ from fleet.catalog import CampaignRow, Catalog, ClipRow, QuarantineRow, ReportRo
 from fleet.keys import Enrolment
 from fleet.keys import enrol as enrol_vehicle
 from fleet.keys import revoke as revoke_vehicle
+from fleet.repository import Expiry, utc_text, warnings_of
 from fleet.service import (
     ServiceCard,
     ServiceSettings,
     StateFolder,
+    expiries_of,
+    open_repositories,
     open_served,
     read_card,
 )
@@ -65,7 +68,7 @@ def serve(
 
 @fleet.command()
 def status(state: State = STATE, as_json: Json = False) -> None:
-    """Show whether the service runs, and what the fleet has."""
+    """Show whether the service runs, what the fleet has, and when update metadata expires."""
     card = read_card(StateFolder(state))
     with _reading(state) as catalog:
         (clip_count, clip_bytes), (quarantine_count, _) = (
@@ -82,6 +85,7 @@ def status(state: State = STATE, as_json: Json = False) -> None:
             "quarantined": quarantine_count,
             "campaigns": len(catalog.all(CampaignRow)),
             "checkpoint": catalog.checkpoint().root,
+            **_updates(StateFolder(state), time.time_ns()),
         }
     show_record(record, as_json=as_json)
 
@@ -255,6 +259,25 @@ def _reading(state: Path) -> Iterator[Catalog]:
 def _writing(state: Path, *, may_found: bool = False) -> Iterator[Catalog]:
     with open_served(StateFolder(state), may_found=may_found) as opened:
         yield opened.catalog
+
+
+def _updates(state: StateFolder, now_ns: int) -> dict[str, object]:
+    """Say when update metadata expires: what comes next, and what no service can renew."""
+    ends, damaged = expiries_of(*open_repositories(state))
+    following = min(ends, key=lambda end: end.expires_ns, default=None)
+    return {
+        "next_expiry_file": following and following.file,
+        "next_expiry": following and utc_text(following.expires_ns),
+        "targets_expire": _first_end(ends, "targets"),
+        "roots_expire": _first_end(ends, "root"),
+        "warnings": [*damaged, *warnings_of(ends, now_ns)],
+    }
+
+
+def _first_end(ends: Sequence[Expiry], role: str) -> str | None:
+    """Give when the first file of a role that people sign expires."""
+    found = [end.expires_ns for end in ends if end.role == role and not end.is_online]
+    return utc_text(min(found)) if found else None
 
 
 def _clip(catalog: Catalog, beginning: str) -> ClipRow:

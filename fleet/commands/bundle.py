@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from edge.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import BundleRow
 from fleet.commands.desk import CACHE, STATE, Cache, Json, State, Yes, agree, depot
+from fleet.repository import utc_text
+from fleet.service import expiries_of, renew_all
 
 app = typer.Typer(help="Exported, signed models.", no_args_is_help=True)
 
@@ -121,3 +124,34 @@ def publish(yes: Yes = False, state: State = STATE, as_json: Json = False) -> No
             if (r.bundle_id, r.release_counter) not in before
         ]
     show_table(rows, ("bundle_id", "profile", "release_counter"), as_json=as_json)
+
+
+@app.command()
+def renew(
+    targets: Annotated[
+        bool,
+        typer.Option(
+            "--targets", help="Draft the present list of bundles afresh, for two people to sign."
+        ),
+    ] = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Sign afresh what has lived half its life; `ringroad fleet serve` does it by itself."""
+    with depot(state) as opened:
+        now_ns = time.time_ns()
+        renewed, failures = renew_all(opened.image, opened.director, now_ns)
+        if targets:
+            opened.image.refresh_draft(now_ns)
+        ends, _ = expiries_of(opened.image, opened.director)
+    following = min(ends, key=lambda end: end.expires_ns, default=None)
+    record = {
+        "renewed": renewed,
+        "not_renewed": failures,
+        "is_drafted": targets,
+        "next_expiry_file": following and following.file,
+        "next_expiry": following and utc_text(following.expires_ns),
+    }
+    show_record(record, as_json=as_json, title="renewed")
+    if failures:
+        raise OperatorError(f"{len(failures)} not renewed; the first is {failures[0]}")

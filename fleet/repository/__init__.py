@@ -5,11 +5,21 @@ neither alone can make it run anything. The layout of the tree is in ``edge.cont
 """
 
 from fleet.repository.director import DIRECTOR_KEYS, DirectorRepository
+from fleet.repository.expiry import Expiry, utc_text, warnings_of
 from fleet.repository.image import IMAGE_KEYS, ImageRepository
 from fleet.repository.metadata import Lifetimes
 from fleet.repository.signing import KeyRing
 
-__all__ = ["DirectorRepository", "ImageRepository", "KeyRing", "Lifetimes", "create_keys"]
+__all__ = [
+    "DirectorRepository",
+    "Expiry",
+    "ImageRepository",
+    "KeyRing",
+    "Lifetimes",
+    "create_keys",
+    "utc_text",
+    "warnings_of",
+]
 
 
 def create_keys(keys: KeyRing) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]
 
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import OperatorError, SignatureError
 from edge.contracts.release import (
     IMAGE_METADATA,
     Assignment,
@@ -20,6 +20,7 @@ from edge.contracts.release import (
     director_metadata,
     manifest_path,
 )
+from fleet.repository.expiry import Expiry
 from fleet.repository.metadata import (
     Lifetimes,
     MetadataFolder,
@@ -37,6 +38,7 @@ DIRECTOR_KEYS: RoleKeys = {
     "snapshot": (("director-snapshot",), 1),
     "timestamp": (("director-timestamp",), 1),
 }
+_ONLINE = frozenset({"targets", "snapshot", "timestamp"})
 DIRECTOR_ROOT = "director/_root"
 """The Director's root, one for all vehicles; no vehicle can have that name."""
 
@@ -111,9 +113,31 @@ class DirectorRepository:
 
         Returns:
             The vehicles whose metadata was renewed.
+
+        Raises:
+            SignatureError: A private key is not here; nothing was written of that vehicle.
         """
-        with self._writing():
-            return tuple(v for v in self.vehicles() if self._renew_vehicle(v, now_ns))
+        return tuple(v for v in self.vehicles() if self.renew_vehicle(v, now_ns))
+
+    def renew_vehicle(self, vehicle_id: str, now_ns: int, *, waits: bool = True) -> bool:
+        """Sign one vehicle's metadata afresh if it has lived half its life.
+
+        Args:
+            waits: Whether to wait for another process that changes the repository.
+
+        Raises:
+            SignatureError: A private key is not here; nothing was written.
+            StoreUnavailableError: Another process changes the repository.
+        """
+        metadata = self._vehicle(vehicle_id)
+        if not metadata.due(now_ns) & _ONLINE:
+            return False
+        with self._writing(waits=waits):
+            return self._renew_vehicle(vehicle_id, now_ns)
+
+    def expiries(self, vehicle_id: str) -> tuple[Expiry, ...]:
+        """Give when each file that a vehicle sees expires."""
+        return self._vehicle(vehicle_id).expiries(director_metadata(vehicle_id), _ONLINE)
 
     def rotate(self, role: str, old: str, new: str, now_ns: int) -> None:
         """Replace a key for every vehicle and sign everything afresh."""
@@ -126,9 +150,10 @@ class DirectorRepository:
 
     def _renew_vehicle(self, vehicle_id: str, now_ns: int) -> bool:
         metadata = self._vehicle(vehicle_id)
-        if metadata.is_due("targets", now_ns):
+        due = metadata.due(now_ns)
+        if "targets" in due and metadata.can_sign("targets"):
             self._publish(vehicle_id, published_targets(metadata).targets, now_ns)
-        elif metadata.is_due("snapshot", now_ns) or metadata.is_due("timestamp", now_ns):
+        elif due & {"snapshot", "timestamp"}:
             metadata.publish(None, now_ns)
         else:
             return False
@@ -140,7 +165,10 @@ class DirectorRepository:
         recipient = Recipient(vehicle_id=vehicle_id)
         draft.signed.unrecognized_fields["custom"] = as_custom(recipient)
         draft.signed.targets = targets
-        metadata.sign(draft, "targets")
+        if not metadata.sign(draft, "targets"):
+            raise SignatureError(
+                f"no private key of director targets is here; {vehicle_id} is told nothing new"
+            )
         metadata.publish(draft, now_ns)
 
     def _give_roots(self, vehicle_id: str) -> None:
@@ -151,5 +179,5 @@ class DirectorRepository:
         folder = self._tree / director_metadata(vehicle_id)
         return MetadataFolder(folder, self._keys, self._lifetimes)
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return alone(self._tree / "director" / ".lock")
+    def _writing(self, *, waits: bool = True) -> AbstractContextManager[None]:
+        return alone(self._tree / "director" / ".lock", waits=waits)

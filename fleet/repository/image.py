@@ -22,6 +22,7 @@ from edge.contracts.release import (
     release_of,
 )
 from fleet.bundle import Bundle
+from fleet.repository.expiry import Expiry
 from fleet.repository.metadata import (
     Lifetimes,
     MetadataFolder,
@@ -39,6 +40,8 @@ IMAGE_KEYS: RoleKeys = {
     "snapshot": (("image-snapshot",), 1),
     "timestamp": (("image-timestamp",), 1),
 }
+_ONLINE = frozenset({"snapshot", "timestamp"})
+"""What is signed on line; targets are people's."""
 
 
 class ImageRepository:
@@ -133,13 +136,23 @@ class ImageRepository:
             self._metadata.publish(draft, now_ns)
             self._draft.unlink()
 
-    def renew(self, now_ns: int) -> bool:
-        """Sign snapshot and timestamp afresh when one has lived half its life; run it on a timer."""
-        with self._writing():
-            is_due = any(self._metadata.is_due(role, now_ns) for role in ("snapshot", "timestamp"))
-            if is_due:
-                self._metadata.publish(None, now_ns)
-        return is_due
+    def renew(self, now_ns: int, *, waits: bool = True) -> bool:
+        """Sign snapshot and timestamp afresh when one has lived half its life; run it on a timer.
+
+        Args:
+            waits: Whether to wait for another process that changes the repository.
+
+        Raises:
+            SignatureError: A private key is not here; nothing was written.
+            StoreUnavailableError: Another process changes the repository.
+        """
+        if not self._is_due(now_ns):
+            return False
+        with self._writing(waits=waits):
+            if not self._is_due(now_ns):
+                return False  # another process did it meanwhile
+            self._metadata.publish(None, now_ns)
+        return True
 
     def rotate(self, role: str, old: str, new: str, now_ns: int) -> None:
         """Replace a key; after a release key, publish a fresh draft signed by the present ones at once."""
@@ -149,13 +162,27 @@ class ImageRepository:
                 self._metadata.publish(None, now_ns)
 
     def refresh_draft(self, now_ns: int) -> None:
-        """Draft the present list again, to be signed: before it expires, or by a new release key."""
+        """Draft the present list again, to be signed: before it expires, or by a new release key.
+
+        Raises:
+            OperatorError: There is a draft that people have yet to sign; publishing it renews as well.
+        """
         with self._writing():
+            if self._read_draft() is not None:
+                raise OperatorError(
+                    f"there is a draft in {self._draft.parent} already; sign and publish that one"
+                )
             self._save_draft(self._metadata.next_targets(now_ns))
 
     def expiries_ns(self) -> dict[str, int]:
         """Give when each role's metadata expires, UTC."""
         return self._metadata.expiries_ns()
+
+    def expiries(self) -> tuple[Expiry, ...]:
+        """Give when each file that vehicles see expires; nothing before the first."""
+        if not self._metadata.is_started():
+            return ()
+        return self._metadata.expiries(IMAGE_METADATA, _ONLINE)
 
     def released(self) -> tuple[Release, ...]:
         """List what vehicles can be assigned, lowest counter first."""
@@ -200,8 +227,13 @@ class ImageRepository:
     def _save_draft(self, draft: Metadata[Targets]) -> None:
         write_atomically(self._draft, draft.to_bytes())
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return alone(self._draft.parent / "lock")
+    def _is_due(self, now_ns: int) -> bool:
+        if not self._metadata.is_started():
+            return False
+        return bool(self._metadata.due(now_ns) & _ONLINE)
+
+    def _writing(self, *, waits: bool = True) -> AbstractContextManager[None]:
+        return alone(self._draft.parent / "lock", waits=waits)
 
 
 def _counters(targets: Targets, profile: str) -> list[int]:

@@ -27,9 +27,10 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
     Timestamp,
 )
 
-from edge.contracts.errors import OperatorError, SignatureError
+from edge.contracts.errors import OperatorError, SignatureError, StoreUnavailableError
 from edge.contracts.release import Release
 from edge.contracts.time import NS_PER_S
+from fleet.repository.expiry import Expiry
 from fleet.repository.signing import KeyRing
 
 RoleKeys = Mapping[str, tuple[tuple[str, ...], int]]
@@ -140,6 +141,10 @@ class MetadataFolder:
             metadata.sign(signer, append=True)
         return self.signature_count(metadata, role)
 
+    def can_sign(self, role: str) -> bool:
+        """Tell whether the private half of a key of this role is here."""
+        return self._keys.holds(self.root().signed.roles[role].keyids)
+
     def signature_count(self, metadata: Metadata[Any], role: str) -> int:
         """Count valid signatures of a role's present keys."""
         result = self.root().signed.get_verification_result(
@@ -151,7 +156,15 @@ class MetadataFolder:
         """Make new targets visible, or renew snapshot and timestamp over the present ones.
 
         The targets' own signatures are the caller's to count: this only signs what is kept on line.
+
+        Raises:
+            SignatureError: A private key of snapshot or timestamp is not here; nothing was written.
         """
+        for role in ("snapshot", "timestamp"):
+            if not self.can_sign(role):
+                raise SignatureError(
+                    f"no private key of {role} is here; {self._folder} not published"
+                )
         published = self.published()
         if targets is not None:
             path = self._folder / f"{targets.signed.version}.targets.json"
@@ -197,22 +210,47 @@ class MetadataFolder:
 
     def expiries_ns(self) -> dict[str, int]:
         """Give when each role's metadata expires, UTC: what an alarm watches."""
-        published = self.published()
-        roles: dict[str, Metadata[Any]] = {"root": self.root()}
-        if published is not None:
-            roles |= dict(zip(("timestamp", "snapshot", "targets"), published, strict=True))
         return {
-            role: int(found.signed.expires.timestamp()) * NS_PER_S for role, found in roles.items()
+            role: int(found.signed.expires.timestamp()) * NS_PER_S
+            for role, found in self._present().items()
         }
 
-    def is_due(self, role: str, now_ns: int) -> bool:
-        """Tell whether a role's metadata has lived more than half its life."""
-        half_ns = int(self._lifetimes.of(role).total_seconds() * NS_PER_S / 2)
-        return self.expiries_ns()[role] - now_ns < half_ns
+    def expiries(self, name: str, online: frozenset[str]) -> tuple[Expiry, ...]:
+        """Give when each file of what vehicles see now expires.
+
+        Args:
+            name: How its files' names begin, for a reader.
+            online: The roles that a service renews.
+        """
+        return tuple(
+            Expiry(
+                file=f"{name}/{'' if role == 'timestamp' else f'{found.signed.version}.'}{role}.json",
+                role=role,
+                expires_ns=int(found.signed.expires.timestamp()) * NS_PER_S,
+                lifetime_ns=round(self._lifetimes.of(role).total_seconds() * NS_PER_S),
+                is_online=role in online,
+            )
+            for role, found in self._present().items()
+        )
+
+    def due(self, now_ns: int) -> frozenset[str]:
+        """Name the roles whose metadata has lived more than half its life."""
+        return frozenset(
+            role
+            for role, expires_ns in self.expiries_ns().items()
+            if expires_ns - now_ns < self._lifetimes.of(role).total_seconds() * NS_PER_S / 2
+        )
 
     def expiry(self, role: str, now_ns: int) -> datetime:
         """Give when metadata of a role that is signed now will expire."""
         return datetime.fromtimestamp(now_ns // NS_PER_S, UTC) + self._lifetimes.of(role)
+
+    def _present(self) -> dict[str, Metadata[Any]]:
+        published = self.published()
+        roles: dict[str, Metadata[Any]] = {"root": self.root()}
+        if published is not None:
+            roles |= dict(zip(("timestamp", "snapshot", "targets"), published, strict=True))
+        return roles
 
     def _root_versions(self) -> list[int]:
         found = self._folder.glob("*.root.json")
@@ -267,11 +305,18 @@ def as_custom(record: msgspec.Struct) -> Any:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file, so that one process at a time changes a repository."""
+def alone(lock: Path, *, waits: bool = True) -> Iterator[None]:
+    """Hold a lock file, so that one process at a time changes a repository.
+
+    Raises:
+        StoreUnavailableError: Another process holds it, and the caller does not wait.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreUnavailableError(f"another process is changing {lock.parent}") from error
         yield
 
 

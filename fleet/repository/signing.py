@@ -70,6 +70,13 @@ class KeyRing:
         """List the keys whose public half is here."""
         return tuple(sorted(path.stem for path in self._folder.glob("*.pub")))
 
+    def holds(self, keyids: list[str]) -> bool:
+        """Tell whether the private half of any of the given keys is here."""
+        return any(
+            self.public(name).keyid in keyids and self._path(name, "pem").exists()
+            for name in self.names()
+        )
+
     def signers_of(self, keyids: list[str]) -> tuple[CryptoSigner, ...]:
         """Open those of the given keys whose private half is here."""
         return tuple(

@@ -6,6 +6,7 @@ It decides nothing that takes long: labelling, training and evaluation are child
 
 from fleet.service.door import ServedFleet, open_repositories, open_served
 from fleet.service.files import FileServer
+from fleet.service.renew import expiries_of, renew_all
 from fleet.service.run import FleetService, serve
 from fleet.service.settings import ServiceSettings
 from fleet.service.state import ServiceCard, StateFolder, read_card
@@ -17,8 +18,10 @@ __all__ = [
     "ServiceCard",
     "ServiceSettings",
     "StateFolder",
+    "expiries_of",
     "open_repositories",
     "open_served",
     "read_card",
+    "renew_all",
     "serve",
 ]

@@ -14,8 +14,9 @@ from types import FrameType
 from fleet.catalog import Catalog
 from fleet.ingest import Desk, Gateway
 from fleet.keys import Roster, load_or_make_gateway_key
-from fleet.service.door import keep_settings, refuse_second_catalog
+from fleet.service.door import keep_settings, open_repositories, refuse_second_catalog
 from fleet.service.files import FileServer
+from fleet.service.renew import Renewal
 from fleet.service.settings import ServiceSettings
 from fleet.service.state import ServiceCard, StateFolder, take_lock, write_card
 from fleet.store import FolderStore, open_store
@@ -52,6 +53,7 @@ class FleetService:
             self.gateway = self._open_gateway(settings)
             stack.callback(self.gateway.close)
             self.gateway.self_test()
+            self._renewal = Renewal(*open_repositories(self.state))
             files = FileServer(self.state.updates, settings.updates_host, settings.updates_port)
             stack.callback(files.close)
             self.card = ServiceCard(
@@ -67,11 +69,12 @@ class FleetService:
             self._open = stack.pop_all()
 
     def step(self, now_ns: int, timeout_s: float = 0.0) -> None:
-        """Serve what is there, waiting for it at most ``timeout_s``.
+        """Serve what is there, waiting for it at most ``timeout_s``, and renew what is half spent.
 
         Args:
             now_ns: UTC.
         """
+        self._renewal.step(now_ns)
         self.gateway.step(now_ns, timeout_s)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ READS: dict[str, tuple[str, ...]] = {
 WRITES = {
     *("fleet serve", "fleet enrol", "fleet revoke", "fleet propose", "fleet approve"),
     *("label run", "dataset freeze", "dataset build", "train", "evaluate"),
-    *("bundle build", "bundle sign", "bundle publish"),
+    *("bundle build", "bundle sign", "bundle publish", "bundle renew"),
     *("rollout start", "rollout advance", "rollout halt"),
 }
 
