@@ -13,7 +13,6 @@ import importlib
 import inspect
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.contracts.errors import OperatorError, RingroadError
-from edge.log import log_events
+from edge.contracts.text import printable
+from edge.log import log_events, print_traceback
 
 PACKAGES = ("edge", "fleet", "models", "sim", "conf")
 
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif option == "--debug":
             debug = True
         else:
-            _complain(f"no such option: {option}\n{USAGE}", code=2)
+            _complain(f"no such option: {option}", USAGE, code=2)
     if not words:
         _leave(help_table())
     log_events(logging.DEBUG if debug else logging.WARNING)
@@ -163,14 +163,14 @@ def _run(name: str, words: list[str], *, debug: bool) -> None:
     if name not in GROUPS:
         close = difflib.get_close_matches(name, GROUPS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        _complain(f"no such group: {name}{hint}\n{USAGE}", code=2)
+        _complain(f"no such group: {name}{hint}", USAGE, code=2)
     try:
         load(name)(args=words, prog_name=f"ringroad {name}")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - this is the main
         if debug:
-            traceback.print_exc()
+            print_traceback()
         _complain(_one_line(name, error), code=1)
 
 
@@ -191,6 +191,6 @@ def _leave(text: object) -> None:
     sys.exit(0)
 
 
-def _complain(text: str, *, code: int) -> None:
-    sys.stderr.write(f"ringroad: {text}\n")
+def _complain(*lines: str, code: int) -> None:
+    sys.stderr.write("ringroad: " + "\n".join(map(printable, lines)) + "\n")
     sys.exit(code)

@@ -2,11 +2,13 @@
 
 On a terminal results are Rich tables and a stage is a live line, with one more for each of its parts;
 elsewhere a stage is one plain line, so that a log stays readable. With ``--json`` stdout carries the
-JSON and nothing else: progress moves to stderr.
+JSON and nothing else: progress moves to stderr. Much of what is printed was worded by others, so no
+text is taken for markup and no control character leaves.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +18,6 @@ from functools import partial
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,6 +28,8 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from edge.contracts.text import printable
+
 PLAIN_WIDTH = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut at an imagined 80."""
 
@@ -36,8 +39,8 @@ _BAR_WIDTH = 20
 
 def show_json(value: object) -> None:
     """Print anything that msgspec encodes (records, dataclasses, dicts) as indented JSON."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    sys.stdout.write(text.decode() + "\n")
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    sys.stdout.write("\n".join(map(_json_line, text.split("\n"))) + "\n")
 
 
 def show_table(
@@ -47,11 +50,11 @@ def show_table(
     if as_json:
         show_json(list(rows))
         return
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=printable(title) or None, title_justify="left")
     for column in columns:
-        table.add_column(column)
+        table.add_column(printable(column))
     for row in rows:
-        table.add_row(*(escape(_cell(row.get(column))) for column in columns))
+        table.add_row(*(printable(_cell(row.get(column))) for column in columns))
     _console().print(table)
 
 
@@ -113,10 +116,11 @@ class Stages:
         """
         began_s = self.clock()
         with self._progress() as progress:
-            task = progress.add_task(name, total=total, words="")
+            task = progress.add_task(printable(name), total=total, words="")
             yield (stage := Stage(partial(progress.advance, task), _parts_in(progress)))
         words = ", ".join([f"{self.clock() - began_s:.1f} s", *stage.notes])
-        self.console.print(f"{name}: {words}", markup=False, soft_wrap=True)
+        line = printable(f"{name}: {words}")
+        self.console.print(line, markup=False, emoji=False, soft_wrap=True)
 
     def _progress(self) -> Progress:
         return Progress(
@@ -141,8 +145,8 @@ def _parts_in(progress: Progress) -> OnPart:
 
     def show(name: str, done: int, total: int | None, words: str) -> None:
         if name not in lines:
-            lines[name] = progress.add_task(f"  {name}", total=None, words="")
-        progress.update(lines[name], completed=done, total=total, words=words)
+            lines[name] = progress.add_task(f"  {printable(name)}", total=None, words="")
+        progress.update(lines[name], completed=done, total=total, words=printable(words))
 
     return show
 
@@ -153,7 +157,7 @@ def stages(*, as_json: bool = False) -> Stages:
 
 
 def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
@@ -167,3 +171,8 @@ def _cell(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "-"
     return str(value)
+
+
+def _json_line(line: str) -> str:
+    """Escape what does not print, in JSON's own way; outside of strings JSON has nothing of the kind."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ import msgspec
 
 from edge.contracts.errors import RingroadError, SchemaError
 from edge.contracts.fields import Count, Text
-from edge.log import log_events
+from edge.contracts.text import printable
+from edge.log import log_events, print_traceback
 
 _TAIL_BYTES = 2_000
 _POLL_S = 0.2
@@ -224,8 +224,11 @@ def main() -> None:
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except RingroadError as error:
-        traceback.print_exc()
-        sys.exit(" ".join(str(error).split()))  # the last line, which the parent passes on
+        print_traceback()
+        sys.exit(printable(" ".join(str(error).split())))  # the last line: the parent passes it on
+    except Exception:  # noqa: BLE001 - this is the main
+        print_traceback()
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise RollbackError("bundle b-0042 refused: counter 41 is older\nthan installed 42")
         if bundle == "away":
             Path("/nowhere/b-1").read_bytes()
+        if bundle == "steering":
+            raise RollbackError("v-02 said: ok\x1b[2J\x1b]0;owned\x07 \u202egpj")
         if bundle == "odd":
             raise KeyError("slot")
         if bundle == "stop":
@@ -103,6 +105,24 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "--debug", "ota", "install", "old")
     assert code == 1
     assert "Traceback (most recent call last)" in err
+
+
+@pytest.mark.usefixtures("depot")
+@pytest.mark.parametrize("option", [(), ("--debug",)])
+def test_the_words_of_a_peer_in_a_refusal_are_shown_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str], option: tuple[str, ...]
+) -> None:
+    err = run(capsys, *option, "ota", "install", "steering")[2]
+    shown = r"v-02 said: ok\x1b[2J\x1b]0;owned\x07 \u202egpj"
+    assert err.endswith(f"ringroad: {shown}\n")
+    assert err.replace("\n", "").isprintable()
+
+
+@pytest.mark.usefixtures("depot")
+def test_a_misspelt_word_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("\x1b[2J",), ("--\x1b[2J",)):
+        lines = run(capsys, *words)[2].splitlines()
+        assert lines[0].endswith(r"\x1b[2J") and lines[1] == cli.USAGE
 
 
 @pytest.mark.usefixtures("depot")

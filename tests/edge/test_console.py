@@ -1,10 +1,13 @@
 import io
 import json
+from contextlib import redirect_stdout
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from edge.console import Stages, show_record, show_table, stages
+from edge.console import Stages, show_json, show_record, show_table, stages
 from edge.contracts.scene import Category
 
 ROWS = [
@@ -31,6 +34,52 @@ def test_table_in_a_pipe_keeps_whole_ids(capsys: pytest.CaptureFixture[str]) -> 
 def test_markup_in_a_value_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     show_record({"reason": "[red]not[/red] markup"}, as_json=False)
     assert "[red]not[/red] markup" in capsys.readouterr().out
+
+
+HOSTILE = "ok\x1b[2J\x1b]0;owned\x07\r\n\x9b1m \u202egpj\u200b :warning: [red]x[/red]"
+SHOWN = r"ok\x1b[2J\x1b]0;owned\x07\r\n\x9b1m \u202egpj\u200b :warning: [red]x[/red]"
+
+
+def test_the_words_of_a_peer_are_shown_in_a_table_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_table([{"reasons": (HOSTILE,)}], ("reasons",), as_json=False)
+    show_table([{HOSTILE: 1}], (HOSTILE,), as_json=False, title=HOSTILE)
+    show_record({HOSTILE: HOSTILE}, as_json=False)
+    out = capsys.readouterr().out
+    assert out.count(SHOWN) == 5
+    assert out.replace("\n", "").isprintable()
+
+
+def test_the_words_of_a_peer_are_the_same_in_json_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_record({"reason": HOSTILE, HOSTILE: "\U000e0041\x7f"}, as_json=True)
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"reason": HOSTILE, HOSTILE: "\U000e0041\x7f"}
+    assert out.replace("\n", "").isprintable()
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_json_is_valid_and_prints_whatever_stands_in_it(record: dict[str, str]) -> None:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        show_json(record)
+    assert json.loads(out.getvalue()) == record
+    assert out.getvalue().replace("\n", "").isprintable()
+
+
+def test_the_words_of_a_peer_are_shown_in_a_stage_and_not_obeyed() -> None:
+    for is_terminal in (True, False):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=is_terminal, width=400, no_color=True)
+        with Stages(console).stage(HOSTILE) as stage:
+            stage.part(HOSTILE, 1, 2, HOSTILE)
+            stage.note(HOSTILE)
+        said = out.getvalue()
+        assert said.count(SHOWN) >= 2
+        for obeyed in ("\x1b[2J", "\x1b]", "\x07", "\x9b", "\u202e", "\u200b", "⚠"):
+            assert obeyed not in said
 
 
 def test_record_as_json_is_an_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """A stage in a process of its own: it works, it fails with its last words, and it never outlives us."""
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -93,6 +94,24 @@ def test_a_child_that_refuses_says_so_in_one_line_and_its_log_says_where(
         f"picky failed with status 1: nothing to learn (log: {tmp_path / 'child.log'})"
     )
     assert "Traceback" in (tmp_path / "child.log").read_text()
+
+
+@pytest.mark.parametrize("kind", ["OperatorError", "ValueError"])
+def test_what_a_child_logs_is_shown_with_its_time_and_not_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "steering.py").write_text(
+        "import logging\nfrom edge.contracts.errors import OperatorError\n"
+        "said = 'ok\\x1b[2J\\x9b1m'\n"
+        "logging.getLogger('x').warning('heard', extra={'reason': said})\n"
+        f"raise {kind}(said)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with pytest.raises(JobError, match=r"ok\\x1b\[2J\\x9b1m \(log: "):
+        run_child("steering", [], tmp_path / "child.log")
+    first, *rest = (tmp_path / "child.log").read_text().splitlines()
+    assert re.fullmatch(r"\S+T\S+Z WARNING heard reason=ok\\x1b\[2J\\x9b1m", first)
+    assert all(line.isprintable() for line in rest)
 
 
 def test_a_module_that_does_not_exist_is_a_failed_child(tmp_path: Path) -> None:
