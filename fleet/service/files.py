@@ -1,28 +1,46 @@
 """Give out files over plain HTTP, whole or in part: what update clients need and nothing else.
 
 No secret and no trust pass here: clients believe signatures and hashes alone. So this is as small as a
-server can be: GET and HEAD of regular files under one folder, one range per request, no listing, a
-fixed number of threads.
+server can be: GET and HEAD of regular files under one folder, one range per request, no listing.
+
+A connection costs a coroutine and no thread, so that those that say nothing, or read slowly, keep no
+other out: a link that a vehicle lost in a tunnel stays open on this side. Every wait has a deadline,
+and when there are too many connections, the one that stands still the longest is cut.
 """
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
 import os
 import re
+import resource
 import socket
+import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 from edge.contracts.errors import OperatorError
 
 _log = logging.getLogger(__name__)
+
+_HEADER_END = b"\r\n\r\n"
+_MAX_HEADER_BYTES = 64 * 1024
+_RECEIVE_BYTES = 16 * 1024
+_PIECE_BYTES = 64 * 1024
+_SEND_BUFFER_BYTES = 4 * _PIECE_BYTES
+"""What the kernel may hold of an answer: a client that stops reading is noticed after so much."""
+_BACKLOG = 1024
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_ROOM_S = 0.1
+"""Pause until a connection that was cut has given its descriptor back."""
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -63,11 +81,27 @@ def find_range(header: str | None, size_bytes: int) -> range | None:
     return range(begin, end) if begin < size_bytes else None
 
 
+@dataclass
+class FileServerSettings:
+    """How patient the server is."""
+
+    header_timeout_s: float = 5.0
+    """From the beginning of a connection to the end of its request's header."""
+    piece_timeout_s: float = 30.0
+    """For every 64 KiB of an answer; who reads slower than that goes on with a range later."""
+    max_connections: int = 256
+    """Never more than a quarter of the descriptors that the process may have: vehicles need some too."""
+
+
 class FileServer:
-    """Serves one folder from threads of its own, from construction until ``close``."""
+    """Serves one folder from a thread of its own, from construction until ``close``."""
 
     def __init__(
-        self, root: Path, host: str = "127.0.0.1", port: int = 0, threads: int = 16
+        self,
+        root: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        settings: FileServerSettings | None = None,
     ) -> None:
         """Listen.
 
@@ -76,82 +110,149 @@ class FileServer:
         """
         root.mkdir(parents=True, exist_ok=True)
         try:
-            self._server = _BoundedServer((host, port), root, threads)
+            self._listener = socket.create_server((host, port), backlog=_BACKLOG)
         except (OSError, OverflowError) as error:
             raise OperatorError(
                 f"update files cannot be served on {host}:{port}: {error}; "
                 "give another port, or updates_port=0 for any free one"
             ) from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="file-server", daemon=True
-        )
+        self._listener.setblocking(False)
+        self._address = self._listener.getsockname()
+        self._root = root
+        self._settings = settings or FileServerSettings()
+        self._max_connections = min(self._settings.max_connections, _descriptors() // 4)
+        self._open: dict[asyncio.Task[None], None] = {}
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="file-server", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Where the folder's top is."""
-        host, port = self._server.server_address[:2]
+        host, port = self._address[:2]
         return f"http://{host!s}:{port}"
 
     def close(self) -> None:
         """Stop listening and cut the requests that are still running."""
-        self._server.shutdown()
+        self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
-        self._server.server_close()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, self._listener:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        accepting = asyncio.create_task(self._accept())
+        await self._stopped.wait()
+        accepting.cancel()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                _log.warning("client_not_accepted", extra={"error": str(error)})
+                if error.errno in _NO_ROOM:
+                    self._cut_stillest()
+                await asyncio.sleep(_NO_ROOM_S)
+                continue
+            if len(self._open) >= self._max_connections:
+                self._cut_stillest()
+            task = loop.create_task(self._answer(connection))
+            self._open[task] = None
+            task.add_done_callback(lambda task: self._open.pop(task, None))
+
+    def _cut_stillest(self) -> None:
+        """Make room: of all connections, the one that moved least recently ends."""
+        stillest = next(iter(self._open), None)
+        if stillest is not None:
+            del self._open[stillest]
+            stillest.cancel()
+            _log.info("client_cut", extra={"connections": len(self._open)})
+
+    def _note_move(self) -> None:
+        """Put the running connection behind those that have stood still for longer."""
+        task = asyncio.current_task()
+        if task is not None and task in self._open:
+            self._open[task] = self._open.pop(task)
+
+    async def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.setblocking(False)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+                async with asyncio.timeout(self._settings.header_timeout_s):
+                    header = await _receive_header(connection)
+                if header:
+                    await self._send(connection, _Request(header, self._root))
+                    connection.shutdown(socket.SHUT_WR)
+            except OSError as error:  # TimeoutError is one
+                _log.info("client_lost", extra={"error": str(error) or type(error).__name__})
+            except Exception:  # noqa: BLE001 - one request must not end the server
+                _log.warning("request_failed", exc_info=True)
+
+    async def _send(self, connection: socket.socket, request: _Request) -> None:
+        loop, patience_s = asyncio.get_running_loop(), self._settings.piece_timeout_s
+        with request:
+            self._note_move()
+            async with asyncio.timeout(patience_s):
+                await loop.sock_sendall(connection, request.head)
+            while request.file is not None and request.wanted:
+                piece = request.wanted[:_PIECE_BYTES]
+                async with asyncio.timeout(patience_s):
+                    sent = await loop.sock_sendfile(
+                        connection, request.file, piece.start, len(piece)
+                    )
+                if not sent:
+                    return
+                request.wanted = request.wanted[sent:]
+                self._note_move()
 
 
-class _BoundedServer(HTTPServer):
-    """Handles each request in one of a few threads; while all are busy, nobody else is let in."""
+def _descriptors() -> int:
+    """Give how many descriptors this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 
-    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], root: Path, threads: int) -> None:
-        self.root = root
-        self._free = threading.Semaphore(threads)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="file-server")
-        self._open: set[socket.socket] = set()
-        self._is_closing = False
-        super().__init__(address, _Request)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        while not self._free.acquire(timeout=0.1):
-            if self._is_closing:
-                self.shutdown_request(request)
-                return
-        self._open.add(request)
-        self._pool.submit(self._handle, request, client_address)
-
-    def shutdown(self) -> None:
-        self._is_closing = True
-        super().shutdown()
-
-    def server_close(self) -> None:
-        super().server_close()
-        for request in list(self._open):
-            with suppress(OSError):  # it may just have ended by itself
-                request.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
-        self._pool.shutdown()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        _log.warning("request_failed", exc_info=True)
-
-    def _handle(self, request: socket.socket, client_address: Any) -> None:
-        try:
-            self.finish_request(request, client_address)
-        except OSError as error:
-            _log.info("client_lost", extra={"error": str(error)})
-        finally:
-            self._open.discard(request)
-            self.shutdown_request(request)
-            self._free.release()
+async def _receive_header(connection: socket.socket) -> bytes:
+    """Receive until a request's header is whole; empty when the client goes before that, or says too much."""
+    received = b""
+    while _HEADER_END not in received:
+        piece = await asyncio.get_running_loop().sock_recv(connection, _RECEIVE_BYTES)
+        if not piece or len(received) > _MAX_HEADER_BYTES:
+            return b""
+        received += piece
+    return received
 
 
 class _Request(BaseHTTPRequestHandler):
+    """One request, from the bytes of its header: what to answer, and which bytes of which file follow."""
+
     protocol_version = "HTTP/1.1"
     server_version = "ringroad"
     sys_version = ""
-    timeout = 30.0
-    server: _BoundedServer
+
+    def __init__(self, header: bytes, root: Path) -> None:
+        self.root = root
+        self.file: BinaryIO | None = None
+        self.wanted = range(0)
+        """Bytes of ``file`` that are still to be sent."""
+        self.client_address = ("", 0)
+        said = BytesIO()
+        self.rfile, self.wfile = BytesIO(header), said
+        self.handle_one_request()
+        self.head = said.getvalue()
+        """Everything of the answer but the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            self.file.close()
 
     def do_GET(self) -> None:
         self._answer(is_body_wanted=True)
@@ -163,16 +264,17 @@ class _Request(BaseHTTPRequestHandler):
         _log.debug("file_requested", extra={"request": format % arguments})
 
     def _answer(self, *, is_body_wanted: bool) -> None:
-        path = find_file(self.server.root, self.path)
+        path = find_file(self.root, self.path)
         if path is None:
             self._say(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
             return
-        with path.open("rb") as file:
-            self._answer_with(file, is_body_wanted=is_body_wanted)
+        self.file = path.open("rb")  # so that a file that is replaced meanwhile stays in one piece
+        wanted = self._answer_with(os.fstat(self.file.fileno()))
+        if is_body_wanted:
+            self.wanted = wanted
 
-    def _answer_with(self, file: BinaryIO, *, is_body_wanted: bool) -> None:
-        """Answer from an open file, so that a file that is replaced meanwhile stays in one piece."""
-        facts = os.fstat(file.fileno())
+    def _answer_with(self, facts: os.stat_result) -> range:
+        """Say what comes of the open file; give its bytes."""
         tag = f'"{facts.st_size:x}-{facts.st_mtime_ns:x}"'
         header = self.headers.get("Range")
         if self.headers.get("If-Range", tag) != tag:
@@ -181,15 +283,14 @@ class _Request(BaseHTTPRequestHandler):
         if wanted is None:
             unmet = {"Content-Range": f"bytes */{facts.st_size}", "Content-Length": "0"}
             self._say(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, unmet)
-            return
+            return range(0)
         fields = {"Content-Length": str(len(wanted)), "ETag": tag, "Accept-Ranges": "bytes"}
         status = HTTPStatus.OK
         if len(wanted) < facts.st_size:
             status = HTTPStatus.PARTIAL_CONTENT
             fields["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{facts.st_size}"
         self._say(status, fields)
-        if is_body_wanted and wanted:
-            self.connection.sendfile(file, wanted.start, len(wanted))
+        return wanted
 
     def _say(self, status: HTTPStatus, fields: dict[str, str]) -> None:
         self.send_response(status)

@@ -2,17 +2,22 @@
 
 import http.client
 import os
+import random
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.service.files import FileServer, find_file, find_range
+from fleet.service.files import FileServer, FileServerSettings, find_file, find_range
 
 CONTENT = bytes(range(256)) * 4
+LARGE_BYTES = 8 * 1024 * 1024
+PATIENCE_S = 10.0
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(root: Path) -> Iterator[FileServer]:
-    server = FileServer(root, threads=2)
+    server = FileServer(root)
     yield server
     server.close()
 
@@ -123,25 +128,130 @@ def test_nothing_can_be_changed(server: FileServer, method: str) -> None:
     assert ask(server, "/blobs/abc", method=method)[0] == 501
 
 
-def test_more_clients_than_threads_wait_their_turn(server: FileServer) -> None:
-    address = server.url.removeprefix("http://").split(":")
-    silent = [socket.create_connection((address[0], int(address[1])), timeout=10) for _ in range(2)]
-    waiting = socket.create_connection((address[0], int(address[1])), timeout=10)
-    waiting.sendall(b"GET /blobs/abc HTTP/1.1\r\nHost: x\r\n\r\n")
-    silent[0].close()
-    assert waiting.recv(12) == b"HTTP/1.1 200"
-    silent[1].close()
-    waiting.close()
+def address_of(server: FileServer) -> tuple[str, int]:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+@contextmanager
+def connected(server: FileServer, count: int, say: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Hold some connections that say this and then nothing, and do not read."""
+    with ExitStack() as stack:
+        held = []
+        for _ in range(count):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(PATIENCE_S)
+            one.connect(address_of(server))
+            one.sendall(say)
+            held.append(stack.enter_context(one))
+        yield held
+
+
+@contextmanager
+def serving(root: Path, **settings: float) -> Iterator[FileServer]:
+    server = FileServer(root, settings=FileServerSettings(**settings))  # type: ignore[arg-type]
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def is_ended(one: socket.socket) -> bool:
+    """Wait until the server ended a connection; False when it says something or keeps it open."""
+    try:
+        return one.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /blobs/abc HTTP/1.1\r\nHost: x\r\n", b"\x16\x03\x01"])
+def test_connections_that_say_nothing_whole_keep_no_client_out(root: Path, said: bytes) -> None:
+    with serving(root, header_timeout_s=60.0) as server, connected(server, 200, said):
+        assert ask(server, "/blobs/abc")[::2] == (200, CONTENT)
+
+
+def test_clients_that_do_not_read_keep_no_client_out(root: Path) -> None:
+    (root / "large").write_bytes(bytes(LARGE_BYTES))
+    request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving(root, piece_timeout_s=60.0) as server, connected(server, 40, request):
+        assert ask(server, "/blobs/abc")[::2] == (200, CONTENT)
+
+
+def test_a_connection_that_says_nothing_is_ended(root: Path) -> None:
+    with serving(root, header_timeout_s=0.1) as server, connected(server, 3) as held:
+        assert all(is_ended(one) for one in held)
+
+
+def test_a_header_that_comes_byte_by_byte_has_no_more_time_than_another(root: Path) -> None:
+    with serving(root, header_timeout_s=0.3) as server, connected(server, 1, b"GET /") as (slow,):
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < PATIENCE_S / 0.02:
+                slow.sendall(b"x")
+                sent += 1
+                time.sleep(0.02)
+        assert sent < PATIENCE_S / 0.02
+
+
+def test_a_header_without_end_is_cut_off(root: Path) -> None:
+    with serving(root, header_timeout_s=60.0) as server, connected(server, 1) as (endless,):
+        with suppress(OSError):
+            for _ in range(100):
+                endless.sendall(b"x: y\r\n" * 1000)
+        assert is_ended(endless)
+
+
+def test_a_client_that_stops_reading_is_cut_off(root: Path) -> None:
+    (root / "large").write_bytes(bytes(LARGE_BYTES))
+    request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving(root, piece_timeout_s=0.2) as server, connected(server, 1, request) as (stuck,):
+        time.sleep(1.0)
+        received = 0
+        with suppress(ConnectionResetError):
+            while piece := stuck.recv(65536):
+                received += len(piece)
+        assert received < LARGE_BYTES
+
+
+def test_a_large_file_is_given_whole_to_a_client_that_reads(server: FileServer, root: Path) -> None:
+    content = random.Random(0).randbytes(LARGE_BYTES)
+    (root / "large").write_bytes(content)
+    assert ask(server, "/large")[::2] == (200, content)
+    assert ask(server, "/large", Range="bytes=70001-")[2] == content[70001:]
+
+
+def test_of_too_many_connections_the_one_that_stands_still_the_longest_ends(root: Path) -> None:
+    settings = {"header_timeout_s": 60.0, "max_connections": 8}
+    with serving(root, **settings) as server, connected(server, 8) as held:
+        assert ask(server, "/blobs/abc")[::2] == (200, CONTENT)
+        assert is_ended(held[0])
+        held[-1].sendall(b"GET /blobs/abc HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert held[-1].recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_download_that_goes_on_outlives_any_number_of_silent_connections(root: Path) -> None:
+    content = random.Random(0).randbytes(LARGE_BYTES)
+    (root / "large").write_bytes(content)
+    with serving(root, header_timeout_s=60.0, max_connections=4) as server:
+        download = http.client.HTTPConnection(*address_of(server), timeout=PATIENCE_S)
+        download.request("GET", "/large")
+        response, received = download.getresponse(), b""
+        with ExitStack() as stack:
+            while piece := response.read(LARGE_BYTES // 8):
+                received += piece
+                stack.enter_context(connected(server, 2))
+        download.close()
+    assert received == content
 
 
 def test_closing_does_not_wait_for_a_client_that_says_nothing(root: Path) -> None:
-    server = FileServer(root, threads=1)
-    address = server.url.removeprefix("http://").split(":")
-    busy = socket.create_connection((address[0], int(address[1])), timeout=10)
-    waiting = socket.create_connection((address[0], int(address[1])), timeout=10)
-    server.close()
-    for one in (busy, waiting):
-        one.close()
+    server = FileServer(root)
+    with connected(server, 2) as held:
+        server.close()
+        assert all(is_ended(one) for one in held)
 
 
 @given(st.text(alphabet="bytes=-,0123456789 x", max_size=20), st.integers(0, 50))
