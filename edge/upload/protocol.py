@@ -4,6 +4,9 @@ Hello, Welcome; then one clip at a time: offer, credit, chunks inside the credit
 in a deadline, every deadline ends in a new connection that begins with Hello again, and the fleet says
 with its first credit where a clip goes on. So nothing that is lost, repeated or late needs a case of
 its own. A clip leaves the spool only on ClipDone.
+
+Waits grow until the fleet keeps something that it did not keep before: a fleet that welcomes, grants
+and then cannot, because its disk is full, is asked ever more rarely, and with one chunk of a clip.
 """
 
 from __future__ import annotations
@@ -94,7 +97,7 @@ class _Transfer:
     limit: int = 0
 
     def take_credit(self, credit: ClipCredit) -> bool:
-        """Note where the fleet is; True when that is progress.
+        """Note where the fleet is; True when that is progress of this transfer.
 
         The first credit after an offer says where to go on, wherever that is. A later one that is
         behind what was acknowledged is late or repeated and says nothing.
@@ -131,7 +134,9 @@ class UplinkState:
 
     _phase: _Phase = field(default=_Phase.DOWN, init=False)
     _failures: int = field(default=0, init=False)
-    """In a row: what the back-off grows with."""
+    """Since the fleet last kept something new: what the back-off grows with."""
+    _kept: dict[str, int] = field(default_factory=dict, init=False)
+    """How many bytes of each waiting blob the fleet ever had."""
     _deadline_ns: int = field(default=0, init=False)
     """While down: when to try again. While greeting: when to give up. While ready: when to greet."""
     _transfer: _Transfer | None = field(default=None, init=False)
@@ -238,8 +243,11 @@ class UplinkState:
         transfer = self._transfer
         if transfer is None:
             return chunks
-        while transfer.sent < transfer.limit and len(chunks) < self.settings.chunks_per_step:
-            size = min(CHUNK_BYTES, transfer.limit - transfer.sent)
+        limit = transfer.limit
+        if self._failures:  # the fleet may fail again: one chunk, until it keeps something
+            limit = min(limit, transfer.acknowledged + CHUNK_BYTES)
+        while transfer.sent < limit and len(chunks) < self.settings.chunks_per_step:
+            size = min(CHUNK_BYTES, limit - transfer.sent)
             try:
                 piece = self._read(transfer, size)
             except OperatorError as error:
@@ -274,6 +282,16 @@ class UplinkState:
             self.counts.ignored += 1
         elif transfer.take_credit(credit):
             transfer.deadline_ns = self._answer_by(now_ns)
+            self._note_kept(transfer)
+
+    def _note_kept(self, transfer: _Transfer) -> None:
+        """Take it for progress when the fleet has more of a clip than it ever had, and not else.
+
+        A credit alone promises nothing: it may be granted, and the bytes be lost, again and again.
+        """
+        blob_id = transfer.item.blob_id
+        if transfer.acknowledged > self._kept.get(blob_id, 0):
+            self._kept[blob_id] = transfer.acknowledged
             self._failures = 0
 
     def _on_done(self, done: ClipDone) -> None:
@@ -282,6 +300,7 @@ class UplinkState:
             self.counts.ignored += 1
             return
         self.spool.done(done.clip_id)
+        self._kept.pop(done.blob_id, None)
         self._failures = 0
         if done.answer is AdmissionAnswer.ADMITTED:
             self.counts.clips_admitted += 1
@@ -299,7 +318,8 @@ class UplinkState:
         self.outbox.done(self._report[0].number)
         self.counts.reports_sent += 1
         self._report = None
-        self._failures = 0
+        if self._transfer is None:  # a fleet that takes reports may still be unable to take clips
+            self._failures = 0
 
     def _is_late(self, now_ns: int) -> bool:
         if self._phase is _Phase.GREETING:

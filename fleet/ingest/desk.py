@@ -39,8 +39,9 @@ from fleet.catalog import (
 from fleet.ingest.admit import Admission, AdmissionSettings, BlobFacts, Known, admit
 from fleet.ingest.images import image_faults, undeclared_gaps
 from fleet.ingest.part import Part, drop
+from fleet.ingest.room import check_room
 from fleet.keys import verify_report
-from fleet.store import BlobStore
+from fleet.store import BlobStore, FolderStore
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,11 @@ class Desk:
         return done
 
     def begin(self, vehicle_id: str, offer: ClipOffer) -> Part:
-        """Open the part file of an offered clip; it may hold the beginning already."""
+        """Open the part file of an offered clip; it may hold the beginning already.
+
+        Raises:
+            StoreUnavailableError: The disk refused, or has no room for the clip.
+        """
         path = self._part_path(vehicle_id, offer)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +96,8 @@ class Desk:
             excess = len(others) + 1 - self._settings.max_parts_per_vehicle
             for old in others[: max(0, excess)]:
                 old.unlink()
+            store = self._store.root if isinstance(self._store, FolderStore) else None
+            check_room(offer, path, store)
             return Part(path, offer.blob_bytes)
         except OSError as error:
             raise StoreUnavailableError(

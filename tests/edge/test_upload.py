@@ -3,15 +3,23 @@
 import math
 import random
 import stat
+import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
@@ -464,6 +472,58 @@ class TestConversation:
         for wait_s, longest_s in zip(waits_s, [1, 4, 8, 8, 8, 8, 8], strict=True):
             assert 0.5 * longest_s <= wait_s <= longest_s + 0.11
 
+    def test_a_fleet_that_grants_and_then_cannot_is_asked_ever_more_rarely_and_with_one_chunk(
+        self, uplink: UplinkState, put: Put
+    ) -> None:
+        put("a", size=5 * CHUNK_BYTES)
+        now_ns, waits_s, sent = 0, [], []
+        for _ in range(7):
+            began_ns = now_ns
+            while not uplink.poll(now_ns):
+                now_ns += S // 10
+            waits_s.append((now_ns - began_ns) / S)
+            uplink.on_message(Welcome(), now_ns)
+            offer = offer_of(uplink, now_ns)
+            grant(uplink, offer, 0, 8 * CHUNK_BYTES, now_ns)
+            sent.append(len(ranges(uplink, now_ns)))
+            grant(uplink, offer, CHUNK_BYTES, 8 * CHUNK_BYTES, now_ns)
+            uplink.on_message(Bye(reason="the fleet cannot take this now"), now_ns)
+        assert sent == [5, 1, 1, 1, 1, 1, 1]
+        for wait_s, longest_s in zip(waits_s, [0, 1, 2, 4, 8, 8, 8], strict=True):
+            assert 0.5 * longest_s <= wait_s <= longest_s + 0.11
+
+    def test_a_clip_of_which_the_fleet_keeps_more_each_time_goes_on_without_growing_waits(
+        self, uplink: UplinkState, put: Put
+    ) -> None:
+        put("a", size=9 * CHUNK_BYTES)
+        now_ns = 0
+        for have in range(1, 8):
+            while not uplink.poll(now_ns):
+                now_ns += S // 10
+            uplink.on_message(Welcome(), now_ns)
+            offer = offer_of(uplink, now_ns)
+            grant(uplink, offer, have * CHUNK_BYTES, 8 * CHUNK_BYTES, now_ns)
+            assert len(ranges(uplink, now_ns)) == min(8, 9 - have)
+            uplink.on_hang_up(now_ns)
+        assert now_ns <= 7 * 1.1 * S
+
+    def test_reports_that_are_taken_do_not_hasten_a_clip_that_is_not(
+        self, uplink: UplinkState, put: Put
+    ) -> None:
+        put("a")
+        now_ns = 0
+        for sequence in range(6):
+            uplink.outbox.add(sequence, b"report", b"s")
+            began_ns = now_ns
+            while not uplink.poll(now_ns):
+                now_ns += S // 10
+            uplink.on_message(Welcome(), now_ns)
+            assert [type(said) for said, _ in uplink.poll(now_ns)] == [SignedReport, ClipOffer]
+            uplink.on_message(ReportAck(sequence=sequence), now_ns)
+            uplink.on_message(Bye(reason="the fleet cannot take this now"), now_ns)
+        assert uplink.counts.reports_sent == 6
+        assert now_ns - began_ns >= 4 * S
+
     def test_what_comes_after_the_end_of_a_connection_is_ignored(
         self, uplink: UplinkState, spool: Spool, put: Put
     ) -> None:
@@ -536,6 +596,136 @@ answers = st.one_of(
         answer=st.sampled_from(AdmissionAnswer),
     ),
 )
+
+
+class Backoff(RuleBasedStateMachine):
+    """A vehicle whose fleet has less room than the clip needs, and a link that breaks, in any order."""
+
+    SIZE_BYTES = 6 * CHUNK_BYTES + 5
+
+    def __init__(self, parent: Path) -> None:
+        super().__init__()
+        root = Path(tempfile.mkdtemp(dir=parent))
+        self.spool = Spool(root)
+        sealed = root / "a.mcap"
+        sealed.write_bytes(b"a" * self.SIZE_BYTES)
+        self.spool.add(sealed, msgspec.msgpack.encode(manifest("a")), 0.5)
+        self.outbox = Outbox(root)
+        self.uplink = UplinkState(HELLO, self.spool, self.outbox, random.Random(0), SETTINGS)
+        self.now_ns = 0
+        self.room_bytes = 0
+        self.kept_bytes = 0
+        self.sequence = 0
+        self.progress = (0, 0)
+        self.failed_ns: list[int] = []
+        self.chunk_bytes: list[int] = []
+        self.messages: list[Message] = []
+
+    @rule(room_bytes=st.integers(0, SIZE_BYTES + CHUNK_BYTES))
+    def let_the_fleet_have_room(self, room_bytes: int) -> None:
+        self.room_bytes = room_bytes
+
+    @rule()
+    def lose_what_the_fleet_kept(self) -> None:
+        self.kept_bytes = 0
+
+    @rule()
+    def break_the_link(self) -> None:
+        self.messages.clear()
+        self._fail(lambda: self.uplink.on_hang_up(self.now_ns))
+
+    @rule()
+    def report(self) -> None:
+        self.sequence += 1
+        self.outbox.add(self.sequence, b"report", b"s")
+
+    @rule(steps=st.integers(1, 400))
+    def work(self, steps: int) -> None:
+        for _ in range(steps):
+            self._step()
+
+    def _step(self) -> None:
+        self.now_ns += S // 10
+        for message, payload in self.uplink.poll(self.now_ns):
+            self._take(message, payload)
+        for answer in self.messages:
+            self._fail(lambda answer=answer: self.uplink.on_message(answer, self.now_ns))
+        self.messages.clear()
+
+    def _take(self, message: Message, payload: bytes | None) -> None:
+        """Answer as a gateway does whose disk takes so many bytes and not one more."""
+        if any(isinstance(answer, Bye) for answer in self.messages):
+            return
+        match message:
+            case Hello():
+                self.messages.append(Welcome())
+            case SignedReport():
+                waiting = self.outbox.first()
+                assert waiting is not None
+                self.messages.append(ReportAck(sequence=waiting.sequence))
+            case ClipOffer():
+                self.blob_id, self.clip_id = message.blob_id, message.clip_id
+                self._grant()
+            case ClipChunk():
+                assert payload is not None
+                self.chunk_bytes.append(len(payload))
+                if message.offset == self.kept_bytes:
+                    self._keep(len(payload))
+
+    def _keep(self, size_bytes: int) -> None:
+        if self.kept_bytes + size_bytes > self.room_bytes:
+            self.messages.append(Bye(reason="the fleet cannot take this now; try again later"))
+            return
+        self.kept_bytes += size_bytes
+        self._grant()
+
+    def _grant(self) -> None:
+        if self.kept_bytes < self.SIZE_BYTES:
+            granted = ClipCredit(
+                blob_id=self.blob_id, offset=self.kept_bytes, credit_bytes=8 * CHUNK_BYTES
+            )
+            self.messages.append(granted)
+            return
+        answer = AdmissionAnswer.ADMITTED
+        done = ClipDone(clip_id=self.clip_id, blob_id=self.blob_id, answer=answer)
+        self.messages.append(done)
+
+    def _fail(self, action: Callable[[], None]) -> None:
+        before = self.uplink.counts.failures
+        action()
+        if self.uplink.counts.failures > before:
+            self.failed_ns.append(self.now_ns)
+        progress = (max(self.progress[0], self.kept_bytes), self.uplink.counts.clips_admitted)
+        if progress != self.progress:
+            self.progress, self.failed_ns, self.chunk_bytes = progress, self.failed_ns[-1:], []
+
+    @invariant()
+    def waits_have_grown_since_the_fleet_last_kept_something_new(self) -> None:
+        for number, (first_ns, second_ns) in enumerate(pairwise(self.failed_ns)):
+            longest_s = min(
+                SETTINGS.backoff_max_s, SETTINGS.backoff_min_s * 2 ** max(0, number - 1)
+            )
+            assert second_ns - first_ns >= 0.5 * longest_s * S
+
+    @invariant()
+    def few_bytes_are_sent_without_effect(self) -> None:
+        allowed = 8 * CHUNK_BYTES + len(self.failed_ns) * CHUNK_BYTES
+        assert sum(self.chunk_bytes) <= allowed
+
+    def teardown(self) -> None:
+        """With room again, and a link that holds, the clip is home within the longest wait."""
+        self.room_bytes = self.SIZE_BYTES
+        for _ in range(round((SETTINGS.backoff_max_s + 2 * SETTINGS.answer_timeout_s + 5) * 10)):
+            self._step()
+        assert self.spool.pending() == []
+        self.spool.close()
+        self.outbox.close()
+
+
+def test_waits_grow_until_the_fleet_keeps_something_new_whatever_happens(tmp_path: Path) -> None:
+    run_state_machine_as_test(
+        lambda: Backoff(tmp_path), settings=settings(max_examples=40, deadline=None)
+    )
 
 
 def test_no_answer_of_a_strange_fleet_makes_the_vehicle_fall_over_or_forget(
