@@ -96,7 +96,7 @@ def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) 
 
     Raises:
         SchemaError: The frames are not what the manifest says, or do not read back.
-        OSError: The disk refused; nothing but a ``.part`` file can be left behind.
+        OSError: The disk refused; only a power cut can leave a ``.part`` file behind.
     """
     try:
         content = encode_clip(manifest, frames)
@@ -104,11 +104,15 @@ def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) 
         raise SchemaError(f"clip {manifest.clip_id[:12]} cannot be encoded: {error}") from error
     decode_clip(content)
     part = path.with_name(path.name + PART_SUFFIX)
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    except OSError:
+        part.unlink(missing_ok=True)  # half a clip would keep the room that others need
+        raise
     _sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
 

@@ -190,10 +190,16 @@ class Agent:
         return (*decisions, self._report(now, rungs))
 
     def acknowledge(self, sequence: int) -> None:
-        """Forget the decision that was reported under ``sequence``; others are left alone."""
+        """Forget the decision that was reported under ``sequence``; others are left alone.
+
+        Where the disk refuses, it is remembered and reported again, which changes nothing.
+        """
         for sent, event_id in self._sent:
             if sent == sequence and any(e.event_id == event_id for e in self._state.events):
-                self._save(states.acknowledged(self._state, event_id))
+                try:
+                    self._save(states.acknowledged(self._state, event_id))
+                except OSError as error:
+                    logger.warning("acknowledgement_not_saved", extra={"error": str(error)})
 
     def _is_worth_saving(self) -> bool:
         now, stored = self._state, self._stored

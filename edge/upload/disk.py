@@ -1,13 +1,32 @@
-"""The three durable steps that spool, outbox and keys share."""
+"""The durable steps that spool, outbox and keys share, and how a disk says that it is full."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
+import secrets
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
+_log = logging.getLogger(__name__)
+
 _PIECE_BYTES = 1024 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_HARD_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+_REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""What SQLite says when a write finds no room; of the errors above it knows only ENOSPC by name."""
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+"""What SQLite says of a file that is no database, a damaged one, or one of another shape."""
+
+
+def is_disk_full(error: OSError | sqlite3.Error) -> bool:
+    """Tell whether there was no room to write: retrying helps when something was deleted."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return _code(error) in _REFUSALS
 
 
 def sync_folder(folder: Path) -> None:
@@ -32,10 +51,103 @@ def copy_synced(source: Path, target: Path) -> tuple[str, int]:
     return digest.hexdigest(), length
 
 
+def hash_file(path: Path) -> tuple[str, int]:
+    """Give the SHA-256 and the length of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return digest.hexdigest(), file.tell()
+
+
+def link_synced(source: Path, target: Path) -> bool:
+    """Give a file a second name, durable and without a copy; False where the disk knows no such thing."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in _NO_HARD_LINK:
+            return False
+        raise
+    return True
+
+
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """Open a SQLite file whose every commit survives a power cut."""
-    connection = sqlite3.connect(path.absolute(), isolation_level=None, timeout=30.0)  # no URI
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(schema)
+    """Open a SQLite file whose every commit survives a power cut; make it where there is none.
+
+    A file that is no such database is set aside, not deleted, and an empty one takes its place. A full
+    disk is no reason to fail, for what waits must be able to leave: SQLite then does without the memory
+    that processes share, which needs a file, and where a new database finds no room, it is in memory.
+
+    Raises:
+        sqlite3.OperationalError: Another process does not let go of the file.
+    """
+    connection = _open(path, schema)
+    if connection is None:
+        aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
+        for end in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+        _log.error("database_set_aside", extra={"file": path.name, "now": aside.name})
+        connection = _connect(path, schema)
     return connection
+
+
+def _open(path: Path, schema: str) -> sqlite3.Connection | None:
+    """Open a database; None when the file is none, is damaged, or is one of another shape."""
+    connection = None
+    try:
+        connection = _connect(path, schema)
+        if _is_whole(connection, schema):
+            return connection
+    except sqlite3.DatabaseError as error:
+        if _code(error) not in _DAMAGED:
+            raise
+    if connection is not None:
+        connection.close()
+    return None
+
+
+def _is_whole(connection: sqlite3.Connection, schema: str) -> bool:
+    with closing(sqlite3.connect(":memory:")) as wanted:
+        wanted.execute(schema)
+        lacking = _columns(wanted) - _columns(connection)
+    return not lacking and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """List the columns of every table: table, column."""
+    query = (
+        "SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c "
+        "WHERE t.type = 'table'"
+    )
+    return set(connection.execute(query))
+
+
+def _connect(path: Path, schema: str) -> sqlite3.Connection:
+    for locking in ("NORMAL", "EXCLUSIVE"):
+        try:
+            # Absolute, or SQLite takes a name like `file:a` for a URI.
+            return _connect_as(path.absolute(), schema, locking=locking)
+        except sqlite3.OperationalError as error:
+            if not is_disk_full(error):
+                raise
+            _log.warning("disk_full", extra={"file": path.name, "reason": str(error)})
+    return _connect_as(":memory:", schema, locking="NORMAL")
+
+
+def _connect_as(path: Path | str, schema: str, *, locking: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    try:
+        connection.execute(f"PRAGMA locking_mode = {locking}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(schema)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Give SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -2,9 +2,10 @@
 
     python -m sim.lap.vehicle ORDER.json OUTCOME.json
 
-A drive is one life of the process, as between two ignitions: connect and learn the campaigns, look for
-an update, drive in lockstep, close the world, send clips and reports, end. Whatever was not acknowledged
-stays in the spool and goes with the next life, and so do clips that a killed drive had sealed.
+A drive is one life of the process, as between two ignitions: connect and learn the campaigns, send what
+waits, look for an update, drive in lockstep, close the world, send clips and reports, end. Whatever was
+not acknowledged stays in the spool and goes with the next life, and so do clips that a killed drive had
+sealed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -114,8 +115,11 @@ def live(order: VehicleOrder) -> VehicleOutcome:
     with ExitStack() as stack:
         agent = stack.enter_context(_agent(order))
         uplink, spool = _uplink(order, agent, stack)
-        waiting = spool.pending() + spool.take(_left_over(Path(order.home)))
+        waiting = spool.pending()
         campaigns = _wait_for_campaigns(uplink)
+        with suppress(LinkDownError):  # first, so that a full disk empties before more is written
+            _send(uplink, told, 0, waiting=len(waiting))
+        waiting += spool.take(_left_over(Path(order.home)))
         found = agent.step(time.time_ns())
         manifest, folder = agent.active()
         told.say(0, f"starts on {manifest.bundle_id}")
@@ -133,7 +137,10 @@ def live(order: VehicleOrder) -> VehicleOutcome:
         reports = agent.reports(outcome.health.rungs, time.time_ns())
         for report in reports:
             uplink.report(report)
-        _send(uplink, told, waiting=len(spool.pending()))
+        _send(uplink, told, told.ticks, waiting=len(spool.pending()))
+        while found_room := spool.take(_left_over(Path(order.home))):
+            waiting += found_room
+            _send(uplink, told, told.ticks, waiting=len(found_room))
         for report in reports:
             agent.acknowledge(report.sequence)
         told.say(told.ticks, f"home, clips uploaded: {_acknowledged(uplink)}")
@@ -222,15 +229,15 @@ def _wait_for_campaigns(uplink: Uplink) -> tuple[Campaign, ...]:
     return uplink.campaigns
 
 
-def _send(uplink: Uplink, told: _Told, waiting: int) -> None:
-    """Step until everything that may leave was acknowledged."""
-    said = -1
+def _send(uplink: Uplink, told: _Told, tick: int, *, waiting: int) -> None:
+    """Step until everything that may leave was acknowledged; ``tick`` is how far the drive is."""
+    before, said = _acknowledged(uplink), -1
 
     def is_done() -> bool:
         nonlocal said
-        if said != _acknowledged(uplink):
-            said = _acknowledged(uplink)
-            told.say(told.ticks, f"uploads, clips: {said} of {waiting}")
+        if waiting and said != _acknowledged(uplink) - before:
+            said = _acknowledged(uplink) - before
+            told.say(tick, f"uploads, clips: {said} of {waiting}")
         return uplink.is_idle
 
     _until(uplink, is_done, "acknowledged everything")

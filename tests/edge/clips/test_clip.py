@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import math
 import shutil
@@ -23,7 +24,7 @@ from edge.clip import (
     join_window,
     sealed_clips,
 )
-from edge.clip_file import Clip, read_clip
+from edge.clip_file import Clip, read_clip, write
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import OperatorError
@@ -346,6 +347,19 @@ def test_disk_that_refuses_loses_a_clip_and_not_the_drive(drive, tmp_path, caplo
     clips = recorder.close()
     assert (len(clips.kept), clips.lost, clips.captured) == (1, 1, 2)
     assert [entry.message for entry in caplog.records] == ["clip_lost"]
+
+
+def test_half_a_clip_does_not_keep_the_room_of_a_full_disk(drive, tmp_path, monkeypatch, caplog):
+    def refuse(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    recorder = Recorder(RecorderSettings(privacy="synthetic"), drive, [campaign()], tmp_path)
+    for tick in range(60):
+        recorder.add(frame_set(tick), None, None, [event(tick)] if tick == 17 else ())
+        if tick == 16:
+            monkeypatch.setattr(write.os, "fsync", refuse)
+    assert recorder.close().lost == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_same_drive_gives_the_same_files_byte_for_byte(record, tmp_path):

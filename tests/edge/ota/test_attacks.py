@@ -1,5 +1,6 @@
 """Attacks and faults on the way of an update, each on the whole path; the old slot keeps driving."""
 
+import errno
 import hashlib
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from edge.contracts.release import blob_path, director_metadata, encode_manifest
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import InstallPhase
 from edge.ota import Phase, RefusalKind, active_bundle
+from edge.ota.record import DurableRecord
 from fleet.repository import DirectorRepository, ImageRepository
 
 NOW_NS = 1_800_000_000 * NS_PER_S
@@ -422,6 +424,25 @@ def test_each_decision_is_reported_until_it_is_acknowledged(fleet, vehicle):
         assert again[0].sequence > status.sequence
         agent.acknowledge(committed.sequence)
     with vehicle.start() as agent:
+        assert len(agent.reports({}, NOW_NS)) == 1
+
+
+def test_a_full_disk_does_not_end_a_vehicle_whose_decision_was_acknowledged(
+    fleet, vehicle, monkeypatch
+):
+    fleet.offer(2.0, 2)
+    with vehicle.start() as agent:
+        agent.step(NOW_NS)
+        trial = agent.reports({}, NOW_NS)[0]
+
+        def refuse(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(DurableRecord, "save", refuse)
+        agent.acknowledge(trial.sequence)
+        assert agent.reports({}, NOW_NS)[0].phase is InstallPhase.TRIAL
+        monkeypatch.undo()
+        agent.acknowledge(trial.sequence)
         assert len(agent.reports({}, NOW_NS)) == 1
 
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from edge.contracts.wire import Bye, Hello, Message, decode, encode
+from edge.contracts.wire import Bye, ClipChunk, Hello, Message, decode, encode
 from edge.upload import Outbox, Spool, SpoolItem, UplinkSettings, UplinkState, load_or_make_keys
 from fleet.catalog import Catalog, ClipRow, QuarantineRow, StreamKind, Transaction
 from fleet.ingest import Desk, IngestSettings, SessionState
@@ -57,11 +57,14 @@ class Fuse:
 
 
 class FusedSpool(Spool):
-    fuse: Fuse
+    fuse = Fuse()  # for the sweep of a start, which is not killed
 
     def done(self, clip_id: str) -> None:
         self.fuse.burn()
         super().done(clip_id)
+
+    def _delete_rows(self) -> None:
+        super()._delete_rows()
         self.fuse.burn()
 
     def _store(self, sealed: Path, clip_id: str, manifest: bytes, worth: float) -> SpoolItem:
@@ -175,16 +178,26 @@ class World:
         except KilledError:
             self.kill(side)
 
-    def kill(self, side: str) -> None:
+    def kill(self, side: str, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.fuses[side].left = None
         if side == "vehicle":
             self.vehicle.end()
+            meanwhile()
             self.vehicle = Vehicle(self.root / "vehicle", self.fuses["vehicle"])
         else:
             self.fleet.end()
             self.fleet = Fleet(self.root / "fleet", self.fuses["fleet"])
             self.vehicle.state.on_hang_up(self.now_ns)
         self.cut()
+
+    def lose_index(self) -> None:
+        """Between two starts of the vehicle somebody deletes what its spool knows."""
+
+        def delete() -> None:
+            for file in (self.root / "vehicle").glob("spool.sqlite*"):
+                file.unlink()
+
+        self.kill("vehicle", delete)
 
     def cut(self) -> None:
         self.up.clear()
@@ -272,7 +285,7 @@ def test_clips_come_home_over_a_link_that_works(tmp_path: Path, clip: Seal) -> N
     assert world.vehicle.state.counts.failures == 0
 
 
-@pytest.mark.parametrize(("side", "operations"), [("vehicle", 4), ("fleet", 4)])
+@pytest.mark.parametrize(("side", "operations"), [("vehicle", 5), ("fleet", 4)])
 def test_killing_a_side_at_every_durable_step_loses_and_doubles_nothing(
     tmp_path: Path, clip: Seal, side: str, operations: int
 ) -> None:
@@ -298,6 +311,41 @@ def test_killing_a_side_after_every_message_loses_and_doubles_nothing(
         for _ in range(turns):
             world.turn()
         world.kill(side)
+        world.finish()
+        world.end()
+
+
+def test_an_acknowledged_clip_that_is_found_again_is_known_to_the_fleet_and_sent_no_more(
+    tmp_path: Path, clip: Seal
+) -> None:
+    world = World(tmp_path / "world", clip)
+    world.record(0)
+    world.finish()
+    found = tmp_path / "world" / "vehicle" / "clips" / f"{clip(0).manifest.clip_id}.mcap"
+    found.write_bytes(clip(0).content)
+    world.kill("vehicle")
+    assert len(world.vehicle.spool.pending()) == 1
+    sent = []
+    for _ in range(6):
+        world.vehicle_sends()
+        sent += [decode(header) for header, _ in world.up]
+        world.fleet_takes()
+        world.vehicle_takes()
+    assert not any(isinstance(message, ClipChunk) for message in sent)
+    assert world.vehicle.state.counts.clips_admitted == 1
+    world.finish()
+
+
+def test_a_lost_index_in_the_middle_of_an_upload_loses_and_doubles_nothing(
+    tmp_path: Path, clip: Seal
+) -> None:
+    for turns in range(8):
+        world = World(tmp_path / str(turns), clip)
+        world.record(0)
+        world.record(1)
+        for _ in range(turns):
+            world.turn()
+        world.lose_index()
         world.finish()
         world.end()
 
@@ -430,6 +478,10 @@ class Trouble(RuleBasedStateMachine):
     @rule(side=st.sampled_from(["vehicle", "fleet"]))
     def kill(self, side: str) -> None:
         self.world.kill(side)
+
+    @rule()
+    def lose_the_index(self) -> None:
+        self.world.lose_index()
 
     @rule(side=st.sampled_from(["vehicle", "fleet"]), steps=st.integers(0, 5))
     def light_a_fuse(self, side: str, steps: int) -> None:
