@@ -175,4 +175,6 @@ def _cell(value: object) -> str:
 
 def _json_line(line: str) -> str:
     """Escape what does not print, in JSON's own way; outside of strings JSON has nothing of the kind."""
+    if line.isprintable():
+        return line
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)

@@ -63,7 +63,7 @@ def link_synced(source: Path, target: Path) -> bool:
     with source.open("rb") as file:
         os.fsync(file.fileno())
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)
     except OSError as error:
         if error.errno in _NO_HARD_LINK:
             return False

@@ -197,7 +197,7 @@ class Spool:
         """Read a piece of a waiting clip; shorter at its end.
 
         Raises:
-            OperatorError: Somebody took the file away.
+            OperatorError: Somebody took the file away, or the disk cannot read it.
         """
         path = self._path(item.clip_id)
         try:
@@ -205,6 +205,8 @@ class Spool:
                 return os.pread(file.fileno(), size, offset)
         except FileNotFoundError as error:
             raise OperatorError(f"clip {item.clip_id} cannot be sent: {path} is gone") from error
+        except OSError as error:
+            raise OperatorError(f"clip {item.clip_id} cannot be sent: {error}") from error
 
     def done(self, clip_id: str) -> None:
         """Forget a clip that the fleet has; no matter if it is forgotten already.

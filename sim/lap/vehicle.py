@@ -144,9 +144,11 @@ def live(order: VehicleOrder) -> VehicleOutcome:
         for report in reports:
             agent.acknowledge(report.sequence)
         told.say(told.ticks, f"home, clips uploaded: {_acknowledged(uplink)}")
-        taken = sum(item.blob_bytes for item in waiting if spool.get(item.clip_id) is None)
+        taken = {item.clip_id: item.blob_bytes for item in waiting if not spool.get(item.clip_id)}
         refusal = str(found.refusal or "")
-        return _summary(order, agent, outcome, uplink.counts, refusal=refusal, bytes_sent=taken)
+        return _summary(
+            order, agent, outcome, uplink.counts, refusal=refusal, bytes_sent=sum(taken.values())
+        )
 
 
 @dataclass(frozen=True)

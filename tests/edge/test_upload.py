@@ -203,7 +203,7 @@ class TestSpool:
         assert [item.worth for item in spool.take(clips)] == [0.9, 0.5]
         assert [path.name for path in sorted(tmp_path.iterdir()) if path.is_file()] == ["a"]
 
-    def test_rubbish_of_a_power_cut_is_swept_at_the_next_start(
+    def test_what_a_power_cut_left_is_out_of_the_way_at_the_next_start(
         self, tmp_path: Path, spool: Spool, put: Put
     ) -> None:
         clip_id = put("a")
@@ -214,6 +214,8 @@ class TestSpool:
         again = Spool(tmp_path / "spool")
         assert [path.name for path in clips.iterdir()] == [f"{clip_id}.mcap"]
         assert len(again.pending()) == 1
+        (aside,) = (tmp_path / "spool" / "unreadable").iterdir()
+        assert aside.read_bytes() == b"renamed, and then the power went"
 
     def test_a_row_whose_file_somebody_took_is_dropped_at_the_next_start(
         self, tmp_path: Path, spool: Spool, put: Put
@@ -425,6 +427,18 @@ class TestConversation:
         assert ranges(uplink) == []
         assert offer_of(uplink).clip_id == here
         assert uplink.counts.clips_refused == 1
+
+    def test_a_clip_that_the_disk_cannot_read_does_not_hold_up_the_others(
+        self, tmp_path: Path, uplink: UplinkState, put: Put
+    ) -> None:
+        bad, good = put("bad", worth=0.9), put("good", worth=0.1)
+        offer = offer_of(welcomed(uplink))
+        path = tmp_path / "spool" / "clips" / f"{bad}.mcap"
+        path.unlink()
+        path.mkdir()
+        grant(uplink, offer, 0, CHUNK_BYTES)
+        assert ranges(uplink) == []
+        assert offer_of(uplink).clip_id == good
 
     def test_silence_ends_the_connection_and_a_new_one_begins_with_hello(
         self, uplink: UplinkState, put: Put
