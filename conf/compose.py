@@ -21,6 +21,7 @@ import hashlib
 import importlib.resources
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,7 +56,7 @@ def compose(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    is_text = [_is_text_override(word, schema, config_module) for word in overrides]
+    is_text = [_is_text_override(word, schema) for word in overrides]
     forced = [
         _add_or_override(word, config_module)
         for word, is_taken in zip(overrides, is_text, strict=True)
@@ -68,7 +69,7 @@ def compose(
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise OperatorError(f"configuration {config_name} refused: {_one_line(error)}") from error
     for word in itertools.compress(overrides, is_text):
-        key, _, text = word.partition("=")
+        key, _, text = word.removeprefix("++").partition("=")
         _set(values, key.split("."), text)
     return settings_from(values, schema, origin=f"configuration {config_name}")
 
@@ -92,15 +93,18 @@ def settings_from(values: object, schema: type[T], *, origin: str) -> T:
 
     Args:
         values: Dicts, lists and scalars.
-        schema: A dataclass or msgspec record; keys that ``values`` lacks keep their defaults.
+        schema: A dataclass or msgspec record; keys that ``values`` lacks keep their defaults, also
+            inside a record that ``values`` names in part.
         origin: Where the values came from, for the error message.
 
     Raises:
-        OperatorError: An unknown key, a value of the wrong type, or a number that is not finite.
+        OperatorError: An unknown key, a value of the wrong type, or a number that is not finite or
+            out of the bounds of its type.
     """
+    kind = inspect.type_info(schema)
     try:
-        _refuse_unknown(values, inspect.type_info(schema), at="")
-        return msgspec.convert(values, schema)
+        _refuse_unknown(values, kind, at="")
+        return msgspec.convert(_with_defaults(values, kind), schema)
     except (ValueError, msgspec.ValidationError) as error:
         raise OperatorError(f"{origin} refused: {_one_line(error)}") from error
 
@@ -122,10 +126,14 @@ def _add_or_override(word: str, config_module: str) -> str:
     return word if is_group else f"++{word}"
 
 
-def _is_text_override(word: str, schema: type, config_module: str) -> bool:
-    """Tell whether a word is a plain ``key=value`` that sets a text field."""
-    key, equals, _ = word.partition("=")
-    is_plain = bool(equals) and _add_or_override(word, config_module) == f"++{word}"
+def _is_text_override(word: str, schema: type) -> bool:
+    """Tell whether a word is a ``key=value``, or ``++key=value``, that sets a text field.
+
+    A text field may be called like a folder of ``conf``: its value is then a name that the code looks
+    up, and no file to be merged.
+    """
+    key, equals, _ = word.removeprefix("++").partition("=")
+    is_plain = bool(equals and key) and key[0] not in "+~" and "@" not in key
     return is_plain and _is_text(inspect.type_info(schema), key.split("."))
 
 
@@ -180,6 +188,42 @@ def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
                 raise ValueError(f"{at}: no {value!r}{_nearest(str(value), names)}")
         case inspect.FloatType() if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{at}: {value} is not a finite number")
+        case inspect.IntType() | inspect.FloatType() if type(value) in (int, float):
+            _refuse_out_of_bounds(value, kind, at=at)
+
+
+def _refuse_out_of_bounds(
+    value: Any, kind: inspect.IntType | inspect.FloatType, *, at: str
+) -> None:
+    """Name what was got beside what was expected; msgspec itself names the bound alone."""
+    bounds = (
+        ("at least", kind.ge, operator.ge),
+        ("more than", kind.gt, operator.gt),
+        ("at most", kind.le, operator.le),
+        ("less than", kind.lt, operator.lt),
+    )
+    for words, bound, holds in bounds:
+        if bound is not None and not holds(value, bound):
+            raise ValueError(f"{at} is {value}, expected {words} {bound}")
+
+
+def _with_defaults(value: object, kind: inspect.Type, default: object = None) -> object:
+    """Put a record that is named in part over the default of its own field, not of its class."""
+    if not (isinstance(kind, inspect.DataclassType) and isinstance(value, dict)):
+        return value
+    filled = dict(value) if default is None else {**msgspec.to_builtins(default), **value}
+    for field in kind.fields:
+        if field.encode_name in value:
+            owned = _default_of(field) if default is None else getattr(default, field.name)
+            inner = value[field.encode_name]
+            filled[field.encode_name] = _with_defaults(inner, field.type, owned)
+    return filled
+
+
+def _default_of(field: inspect.Field) -> object:
+    """Make a field's default; None where it has none or where it is no record."""
+    made = None if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return made if dataclasses.is_dataclass(made) else None
 
 
 def _join(at: str, key: object) -> str:

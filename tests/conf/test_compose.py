@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from msgspec import Meta
 
 import conf
 from conf.compose import compose, settings_from, with_options, write_resolved
@@ -28,6 +29,18 @@ class World:
 
 
 @dataclass
+class Fit:
+    steps: Annotated[int, Meta(ge=1, le=1000)] = 900
+    rate: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.3
+    weights: dict[str, float] = field(default_factory=dict)
+    world: World = field(default_factory=World)
+
+
+def careful() -> Fit:
+    return Fit(steps=60, rate=0.1, weights={"animal": 4.0}, world=World(fog_ratio=0.5))
+
+
+@dataclass
 class Home:
     path: str = ""
 
@@ -40,6 +53,8 @@ class Drive:
     folder: str = "drives"
     homes: dict[str, Home] = field(default_factory=dict)
     world: World = field(default_factory=World)
+    fit: Fit = field(default_factory=careful)
+    garage: str = ""
     rules: list[TriggerRule] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -48,7 +63,8 @@ class Drive:
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A package of YAML files as `conf` is one."""
     package = tmp_path / "drive_conf"
-    (package / "world").mkdir(parents=True)
+    for folder in ("world", "garage"):
+        (package / folder).mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "drive.yaml").write_text("defaults:\n  - world: clear\n  - _self_\nvehicles: 5\n")
     (package / "world" / "clear.yaml").write_text("fog_ratio: 0.1\n")
@@ -113,6 +129,11 @@ def test_key_misspelt_in_the_yaml_itself_is_refused() -> None:
         ("world.weather=nite", "world.weather: no 'nite'; did you mean night?"),
         ("world.sun_rad=[1]", "length 2"),
         ("weights.a=inf", "weights.a: inf is not a finite number"),
+        ("fit.steps=0", "fit.steps is 0, expected at least 1"),
+        (f"fit.steps={10**30}", f"fit.steps is {10**30}, expected at most 1000"),
+        ("fit.rate=0", "fit.rate is 0, expected more than 0.0"),
+        ("fit.rate=1.0", "fit.rate is 1.0, expected less than 1.0"),
+        ("fit.rate=nan", "fit.rate: nan is not a finite number"),
         ("note=[1]", "Expected `str | null`"),
         ("vehicles=", "Expected `int`, got `str`"),
         ("=3", "refused"),
@@ -172,6 +193,31 @@ def test_text_is_taken_as_it_was_typed(module: str, name: str) -> None:
     words = [f"folder={name}", "world=murk", f"homes.b.path={name}"]
     drive = compose("drive", words, Drive, config_module=module)
     assert (drive.folder, drive.homes["b"].path, drive.world.fog_ratio) == (name, name, 0.9)
+
+
+@pytest.mark.parametrize("word", ["garage=north", "++garage=north"])
+def test_text_that_is_called_like_a_folder_of_files_is_a_name_and_no_file(
+    module: str, word: str
+) -> None:
+    assert compose("drive", [word], Drive, config_module=module).garage == "north"
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("fit.steps=7", Fit(7, 0.1, {"animal": 4.0}, World(fog_ratio=0.5))),
+        ("fit={steps: 7}", Fit(7, 0.1, {"animal": 4.0}, World(fog_ratio=0.5))),
+        ("fit.weights.car=2.0", Fit(60, 0.1, {"car": 2.0}, World(fog_ratio=0.5))),
+        (
+            "fit.world.weather=night",
+            Fit(60, 0.1, {"animal": 4.0}, World(fog_ratio=0.5, weather=Weather.NIGHT)),
+        ),
+    ],
+)
+def test_record_that_is_named_in_part_keeps_the_rest_of_its_own_default(
+    module: str, word: str, expected: Fit
+) -> None:
+    assert compose("drive", [word], Drive, config_module=module).fit == expected
 
 
 def test_last_text_wins(module: str) -> None:
