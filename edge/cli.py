@@ -12,10 +12,13 @@ import difflib
 import importlib
 import inspect
 import logging
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import requires, version
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -39,7 +42,7 @@ class Group:
     """A ``typer.Typer`` (a group of verbs) or a function (a command by itself)."""
     help: str
     extra: str
-    """What to install for it: the ``ringroad[extra]``."""
+    """What to install for it: extras of pyproject.toml, comma-separated."""
 
 
 GROUPS: dict[str, Group] = {
@@ -155,8 +158,27 @@ def missing(name: str, error: ModuleNotFoundError) -> OperatorError:
         return OperatorError(f"`ringroad {name}` is not part of this installation: no {lacking}")
     return OperatorError(
         f"`ringroad {name}` needs {lacking}, which is not installed: "
-        f"pip install 'ringroad[{GROUPS[name].extra}]'"
+        f"{install_line(GROUPS[name].extra.split(','))}"
     )
+
+
+def install_line(extras: Sequence[str], root: Path = Path(__file__).parents[1]) -> str:
+    """Give a command that installs extras into this very Python, from any folder.
+
+    In a clone it installs the clone again with them; a wheel lies in no folder of its own, so there it
+    names what the extras require. No index needs to know a distribution of our name.
+
+    Args:
+        extras: Names of pyproject.toml.
+        root: The folder of the packages: a clone, or a ``site-packages``.
+    """
+    if (root / "pyproject.toml").is_file():
+        words = ["--editable", f"{root}[{','.join(extras)}]"]
+    else:
+        marked = re.compile(r"\s*(;|and)\s*extra == [\"'](" + "|".join(extras) + r")[\"']$")
+        asked = requires("ringroad") or ()
+        words = [marked.sub("", line) for line in asked if marked.search(line)]
+    return shlex.join([sys.executable, "-m", "pip", "install", *words])
 
 
 def _run(name: str, words: list[str], *, debug: bool) -> None:

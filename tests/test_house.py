@@ -155,6 +155,14 @@ def test_wheel_holds_exactly_the_five_packages(tmp_path: Path) -> None:
     assert inside == {str(file) for file in tracked(*PACKAGES)}
 
 
+def test_package_that_claims_types_ships_them() -> None:
+    assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
+    marked = {str(file.parent) for file in tracked(*PACKAGES) if file.name == "py.typed"}
+    assert marked == set(PACKAGES)
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    assert all("py.typed" in data[package] for package in PACKAGES)
+
+
 def test_licence_is_an_spdx_expression_and_its_text_ships() -> None:
     assert PROJECT["project"]["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()[:200]

@@ -1,5 +1,7 @@
+import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -7,9 +9,13 @@ from typing import Any
 
 import pytest
 import typer
+from packaging.requirements import Requirement
 
 from edge import cli
 from edge.contracts.errors import OperatorError, RollbackError
+
+ROOT = Path(cli.__file__).parents[1]
+INSTALL = f"{sys.executable} -m pip install --editable "
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -158,7 +164,7 @@ def test_misspelt_group_is_answered_with_the_nearest(capsys: pytest.CaptureFixtu
             "heavy",
             (
                 "`ringroad heavy` needs heavy_library_of_2031, which is not installed: "
-                "pip install 'ringroad[sim]'"
+                f"{INSTALL}'{ROOT}[sim]'"
             ),
         ),
     ],
@@ -176,7 +182,34 @@ def test_package_missing_inside_a_command_names_the_extra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     message = run(capsys, "ota", "install", "lacking")[2]
-    assert message.endswith("needs torch, which is not installed: pip install 'ringroad[edge]'\n")
+    assert message.endswith(f"needs torch, which is not installed: {INSTALL}'{ROOT}[edge]'\n")
+
+
+def test_a_clone_is_installed_again_from_wherever_it_lies(tmp_path: Path) -> None:
+    clone = tmp_path / "a clone (copy)"
+    clone.mkdir()
+    (clone / "pyproject.toml").touch()
+    words = shlex.split(cli.install_line(["edge", "sim"], clone))
+    assert words == [
+        *(sys.executable, "-m", "pip", "install"),
+        *("--editable", f"{clone}[edge,sim]"),
+    ]
+
+
+def test_a_wheel_names_what_its_extras_require_and_no_distribution_of_our_name(
+    tmp_path: Path,
+) -> None:
+    words = shlex.split(cli.install_line(["edge", "sim"], tmp_path))
+    assert words[:4] == [sys.executable, "-m", "pip", "install"]
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*table["optional-dependencies"]["edge"], *table["optional-dependencies"]["sim"]]
+    assert {Requirement(word) for word in words[4:]} == {Requirement(line) for line in declared}
+
+
+def test_every_group_that_needs_an_extra_names_one_that_there_is() -> None:
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {extra for group in cli.GROUPS.values() for extra in group.extra.split(",")}
+    assert named <= set(table["optional-dependencies"])
 
 
 def test_help_lists_every_group_and_imports_none() -> None:
