@@ -1,7 +1,8 @@
 """Data sets that are made on demand: a seeded recipe, rendered, labelled with full care, frozen.
 
 The base, tune and gate sets are not files that somebody once made; they are recipes with a hash.
-Whoever has the recipe and the code has the set, and the cache only saves the time.
+Whoever has the recipe and the code has the set, and the cache only saves the time: it is keyed by the
+recipe's words and by all that the runner says it is made of, so an edited scenario is another set.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from fleet.store import BlobStore
 
 _log = logging.getLogger(__name__)
 
-RECIPE_VERSION = 2
-"""Raise it when rendering or labelling changes, so that no cache serves yesterday's pictures."""
 FUTURE_STEP_S = 0.25
 FUTURE_STEPS = 12
 PAIR_GAP_S = 0.25
@@ -60,12 +59,11 @@ class DataRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """``train``, ``tune`` or ``gate``; a place is in exactly one."""
     parts: tuple[RecipePart, ...]
     seed: Count = 0
-    version: Count = RECIPE_VERSION
     purpose: Text = ""
 
     @property
     def recipe_id(self) -> str:
-        """Hash of everything that decides what the set holds."""
+        """Hash of the recipe's words; what they mean, the runner knows (``RecipeRunner.made_of``)."""
         return "r-" + hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:16]
 
 
@@ -103,6 +101,9 @@ class RecipeRunner(Protocol):
 
     def rigs(self) -> Sequence[CameraRig]:
         """Give the calibrations that the rows were sensed with."""
+
+    def made_of(self, recipe: DataRecipe) -> str:
+        """Hash all that decides the rows apart from the recipe's words: code, data, calibration."""
 
 
 def samples_of(scene: RenderedScene, labeler: Labeler) -> Iterator[Sample]:
@@ -173,18 +174,20 @@ def build_set(
     *,
     on_progress: Callable[[int], None] = lambda rows: None,
 ) -> DatasetManifest:
-    """Make a recipe's set, or find it: the cache is keyed by the hash of the recipe.
+    """Make a recipe's set, or find it: the cache is keyed by the recipe and by what its runner is made of.
 
-    What lies there and is not whole is dropped, which is logged, and made again.
+    What the cache holds under other keys is left alone: another checkout may use it. What lies there and
+    is not whole is dropped, which is logged, and made again. The set of a runner from outside that has no
+    ``made_of`` is made every time, since nothing tells whether it is stale.
     """
-    remembered = cache / f"{recipe.recipe_id}.json"
+    if not hasattr(runner, "made_of"):
+        return _rendered(recipe, runner, store, on_progress)
+    key = hashlib.sha256(f"{recipe.recipe_id} {runner.made_of(recipe)}".encode()).hexdigest()[:16]
+    remembered = cache / f"{recipe.name}-{key}.json"
     found = _remembered(remembered, store)
     if found is not None:
         return found
-    rows = runner.rows(recipe, on_progress)
-    manifest = freeze(
-        rows, runner.rigs(), store, name=recipe.name, split=recipe.split, purpose=recipe.recipe_id
-    )
+    manifest = _rendered(recipe, runner, store, on_progress)
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(remembered, msgspec.json.format(msgspec.json.encode(manifest)))
     return manifest
@@ -203,6 +206,18 @@ def _remembered(path: Path, store: BlobStore) -> DatasetManifest | None:
         path.unlink(missing_ok=True)
         return None
     return manifest
+
+
+def _rendered(
+    recipe: DataRecipe,
+    runner: RecipeRunner,
+    store: BlobStore,
+    on_progress: Callable[[int], None],
+) -> DatasetManifest:
+    rows = runner.rows(recipe, on_progress)
+    return freeze(
+        rows, runner.rigs(), store, name=recipe.name, split=recipe.split, purpose=recipe.recipe_id
+    )
 
 
 def load_recipe(path: Path) -> DataRecipe:

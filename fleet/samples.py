@@ -31,6 +31,8 @@ from edge.perceive.tensors import (
 )
 from models.examples import FUTURE_STEPS, Labels, Senses
 
+NIGHT = "night"
+"""Tag of a row that was sensed in the dark."""
 MIN_VISIBLE_PX = 12
 """What shows less teaches nothing: it is neither a positive nor a negative."""
 

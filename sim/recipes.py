@@ -18,7 +18,6 @@ import numpy as np
 from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
-from fleet.evaluate.predict import NIGHT
 from fleet.jobs import JobError, Progress, Work, read_progress, run_all, write_progress
 from fleet.recipe import (
     FUTURE_STEP_S,
@@ -29,10 +28,11 @@ from fleet.recipe import (
     RenderedScene,
     samples_of,
 )
-from fleet.samples import Sample
+from fleet.samples import NIGHT, Sample
 from sim.annotator import Annotator
 from sim.drive import Drive, DriveSettings
 from sim.maps import Place, Split, load_map
+from sim.provenance import made_of
 from sim.rig import default_rig
 from sim.scenarios import load_scenario
 from sim.truth import TruthFrame
@@ -45,6 +45,13 @@ _BEV_CELLS = 48
 _BEV_RANGE_M = 32.0
 
 
+class RecipeJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child process is told."""
+
+    recipe: DataRecipe
+    rig: CameraRig
+
+
 class RecipeStage:
     """Makes the rows of recipes in child processes; a ``RecipeRunner``."""
 
@@ -52,8 +59,12 @@ class RecipeStage:
         self._rig = rig or default_rig()
 
     def rigs(self) -> Sequence[CameraRig]:
-        """Give the one rig of simulated vehicles."""
+        """Give the one rig that everything is seen with."""
         return [self._rig]
+
+    def made_of(self, recipe: DataRecipe) -> str:
+        """Hash code, packages, map, scenarios and rig."""
+        return made_of(recipe, self._rig)
 
     def rows(self, recipe: DataRecipe, on_progress: Callable[[int], None]) -> list[Sample]:
         """Render every share side by side and join the rows.
@@ -62,8 +73,8 @@ class RecipeStage:
             OperatorError: A share failed; the message ends with what it said.
         """
         with TemporaryDirectory(prefix="ringroad-recipe-") as folder:
-            job = Path(folder) / "recipe.json"
-            job.write_bytes(msgspec.json.encode(recipe))
+            job = Path(folder) / "job.json"
+            job.write_bytes(msgspec.json.encode(RecipeJob(recipe=recipe, rig=self._rig)))
             words = [(str(job), str(share)) for share in range(SHARES)]
             work = [Work(f"share-{n}", "sim.recipes", words[n]) for n in range(SHARES)]
             try:
@@ -100,13 +111,24 @@ def rows_of_share(recipe: DataRecipe, share: int, rig: CameraRig) -> Iterator[Sa
     """Render and label one share of a recipe in this process.
 
     Raises:
-        OperatorError: A part asks for more places than its map has; said before anything is rendered.
+        OperatorError: See ``check_recipe``; said before anything is rendered.
     """
-    for part in recipe.parts:
-        _places(recipe, part)
+    check_recipe(recipe)
     for number, part in enumerate(recipe.parts):
         for scene, truth in _scenes(recipe, number, part, share, rig):
             yield from samples_of(scene, Annotator({scene.vehicle_id: truth}.__getitem__))
+
+
+def check_recipe(recipe: DataRecipe) -> None:
+    """Refuse a recipe that cannot be rendered.
+
+    Raises:
+        OperatorError: A part names a map, a scenario or a split that is not there, or asks for more
+            places than its map has.
+    """
+    for part in recipe.parts:
+        load_scenario(part.scenario)
+        _places(recipe, part)
 
 
 def _scenes(
@@ -131,6 +153,10 @@ def _scenes(
 
 def _places(recipe: DataRecipe, part: RecipePart) -> list[Place]:
     """Choose a part's places, spread evenly over those of its split."""
+    if recipe.split not in tuple(Split):
+        raise OperatorError(
+            f"recipe {recipe.name}: no split {recipe.split!r}; there are {', '.join(Split)}"
+        )
     places = load_map(part.road_map).places_of(Split(recipe.split))
     if len(places) < part.places:
         raise OperatorError(
@@ -183,11 +209,11 @@ def _instant(
 
 
 def main(arguments: list[str]) -> None:
-    """Run ``python -m sim.recipes RECIPE.json SHARE``: a child process of ``RecipeStage``."""
+    """Run ``python -m sim.recipes JOB.json SHARE``: a child process of ``RecipeStage``."""
     job, share = Path(arguments[0]), int(arguments[1])
-    recipe = msgspec.json.decode(job.read_bytes(), type=DataRecipe)
+    told = msgspec.json.decode(job.read_bytes(), type=RecipeJob)
     rows: list[Sample] = []
-    for row in rows_of_share(recipe, share, default_rig()):
+    for row in rows_of_share(told.recipe, share, told.rig):
         rows.append(row)
         write_progress(_progress_path(job, share), Progress(done=len(rows)))
     _rows_path(job, share).write_bytes(msgspec.msgpack.encode(rows))

@@ -118,17 +118,26 @@ class Scenario:
     placements: list[Placement] = field(default_factory=list)
 
 
-def load_scenario(name: str) -> Scenario:
-    """Read ``conf/sim/scenario/<name>.yaml``.
+def scenario_path(name: str) -> Path:
+    """Give the file of a scenario, ``conf/sim/scenario/<name>.yaml``.
 
     Raises:
-        OperatorError: There is no such scenario, or a key or value in it makes no sense.
+        OperatorError: There is no such scenario.
     """
     path = SCENARIOS / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
         raise OperatorError(f"there is no scenario {name!r}; there are {known}")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return path
+
+
+def load_scenario(name: str) -> Scenario:
+    """Read a scenario.
+
+    Raises:
+        OperatorError: There is no such scenario, or a key or value in it makes no sense.
+    """
+    values = yaml.safe_load(scenario_path(name).read_text(encoding="utf-8"))
     return settings_from(values, Scenario, origin=f"scenario {name}")
 
 

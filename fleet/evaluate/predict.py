@@ -34,12 +34,11 @@ from fleet.evaluate.open_loop import (
     mean_distance_m,
     straight_on,
 )
-from fleet.samples import MIN_VISIBLE_PX, Sample, SampleBox, SampleLabels
+from fleet.samples import MIN_VISIBLE_PX, NIGHT, Sample, SampleBox, SampleLabels
 
 ANSWERS_VERSION = 2
 """Raise it when decoding or the way of asking changes, so that no cache serves yesterday's answers."""
 SCORE_FLOOR = 0.05
-NIGHT = "night"
 
 _SEEN_PX = 1_000
 """Stands for pixels that nobody counted."""

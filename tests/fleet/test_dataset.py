@@ -235,11 +235,22 @@ class _Runner:
         return [RIG]
 
 
+class _KnownRunner(_Runner):
+    """Says what it is made of."""
+
+    made = "yesterday's renderer"
+
+    def made_of(self, recipe: DataRecipe) -> str:
+        return self.made
+
+
+RECIPE = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
+
+
 def test_a_recipe_is_rendered_once(store: FolderStore, tmp_path: Path) -> None:
-    recipe = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
-    runner = _Runner()
-    first = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
-    again = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    runner = _KnownRunner()
+    first = build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    again = build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
     assert first == again
     assert runner.calls == 1
 
@@ -258,27 +269,45 @@ def test_a_recipe_is_rendered_once(store: FolderStore, tmp_path: Path) -> None:
 def test_a_set_that_is_damaged_in_the_cache_is_dropped_reported_and_made_again(
     store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, content: bytes
 ) -> None:
-    recipe = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
-    runner, cache = _Runner(), tmp_path / "cache"
-    first = build_set(recipe, runner, store, cache)  # type: ignore[arg-type]
-    blob, remembered = store.root / blob_key(first.blob_id), cache / f"{recipe.recipe_id}.json"
+    runner, cache = _KnownRunner(), tmp_path / "cache"
+    first = build_set(RECIPE, runner, store, cache)  # type: ignore[arg-type]
+    blob, (remembered,) = store.root / blob_key(first.blob_id), cache.iterdir()
     (blob if what == "blob" else remembered).write_bytes(content)
-    again = build_set(recipe, runner, store, cache)  # type: ignore[arg-type]
+    again = build_set(RECIPE, runner, store, cache)  # type: ignore[arg-type]
     assert again == first and runner.calls == 2
     assert len(open_dataset(again, store)) == 1
     dropped = [r for r in caplog.records if r.message == "cached_set_dropped"]
     assert [r.__dict__["file"] for r in dropped] == [str(remembered)]
-    assert build_set(recipe, runner, store, cache) == first  # type: ignore[arg-type]
+    assert build_set(RECIPE, runner, store, cache) == first  # type: ignore[arg-type]
     assert runner.calls == 2
 
 
 def test_a_set_whose_blob_is_gone_is_made_again(store: FolderStore, tmp_path: Path) -> None:
-    recipe = DataRecipe(name="x", split="train", parts=(RecipePart(road_map="grid", places=1),))
-    runner = _Runner()
-    first = build_set(recipe, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    runner = _KnownRunner()
+    first = build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
     (store.root / blob_key(first.blob_id)).unlink()
-    assert build_set(recipe, runner, store, tmp_path / "cache") == first  # type: ignore[arg-type]
+    assert build_set(RECIPE, runner, store, tmp_path / "cache") == first  # type: ignore[arg-type]
     assert len(open_dataset(first, store)) == 1
+
+
+def test_a_set_of_another_renderer_is_not_taken_for_this_one(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    runner = _KnownRunner()
+    build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    runner.made = "today's renderer"
+    build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    assert runner.calls == 2
+    assert len(list((tmp_path / "cache").iterdir())) == 2, "what was there is left alone"
+
+
+def test_the_set_of_a_runner_that_does_not_say_what_it_is_made_of_is_never_believed(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    runner = _Runner()
+    for _ in range(2):
+        build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
+    assert runner.calls == 2
 
 
 def test_another_seed_is_another_recipe() -> None:

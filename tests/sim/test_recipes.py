@@ -1,10 +1,12 @@
+from typing import Any
+
 import msgspec
 import pytest
 
 from edge.contracts.errors import OperatorError
 from fleet.recipe import FUTURE_STEPS, DataRecipe, RecipePart, load_recipe
 from sim.lap.opening import RECIPES
-from sim.recipes import RecipeStage, rows_of_share
+from sim.recipes import RecipeStage, check_recipe, rows_of_share
 from sim.rig import default_rig
 
 
@@ -13,6 +15,23 @@ def test_recipe_that_asks_for_places_that_do_not_exist_says_so_by_name() -> None
     recipe = DataRecipe(name="too_wide", split="train", parts=(part,))
     with pytest.raises(OperatorError, match=r"recipe too_wide: .*60,?000"):
         RecipeStage().rows(recipe, lambda rows: None)
+
+
+@pytest.mark.parametrize(
+    ("split", "part", "complaint"),
+    [
+        ("train", {"road_map": "moon"}, "no map 'moon'"),
+        ("train", {"scenario": "nosuch"}, "no scenario 'nosuch'"),
+        ("traim", {}, "recipe odd: no split 'traim'; there are train, tune, gate"),
+        ("train", {"places": 60_000}, "asks for 60000 places of grid, split train"),
+    ],
+)
+def test_recipe_that_cannot_be_rendered_is_refused_by_name(
+    split: str, part: dict[str, Any], complaint: str
+) -> None:
+    parts = (RecipePart(**{"road_map": "grid", "places": 1} | part),)
+    with pytest.raises(OperatorError, match=complaint):
+        check_recipe(DataRecipe(name="odd", split=split, parts=parts))
 
 
 def test_recipe_tells_how_many_rows_it_has_while_it_renders() -> None:
@@ -38,3 +57,12 @@ def test_replay_rows_carry_the_futures_of_ego_and_agents() -> None:
     assert all(row.labels.teaches_driving for row in rows)
     seen = [box for row in rows for box in row.labels.boxes if box.visible_px]
     assert sum(len(box.future) == FUTURE_STEPS for box in seen) > 0.5 * len(seen)
+
+
+def test_recipe_is_seen_with_the_rig_that_it_says() -> None:
+    rig = default_rig(width_px=64, height_px=32)
+    part = RecipePart(road_map="grid", places=2, instants_per_visit=1)
+    stage = RecipeStage(rig)
+    rows = stage.rows(DataRecipe(name="small", split="train", parts=(part,)), lambda rows: None)
+    assert {row.rig_id for row in rows} == {rig.rig_id} == {r.rig_id for r in stage.rigs()}
+    assert {row.now.images(rig).shape for row in rows} == {(8, 32, 64, 3)}

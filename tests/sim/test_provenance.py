@@ -1,0 +1,132 @@
+"""A cached set is another one as soon as anything that made it is another."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.recipe import DataRecipe, RecipePart
+from sim import provenance, rig
+from sim.recipes import RecipeStage
+from sim.rig import default_rig
+
+ROOT = Path(__file__).parents[2]
+ANIMALS = DataRecipe(
+    name="animals",
+    split="gate",
+    parts=(RecipePart(road_map="suburb_gate", scenario="animal_crossing", places=1),),
+)
+
+Edit = tuple[str, str, str]
+"""A file, what stands in it, and what stands there afterwards."""
+
+OF_THE_SET: tuple[Edit, ...] = (
+    ("conf/sim/scenario/animal_crossing.yaml", "mesh: animal", "mesh: debris"),
+    ("sim/meshes.py", "UNDERSIDE = Paint(0.16", "UNDERSIDE = Paint(0.96"),
+    ("sim/rig.py", "_View(1.70, 0.0, 1.50", "_View(1.80, 0.0, 1.50"),
+    ("sim/rig.py", "PITCH_RAD = -0.06", "PITCH_RAD = -0.07"),
+    ("sim/vehicle_model.py", "length_m: float = 4.6", "length_m: float = 5.2"),
+    ("sim/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
+    ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
+    ("sim/crowd.py", "vehicles_per_km: float = 20.0", "vehicles_per_km: float = 30.0"),
+    ("sim/recipes.py", "SHARES = 2", "SHARES = 3"),
+    ("fleet/recipe.py", "FUTURE_STEP_S = 0.25", "FUTURE_STEP_S = 0.5"),
+    ("edge/clip_file/jpeg.py", "import", "import  "),
+)
+OF_SOMETHING_ELSE: tuple[Edit, ...] = (
+    ("README.md", "Ringroad", "Ring road"),
+    ("sim/lap/tell.py", "import", "import  "),
+    ("sim/bench/latency.py", "import", "import  "),
+    ("fleet/evaluate/gate.py", "import", "import  "),
+    ("models/fit.py", "import", "import  "),
+    ("conf/sim/scenario/jaywalker.yaml", "mesh: van", "mesh: bus"),
+    ("conf/lap.yaml", "seed: 0", "seed: 7"),
+)
+
+PROGRAM = f"""
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "")
+from fleet.recipe import DataRecipe, RecipePart
+from sim import provenance
+from sim.rig import default_rig
+
+def made_of():
+    provenance.sources.cache_clear()
+    provenance.hash_of_sources.cache_clear()
+    return provenance.made_of({ANIMALS!r}, default_rig())
+
+said = [made_of()]
+for name, old, new in json.load(sys.stdin):
+    file = Path(name)
+    before = file.read_text()
+    assert old in before, (name, old)
+    file.write_text(before.replace(old, new, 1))
+    said.append(made_of())
+    file.write_text(before)
+net = Path("sim/nets/suburb_gate.net.xml.gz")
+net.write_bytes(net.with_name("suburb.net.xml.gz").read_bytes())
+said.append(made_of())
+print(json.dumps(said))
+"""
+"""Runs in a copy of the code: makes each edit, says what a set is then made of, and takes it back."""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[Edit | str, str]:
+    """What a set is made of in a copy of the code: unchanged, after each edit, with another map."""
+    copy = tmp_path_factory.mktemp("copy")
+    for package in ("edge", "fleet", "models", "sim", "conf"):
+        ignored = shutil.ignore_patterns("__pycache__", "zoo")
+        shutil.copytree(ROOT / package, copy / package, ignore=ignored)
+    shutil.copy(ROOT / "README.md", copy)
+    edits = (*OF_THE_SET, *OF_SOMETHING_ELSE)
+    command = [sys.executable, "-P", "-c", PROGRAM]
+    done = subprocess.run(
+        command, cwd=copy, input=json.dumps(edits), capture_output=True, text=True, check=True
+    )
+    hashes = json.loads(done.stdout)
+    return dict(zip(("unchanged", *edits, "another map"), hashes, strict=True))
+
+
+@pytest.mark.parametrize("edit", OF_THE_SET)
+def test_edit_of_anything_that_makes_a_set_makes_another_set(
+    said: dict[Edit | str, str], edit: Edit
+) -> None:
+    assert said[edit] != said["unchanged"]
+
+
+def test_other_streets_under_the_name_of_the_map_make_another_set(
+    said: dict[Edit | str, str],
+) -> None:
+    assert said["another map"] != said["unchanged"]
+
+
+@pytest.mark.parametrize("edit", OF_SOMETHING_ELSE)
+def test_edit_of_anything_else_leaves_the_set_where_it_is(
+    said: dict[Edit | str, str], edit: Edit
+) -> None:
+    assert said[edit] == said["unchanged"]
+
+
+def test_set_does_not_depend_on_the_folder_of_the_code(said: dict[Edit | str, str]) -> None:
+    assert RecipeStage().made_of(ANIMALS) == said["unchanged"]
+
+
+def test_camera_that_is_moved_makes_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = RecipeStage().made_of(ANIMALS)
+    name, view = next(iter(rig._VIEWS.items()))
+    monkeypatch.setitem(rig._VIEWS, name, replace(view, z_m=view.z_m + 0.1))
+    assert RecipeStage().made_of(ANIMALS) != before
+
+
+def test_another_renderer_library_makes_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = provenance.made_of(ANIMALS, default_rig())
+    versions = provenance.versions()
+    assert {"Panda3D", "libsumo", "numpy", "opencv-python-headless"} <= set(versions)
+    monkeypatch.setattr(provenance, "versions", lambda: versions | {"Panda3D": "2.0"})
+    assert provenance.made_of(ANIMALS, default_rig()) != before
