@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
+from edge.contracts.errors import OperatorError
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from fleet.bundle import Bundle, Tuned, write_bundle
+from fleet.catalog import TrustState, VehicleRow
 from fleet.dataset import Dataset
 from fleet.evaluate import (
     SLICES,
@@ -72,7 +74,9 @@ def contend(
 
     Raises:
         JobError: A child process failed.
+        OperatorError: A set was sensed with a rig that no vehicle carries.
     """
+    refuse_other_rigs(workshop, sets)
     answers = _answers(workshop, models, sets, size=size, advance=advance, heard=heard)
     data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
     judging = [name for name in sets if name != TUNE]
@@ -91,6 +95,26 @@ def contend(
         )
         for model in models
     }
+
+
+def refuse_other_rigs(workshop: Workshop, sets: Mapping[str, DatasetFile]) -> None:
+    """Refuse to judge on what the fleet's vehicles would not see: a set of another calibration.
+
+    A fleet without vehicles has nothing to compare with.
+
+    Raises:
+        OperatorError: A set was sensed with a rig that no vehicle carries.
+    """
+    vehicles = workshop.catalog.all(VehicleRow, state=TrustState.ACTIVE)
+    carried = {row.rig_id for row in vehicles if row.rig_id is not None}
+    for name, file in sets.items():
+        strange = sorted(set(Dataset(Path(file.path)).rigs) - carried)
+        if carried and strange:
+            raise OperatorError(
+                f"set {name} ({file.dataset_id}) cannot judge: it was sensed with rig {strange[0][:12]}, "
+                f"and the vehicles carry {', '.join(rig_id[:12] for rig_id in sorted(carried))}; "
+                "render the set with their rig"
+            )
 
 
 def answer_tune(

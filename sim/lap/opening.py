@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge.contracts.errors import LinkDownError
@@ -26,7 +26,7 @@ from fleet.stages.freeze import shelve
 from fleet.stages.model import Model, find_model
 from fleet.stages.release import Depot
 from fleet.stages.workshop import Heard, Workshop, unheard_of
-from fleet.store import BlobStore, open_store
+from fleet.store import BlobStore, StoreSettings, open_store
 from fleet.zoo import read_card as read_model_card
 from fleet.zoo import zoo_folder
 from sim.lap.folders import LapFolders
@@ -74,11 +74,19 @@ def _rows_of(name: str, heard: Heard) -> Callable[[int], None]:
     return lambda rows: heard(name, Progress(done=rows, note="frames rendered"))
 
 
+def service_words(store: StoreSettings) -> list[str]:
+    """Tell the service of a lap to take any free ports and to keep its blobs where the lap does."""
+    kept = [f"store.{name}={value}" for name, value in asdict(store).items()]
+    return ["gateway.bind=tcp://127.0.0.1:*", "updates_port=0", *kept]
+
+
 @contextmanager
 def running_service(
     state: StateFolder, log: Path, overrides: Sequence[str]
 ) -> Iterator[ServiceCard]:
     """Run ``ringroad fleet serve`` as a process of its own until the block is left.
+
+    It has this process's environment, and with it the S3 client's credentials.
 
     Raises:
         LinkDownError: It did not come up; the message ends with what it said.

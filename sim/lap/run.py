@@ -16,7 +16,7 @@ from edge.console import Stages
 from edge.contracts.scene import Category
 from fleet.dataset import Dataset, DatasetManifest
 from fleet.service import open_served
-from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT
+from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT, refuse_other_rigs
 from fleet.stages.freeze import files_of
 from fleet.stages.release import open_depot
 from fleet.stages.workshop import Workshop
@@ -31,15 +31,13 @@ from sim.lap.opening import (
     open_fleet,
     release_baseline,
     running_service,
+    service_words,
 )
 from sim.lap.record import LapRecord
 from sim.lap.report import Picture
 from sim.lap.settings import LapSettings
 from sim.lap.tell import Told, tell
 from sim.lap.turn import Turn
-
-_LOCAL = ("gateway.bind=tcp://127.0.0.1:*", "updates_port=0")
-"""The service of a lap takes any free ports."""
 
 
 @dataclass(frozen=True)
@@ -131,21 +129,23 @@ def opened(
     """Render the sets, start the fleet, enrol the vehicles; the service ends with the block."""
     clock = Clockwork(watch)
     store = open_store(settings.store, folders.fleet.store)
+    log, words = folders.logs / "service.log", service_words(settings.store)
     vehicles = [f"v-{k + 1:02d}" for k in range(settings.vehicles)]
     homes = {vehicle: folders.vehicle(vehicle) for vehicle in vehicles}
     with clock.stage("sets") as shown:
         sets = build_sets(settings, folders, store, lines_of(shown))
-        tune = files_of({"tune": sets["tune"]}, store, folders.cache)["tune"]
+        files = files_of(sets, store, folders.cache)
         shown.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
-    with running_service(folders.fleet, folders.logs / "service.log", _LOCAL) as card:
+    with running_service(folders.fleet, log, words) as card:
         clock.service = LivingProcess(card.pid)
         with open_served(folders.fleet) as served:
             with clock.stage("fleet") as shown:
                 workshop = Workshop(served.catalog, store, folders.here, folders.cache, ACTOR)
                 depot = open_depot(folders.fleet, workshop)
                 open_fleet(settings, workshop, depot, sets, homes)
+                refuse_other_rigs(workshop, {k: f for k, f in files.items() if k != "replay"})
                 if legacy is None:
-                    questions = Dataset(Path(tune.path))
+                    questions = Dataset(Path(files["tune"].path))
                     baseline = release_baseline(settings, workshop, depot, questions, homes)
                     legacy = Legacy(baseline, ())
                 on = legacy.incumbent.bundle.manifest.bundle_id
