@@ -56,30 +56,30 @@ def campaign_from(campaign_id: str, settings: CampaignSettings) -> Campaign:
     """
     if not settings.rules:
         raise OperatorError(f"campaign {campaign_id} arms no rule; it would record nothing")
-    rules = tuple(
-        ArmedRule(
-            rule=rule,
-            version=armed.version,
-            threshold=armed.threshold,
-            ticks_of=armed.ticks_of,
-            min_interval_s=armed.min_interval_s,
-            weight=armed.weight,
-        )
-        for rule, armed in settings.rules.items()
-    )
-    campaign = Campaign(
-        campaign_id=campaign_id,
-        purpose=settings.purpose,
-        rules=rules,
-        before_s=settings.before_s,
-        after_s=settings.after_s,
-        max_clips_per_drive=settings.max_clips_per_drive,
-        max_bytes_per_drive=settings.max_bytes_per_drive,
-        until_ns=_until_ns(campaign_id, settings.until),
-    )
     try:
+        rules = tuple(
+            ArmedRule(
+                rule=rule,
+                version=armed.version,
+                threshold=armed.threshold,
+                ticks_of=armed.ticks_of,
+                min_interval_s=armed.min_interval_s,
+                weight=armed.weight,
+            )
+            for rule, armed in settings.rules.items()
+        )
+        campaign = Campaign(
+            campaign_id=campaign_id,
+            purpose=settings.purpose,
+            rules=rules,
+            before_s=settings.before_s,
+            after_s=settings.after_s,
+            max_clips_per_drive=settings.max_clips_per_drive,
+            max_bytes_per_drive=settings.max_bytes_per_drive,
+            until_ns=_until_ns(campaign_id, settings.until),
+        )
         return msgspec.convert(msgspec.to_builtins(campaign), Campaign)
-    except msgspec.ValidationError as error:
+    except (ValueError, msgspec.ValidationError) as error:
         raise OperatorError(f"campaign {campaign_id} refused: {error}") from error
 
 

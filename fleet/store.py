@@ -16,7 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+import msgspec
 
 from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
 from fleet.disk import sync_folder
@@ -29,6 +31,9 @@ _S3_HASHED_BYTES = 16 * 1024 * 1024
 its size. Twice a usual clip."""
 _S3_TRIES = 3
 """Of one put, when others replace the same object at the same time."""
+_PROOF = b"ringroad: this store takes blobs\n"
+
+TimeoutSeconds = Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)]
 
 
 @dataclass
@@ -44,8 +49,8 @@ class StoreSettings:
     """Put before every key in the bucket, for instance ``ringroad/``."""
     endpoint_url: str = ""
     """Empty means the S3 client's own default."""
-    connect_timeout_s: float = 5.0
-    read_timeout_s: float = 30.0
+    connect_timeout_s: TimeoutSeconds = 5.0
+    read_timeout_s: TimeoutSeconds = 30.0
 
 
 class BlobStore(Protocol):
@@ -82,7 +87,7 @@ def open_store(
     """Open the store that the settings name; for reading, no folder is made.
 
     Raises:
-        OperatorError: The settings name no store, or S3 without a bucket.
+        OperatorError: The settings name no store, S3 without a bucket, or an endpoint that is no URL.
     """
     if settings.kind == "folder":
         root = Path(settings.root) if settings.root else default_root
@@ -92,6 +97,24 @@ def open_store(
     raise OperatorError(
         f"store {settings.kind!r} with bucket {settings.bucket!r}: expected 'folder', or 's3' with a bucket"
     )
+
+
+def prove_store(store: BlobStore) -> None:
+    """Store one tiny blob twice and read it back: credentials, bucket, room and the create-only write.
+
+    The blob stays in the store, since stores never delete; its bytes are always the same ones.
+
+    Raises:
+        OperatorError: The second write was taken for the first, so the store keeps no blob unchanged.
+        StoreUnavailableError: The store cannot be reached, written or read.
+    """
+    blob_id = hashlib.sha256(_PROOF).hexdigest()
+    store.put_if_absent(blob_id, _PROOF)
+    if store.put_if_absent(blob_id, _PROOF):
+        raise OperatorError(
+            "the store overwrites what it holds: expected one that honours If-None-Match on PUT"
+        )
+    store.get(blob_id)
 
 
 def blob_key(blob_id: str) -> str:
@@ -383,4 +406,9 @@ def _s3_client(settings: StoreSettings) -> Any:
         read_timeout=settings.read_timeout_s,
         retries={"max_attempts": 3, "mode": "standard"},
     )
-    return boto3.client("s3", endpoint_url=settings.endpoint_url or None, config=config)
+    try:
+        return boto3.client("s3", endpoint_url=settings.endpoint_url or None, config=config)
+    except ValueError as error:
+        raise OperatorError(
+            f"store endpoint_url {settings.endpoint_url!r}: expected http:// or https://, host and port"
+        ) from error

@@ -24,10 +24,15 @@ VEHICLE_ID = "sim"
 MIN_VISIBLE_PX = 12
 """Fewer pixels than this show something, but nobody could say what."""
 
+LONGEST_S = 86_400.0
+"""Longest drive: a day."""
+
 Map = Annotated[str, typer.Option("--map", help="grid, suburb or suburb_gate.")]
 Place = Annotated[str | None, typer.Option(help="Where to start; the map's first place otherwise.")]
 ScenarioName = Annotated[str, typer.Option("--scenario", help="A file of conf/sim/scenario.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same drive.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**53 - 1, help="The same seed gives the same drive.")
+]
 IsNight = Annotated[bool, typer.Option("--night", help="Drive in the dark.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -38,10 +43,16 @@ def drive(
     place: Place = None,
     scenario: ScenarioName = "none",
     seed: Seed = 0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to drive.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_S, help="How long to drive.")
+    ] = 10.0,
     is_night: IsNight = False,
-    truth: Annotated[Path | None, typer.Option(help="Write the truth log here.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Write a mosaic per second here.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the truth log here.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Write a mosaic per second here.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Drive through a scenario with all sensors on and list what was met."""
@@ -73,9 +84,12 @@ def show(
     place: Place = None,
     scenario: ScenarioName = "none",
     seed: Seed = 0,
-    at_s: Annotated[float, typer.Option(min=0.0, help="How far into the drive to look.")] = 3.0,
+    at_s: Annotated[
+        float,
+        typer.Option(min=0.0, max=LONGEST_S, help="How far into the drive to look."),
+    ] = 3.0,
     is_night: IsNight = False,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the pictures.")] = Path(),
     as_json: Json = False,
 ) -> None:
     """Write two pictures of one instant: the eight cameras with true boxes, and the scene from above."""

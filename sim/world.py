@@ -101,7 +101,7 @@ class World:
         self._encounter_of: dict[int, str] = {}
         self._driving_lanes = [lane for lane in road_map.lanes if lane.kind is LaneKind.DRIVING]
         self._pavement = spots_of(road_map, LaneKind.PAVEMENT)
-        first = settings.place_id or road_map.places[0].place_id
+        first = road_map.places[0].place_id if settings.place_id is None else settings.place_id
         road_map.place(first)
         self._traffic = Traffic(
             road_map, settings.seed, settings.traffic, next_actor_id=self._next_id

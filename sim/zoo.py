@@ -63,6 +63,7 @@ from sim.recipes import RecipeStage
 app = typer.Typer(help="The shipped models.", no_args_is_help=True)
 
 CACHE = Path(".ringroad/cache")
+INT8_FILE = "int8.onnx"
 _VEHICLES = (Category.CAR, Category.TRUCK, Category.BUS)
 Say = Callable[[str], None]
 Size = Annotated[str, typer.Option(help="Which size: pico, nano or small.")]
@@ -77,17 +78,24 @@ def show(model: Size = "pico") -> None:
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Argument(help="Folder of the new model.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new model.", file_okay=False)],
     model: Size = "pico",
     steps: Annotated[
-        int, typer.Option(help="Training steps, each made by two processes together.")
+        int,
+        typer.Option(
+            min=1, max=100_000_000, help="Training steps, each made by two processes together."
+        ),
     ] = 40_000,
     start: Annotated[
-        Path | None, typer.Option(help="Weights to go on from; none starts from nothing.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Weights to go on from; none starts from nothing."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the training run.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="Of the training run.")] = 0,
 ) -> None:
     """Render the sets, train a baseline for hours, and measure it on the gate map."""
+    _expect_size(model)
     sets = build_sets(typer.echo, ("base", *_MEASURING))
     weights, run = train(sets["base"], model, steps, seed, start, typer.echo)
     out.mkdir(parents=True, exist_ok=True)
@@ -102,14 +110,24 @@ def build(
 
 @app.command()
 def card(
-    out: Annotated[Path, typer.Argument(help="Folder of the model.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model.", exists=True, file_okay=False)],
     model: Size = "pico",
     run: Annotated[
-        Path | None, typer.Option(help="Record of its training run; the old card's otherwise.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Record of its training run; the old card's otherwise.",
+        ),
     ] = None,
-    recipes: Annotated[Path, typer.Option(help="Folder of tune.yaml and gate.yaml.")] = RECIPES,
+    recipes: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of tune.yaml and gate.yaml.")
+    ] = RECIPES,
 ) -> None:
     """Measure the models in a folder again and write their card; nothing is trained."""
+    _expect_size(model)
+    if not (out / INT8_FILE).is_file():
+        raise OperatorError(f"{out} holds no {INT8_FILE}, the model that a card measures")
     if run is None:
         made = known_origin(out)
     else:
@@ -120,6 +138,11 @@ def card(
     write_card(new, out)
     for sentence in new.dead:
         typer.echo(sentence)
+
+
+def _expect_size(model: str) -> None:
+    if model not in SPECS:
+        raise OperatorError(f"there is no size {model!r}; there are {', '.join(SPECS)}")
 
 
 def build_sets(

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.errors import OperatorError
+from edge.contracts.fields import Count
 from edge.contracts.scene import Category
 from fleet.evaluate.matching import (
     MATCH_DISTANCES_M,
@@ -41,9 +43,9 @@ _CELLS_AT_ONCE = 1_000_000
 class BootstrapSettings:
     """How often to draw, and how sure to be."""
 
-    resamples: int = 2000
-    confidence_ratio: float = 0.95
-    seed: int = 0
+    resamples: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2000
+    confidence_ratio: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.95
+    seed: Count = 0
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):

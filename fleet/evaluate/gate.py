@@ -16,6 +16,7 @@ from enum import StrEnum
 
 import msgspec
 
+from edge.contracts.fields import Count, Length, Range, Unit
 from fleet.evaluate.bootstrap import BootstrapSettings, Interval
 from fleet.evaluate.episodes import EpisodeComparison
 from fleet.evaluate.matching import MatchSettings
@@ -35,21 +36,21 @@ class Decision(StrEnum):
 class GateSettings:
     """What a candidate must show."""
 
-    max_false_alarms_per_clean_frame: float = 0.05
+    max_false_alarms_per_clean_frame: Range = 0.05
     """On the tune split; fixes each model's threshold of the rare class."""
-    min_encounters: int = 60
+    min_encounters: Count = 60
     """Gate encounters per claimed slice."""
-    min_recall_difference: float = 0.0
+    min_recall_difference: Unit = 0.0
     """The interval of candidate minus incumbent, and minus control, must lie above this."""
-    min_map_difference: float = -0.03
+    min_map_difference: Unit = -0.03
     """The interval of ordinary mAP, candidate minus incumbent, must lie above this."""
-    min_guard_frames: int = 1200
-    min_guard_places: int = 100
-    min_instances: int = 50
+    min_guard_frames: Count = 1200
+    min_guard_places: Count = 100
+    min_instances: Count = 50
     """Counted truths that a class needs to enter mAP."""
-    min_episodes: int = 1
+    min_episodes: Count = 1
     """Closed-loop episodes that must have been driven for the veto to mean anything."""
-    distance_m: float = 2.0
+    distance_m: Length = 2.0
     """Centre distance of a hit, for recall."""
     match: MatchSettings = field(default_factory=MatchSettings)
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.errors import OperatorError
+from edge.contracts.fields import Count, Range
 from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
 
 Floats = NDArray[np.float64]
@@ -69,8 +70,8 @@ class EvalFrame:
 class MatchSettings:
     """What counts as something that should have been found."""
 
-    max_range_m: float = 30.0
-    min_visible_px: int = 12
+    max_range_m: Range = 30.0
+    min_visible_px: Count = 12
 
 
 @dataclass(frozen=True, eq=False)

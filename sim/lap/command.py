@@ -21,7 +21,10 @@ def lap(
         int | None, typer.Option(help="What everything random derives from; 0 if not given.")
     ] = None,
     laps: Annotated[
-        int, typer.Option(min=1, help="How often to go round, each lap on what the last one left.")
+        int,
+        typer.Option(
+            min=1, max=1000, help="How often to go round, each lap on what the last one left."
+        ),
     ] = 1,
     is_quick: Annotated[
         bool,
@@ -29,26 +32,25 @@ def lap(
             "--quick", help="Every stage, as short as it can be: two minutes, and no proof."
         ),
     ] = False,
-    runs: Annotated[Path, typer.Option(help="Folder of runs; the newest is its `latest`.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder of runs; the newest is its `latest`.")
+    ] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print lap.json at the end.")] = False,
 ) -> None:
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
-    from conf.compose import compose, write_resolved
+    from conf.compose import compose, with_options, write_resolved
     from edge.console import show_json, stages
     from sim.lap.laps import go_round
     from sim.lap.report import outcome
-    from sim.lap.sense import refuse_nonsense
+    from sim.lap.sense import refuse_no_room, refuse_nonsense
     from sim.lap.settings import LapSettings, quick
 
-    words = list(overrides or [])
+    words = overrides or []
+    settings = compose("lap", quick(words) if is_quick else words, LapSettings)
     if seed is not None:
-        words.append(f"seed={seed}")
-    settings = compose("lap", words, LapSettings)
-    if is_quick:
-        settings = quick(settings)
+        settings = with_options(settings, seed=seed)
     refuse_nonsense(settings)
+    refuse_no_room(settings, runs)
     run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
     for record in go_round(settings, run, laps, stages(as_json=as_json)):

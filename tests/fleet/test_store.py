@@ -12,7 +12,15 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from edge.contracts.errors import HashMismatchError, OperatorError, StoreUnavailableError
-from fleet.store import BlobStore, FolderStore, S3Store, StoreSettings, blob_key, open_store
+from fleet.store import (
+    BlobStore,
+    FolderStore,
+    S3Store,
+    StoreSettings,
+    blob_key,
+    open_store,
+    prove_store,
+)
 
 BUCKET = "ringroad-test"
 
@@ -278,6 +286,32 @@ def test_an_unfinished_write_is_swept_and_never_listed(tmp_path: Path) -> None:
     assert store.sweep(before_s=born_s) == 0
     assert store.sweep(before_s=born_s + 1.0) == 1
     assert not leftover.exists()
+
+
+def test_a_store_that_works_is_proved_again_and_again(store: BlobStore) -> None:
+    prove_store(store)
+    prove_store(store)
+    assert len(list(store.list())) == 1
+
+
+class Forgetful(FolderStore):
+    """Takes a blob that it has, as an S3 does that ignores If-None-Match."""
+
+    def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
+        super().put_if_absent(blob_id, source)
+        return True
+
+
+def test_a_store_that_overwrites_is_not_proved(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="expected one that honours If-None-Match"):
+        prove_store(Forgetful(tmp_path))
+
+
+@pytest.mark.parametrize("url", ["localhost:9000", "http://", "minio"])
+def test_an_endpoint_that_is_no_url_is_refused_by_name(tmp_path: Path, url: str) -> None:
+    settings = StoreSettings(kind="s3", bucket=BUCKET, endpoint_url=url)
+    with pytest.raises(OperatorError, match=f"endpoint_url '{url}': expected http"):
+        open_store(settings, tmp_path)
 
 
 def test_settings_open_the_store_they_name(tmp_path: Path, s3_client: Any) -> None:

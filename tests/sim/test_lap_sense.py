@@ -1,19 +1,26 @@
 """A lap that makes no sense is refused before anything is rendered, by the name of what is wrong."""
 
+import shutil
+from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from conf.compose import compose
 from edge.contracts.errors import OperatorError
-from sim.lap.sense import refuse_nonsense
-from sim.lap.settings import DriveScene, LapSettings, quick
+from fleet.store import FolderStore, StoreSettings
+from sim.lap import sense
+from sim.lap.sense import refuse_no_room, refuse_nonsense
+from sim.lap.settings import QUICK, DriveScene, LapSettings, quick
+
+HUGE = str(10**30)
 
 
-def test_the_shipped_lap_makes_sense_long_and_short() -> None:
-    settings = compose("lap", [], LapSettings)
-    refuse_nonsense(settings)
-    refuse_nonsense(quick(settings))
+@pytest.mark.parametrize("words", [[], quick([])])
+def test_the_shipped_lap_makes_sense_long_and_short(words: list[str]) -> None:
+    refuse_nonsense(compose("lap", words, LapSettings))
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,7 @@ def test_the_shipped_lap_makes_sense_long_and_short() -> None:
         ({"profile": "toaster"}, "no device profile 'toaster'; there are .*laptop"),
         ({"scenes": [DriveScene("nosuch")]}, "no map 'nosuch'; there are grid"),
         ({"scenes": [DriveScene("grid", "nosuch")]}, "no scenario 'nosuch'; there are animal"),
+        ({"scenes": [DriveScene("suburb_gate")]}, "cannot drive on suburb_gate: all its places"),
         ({"gate_set": "nosuch"}, "no recipe 'nosuch'; there are base, gate"),
         ({"episodes": "nosuch"}, "no episode list 'nosuch'; there are default"),
         ({"rare": "animol"}, "no class 'animol' to learn that the gate has a slice for"),
@@ -38,3 +46,186 @@ def test_a_lap_that_makes_no_sense_is_refused_by_name(
 ) -> None:
     with pytest.raises(OperatorError, match=complaint):
         refuse_nonsense(LapSettings(**changes))
+
+
+NUMBERS = {
+    "seed": ("-1", HUGE, "1.5", "nan", "inf", "", "x"),
+    "vehicles": ("-1", "0", "257", HUGE, "2.5", "nan", "inf", "", "x"),
+    "drive_s": ("-1", "0", "1e30", "nan", "inf", "", "x"),
+    "redrive_s": ("0", "1e30"),
+    "budget_tracks": ("0", HUGE),
+    "fit.steps": ("0", HUGE),
+    "fit.batch": ("0", HUGE),
+    "fit.learning_rate": ("0", "1e30"),
+    "fit.weight_decay": ("-1",),
+    "fit.warmup_ratio": ("2",),
+    "fit.gradient_clip": ("0", "1e30"),
+    "fit.ema_decay": ("2",),
+    "fit.mirror_ratio": ("2",),
+    "fit.turn_ratio": ("2",),
+    "fit.gain_min": ("0", "1e30"),
+    "fit.gain_max": ("0", "1e30"),
+    "fit.night_ratio": ("2",),
+    "fit.radar_drop_ratio": ("2",),
+    "fit.memory_ratio": ("2",),
+    "fit.fresh_ratio": ("2",),
+    "fit.rare_ratio": ("2",),
+    "fit.log_every": ("0", HUGE),
+    "fit.seed": (HUGE,),
+    "fit.positive_weights.animal": ("0", "1e30"),
+    "campaigns.edge_cases.before_s": ("-1",),
+    "campaigns.edge_cases.after_s": ("-1",),
+    "campaigns.edge_cases.max_clips_per_drive": (HUGE,),
+    "campaigns.edge_cases.max_bytes_per_drive": (HUGE,),
+    "campaigns.edge_cases.rules.low_ttc.threshold": ("1e30",),
+    "campaigns.edge_cases.rules.low_ttc.version": (HUGE,),
+    "campaigns.edge_cases.rules.low_ttc.min_interval_s": ("-1",),
+    "campaigns.edge_cases.rules.low_ttc.weight": ("2",),
+    "gate.max_false_alarms_per_clean_frame": ("-1",),
+    "gate.min_encounters": (HUGE,),
+    "gate.min_recall_difference": ("-2", "2"),
+    "gate.min_map_difference": ("-2", "2"),
+    "gate.min_guard_frames": (HUGE,),
+    "gate.min_guard_places": (HUGE,),
+    "gate.min_instances": (HUGE,),
+    "gate.min_episodes": (HUGE,),
+    "gate.distance_m": ("-1", "0", "3", "1e30"),
+    "gate.match.max_range_m": ("-1",),
+    "gate.match.min_visible_px": (HUGE,),
+    "gate.bootstrap.resamples": ("0", HUGE),
+    "gate.bootstrap.confidence_ratio": ("-1", "0", "1"),
+    "gate.bootstrap.seed": (HUGE,),
+    "store.connect_timeout_s": ("0", "1e30"),
+    "store.read_timeout_s": ("0", "1e30"),
+}
+"""Every number that a word of a lap can set, and what lies outside it."""
+
+NAMES = {
+    "model": ("", "picoo"),
+    "profile": ("", "toaster", "../laptop"),
+    "rare": ("", "animol"),
+    "replay_set": ("", "nosuch"),
+    "tune_set": ("", "nosuch"),
+    "gate_set": ("", "nosuch"),
+    "rare_set": ("", "nosuch"),
+    "episodes": ("", "nosuch"),
+    "scenes": ("", "[]", "[{road_map: moon}]", "[{scenario: nosuch}]", "[{vehicles_per_km: -1}]"),
+    "fit.reset_classes": ("", "[unicorn]"),
+    "fit.positive_weights.unicorn": ("2.0",),
+    "campaigns.edge_cases.until": ("", "tomorrow"),
+    "campaigns.edge_cases.rules.low_ttc.ticks_of": ("[3, 2]", "[0, 1]", "[1]", ""),
+    "campaigns.edge_cases.rules.low_tcc.threshold": ("1.0",),
+    "campaigns.Läufe.rules.low_ttc.threshold": ("1.0",),
+    "campaigns.empty.purpose": ("arms nothing",),
+    "is_quick": ("", "perhaps"),
+    "store": ("", "gcs"),
+    "gate": ("", "strict"),
+}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [f"{key}={value}" for key, values in (NUMBERS | NAMES).items() for value in values],
+)
+def test_an_absurd_word_is_refused_at_once_in_one_sentence(word: str) -> None:
+    with pytest.raises(OperatorError) as refused:
+        refuse_nonsense(compose("lap", [word], LapSettings))
+    assert 10 < len(str(refused.value)) < 400
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "complaint"),
+    [
+        (StoreSettings(kind="tape"), "store 'tape'"),
+        (StoreSettings(kind="s3"), "'s3' with a bucket"),
+        (StoreSettings(kind="s3", bucket="b", endpoint_url="localhost:9000"), "expected http"),
+        (StoreSettings(kind="s3", bucket="b", endpoint_url="http://127.0.0.1:9"), "cannot be used"),
+        (StoreSettings(root="a file"), "lap not begun: the store cannot be used: .*a file"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused_before_anything_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: StoreSettings, complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    Path("a file").touch()
+    with pytest.raises(OperatorError, match=complaint):
+        refuse_no_room(LapSettings(store=store), tmp_path / "runs")
+
+
+def test_a_store_without_credentials_is_refused_by_that_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials it once found
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    store = StoreSettings(kind="s3", bucket="b", endpoint_url="http://127.0.0.1:9")
+    settings = LapSettings(store=store, cache=str(tmp_path / "cache"))
+    with pytest.raises(OperatorError, match=r"cannot be used: .*credentials"):
+        refuse_no_room(settings, tmp_path / "runs")
+
+
+def test_a_disk_that_is_nearly_full_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(sense.shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 10**7))
+    with pytest.raises(OperatorError, match=r"runs has 0\.0 GB free, expected 1\.0"):
+        refuse_no_room(LapSettings(cache=str(tmp_path / "cache")), tmp_path / "runs")
+
+
+def test_a_folder_in_the_place_of_the_link_to_the_newest_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(OperatorError, match="latest is in the way"):
+        refuse_no_room(LapSettings(cache=str(tmp_path / "cache")), tmp_path)
+
+
+def test_a_lap_with_room_may_begin(tmp_path: Path) -> None:
+    assert shutil.disk_usage(tmp_path).free > 10**9
+    settings = LapSettings(cache=str(tmp_path / "cache"))
+    refuse_no_room(settings, tmp_path / "runs")
+    refuse_no_room(settings, tmp_path / "runs")
+    assert len(list(FolderStore(tmp_path / "cache" / "store").list())) == 1
+
+
+TYPED = {
+    "is_quick": ("false", False),
+    "drive_s": ("31.5", 31.5),
+    "redrive_s": ("12.5", 12.5),
+    "budget_tracks": ("70", 70),
+    "replay_set": ("replay", "replay"),
+    "tune_set": ("tune", "tune"),
+    "gate_set": ("gate", "gate"),
+    "rare_set": ("gate_animal", "gate_animal"),
+    "episodes": ("default", "default"),
+    "fit.steps": ("999", 999),
+    "fit.log_every": ("7", 7),
+}
+
+
+def found(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+@pytest.mark.parametrize("prefix", ["", "++"])
+@pytest.mark.parametrize("key", QUICK)
+def test_quick_never_overrides_a_word_that_was_typed(key: str, prefix: str) -> None:
+    text, value = TYPED[key]
+    settings = compose("lap", quick([f"{prefix}{key}={text}"]), LapSettings)
+    shortened = compose("lap", quick([]), LapSettings)
+    assert found(settings, key) == value
+    others = [other for other in QUICK if other != key]
+    assert [found(settings, o) for o in others] == [found(shortened, o) for o in others]
+
+
+def test_quick_shortens_the_training_and_leaves_its_recipe_alone() -> None:
+    long, short = compose("lap", [], LapSettings).fit, compose("lap", quick([]), LapSettings).fit
+    assert (short.steps, short.log_every) == (60, 20)
+    assert (short.learning_rate, short.reset_classes) == (long.learning_rate, long.reset_classes)
