@@ -49,7 +49,7 @@ lap: $(READY) ## one turn of the loop; ARGS="--quick --seed 3", TORCH_INDEX=URL
 test: lint ## lint, types, import rules and the whole test suite; JOBS=1 in one process
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-proof-lap: $(READY) ## slow: the default lap passes, two laps in a row, two runs are equal
+proof-lap: $(READY) ## slow: the default lap ends as its gate says, two laps in a row, two runs are equal
 	@$(BIN)/python -m pytest --capture=no tests/proof_lap.py $(ARGS)
 
 lint: $(READY) ## ruff, mypy, import-linter

@@ -82,7 +82,12 @@ GROUPS: dict[str, Group] = {
         "fleet",
     ),
     "zoo": Group("sim.zoo", "app", "The shipped models: build, measure, show", "edge,fleet,sim"),
-    "bench": Group("sim.bench", "app", "Measure latency on this machine", "sim,edge"),
+    "bench": Group(
+        "sim.bench",
+        "app",
+        "Measure what a tick costs, and what the gate is worth",
+        "edge,fleet,sim",
+    ),
     "lap": Group(
         "sim.lap.command", "lap", "Once round the whole loop, in one command", "edge,fleet,sim"
     ),

@@ -1,7 +1,7 @@
 """What takes too long for the suite: ``make proof-lap``, about twenty-two minutes on two cores.
 
-The default seed passes on merit and every vehicle ends on the candidate; a second lap of the same run
-goes on from the first; two runs of one seed tell the same story.
+The default lap ends as its gate says: a candidate that passes drives every vehicle, one that does not drives
+none. A second lap of the same run goes on from there; two runs of one seed tell the same story.
 """
 
 import json
@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from edge.contracts.scene import CATEGORIES
+
 ROOT = Path(__file__).parents[1]
+ORDINARY = {str(category) for category in CATEGORIES} - {"animal", "debris"}
 _MEASURED = {"stages", "deadline"}
 """Fields that hold what a clock said."""
 
@@ -37,17 +40,43 @@ def two_laps(folder: Path) -> list[dict[str, Any]]:
     return lap(folder, "first", "--laps", "2")
 
 
-def test_the_default_seed_passes_on_merit(two_laps: list[dict[str, Any]]) -> None:
+def is_promoted(record: dict[str, Any]) -> bool:
+    return bool(record["verdict"]["decision"] == "pass")
+
+
+def test_the_default_lap_ends_as_its_gate_says(two_laps: list[dict[str, Any]]) -> None:
     first = two_laps[0]
-    assert first["verdict"]["decision"] == "pass", first["verdict"]["reasons"]
-    assert {end["bundle_id"] for end in first["vehicles"]} == {first["candidate"]["bundle_id"]}
+    model = first["candidate" if is_promoted(first) else "incumbent"]
+    assert {end["bundle_id"] for end in first["vehicles"]} == {model["bundle_id"]}
+    outcomes = {rule["outcome"] for rule in first["verdict"]["rules"]}
+    assert is_promoted(first) == (outcomes == {"pass"})
+
+
+def test_every_class_is_guarded_and_a_lost_one_is_named(two_laps: list[dict[str, Any]]) -> None:
+    for record in two_laps:
+        verdict = record["verdict"]
+        assert {row["category"] for row in verdict["classes"]} >= ORDINARY
+        fallen = [row["category"] for row in verdict["classes"] if row["outcome"] == "fail"]
+        said = "; ".join(r["got"] for r in verdict["rules"] if "every class" in r["rule"])
+        assert all(f"{name} fell from" in said for name in fallen)
+        assert not (fallen and is_promoted(record))
+
+
+def test_a_second_lap_is_judged_beside_the_shipped_model_too(
+    two_laps: list[dict[str, Any]],
+) -> None:
+    first, second = two_laps
+    anchored = [row for row in second["verdict"]["classes"] if row["anchor"] is not None]
+    assert {row["category"] for row in anchored} == (ORDINARY if is_promoted(first) else set())
+    assert not any(row["anchor"] for row in first["verdict"]["classes"])
 
 
 def test_a_second_lap_goes_on_where_the_first_ended(
     folder: Path, two_laps: list[dict[str, Any]]
 ) -> None:
     first, second = two_laps
-    assert second["incumbent"]["bundle_id"] == first["candidate"]["bundle_id"]
+    model = first["candidate" if is_promoted(first) else "incumbent"]
+    assert second["incumbent"]["bundle_id"] == model["bundle_id"]
     assert not {d["drive_id"] for d in first["drives"]} & {d["drive_id"] for d in second["drives"]}
     run = folder / "first" / "latest"
     labelled = [clips_labelled(run / f"lap-{number}") for number in (1, 2)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -11,6 +11,10 @@ import typer
 from edge.console import show_json, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.commands.desk import CACHE, STATE, Cache, Json, State, depot, overridden, plugged
+
+if TYPE_CHECKING:
+    from fleet.stages.model import Model
+    from fleet.stages.workshop import Workshop
 
 
 def evaluate(
@@ -21,6 +25,12 @@ def evaluate(
     incumbent: Annotated[str, typer.Option(help="What drives now.")] = "pico",
     control: Annotated[
         str | None, typer.Option(help="Fine-tuned with the same budget from random clips.")
+    ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            help="What no class may fall below; the shipped model of that size otherwise."
+        ),
     ] = None,
     tune: Annotated[str, typer.Option(help="The dataset that chooses thresholds.")] = "tune",
     gate: Annotated[
@@ -47,7 +57,7 @@ def evaluate(
 ) -> None:
     """Judge a candidate; a verdict that refuses it is an answer and no error."""
     from fleet.dataset import Dataset
-    from fleet.evaluate import SLICES, GateSettings, claim_table, verdict_table
+    from fleet.evaluate import SLICES, GateSettings, claim_table, class_table, verdict_table
     from fleet.stages.evaluate import (
         CANDIDATE,
         CONTROL,
@@ -57,6 +67,7 @@ def evaluate(
         decide,
         drive_episodes,
         tuned,
+        with_anchor,
     )
     from fleet.stages.freeze import files_of, find_dataset
     from fleet.stages.model import find_model
@@ -69,7 +80,9 @@ def evaluate(
     with depot(state, cache) as opened:
         place = opened.workshop
         models = {name: find_model(place, word) for name, word in words.items()}
-        sizes = {model.size for model in models.values()}
+        fixed = _anchor(place, anchor, models[INCUMBENT].size)
+        models = with_anchor(models, fixed)
+        sizes = {model.size for model in (*models.values(), fixed)}
         if len(sizes) != 1:
             raise OperatorError(f"models of different sizes cannot be compared: {sorted(sizes)}")
         found = {TUNE: find_dataset(place, tune)}
@@ -79,7 +92,7 @@ def evaluate(
         with watch.stage("answer", len(models) * len(found)) as shown:
             contenders = contend(
                 place,
-                {name: model.files.int8 for name, model in models.items()},
+                models,
                 files,
                 size=sizes.pop(),
                 advance=shown.advance,
@@ -116,5 +129,17 @@ def evaluate(
     if as_json:
         show_json(msgspec.to_builtins(verdict))
         return
-    for table in (verdict_table(verdict), claim_table(verdict.numbers)):
+    for table in (verdict_table(verdict), claim_table(verdict.numbers), class_table(verdict)):
         show_table(table.to_records(), table.columns, as_json=False, title=table.title)
+
+
+def _anchor(workshop: Workshop, word: str | None, size: str) -> Model:
+    """Find the model that no class may fall below: the named one, or the shipped one of the size."""
+    from fleet.stages.model import find_model
+
+    if word is not None:
+        return find_model(workshop, word)
+    try:
+        return find_model(workshop, size)
+    except OperatorError as error:
+        raise OperatorError(f"{error}; name a fixed model with --anchor") from error

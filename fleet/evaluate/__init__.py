@@ -1,18 +1,22 @@
 """Decide whether a candidate is better: match, measure, bound, judge.
 
 Read in this order: ``matching`` (who found what), ``metrics`` (numbers), ``slices`` (where),
-``bootstrap`` (how sure), ``open_loop`` (plans and forecasts), ``episodes`` (closed loop), ``evidence``
-(all of it for one gate), ``gate`` (the verdict), ``outputs`` (which are dead), ``tables``.
+``bootstrap`` (how sure), ``open_loop`` (plans and forecasts), ``episodes`` (closed loop), ``guard`` (what
+must not fall), ``evidence`` (all of it for one gate), ``gate`` (the verdict), ``outputs`` (which are dead),
+``tables``.
 """
 
 from fleet.evaluate.bootstrap import (
+    ApDifference,
+    ApDifferences,
     ApIntervals,
     BootstrapSettings,
     ClusterRecall,
     Interval,
+    ap_differences,
     ap_intervals,
     cluster_recall,
-    map_difference,
+    false_alarm_rate,
     mean_interval,
     recall_difference,
     recall_interval,
@@ -26,7 +30,16 @@ from fleet.evaluate.episodes import (
     run_episodes,
 )
 from fleet.evaluate.evidence import Contender, gather
-from fleet.evaluate.gate import Decision, Evidence, GateSettings, Reason, Verdict, judge
+from fleet.evaluate.gate import (
+    Decision,
+    Evidence,
+    GateSettings,
+    Reason,
+    Verdict,
+    class_outcome,
+    judge,
+)
+from fleet.evaluate.guard import ApChange, ClassGuard, Guard
 from fleet.evaluate.matching import EvalFrame, Matches, MatchSettings, TruthLabel, match
 from fleet.evaluate.metrics import (
     ClassScores,
@@ -55,6 +68,7 @@ from fleet.evaluate.slices import SLICES, HeadingBand, Light, Slice, by_range, w
 from fleet.evaluate.tables import (
     Table,
     claim_table,
+    class_table,
     heading_table,
     nds_table,
     range_table,
@@ -65,8 +79,12 @@ from fleet.evaluate.tables import (
 
 __all__ = [
     "SLICES",
+    "ApChange",
+    "ApDifference",
+    "ApDifferences",
     "ApIntervals",
     "BootstrapSettings",
+    "ClassGuard",
     "ClassScores",
     "CleanFrameAlarms",
     "ClusterRecall",
@@ -80,6 +98,7 @@ __all__ = [
     "EvalFrame",
     "Evidence",
     "GateSettings",
+    "Guard",
     "HeadingBand",
     "HeadingError",
     "Interval",
@@ -96,22 +115,25 @@ __all__ = [
     "Table",
     "TruthLabel",
     "Verdict",
+    "ap_differences",
     "ap_intervals",
     "believed_velocities",
     "best_f1_threshold",
     "by_range",
     "claim_table",
+    "class_outcome",
     "class_scores",
+    "class_table",
     "cluster_recall",
     "compare_episodes",
     "detection_scores",
+    "false_alarm_rate",
     "false_alarms_in_clean_frames",
     "gather",
     "heading_errors",
     "heading_table",
     "judge",
     "judge_outputs",
-    "map_difference",
     "match",
     "mean_interval",
     "nds_table",

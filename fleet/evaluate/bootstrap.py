@@ -67,6 +67,30 @@ class ApIntervals:
     """AP; over the resamples that drew a truth of the class."""
 
 
+@dataclass(frozen=True)
+class ApDifference:
+    """AP of one class: of two models, and how sure it is that the first is worse."""
+
+    first: float
+    second: float
+    difference: Interval
+    """First minus second, paired by place; over the resamples that drew a truth of the class."""
+    p_value: float
+    """One-sided: the share of resamples in which the first is not worse, counted with one more that is not.
+    An interval's upper bound is below zero where this is below half of what its confidence leaves open."""
+
+
+@dataclass(frozen=True)
+class ApDifferences:
+    """Two models compared by class and on average, all from the same drawn places."""
+
+    first_mean: float
+    second_mean: float
+    mean: Interval
+    """mAP, first minus second; in each resample over the classes that it drew a truth of."""
+    classes: Mapping[Category, ApDifference]
+
+
 @dataclass(frozen=True, eq=False)
 class ClusterRecall:
     """Hits and truths of a class per cluster, at one threshold."""
@@ -104,7 +128,7 @@ def recall_interval(recall: ClusterRecall, settings: BootstrapSettings) -> Inter
     weights = _draws(len(recall.clusters), settings)
     truths = weights @ recall.truths
     estimate = float(recall.hits.sum() / recall.truths.sum())
-    return _interval(estimate, weights @ recall.hits / truths, recall.clusters, settings)
+    return _interval(estimate, weights @ recall.hits / truths, len(recall.clusters), settings)
 
 
 def recall_difference(
@@ -125,7 +149,7 @@ def recall_difference(
     gained = first.hits - second.hits
     estimate = float(gained.sum() / first.truths.sum())
     return _interval(
-        estimate, weights @ gained / (weights @ first.truths), first.clusters, settings
+        estimate, weights @ gained / (weights @ first.truths), len(first.clusters), settings
     )
 
 
@@ -149,16 +173,25 @@ def mean_interval(
     sums = np.bincount(index, weights=values, minlength=len(names))
     counts = np.bincount(index, minlength=len(names))
     drawn = weights @ sums / (weights @ counts)
-    return _interval(float(np.mean(values)), drawn, [str(name) for name in names], settings)
+    return _interval(float(np.mean(values)), drawn, len(names), settings)
 
 
-def map_difference(
+def ap_differences(
     first: Matches,
     second: Matches,
     categories: Sequence[Category],
     settings: BootstrapSettings,
-) -> Interval:
-    """Bound mAP of ``first`` minus mAP of ``second`` over the given classes, paired by place.
+    *,
+    averaged: Sequence[Category] | None = None,
+) -> ApDifferences:
+    """Bound AP of ``first`` minus AP of ``second`` for each class, and their mAP, paired by place.
+
+    Args:
+        first: Match table of one model.
+        second: Match table of another, of the same frames.
+        categories: The classes to compare.
+        settings: How often to draw.
+        averaged: The classes of the mean, out of ``categories``; all of them if None.
 
     Raises:
         OperatorError: They were not evaluated on the same frames, or a class has no counted truth.
@@ -167,16 +200,69 @@ def map_difference(
         first.is_truth_counted, second.is_truth_counted
     ):
         raise OperatorError(
-            f"mAP cannot be paired: expected the same frames and truths, got "
+            f"AP cannot be paired: expected the same frames and truths, got "
             f"{len(first.frames.frame_ids)} frames with {int(first.is_truth_counted.sum())} truths "
             f"against {len(second.frames.frame_ids)} with {int(second.is_truth_counted.sum())}"
         )
     places = first.frames.places
-    weights = _once_and_draws(len(places), settings)
-    difference = _mean_ap(_per_class_ap(first, categories, weights)) - _mean_ap(
-        _per_class_ap(second, categories, weights)
+    weights = once_and_draws(len(places), settings)
+    ap = _per_class_ap(first, categories, weights), _per_class_ap(second, categories, weights)
+    is_averaged = np.array([averaged is None or c in averaged for c in categories])
+    means = [_mean_ap(per_class[is_averaged]) for per_class in ap]
+    difference = means[0] - means[1]
+    return ApDifferences(
+        first_mean=float(means[0][0]),
+        second_mean=float(means[1][0]),
+        mean=_interval(float(difference[0]), difference[1:], len(places), settings),
+        classes={
+            category: ap_difference(category, a, b, len(places), settings)
+            for category, a, b in zip(categories, *ap, strict=True)
+        },
     )
-    return _interval(float(difference[0]), difference[1:], places, settings)
+
+
+def ap_difference(
+    category: Category, first: Floats, second: Floats, clusters: int, settings: BootstrapSettings
+) -> ApDifference:
+    """Compare two models on one class, from AP as measured and then per resample, (1 + R,) each.
+
+    Raises:
+        OperatorError: No resample drew a truth of the class.
+    """
+    drawn = _known(category, first[1:] - second[1:])
+    return ApDifference(
+        first=float(first[0]),
+        second=float(second[0]),
+        difference=_interval(float(first[0] - second[0]), drawn, clusters, settings),
+        p_value=float((1 + (drawn >= 0.0).sum()) / (1 + len(drawn))),
+    )
+
+
+def false_alarm_rate(
+    matches: Matches,
+    category: Category,
+    threshold: float,
+    distance_m: float,
+    settings: BootstrapSettings,
+) -> Interval:
+    """Bound the false alarms of a class per frame, over all counted frames, its places drawn again.
+
+    A false alarm is a counted box at or above the threshold that finds no truth, whether or not its frame
+    holds one: a second box on the same animal is one. Encounters lie within places, so places are drawn.
+
+    Raises:
+        OperatorError: No frame counts.
+    """
+    rows, is_hit = matches.outcomes(category, distance_m)
+    rows = rows[~is_hit & (matches.predictions.score[rows] >= threshold)]
+    place, count = matches.frames.place, len(matches.frames.places)
+    alarms_at = np.bincount(place[matches.predictions.frame[rows]], minlength=count)
+    frames_at = np.bincount(place[matches.is_frame_counted], minlength=count)
+    is_place = frames_at > 0  # a place without a counted frame could only dilute the draws
+    places = [p for p, is_kept in zip(matches.frames.places, is_place, strict=True) if is_kept]
+    weights = once_and_draws(len(places), settings)
+    rate = (weights @ alarms_at[is_place]) / (weights @ frames_at[is_place])
+    return _interval(float(rate[0]), rate[1:], len(places), settings)
 
 
 def ap_intervals(
@@ -188,12 +274,12 @@ def ap_intervals(
         OperatorError: A class has no counted truth, or no resample drew one.
     """
     places = matches.frames.places
-    per_class = _per_class_ap(matches, categories, _once_and_draws(len(places), settings))
+    per_class = _per_class_ap(matches, categories, once_and_draws(len(places), settings))
     mean = _mean_ap(per_class)
     return ApIntervals(
-        mean=_interval(float(mean[0]), mean[1:], places, settings),
+        mean=_interval(float(mean[0]), mean[1:], len(places), settings),
         classes={
-            category: _interval(float(ap[0]), _known(category, ap[1:]), places, settings)
+            category: _interval(float(ap[0]), _known(category, ap[1:]), len(places), settings)
             for category, ap in zip(categories, per_class, strict=True)
         },
     )
@@ -342,16 +428,14 @@ def _draws(clusters: int, settings: BootstrapSettings) -> Weights:
     return rng.multinomial(clusters, chance, size=settings.resamples).astype(np.int32)
 
 
-def _once_and_draws(clusters: int, settings: BootstrapSettings) -> Weights:
+def once_and_draws(clusters: int, settings: BootstrapSettings) -> Weights:
     """Count every cluster once, which is what was measured, then draw: (1 + R, C)."""
     return np.vstack([np.ones((1, clusters), np.int32), _draws(clusters, settings)])
 
 
 def _interval(
-    estimate: float, drawn: Floats, clusters: Sequence[str], settings: BootstrapSettings
+    estimate: float, drawn: Floats, clusters: int, settings: BootstrapSettings
 ) -> Interval:
     tail = 0.5 * (1.0 - settings.confidence_ratio)
     lower, upper = np.quantile(drawn, [tail, 1.0 - tail])
-    return Interval(
-        estimate=estimate, lower=float(lower), upper=float(upper), clusters=len(clusters)
-    )
+    return Interval(estimate=estimate, lower=float(lower), upper=float(upper), clusters=clusters)

@@ -1,5 +1,11 @@
 """Make the gate's numbers from match tables: thresholds on the tune split, everything else on the gate split.
 
+What is compared with what: the claimed class with incumbent and control, by recall; every class that the
+incumbent knows with the incumbent, by AP; every class that the anchor knows with the anchor, by AP. A model
+knows what it has learnt, so a class that an earlier lap taught is guarded like the first ten from then on, in
+laps that claim another class and in laps that claim it again. The anchor is the shipped baseline: it cannot
+name what was taught later, so such a class is compared with the incumbent alone.
+
 Each model is judged at the threshold it would ship with: the lowest one that keeps its false alarms of the
 rare class on the *tune* split within the allowance. Nothing about the gate split chooses anything.
 """
@@ -7,23 +13,27 @@ rare class on the *tune* split within the allowance. Nothing about the gate spli
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import CATEGORIES, Category
 from fleet.evaluate.bootstrap import (
+    ApDifference,
+    ApDifferences,
     ClusterRecall,
     Interval,
+    ap_differences,
     cluster_recall,
-    map_difference,
+    false_alarm_rate,
     recall_difference,
     recall_interval,
 )
 from fleet.evaluate.episodes import EpisodeComparison
-from fleet.evaluate.gate import Claim, Evidence, GateSettings, Guard, RareRecall
+from fleet.evaluate.gate import Claim, Evidence, GateSettings, RareRecall
+from fleet.evaluate.guard import ApChange, ClassGuard, Guard
 from fleet.evaluate.matching import Matches
 from fleet.evaluate.metrics import (
-    detection_scores,
     false_alarms_in_clean_frames,
     operating_point,
     threshold_for,
@@ -32,7 +42,7 @@ from fleet.evaluate.open_loop import OpenLoop
 from fleet.evaluate.slices import Slice, within
 
 ORDINARY = tuple(c for c in CATEGORIES if c not in (Category.ANIMAL, Category.DEBRIS))
-"""The ten classes of nuScenes: what the guard protects."""
+"""The ten classes of nuScenes: what a model knows unless it is told otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +51,8 @@ class Contender:
 
     tune: Matches
     gate: Matches
+    known: tuple[Category, ...] = ORDINARY
+    """What the model has learnt to see."""
     open_loop: tuple[OpenLoop, ...] = ()
     """Of the gate's samples whose future is known."""
 
@@ -60,12 +72,17 @@ def gather(
     claims: Sequence[Slice],
     episodes: EpisodeComparison | None,
     settings: GateSettings,
+    *,
+    anchor: Contender | None = None,
 ) -> Evidence:
     """Measure every number that ``judge`` needs.
 
     Args:
         control: Fine-tuned with the same label budget from the random stream; None when there is none.
         claims: The rare slices on which the candidate is said to be better, one class each.
+        episodes: Driven in closed loop; None when none were.
+        settings: What a candidate must show.
+        anchor: The baseline that stays the same from lap to lap; None where the incumbent is that model.
 
     Raises:
         OperatorError: A claim without exactly one class or without clean tune frames; contenders that
@@ -73,7 +90,7 @@ def gather(
     """
     return Evidence(
         claims=tuple(_claim(candidate, incumbent, control, c, settings) for c in claims),
-        guard=_guard(candidate.gate, incumbent.gate, settings),
+        guard=_guard(candidate, incumbent, anchor, claims, settings),
         episodes=episodes,
     )
 
@@ -118,29 +135,83 @@ def _on_slice(contender: Contender, claim: Slice, settings: GateSettings) -> _On
         threshold=threshold,
         tune_false_alarms=on_tune.false_alarms / on_tune.clean_frames,
         gate_false_alarms=on_gate.per_frame,
+        gate_alarm_rate=false_alarm_rate(
+            contender.gate, category, threshold, settings.distance_m, settings.bootstrap
+        ),
         precision=operating_point(part, category, threshold, settings.distance_m).precision,
         recall=recall_interval(recall, settings.bootstrap) if recall.clusters else None,
     )
     return _OnSlice(report=report, recall=recall)
 
 
-def _guard(candidate: Matches, incumbent: Matches, settings: GateSettings) -> Guard | None:
-    """Compare ordinary mAP over the classes with enough truths; None when no class has enough."""
-    ordinary = [c for c in ORDINARY if len(incumbent.truth_rows(c)) >= settings.min_instances]
+def _guard(
+    candidate: Contender,
+    incumbent: Contender,
+    anchor: Contender | None,
+    claims: Sequence[Slice],
+    settings: GateSettings,
+) -> Guard | None:
+    """Compare what the others know, by class and on average; None when no class of the mean can be scored.
+
+    A claimed class is left out of the mean, so that what it gains does not hide what another class loses.
+    """
+    claimed = {_category_of(claim) for claim in claims}
+    before = _compare(candidate, incumbent, claimed, settings)
+    fixed = _compare(candidate, anchor, claimed, settings) if anchor else None
+    if before is None or (anchor and fixed is None):
+        return None
+    return Guard(
+        frames=int(incumbent.gate.is_frame_counted.sum()),
+        places=len(incumbent.gate.frames.places),
+        categories=tuple(str(c) for c in before.classes if c not in claimed),
+        candidate_map=before.first_mean,
+        incumbent_map=before.second_mean,
+        difference=before.mean,
+        anchor_map=fixed.second_mean if fixed else None,
+        over_anchor=fixed.mean if fixed else None,
+        classes=tuple(
+            _class_guard(category, candidate.gate, before, fixed)
+            for category in CATEGORIES
+            if category in incumbent.known or (anchor and category in anchor.known)
+        ),
+    )
+
+
+def _compare(
+    candidate: Contender, other: Contender, claimed: AbstractSet[Category], settings: GateSettings
+) -> ApDifferences | None:
+    """Compare AP of the classes that the other knows and that have enough truths; None if all are claimed."""
+    counted = [
+        category
+        for category in CATEGORIES
+        if category in other.known
+        and len(other.gate.truth_rows(category)) >= settings.min_instances
+    ]
+    ordinary = [category for category in counted if category not in claimed]
     if not ordinary:
         return None
-    maps = [
-        detection_scores(m, ordinary, min_instances=settings.min_instances).mean_ap
-        for m in (candidate, incumbent)
-    ]
-    return Guard(
-        frames=int(incumbent.is_frame_counted.sum()),
-        places=len(incumbent.frames.places),
-        categories=tuple(str(c) for c in ordinary),
-        candidate_map=maps[0],
-        incumbent_map=maps[1],
-        difference=map_difference(candidate, incumbent, ordinary, settings.bootstrap),
+    return ap_differences(
+        candidate.gate, other.gate, counted, settings.bootstrap, averaged=ordinary
     )
+
+
+def _class_guard(
+    category: Category, gate: Matches, before: ApDifferences, fixed: ApDifferences | None
+) -> ClassGuard:
+    pair = [found.classes.get(category) if found else None for found in (before, fixed)]
+    return ClassGuard(
+        category=str(category),
+        truths=len(gate.truth_rows(category)),
+        candidate_ap=next((found.first for found in pair if found), None),
+        incumbent=_ap_change(pair[0]),
+        anchor=_ap_change(pair[1]),
+    )
+
+
+def _ap_change(found: ApDifference | None) -> ApChange | None:
+    if found is None:
+        return None
+    return ApChange(ap=found.second, difference=found.difference, p_value=found.p_value)
 
 
 def _category_of(claim: Slice) -> Category:

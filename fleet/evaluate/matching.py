@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +171,8 @@ def distance_column(distance_m: float) -> int:
 def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) -> Matches:
     """Match the predictions of every frame with its truth, per class, at the four distances.
 
-    Boxes of an unknown category take no part. Ties in score keep the order of the frames.
+    Boxes of an unknown category take no part. Among equal scores a hash of frame and place decides, which is
+    as good as a draw and always the same: no result depends on the order of frames or boxes.
 
     Raises:
         OperatorError: No frame, or the same frame twice.
@@ -178,7 +180,8 @@ def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) ->
     settings = settings or MatchSettings()
     frame_table = _frame_table(frames)
     predictions = _box_table((k, box) for k, f in enumerate(frames) for box in f.predictions)
-    predictions = _reordered(predictions, np.argsort(-predictions.score, kind="stable"))
+    order = np.lexsort((_tie_keys(predictions, frame_table.frame_ids), -predictions.score))
+    predictions = _reordered(predictions, order)
     labels = [
         (k, label) for k, f in enumerate(frames) for label in f.truths if _is_known(label.box)
     ]
@@ -275,6 +278,18 @@ def _values(frame: int, box: Box3D) -> tuple[float, ...]:
     size_m = (box.length_m, box.width_m, box.height_m)
     motion = (box.yaw_rad, box.vx_mps, box.vy_mps)
     return (frame, category, attribute, box.x_m, box.y_m, *size_m, *motion, box.score)
+
+
+def _tie_keys(boxes: BoxTable, frame_ids: Sequence[str]) -> NDArray[np.uint64]:
+    """Hash where each box stands, (N,): an order of equal scores that knows nothing of hits."""
+    places = np.ascontiguousarray(boxes.xy_ego)
+    return np.array(
+        [
+            int.from_bytes(blake2b(frame_ids[k].encode() + xy.tobytes(), digest_size=8).digest())
+            for k, xy in zip(boxes.frame, places, strict=True)
+        ],
+        np.uint64,
+    )
 
 
 def _reordered(table: BoxTable, order: Ints) -> BoxTable:

@@ -9,7 +9,8 @@ import numpy as np
 
 from edge.contracts.scene import CATEGORIES, Category
 from fleet.evaluate.bootstrap import BootstrapSettings, Interval, cluster_recall, recall_interval
-from fleet.evaluate.gate import Claim, Evidence, RareRecall, Verdict
+from fleet.evaluate.gate import Claim, Evidence, RareRecall, Verdict, class_outcome
+from fleet.evaluate.guard import ApChange
 from fleet.evaluate.matching import MATCH_DISTANCES_M, Matches
 from fleet.evaluate.metrics import (
     ERRORS,
@@ -170,7 +171,32 @@ def claim_table(evidence: Evidence, title: str = "Claimed slices") -> Table:
     columns = ("slice", "model", "threshold", "recall", "lower", "upper", "precision")
     rows = tuple(row for claim in evidence.claims for row in _claim_rows(claim))
     alarms = ("tune_false_alarms_per_clean_frame", "gate_false_alarms_per_clean_frame")
-    return Table(title, (*columns, *alarms), rows)
+    per_frame = ("gate_false_alarms_per_frame", "alarms_lower", "alarms_upper")
+    return Table(title, (*columns, *alarms, *per_frame), rows)
+
+
+def class_table(verdict: Verdict, title: str = "Guarded classes") -> Table:
+    """Lay out AP of each guarded class, and how it changed against incumbent and anchor."""
+    columns = ("class", "truths", "incumbent", "anchor", "candidate")
+    changes = tuple(
+        f"{end}{to}" for to in ("incumbent", "anchor") for end in ("to_", "lower_", "upper_")
+    )
+    guard = verdict.numbers.guard
+    rows = tuple(
+        (
+            row.category,
+            row.truths,
+            row.incumbent.ap if row.incumbent else None,
+            row.anchor.ap if row.anchor else None,
+            row.candidate_ap,
+            *_change(row.incumbent),
+            *_change(row.anchor),
+            str(class_outcome(row, guard, verdict.settings)),
+        )
+        for row in (guard.classes if guard else ())
+        if guard
+    )
+    return Table(title, (*columns, *changes, "outcome"), rows)
 
 
 def _claim_rows(claim: Claim) -> list[tuple[Value, ...]]:
@@ -188,6 +214,7 @@ def _claim_rows(claim: Claim) -> list[tuple[Value, ...]]:
             rare.precision,
             rare.tune_false_alarms,
             rare.gate_false_alarms,
+            *_bounds(rare.gate_alarm_rate),
         )
         for name, rare in models
         if rare is not None
@@ -198,6 +225,10 @@ def _class_row(matches: Matches, category: Category, threshold: float) -> tuple[
     point = operating_point(matches, category, threshold)
     ap = class_scores(matches, category).ap if point.truths else None
     return (str(category), point.truths, ap, threshold, point.recall, point.precision)
+
+
+def _change(change: ApChange | None) -> tuple[Value, Value, Value]:
+    return _bounds(change.difference if change else None)
 
 
 def _bounds(interval: Interval | None) -> tuple[Value, Value, Value]:

@@ -43,19 +43,32 @@ from fleet.evaluate import (
 from fleet.evaluate.job import AnswerJob
 from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
 from fleet.jobs import Progress, Work, run_all
+from fleet.stages.model import Model
 from fleet.stages.workshop import Advance, Heard, Workshop, unheard, unheard_of
 from fleet.train import DatasetFile
 
 _log = logging.getLogger(__name__)
 
 CANDIDATE, INCUMBENT, CONTROL = "candidate", "incumbent", "control"
+ANCHOR = "anchor"
+"""The shipped baseline, when it is not the incumbent: no class may fall below it, however many laps go by."""
 TUNE = "tune"
 """The set that chooses thresholds; all others are gate sets."""
 
 
+def with_anchor(models: Mapping[str, Model], anchor: Model) -> dict[str, Model]:
+    """Add the anchor to the models that answer, unless the incumbent is that very network.
+
+    The same comparison is then neither paid for nor counted twice. Answers are kept by the network's hash, so
+    an anchor that has answered a set in any earlier lap does not answer it again.
+    """
+    networks = [model.files.int8.read_bytes() for model in (anchor, models[INCUMBENT])]
+    return dict(models) if networks[0] == networks[1] else {**models, ANCHOR: anchor}
+
+
 def contend(
     workshop: Workshop,
-    models: Mapping[str, Path],
+    models: Mapping[str, Model],
     sets: Mapping[str, DatasetFile],
     *,
     size: str,
@@ -66,7 +79,7 @@ def contend(
 
     Args:
         workshop: Where.
-        models: ONNX files by name.
+        models: By name.
         sets: Frozen datasets; ``TUNE`` chooses thresholds, the others are put together for the gate.
         size: Of all the models.
         advance: Hears of every answered set.
@@ -77,7 +90,8 @@ def contend(
         OperatorError: A set was sensed with a rig that no vehicle carries.
     """
     refuse_other_rigs(workshop, sets)
-    answers = _answers(workshop, models, sets, size=size, advance=advance, heard=heard)
+    networks = {name: model.files.int8 for name, model in models.items()}
+    answers = _answers(workshop, networks, sets, size=size, advance=advance, heard=heard)
     data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
     judging = [name for name in sets if name != TUNE]
 
@@ -92,6 +106,7 @@ def contend(
             open_loop=tuple(
                 error for name in judging for error in answers[model, name].open_loop.values()
             ),
+            known=models[model].known,
         )
         for model in models
     }
@@ -246,7 +261,8 @@ def decide(
 
     Args:
         workshop: Where.
-        contenders: ``CANDIDATE`` and ``INCUMBENT``, and ``CONTROL`` where there is one.
+        contenders: ``CANDIDATE`` and ``INCUMBENT``, ``CONTROL`` where there is one, and ``ANCHOR`` where it
+            is not the incumbent.
         claims: Names of the rare slices on which the candidate is said to be better.
         comparison: Of closed-loop episodes; None when none were driven.
         settings: What a candidate must show.
@@ -259,6 +275,7 @@ def decide(
         [SLICES[name] for name in claims],
         comparison,
         settings,
+        anchor=contenders.get(ANCHOR),
     )
     verdict = judge(evidence, settings)
     content = verdict.to_json()

@@ -1,4 +1,4 @@
-"""`ringroad bench …`: what one vehicle's tick costs on this machine, in real time."""
+"""`ringroad bench …`: what one vehicle's tick costs in real time, and how often the gate's guards err."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from sim.bench.latency import Latency
     from sim.bench.vehicle import BenchResult
 
-app = typer.Typer(help="Measure latency on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure what a tick costs, and what the gate is worth.", no_args_is_help=True
+)
 
 
 @app.callback()
 def bench() -> None:
-    """Measure latency on this machine."""
+    """Measure what a tick costs, and what the gate is worth."""
 
 
 @app.command()
@@ -102,6 +104,42 @@ def edge(
         "load_before": load,
     }
     _show(about | dataclasses.asdict(machine()), result, as_json=as_json)
+
+
+@app.command()
+def gate(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Gate settings, for instance max_class_drop=0.02.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=1, help="How many laps to imagine.")] = 200,
+    drop: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="AP that a damaged model loses in one class.")
+    ] = 0.08,
+    seed: Annotated[int, typer.Option(help="Of the imagined laps.")] = 0,
+    state: Annotated[Path, typer.Option(help="The state folder of a lap's fleet.")] = Path(
+        "runs/latest/fleet"
+    ),
+    cache: Annotated[Path, typer.Option(help="Where the lap kept sets and answers.")] = Path(
+        ".ringroad/cache"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Tell how often the class guards refuse an equal model, and catch one that lost a class."""
+    from edge.console import show_table, stages
+    from fleet.commands.desk import overridden, workshop
+    from fleet.evaluate import GateSettings
+    from sim.bench.gate import power_rows, rehearse_lap
+
+    settings = overridden(GateSettings(), overrides or ())
+    with (
+        workshop(state, cache) as place,
+        stages(as_json=as_json).stage("imagine laps", replicates) as shown,
+    ):
+        found = rehearse_lap(
+            place, settings, replicates=replicates, drop=drop, seed=seed, advance=shown.advance
+        )
+    rows = power_rows(found)
+    show_table(rows, tuple(rows[0]), as_json=as_json, title=f"Guards of classes, {replicates} laps")
 
 
 def _of_simulator(count: int) -> tuple[list[FrameSet], CameraRig]:

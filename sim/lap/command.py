@@ -39,9 +39,9 @@ def lap(
 ) -> None:
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
     from conf.compose import compose, with_options, write_resolved
-    from edge.console import show_json, stages
+    from edge.console import show_json, show_table, stages
     from sim.lap.laps import go_round
-    from sim.lap.report import outcome
+    from sim.lap.report import class_rows, outcome
     from sim.lap.sense import refuse_no_room, refuse_nonsense
     from sim.lap.settings import LapSettings, quick
 
@@ -56,6 +56,9 @@ def lap(
     for record in go_round(settings, run, laps, stages(as_json=as_json)):
         _point_at(runs / "latest", run)
         if not as_json:
+            if rows := class_rows(record):
+                title = "AP class by class; the anchor is the shipped baseline"
+                show_table(rows, tuple(rows[0]), as_json=False, title=title)
             typer.echo(f"lap {record.lap}: {outcome(record).line}")
     if as_json:
         show_json(msgspec.to_builtins(record))

@@ -108,6 +108,23 @@ class GateCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Frames whose next three seconds are known: plans and forecasts are measured on them."""
 
 
+class ClassScore(msgspec.Struct, frozen=True, kw_only=True):
+    """AP of one class that the gate guards, of the models side by side."""
+
+    category: Name
+    truths: Count
+    candidate: Finite | None
+    """None where the gate has too few truths to compare anything."""
+    incumbent: Finite | None
+    """None where the incumbent does not know the class."""
+    anchor: Finite | None
+    """Of the shipped baseline; None where it does not know the class, or is the incumbent itself."""
+    over_incumbent: Interval | None
+    """Candidate minus incumbent."""
+    over_anchor: Interval | None
+    outcome: Name
+
+
 class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The gate's answer."""
 
@@ -115,6 +132,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Text, ...]
     rules: tuple[Reason, ...] = ()
     """The reasons again, in their parts, for whoever wants to lay them out."""
+    classes: tuple[ClassScore, ...] = ()
 
 
 class WaveRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ def run_lap(
         clips = turn.admitted()
         labelled = turn.label(clips)
         fresh = turn.freeze(labelled)
-        models = turn.train(fresh) | {INCUMBENT: turn.incumbent.model}
+        models = turn.judged(turn.train(fresh))
         contenders = turn.evaluate(models)
         bundle = turn.bundle(models[CANDIDATE], contenders[CANDIDATE])
         verdict = turn.gate(models, contenders, bundle)

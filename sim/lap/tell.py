@@ -12,12 +12,14 @@ from edge.contracts.scene import CATEGORIES, Category
 from fleet.catalog import ClipRow
 from fleet.evaluate import (
     SLICES,
+    ApChange,
     BootstrapSettings,
     Contender,
     Matches,
     Slice,
     Verdict,
     ap_intervals,
+    class_outcome,
     cluster_recall,
     mean_interval,
     recall_interval,
@@ -29,6 +31,7 @@ from fleet.evaluate.evidence import ORDINARY
 from fleet.label import Labelled
 from sim.annotator import truth_path
 from sim.lap.record import (
+    ClassScore,
     ClipCounts,
     Contestant,
     Deadline,
@@ -110,6 +113,7 @@ def tell(told: Told) -> LapRecord:
             decision=str(told.verdict.decision),
             reasons=tuple(told.verdict.lines),
             rules=tuple(told.verdict.reasons),
+            classes=_classes(told.verdict),
         ),
         rollout=told.waves,
         vehicles=tuple(
@@ -195,6 +199,29 @@ def skipped_clips(clips: Sequence[ClipRow], labelled: Sequence[Labelled]) -> tup
         for row in clips
         if row.clip_id in reasons
     )
+
+
+def _classes(verdict: Verdict) -> tuple[ClassScore, ...]:
+    guard = verdict.numbers.guard
+    if guard is None:
+        return ()
+    return tuple(
+        ClassScore(
+            category=row.category,
+            truths=row.truths,
+            candidate=row.candidate_ap,
+            incumbent=row.incumbent.ap if row.incumbent else None,
+            anchor=row.anchor.ap if row.anchor else None,
+            over_incumbent=_difference(row.incumbent),
+            over_anchor=_difference(row.anchor),
+            outcome=str(class_outcome(row, guard, verdict.settings)),
+        )
+        for row in guard.classes
+    )
+
+
+def _difference(change: ApChange | None) -> Interval | None:
+    return _interval(change.difference) if change else None
 
 
 def _contestant(told: Told, name: str) -> Contestant:

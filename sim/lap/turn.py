@@ -23,6 +23,7 @@ from fleet.stages.evaluate import (
     decide,
     drive_episodes,
     tuned,
+    with_anchor,
 )
 from fleet.stages.freeze import files_of, freeze_samples
 from fleet.stages.label import LabelOrder, label
@@ -148,14 +149,22 @@ class Turn:
             shown.note(", ".join(f"{name} {_loss_of(run)}" for name, run in runs.items()))
         return {name: find_model(self.workshop, run.run_id) for name, run in runs.items()}
 
+    def judged(self, trained: Mapping[str, Model]) -> dict[str, Model]:
+        """Name the models that the gate looks at: what was trained, the incumbent, and the anchor.
+
+        The anchor is the shipped baseline, in every lap of every run.
+        """
+        anchor = find_model(self.workshop, self.settings.model)
+        return with_anchor({**trained, INCUMBENT: self.incumbent.model}, anchor)
+
     def evaluate(self, models: Mapping[str, Model]) -> dict[str, Contender]:
-        """Let candidate, control and incumbent answer the sets."""
+        """Let the models answer the sets."""
         files = files_of(self.sets, self.workshop.store, self.workshop.cache)
         with self.clock.stage("evaluate", len(models) * len(_JUDGED)) as shown:
             shown.note(f"{len(models)} models answered {len(_JUDGED)} sets")
             return contend(
                 self.workshop,
-                {name: model.files.int8 for name, model in models.items()},
+                models,
                 {name: files[name] for name in _JUDGED},
                 size=self.settings.model,
                 advance=shown.advance,

@@ -30,6 +30,7 @@ from fleet.stages.freeze import files_of, find_dataset, freeze_samples
 from fleet.stages.label import _laid_out
 from fleet.stages.workshop import Workshop
 from fleet.store import FolderStore, blob_key
+from fleet.zoo import read_card, zoo_folder
 from sim.rig import default_rig
 
 NOW_NS = 1_800_000_000 * 10**9
@@ -339,6 +340,37 @@ def test_a_verdict_that_refuses_is_an_answer(workshop: Workshop, shell: Shell) -
     (row,) = workshop.catalog.all(RunRow, stage="evaluate")
     assert row.facts["decision"] == "not_enough_evidence"
     assert workshop.store.get(row.facts["verdict_blob_id"])
+
+
+def test_the_shipped_model_as_its_own_incumbent_is_compared_once(
+    workshop: Workshop, shell: Shell
+) -> None:
+    shelve_set(workshop, "tune", "tune", 10)
+    shelve_set(workshop, "gate", "gate", 20)
+    words = ("evaluate", "--candidate", "pico", "--gate", "gate", *shell.cache)
+    verdict = shell.json(*words, "min_instances=1")
+    assert not any("anchor" in reason["rule"] for reason in verdict["reasons"])
+    (row,) = workshop.catalog.all(RunRow, stage="evaluate")
+    assert set(row.facts["models"]) == {"candidate", "incumbent"}
+
+
+def test_an_incumbent_that_is_not_the_shipped_model_is_judged_beside_it(
+    workshop: Workshop, shell: Shell
+) -> None:
+    shelve_set(workshop, "edge", "train", 0)
+    shelve_set(workshop, "tune", "tune", 10)
+    shelve_set(workshop, "gate", "gate", 20)
+    trained = shell.json(
+        "train", "steps=1", "--fresh", "edge", "--new-class", "animal", *shell.cache
+    )
+    words = ("evaluate", "--candidate", trained["run_id"], "--gate", "gate", *shell.cache)
+    shell.json(*words, "--incumbent", trained["run_id"])
+    (row,) = workshop.catalog.all(RunRow, stage="evaluate")
+    assert set(row.facts["models"]) == {"candidate", "incumbent", "anchor"}
+    shipped = row.facts["models"]["anchor"]
+    assert shipped == read_card(zoo_folder("pico")).run_id
+    named = shell.json(*words, "--incumbent", trained["run_id"], "--anchor", trained["run_id"])
+    assert not any("anchor" in reason["rule"] for reason in named["reasons"])
 
 
 def test_a_misspelt_setting_is_refused(shell: Shell) -> None:

@@ -173,6 +173,8 @@ def test_the_verdict_says_why(record: dict[str, object]) -> None:
     verdict = record["verdict"]
     assert verdict["decision"] in ("pass", "fail", "not_enough_evidence")  # type: ignore[index]
     assert all(": expected " in reason for reason in verdict["reasons"])  # type: ignore[index]
+    guarded = {row["category"] for row in verdict["classes"]}  # type: ignore[index]
+    assert {"car", "bicycle"} <= guarded, "every class that the incumbent knows, seen or not"
 
 
 def test_plan_error_before_and_after_stands_beside_driving_straight_on(

@@ -17,6 +17,7 @@ from fleet.evaluate import Decision, Reason
 from sim.cameras import Renderer
 from sim.ground import Ground
 from sim.lap.record import (
+    ClassScore,
     ClipCounts,
     Contestant,
     Deadline,
@@ -44,7 +45,7 @@ from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
 from sim.lap.report.history import lap_matrix
 from sim.lap.report.loop import steps
 from sim.lap.report.page import render
-from sim.lap.report.rows import rungs, uplink, wilson
+from sim.lap.report.rows import class_rows, rungs, uplink, wilson
 from sim.lap.report.words import outcome
 from sim.lap.tell import skipped_clips
 from sim.show import CANDIDATE_RGB, INCUMBENT_RGB, TRUTH_RGB
@@ -95,6 +96,31 @@ def rules(decision: Decision) -> tuple[Reason, ...]:
         (ordinary, guard[1], "interval above -0.030", guard[0]),
     )
     return tuple(Reason(rule=r, outcome=o, expected=e, got=g) for r, o, e, g in rows)
+
+
+def guarded(decision: Decision, *, has_anchor: bool) -> tuple[ClassScore, ...]:
+    """Two guarded classes; in a later lap the anchor stands beside the incumbent."""
+    fallen = ClassScore(
+        category="bicycle",
+        truths=767,
+        candidate=0.373,
+        incumbent=0.467,
+        anchor=0.502 if has_anchor else None,
+        over_incumbent=Interval(value=-0.094, low=-0.13, high=-0.058),
+        over_anchor=Interval(value=-0.129, low=-0.171, high=-0.083) if has_anchor else None,
+        outcome=str(decision),
+    )
+    kept = ClassScore(
+        category="traffic_cone",
+        truths=3464,
+        candidate=0.52,
+        incumbent=0.496,
+        anchor=0.488 if has_anchor else None,
+        over_incumbent=Interval(value=0.024, low=0.012, high=0.041),
+        over_anchor=Interval(value=0.032, low=0.011, high=0.052) if has_anchor else None,
+        outcome="pass",
+    )
+    return (fallen, kept)
 
 
 def lap_record(decision: Decision = Decision.PASS, *, lap: int = 1, **changes: object) -> LapRecord:
@@ -167,7 +193,10 @@ def lap_record(decision: Decision = Decision.PASS, *, lap: int = 1, **changes: o
         "straight_l2_m": span(2.27),
         "gate": GateCounts(frames=1312, places=118, encounters=72, futures=1197),
         "verdict": VerdictRecord(
-            decision=str(decision), reasons=tuple(map(str, reasons)), rules=reasons
+            decision=str(decision),
+            reasons=tuple(map(str, reasons)),
+            rules=reasons,
+            classes=guarded(decision, has_anchor=lap > 1),
         ),
         "rollout": (
             WaveRecord(vehicles=VEHICLES[:1], state="passed", reason="canary: 324 ticks, no fault"),
@@ -326,6 +355,30 @@ def test_reasons_stand_as_they_are_where_the_record_has_no_rules() -> None:
     verdict = VerdictRecord(decision="pass", reasons=record.verdict.reasons)
     text = Page(render(lap_record(verdict=verdict), ())).text
     assert all(reason in text for reason in verdict.reasons)
+
+
+def test_every_guarded_class_stands_with_its_change_and_its_answer() -> None:
+    text = Page(render(lap_record(Decision.FAIL), ())).text
+    assert "bicycle 767 0.467 0.373 −0.094 [−0.130, −0.058] failed" in text
+    assert "traffic cone 3,464 0.496 0.520 +0.024 [+0.012, +0.041] passed" in text
+    assert "The incumbent is the shipped baseline, so it is the anchor too." in text
+
+
+def test_a_later_lap_shows_the_anchor_beside_the_incumbent() -> None:
+    record = lap_record(Decision.FAIL, lap=2)
+    text = Page(render(record, (), [lap_record()])).text
+    changes = "−0.094 [−0.130, −0.058] −0.129 [−0.171, −0.083]"
+    assert f"bicycle 767 0.467 0.502 0.373 {changes} failed" in text
+    rows = class_rows(record)
+    assert [row["anchor"] for row in rows] == [0.502, 0.488]
+    assert rows[0]["answer"] == "failed"
+    assert "anchor" not in class_rows(lap_record())[0]
+
+
+def test_a_record_without_guarded_classes_still_has_its_page() -> None:
+    record = lap_record()
+    verdict = VerdictRecord(decision="pass", reasons=(), rules=record.verdict.rules)
+    assert "Class by class" not in Page(render(lap_record(verdict=verdict), ())).text
 
 
 def test_hostile_text_is_shown_and_never_obeyed() -> None:

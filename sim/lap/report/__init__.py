@@ -14,6 +14,7 @@ from sim.lap.report.pictures import (
     edge_case_pictures,
     mosaic_picture,
 )
+from sim.lap.report.rows import class_rows
 from sim.lap.report.words import Outcome, outcome
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Picture",
     "PictureKind",
     "clarity_px",
+    "class_rows",
     "edge_case_pictures",
     "mosaic_picture",
     "outcome",

@@ -97,6 +97,7 @@ def _environment() -> Environment:
     )
     writers = (
         text.answer,
+        text.change,
         text.count,
         text.duration,
         text.interval,
@@ -105,6 +106,7 @@ def _environment() -> Environment:
         text.metric,
         text.named,
         text.number,
+        text.precise,
         text.short,
         text.signed,
         rows.rung_bar,

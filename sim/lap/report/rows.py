@@ -15,7 +15,7 @@ from edge.contracts.time import FRAME_RATE_HZ
 from sim.lap.record import DriveRecord, Interval, LapRecord, Stage
 from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
 from sim.lap.report.history import score_of
-from sim.lap.report.text import count, interval, named
+from sim.lap.report.text import BOUND, answer, change, count, interval, named
 from sim.lap.report.words import headline
 
 _COUNTABLE = 200
@@ -160,6 +160,23 @@ def error_rows(record: LapRecord) -> tuple[SliceRow, ...]:
         for name, (incumbent, control, candidate) in errors.items()
     )
     return tuple(row for row in rows if row.is_measured)
+
+
+def class_rows(record: LapRecord) -> list[dict[str, object]]:
+    """List the guarded classes for a terminal: AP of each model, change with its bounds, and the answer."""
+    has_anchor = any(row.anchor is not None for row in record.verdict.classes)
+    return [
+        {
+            "class": row.category,
+            "incumbent": row.incumbent,
+            **({"anchor": row.anchor} if has_anchor else {}),
+            "candidate": row.candidate,
+            "minus incumbent": change(row.over_incumbent).replace(BOUND, " "),
+            **({"minus anchor": change(row.over_anchor).replace(BOUND, " ")} if has_anchor else {}),
+            "answer": answer(row.outcome),
+        }
+        for row in record.verdict.classes
+    ]
 
 
 def common_axis(rows: Sequence[SliceRow]) -> Axis:

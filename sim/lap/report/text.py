@@ -31,6 +31,19 @@ def interval(score: Interval | None) -> str:
     return f"{number(score.value)}{BOUND}[{number(score.low)},{BOUND}{number(score.high)}]"
 
 
+def change(score: Interval | None) -> str:
+    """Write a difference of AP with its bounds, as closely as the gate's rules do."""
+    if score is None:
+        return NOTHING
+    low, high = _minus(f"{score.low:+.3f}"), _minus(f"{score.high:+.3f}")
+    return f"{_minus(f'{score.value:+.3f}')}{BOUND}[{low},{BOUND}{high}]"
+
+
+def precise(value: float | None) -> str:
+    """Write a score beside such a difference."""
+    return NOTHING if value is None else _minus(f"{value:.3f}")
+
+
 def count(value: int) -> str:
     """Write a count."""
     return f"{value:,}"

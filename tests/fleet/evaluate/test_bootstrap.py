@@ -8,11 +8,12 @@ from edge.contracts.scene import Category
 from fleet.evaluate import (
     BootstrapSettings,
     ClusterRecall,
+    ap_differences,
     ap_intervals,
     class_scores,
     cluster_recall,
     detection_scores,
-    map_difference,
+    false_alarm_rate,
     match,
     mean_interval,
     recall_difference,
@@ -44,8 +45,10 @@ def test_a_model_differs_from_itself_by_exactly_zero(counts, seed):
 
 def test_the_map_of_a_model_differs_from_itself_by_exactly_zero(drive):
     matches = match(drive(1))
-    found = map_difference(matches, matches, CLASSES, FEW)
-    assert (found.estimate, found.lower, found.upper, found.clusters) == (0.0, 0.0, 0.0, 8)
+    found = ap_differences(matches, matches, CLASSES, FEW)
+    assert (found.mean.estimate, found.mean.lower, found.mean.upper) == (0.0, 0.0, 0.0)
+    assert found.mean.clusters == 8
+    assert {part.p_value for part in found.classes.values()} == {1.0}
 
 
 def test_a_model_that_finds_one_more_of_four_everywhere_gains_a_quarter_for_sure():
@@ -119,7 +122,7 @@ def test_recall_on_different_truths_cannot_be_paired():
 
 def test_map_on_different_frames_cannot_be_paired(drive):
     with pytest.raises(OperatorError, match=r"40 frames .* against 39"):
-        map_difference(match(drive(1)), match(drive(1)[:-1]), CLASSES, FEW)
+        ap_differences(match(drive(1)), match(drive(1)[:-1]), CLASSES, FEW)
 
 
 def test_nothing_to_find_cannot_be_resampled():
@@ -246,7 +249,61 @@ def test_resamples_in_blocks_are_the_same_as_all_at_once(drive, monkeypatch):
 def test_a_better_model_shows_and_pairing_makes_it_show_more_clearly(drive):
     good = match(drive(7, 120, 40, noise_m=0.3))
     poor = match(drive(7, 120, 40, noise_m=0.9))
-    paired = map_difference(good, poor, CLASSES, FEW)
+    paired = ap_differences(good, poor, CLASSES, FEW).mean
     assert paired.lower > 0.0
     alone = [ap_intervals(m, CLASSES, FEW).mean for m in (good, poor)]
     assert paired.upper - paired.lower < sum(i.upper - i.lower for i in alone)
+
+
+def test_each_class_is_compared_by_its_own_ap(drive):
+    good, poor = match(drive(7, noise_m=0.3)), match(drive(7, noise_m=0.9))
+    found = ap_differences(poor, good, CLASSES, FEW)
+    for category, part in found.classes.items():
+        assert part.first == pytest.approx(class_scores(poor, category).ap, abs=1e-12)
+        assert part.second == pytest.approx(class_scores(good, category).ap, abs=1e-12)
+        assert part.difference.estimate == pytest.approx(part.first - part.second)
+    mean = np.mean([part.difference.estimate for part in found.classes.values()])
+    assert found.mean.estimate == pytest.approx(mean)
+
+
+def test_a_class_that_is_left_out_of_the_mean_is_still_compared(drive):
+    good, poor = match(drive(7, noise_m=0.3)), match(drive(7, noise_m=0.9))
+    found = ap_differences(poor, good, CLASSES, FEW, averaged=CLASSES[:1])
+    assert tuple(found.classes) == CLASSES
+    assert found.mean == found.classes[CLASSES[0]].difference
+
+
+def test_the_p_value_is_below_half_the_tail_where_the_interval_lies_below_zero(drive):
+    for seed in range(6):
+        found = ap_differences(match(drive(seed)), match(drive(seed, model_seed=1)), CLASSES, FEW)
+        for part in found.classes.values():
+            if abs(part.difference.upper) > 0.002:  # not within a draw of the bound
+                assert (part.p_value < 0.025) == (part.difference.upper < 0.0)
+
+
+def test_a_false_alarm_counts_in_a_frame_that_holds_the_class_too(frame, truth, box):
+    animal = truth(category=ANIMAL)
+    twice = [box(category=ANIMAL), box(category=ANIMAL, y_m=3.0)]  # the second stands 3 m off
+    frames = [frame([animal], twice, frame_id=f"f{k}", place_id=f"p{k}") for k in range(3)]
+    frames.append(frame(frame_id="clean", place_id="p3"))
+    rate = false_alarm_rate(match(frames), ANIMAL, 0.5, 2.0, FEW)
+    assert (rate.estimate, rate.clusters) == (0.75, 4)
+    assert rate.lower < 0.75 < rate.upper
+
+
+def test_alarms_of_one_place_are_one_piece_of_evidence(frame, box):
+    def rate(places):
+        frames = [
+            frame(
+                [],
+                [box(category=ANIMAL)] if k % 10 == 0 else [],
+                frame_id=f"f{k}",
+                place_id=f"p{k % places}",
+            )
+            for k in range(200)
+        ]
+        return false_alarm_rate(match(frames), ANIMAL, 0.5, 2.0, FEW)
+
+    few, many = rate(10), rate(200)
+    assert few.estimate == many.estimate == 0.1
+    assert few.upper - few.lower > 2.0 * (many.upper - many.lower)

@@ -23,21 +23,22 @@ SETTINGS = GateSettings(min_guard_frames=60, min_guard_places=60, min_episodes=0
 def contender(frame, truth, box):
     """A model that finds every car, and the animals of the encounters it is told to find."""
 
-    def build(finds, ghosts=(), gate_truths=True):
+    def build(finds, ghosts=(), gate_truths=True, known=(Category.CAR,), cars=lambda k: True):
         def split(name, encounters):
             frames = []
             for k in range(encounters):
                 label = truth(category=ANIMAL, y_m=5.0, encounter_id=f"{name}{k}")
                 found = [box(category=ANIMAL, y_m=5.0, score=0.8)] if finds(k) else []
+                seen = [box()] if cars(k) else []
                 frames.append(
-                    frame([truth(), label], [box(), *found], frame_id=f"a{k}", place_id=f"p{k}")
+                    frame([truth(), label], [*seen, *found], frame_id=f"a{k}", place_id=f"p{k}")
                 )
             for k in range(20):
                 ghost = [box(category=ANIMAL, y_m=-5.0, score=s) for s in ghosts[k : k + 1]]
                 frames.append(frame([truth()], [box(), *ghost], frame_id=f"c{k}", place_id=f"p{k}"))
             return match(frames, MatchSettings())
 
-        return Contender(split("tune", 20), split("gate", 60 if gate_truths else 0))
+        return Contender(split("tune", 20), split("gate", 60 if gate_truths else 0), known)
 
     return build
 
@@ -88,6 +89,7 @@ def test_a_gate_split_without_the_claimed_class_is_not_enough_evidence(contender
     settings = GateSettings(min_episodes=0, min_instances=10)
     evidence = gather(blind, blind, blind, [SLICES["animal"]], None, settings)
     assert evidence.claims[0].candidate.recall is None
+    assert evidence.claims[0].candidate.gate_alarm_rate.estimate == 0.0
     assert judge(evidence, settings).decision is Decision.NOT_ENOUGH_EVIDENCE
 
 
@@ -124,3 +126,71 @@ def test_the_same_inputs_give_the_same_verdict_byte_for_byte(contender):
         return judge(evidence, SETTINGS)
 
     assert verdict().to_json() == verdict().to_json()
+
+
+def test_false_alarms_are_counted_on_the_gate_split_in_every_frame(contender, frame, truth, box):
+    # Silent in clean frames, and a second box 4 m beside each of the 60 animals: 60 in 80 frames.
+    label = truth(category=ANIMAL, y_m=5.0, encounter_id="e")
+    boxes = [box(category=ANIMAL, y_m=y, score=0.8) for y in (5.0, 9.0)]
+    frames = [frame([label], boxes, frame_id=f"a{k}", place_id=f"p{k}") for k in range(60)]
+    frames += [frame(frame_id=f"c{k}", place_id=f"p{k}") for k in range(20)]
+    doubled = Contender(contender(_never).tune, match(frames), (Category.CAR,))
+    evidence = gather(doubled, doubled, None, [SLICES["animal"]], None, SETTINGS)
+    rare = evidence.claims[0].candidate
+    assert (rare.tune_false_alarms, rare.gate_false_alarms) == (0.0, 0.0)
+    assert rare.gate_alarm_rate.estimate == 0.75
+
+
+def _rows(evidence):
+    return {row.category: row for row in evidence.guard.classes}
+
+
+def test_a_class_that_falls_fails_by_name(contender):
+    blind, half = contender(_never), contender(_never, cars=lambda k: k % 2 == 0)
+    evidence = gather(half, blind, None, [SLICES["animal"]], None, SETTINGS)
+    lines = "\n".join(judge(evidence, SETTINGS).lines)
+    assert "fail: AP of every class, candidate beside incumbent" in lines
+    assert "car fell from 1.000 to" in lines
+
+
+def test_what_an_earlier_lap_taught_is_guarded_beside_the_incumbent(contender):
+    taught = contender(lambda k: True, known=(Category.CAR, ANIMAL))
+    forgetful, baseline = contender(_never), contender(_never)
+    evidence = gather(
+        forgetful, taught, None, [SLICES["overturned_truck"]], None, SETTINGS, anchor=baseline
+    )
+    animal, car = _rows(evidence)["animal"], _rows(evidence)["car"]
+    assert animal.incumbent.difference.estimate == -1.0
+    assert animal.anchor is None  # the baseline cannot name it
+    assert car.anchor.difference.estimate == 0.0
+    assert evidence.guard.categories == ("car", "animal")
+    assert "animal fell from 1.000 to 0.000" in "\n".join(judge(evidence, SETTINGS).lines)
+
+
+def test_a_class_that_is_claimed_again_must_not_fall_and_stays_out_of_the_mean(contender):
+    taught = contender(lambda k: True, known=(Category.CAR, ANIMAL))
+    forgetful = contender(lambda k: k % 2 == 0)
+    evidence = gather(forgetful, taught, None, [SLICES["animal"]], None, SETTINGS)
+    assert evidence.guard.categories == ("car",)
+    assert evidence.guard.difference.estimate == 0.0
+    assert "animal fell from 1.000" in "\n".join(judge(evidence, SETTINGS).lines)
+
+
+def test_a_known_class_that_the_gate_split_does_not_hold_withholds_the_verdict(contender):
+    incumbent = contender(lambda k: True, known=(Category.CAR, Category.BUS))
+    evidence = gather(incumbent, incumbent, None, [SLICES["animal"]], None, SETTINGS)
+    assert _rows(evidence)["bus"].truths == 0
+    assert "got 0 bus, of 50 truths needed" in "\n".join(judge(evidence, SETTINGS).lines)
+
+
+def test_the_anchor_sees_what_the_incumbent_had_lost_before(contender):
+    lost = contender(lambda k: k % 2 == 0, cars=lambda k: k % 2 == 0)
+    fallen_before = contender(_never, cars=lambda k: k % 2 == 0)
+    baseline = contender(_never)
+    claims = [SLICES["animal"]]
+    alone = gather(lost, fallen_before, fallen_before, claims, None, SETTINGS)
+    assert judge(alone, SETTINGS).decision is Decision.PASS
+    beside = gather(lost, fallen_before, fallen_before, claims, None, SETTINGS, anchor=baseline)
+    assert judge(beside, SETTINGS).decision is Decision.FAIL
+    assert beside.guard.anchor_map == 1.0
+    assert beside.guard.over_anchor == _rows(beside)["car"].anchor.difference

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Category
-from fleet.evaluate import MatchSettings, match
+from fleet.evaluate import MatchSettings, class_scores, match
 
 
 def _hits(matches, distance_m=2.0, category=Category.CAR):
@@ -112,3 +115,20 @@ def test_a_frame_given_twice_is_refused(frame):
 def test_no_frames_are_refused():
     with pytest.raises(OperatorError, match="at least one frame"):
         match([])
+
+
+def test_equal_scores_give_the_same_ap_in_every_order_of_frames_and_boxes(drive):
+    def tied(frames):
+        return [
+            replace(f, predictions=tuple(tied_box(b) for b in f.predictions[:: 1 - 2 * flip]))
+            for f in frames
+        ]
+
+    def tied_box(box):
+        return msgspec.structs.replace(box, score=round(box.score, 1))
+
+    frames, ap = drive(3), []
+    for flip in (0, 1):
+        matches = match(tied(frames[:: 1 - 2 * flip]))
+        ap.append([class_scores(matches, c).ap for c in (Category.CAR, Category.PEDESTRIAN)])
+    assert ap[0] == ap[1]

@@ -10,6 +10,7 @@ from fleet.evaluate import (
     GateSettings,
     Table,
     claim_table,
+    class_table,
     detection_scores,
     gather,
     heading_errors,
@@ -98,7 +99,7 @@ def test_no_models_make_an_empty_slice_table():
 def test_the_verdict_and_its_claims_are_tables_too(frame, truth, box):
     label = truth(category=ANIMAL, encounter_id="e")
     frames = [frame([label], [box(category=ANIMAL)]), frame(frame_id="clean")]
-    model = Contender(match(frames), match(frames))
+    model = Contender(match(frames), match(frames), (ANIMAL,))
     evidence = gather(model, model, model, [SLICES["animal"]], None, GateSettings())
     rules = verdict_table(judge(evidence, GateSettings())).to_records()
     assert rules[0]["rule"].startswith("false alarms of animal")
@@ -106,3 +107,25 @@ def test_the_verdict_and_its_claims_are_tables_too(frame, truth, box):
     claims = claim_table(evidence).to_records()
     assert [r["model"] for r in claims] == ["incumbent", "candidate", "control"]
     assert claims[0]["recall"] == 1.0
+    assert (claims[0]["gate_false_alarms_per_frame"], claims[0]["alarms_upper"]) == (0.0, 0.0)
+
+
+def test_the_class_table_says_what_is_compared_with_what(frame, truth, box):
+    settings = GateSettings(min_instances=1, min_guard_frames=1, min_guard_places=1)
+    good = match([frame([truth()], [box()], frame_id="f"), frame(frame_id="clean")])
+    blind = match([frame([truth()], frame_id="f"), frame(frame_id="clean")])
+    knows_bus = Contender(good, good, (CAR, Category.BUS))
+    evidence = gather(
+        Contender(blind, blind, (CAR,)),
+        knows_bus,
+        None,
+        [SLICES["animal"]],
+        None,
+        settings,
+        anchor=Contender(good, good, (CAR,)),
+    )
+    rows = {r["class"]: r for r in class_table(judge(evidence, settings)).to_records()}
+    assert [rows["car"][k] for k in ("incumbent", "anchor", "candidate")] == [1.0, 1.0, 0.0]
+    assert (rows["car"]["to_incumbent"], rows["car"]["lower_anchor"]) == (-1.0, -1.0)
+    assert (rows["bus"]["truths"], rows["bus"]["incumbent"]) == (0, None)
+    assert (rows["car"]["outcome"], rows["bus"]["outcome"]) == ("fail", "not_enough_evidence")

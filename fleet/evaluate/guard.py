@@ -1,0 +1,115 @@
+"""What a candidate must not lose: the ordinary mean, and every class by itself.
+
+A mean over ten classes hides one that is lost, so each class that the other model knows is compared alone,
+with the incumbent and with the anchor, the shipped baseline. The anchor stays the same from lap to lap: ten
+small losses, each within what one lap may lose, add up against it.
+
+A class is lost when two things hold. It is *surely* worse: the upper bound of the paired difference lies
+below zero, at a level that Holm's method (Holm 1979, *A simple sequentially rejective multiple test
+procedure*) tightens by the number of classes compared, so that all of them together accuse an equal model no
+more often than one interval would. And the loss is worth a refusal: the estimate is down by more than the
+settings allow. The two families, incumbent and anchor, are corrected each by itself: at a confidence of 95 %
+each may accuse an equal model in 2.5 % of cases, both together in 5 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from fleet.evaluate.bootstrap import Interval
+
+
+class Other(StrEnum):
+    """Whom the candidate is compared with, class by class."""
+
+    INCUMBENT = "incumbent"
+    ANCHOR = "anchor"
+
+
+class ApChange(msgspec.Struct, frozen=True, kw_only=True):
+    """AP of one class beside that of another model."""
+
+    ap: float
+    """The other model's."""
+    difference: Interval
+    """Candidate minus the other, paired by place."""
+    p_value: float
+    """One-sided, before Holm's correction: the share of resamples in which the candidate is not worse."""
+
+
+class ClassGuard(msgspec.Struct, frozen=True, kw_only=True):
+    """One class that must not fall."""
+
+    category: str
+    truths: int
+    candidate_ap: float | None
+    """None where the gate split has too few counted truths; then nothing is compared either."""
+    incumbent: ApChange | None
+    """None where the incumbent does not know the class, or nothing can be compared."""
+    anchor: ApChange | None
+    """None where the anchor does not know the class, is the incumbent itself, or nothing can be compared.
+
+    A class that an earlier lap taught is unknown to the shipped baseline: it has the incumbent alone."""
+
+    def against(self, other: Other) -> ApChange | None:
+        """Give one of the two comparisons."""
+        return self.incumbent if other is Other.INCUMBENT else self.anchor
+
+
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
+    """What the candidate must not lose: known classes, and the mean over those that nobody claims."""
+
+    frames: int
+    places: int
+    categories: tuple[str, ...]
+    """Of the mean: what the incumbent knows and the candidate does not claim to have improved."""
+    candidate_map: float
+    incumbent_map: float
+    difference: Interval
+    anchor_map: float | None = None
+    """Over those of the categories that the anchor knows; None where the anchor is the incumbent."""
+    over_anchor: Interval | None = None
+    """mAP over the same classes, candidate minus anchor."""
+    classes: tuple[ClassGuard, ...] = ()
+
+
+Compared = tuple[ClassGuard, ApChange]
+
+
+def compared(classes: Sequence[ClassGuard], other: Other) -> tuple[Compared, ...]:
+    """Give the classes that were compared with the other model, each with its change."""
+    changes = ((row, row.against(other)) for row in classes)
+    return tuple((row, change) for row, change in changes if change is not None)
+
+
+def lost(rows: Sequence[Compared], *, level: float, max_drop: float) -> tuple[Compared, ...]:
+    """Choose the classes that are surely worse than the other model's and down by more than allowed.
+
+    Args:
+        rows: All that were compared with one model; Holm's method counts them.
+        level: Chance to accuse any class of an equal model, one-sided.
+        max_drop: AP that a class may lose, as a positive number.
+    """
+    adjusted = holm([change.p_value for _, change in rows])
+    return tuple(
+        (row, change)
+        for (row, change), p_value in zip(rows, adjusted, strict=True)
+        if p_value <= level and change.difference.estimate < -max_drop
+    )
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Adjust p-values for their number by Holm's step-down method, in the order given.
+
+    What is at most a level afterwards can be rejected with that chance of any false rejection at all,
+    however the tests depend on each other.
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, k in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        adjusted[k] = highest
+    return tuple(adjusted)

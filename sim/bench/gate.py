@@ -1,0 +1,118 @@
+"""What the class guards of the gate are worth, on the answers that a lap left behind.
+
+A lap judges three models on the same frames: candidate, control and incumbent. Their answers are dealt out by
+chance, so the guards meet models that are equal, and models that lost one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import CATEGORIES, Category
+from fleet.catalog import RunRow
+from fleet.evaluate import GateSettings
+from fleet.evaluate.power import Trial, rehearse
+from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT, contend
+from fleet.stages.freeze import files_of, find_dataset
+from fleet.stages.model import find_model
+from fleet.stages.workshop import Workshop
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The trials of one lap's models."""
+
+    classes: tuple[Category, ...]
+    truths: tuple[int, ...]
+    trials: tuple[Trial, ...]
+
+
+def rehearse_lap(
+    workshop: Workshop,
+    settings: GateSettings,
+    *,
+    replicates: int,
+    drop: float,
+    seed: int,
+    advance: Callable[[int], None],
+) -> Rehearsed:
+    """Let the guards meet the models of the fleet's last judged lap.
+
+    Raises:
+        OperatorError: No candidate was ever judged beside a control.
+    """
+    roles = (CANDIDATE, CONTROL, INCUMBENT)
+    runs = [
+        r for r in workshop.catalog.all(RunRow, stage="evaluate") if CONTROL in r.facts["models"]
+    ]
+    if not runs:
+        raise OperatorError(
+            "no candidate was judged beside a control here: run `ringroad lap` first"
+        )
+    facts = max(runs, key=lambda row: row.at_ns).facts
+    trained = find_model(workshop, facts["models"][CANDIDATE])
+    shipped = find_model(workshop, trained.size)
+    models = {
+        role: shipped if word == shipped.run_id else find_model(workshop, word)
+        for role, word in facts["models"].items()
+        if role in roles
+    }
+    sets = {name: find_dataset(workshop, word) for name, word in facts["sets"].items()}
+    contenders = contend(
+        workshop,
+        models,
+        files_of(sets, workshop.store, workshop.cache),
+        size=models[INCUMBENT].size,
+    )
+    gate = contenders[INCUMBENT].gate
+    classes = tuple(
+        category
+        for category in CATEGORIES
+        if category in models[INCUMBENT].known
+        and len(gate.truth_rows(category)) >= settings.min_instances
+    )
+    trials = []
+    tables = [contenders[role].gate for role in roles]
+    for trial in islice(rehearse(tables, classes, settings, drop=drop, seed=seed), replicates):
+        trials.append(trial)
+        advance(1)
+    truths = tuple(len(gate.truth_rows(category)) for category in classes)
+    return Rehearsed(classes, truths, tuple(trials))
+
+
+def power_rows(found: Rehearsed) -> list[Row]:
+    """Sum up: a row per class, and one for all of them together.
+
+    ``first_lap`` is a lap whose incumbent is the anchor, ``later_lap`` one that compares with both.
+    """
+    spread = np.std([trial.difference for trial in found.trials], axis=0)  # (K,)
+    refused = np.array([trial.refused for trial in found.trials])  # (trials, K, 2)
+    caught = np.array([trial.caught for trial in found.trials])
+    rows = [
+        _row(str(category), found.truths[k], float(spread[k]), refused[:, k], caught[:, k])
+        for k, category in enumerate(found.classes)
+    ]
+    return [*rows, _row("any", sum(found.truths), None, np.any(refused, axis=1), None)]
+
+
+def _row(
+    name: str,
+    truths: int,
+    spread: float | None,
+    refused: NDArray[np.bool_],
+    caught: NDArray[np.bool_] | None,
+) -> Row:
+    shares: Sequence[tuple[str, object]] = [
+        (f"{word}_{lap}", None if said is None else float(said[:, k].mean()))
+        for word, said in (("refused", refused), ("caught", caught))
+        for k, lap in enumerate(("first_lap", "later_lap"))
+    ]
+    return {"class": name, "truths": truths, "standard_error": spread, **dict(shares)}
