@@ -163,16 +163,13 @@ def class_outcome(row: ClassGuard, guard: Guard, settings: GateSettings) -> Deci
     """Tell what the guards say of one class, against incumbent and anchor together."""
     if not _is_enough(guard, settings) or row.truths < settings.min_instances:
         return Decision.NOT_ENOUGH_EVIDENCE
-    fallen = [found for other in Other for found, _ in lost_classes(guard.classes, other, settings)]
+    fallen = [found for found, _, _ in lost_classes(guard.classes, settings)]
     return Decision.FAIL if row in fallen else Decision.PASS
 
 
-def lost_classes(
-    classes: Sequence[ClassGuard], other: Other, settings: GateSettings
-) -> tuple[Compared, ...]:
-    """Choose the classes that refuse the candidate against one other model."""
-    rows = compared(classes, other)
-    return lost(rows, level=_level(settings), max_drop=settings.max_class_drop)
+def lost_classes(classes: Sequence[ClassGuard], settings: GateSettings) -> tuple[Compared, ...]:
+    """Choose the classes that refuse the candidate, and beside which model."""
+    return lost(compared(classes), level=_level(settings), max_drop=settings.max_class_drop)
 
 
 def _judge_claims(evidence: Evidence, settings: GateSettings) -> Iterator[Reason]:
@@ -235,18 +232,20 @@ def _class_rule(guard: Guard, other: Other, settings: GateSettings, *, is_enough
     """Compare every class with the other model's, and name those that are lost."""
     rule = f"AP of every class, candidate beside {other}"
     expected = f"none surely lower and down by more than {settings.max_class_drop:.3f}"
-    if is_enough and (fallen := lost_classes(guard.classes, other, settings)):
-        got = "; ".join(_fallen(row, change) for row, change in fallen)
+    found = [r for r in lost_classes(guard.classes, settings) if r[1] is other]
+    if is_enough and found:
+        got = "; ".join(_fallen(row, change) for row, _, change in found)
         return Reason(rule=rule, outcome=Decision.FAIL, expected=expected, got=got)
     few = [row for row in guard.classes if row.truths < settings.min_instances]
     if few and other is Other.INCUMBENT:  # said once, though it holds for both
         counts = ", ".join(f"{row.truths} {row.category}" for row in few)
         return _lacking(rule, expected, f"{counts}, of {settings.min_instances} truths needed")
-    rows, resamples = compared(guard.classes, other), settings.bootstrap.resamples
+    every, resamples = compared(guard.classes), settings.bootstrap.resamples
+    rows = [(row, change) for row, beside, change in every if beside is other]
     if not rows:
         return _lacking(rule, expected, "nothing measured")
-    if len(rows) > _level(settings) * (1 + resamples):
-        got = f"{resamples} resamples, too few to be sure of any of {len(rows)} classes"
+    if len(every) > _level(settings) * (1 + resamples):
+        got = f"{resamples} resamples, too few to be sure of any of {len(every)} comparisons"
         return _lacking(rule, expected, got)
     row, change = min(rows, key=lambda pair: pair[1].difference.estimate)
     got = f"lowest {row.category}, {_shown(change.difference)}"

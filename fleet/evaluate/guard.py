@@ -6,10 +6,9 @@ small losses, each within what one lap may lose, add up against it.
 
 A class is lost when two things hold. It is *surely* worse: the upper bound of the paired difference lies
 below zero, at a level that Holm's method (Holm 1979, *A simple sequentially rejective multiple test
-procedure*) tightens by the number of classes compared, so that all of them together accuse an equal model no
-more often than one interval would. And the loss is worth a refusal: the estimate is down by more than the
-settings allow. The two families, incumbent and anchor, are corrected each by itself: at a confidence of 95 %
-each may accuse an equal model in 2.5 % of cases, both together in 5 %.
+procedure*) tightens by the number of comparisons, those with the incumbent and those with the anchor counted
+together, so that a lap with all of them accuses an equal model no more often than one interval would. And the
+loss is worth a refusal: the estimate is down by more than the settings allow.
 """
 
 from __future__ import annotations
@@ -76,27 +75,27 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[ClassGuard, ...] = ()
 
 
-Compared = tuple[ClassGuard, ApChange]
+Compared = tuple[ClassGuard, Other, ApChange]
 
 
-def compared(classes: Sequence[ClassGuard], other: Other) -> tuple[Compared, ...]:
-    """Give the classes that were compared with the other model, each with its change."""
-    changes = ((row, row.against(other)) for row in classes)
-    return tuple((row, change) for row, change in changes if change is not None)
+def compared(classes: Sequence[ClassGuard]) -> tuple[Compared, ...]:
+    """List every comparison of a class with another model."""
+    pairs = ((row, other, row.against(other)) for other in Other for row in classes)
+    return tuple((row, other, change) for row, other, change in pairs if change is not None)
 
 
 def lost(rows: Sequence[Compared], *, level: float, max_drop: float) -> tuple[Compared, ...]:
-    """Choose the classes that are surely worse than the other model's and down by more than allowed.
+    """Choose the comparisons in which the candidate is surely worse and down by more than allowed.
 
     Args:
-        rows: All that were compared with one model; Holm's method counts them.
-        level: Chance to accuse any class of an equal model, one-sided.
+        rows: All comparisons of a lap; Holm's method counts them.
+        level: Chance to accuse an equal model in any of them, one-sided.
         max_drop: AP that a class may lose, as a positive number.
     """
-    adjusted = holm([change.p_value for _, change in rows])
+    adjusted = holm([change.p_value for _, _, change in rows])
     return tuple(
-        (row, change)
-        for (row, change), p_value in zip(rows, adjusted, strict=True)
+        (row, other, change)
+        for (row, other, change), p_value in zip(rows, adjusted, strict=True)
         if p_value <= level and change.difference.estimate < -max_drop
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from edge.contracts.errors import OperatorError
@@ -23,7 +24,7 @@ from fleet.evaluate.bootstrap import (
     weighted_average_precision,
 )
 from fleet.evaluate.gate import GateSettings, lost_classes
-from fleet.evaluate.guard import ApChange, ClassGuard, Other
+from fleet.evaluate.guard import ApChange, ClassGuard
 from fleet.evaluate.matching import MATCH_DISTANCES_M, UNMATCHED, Bools, Floats, Ints, Matches
 
 _CANDIDATE, _INCUMBENT, _ANCHOR = range(3)
@@ -39,7 +40,7 @@ class Trial:
     difference: tuple[float, ...]
     """AP of two equal models, one minus the other."""
     refused: tuple[tuple[bool, bool], ...]
-    """Whether the equal model was accused: by the incumbent's guard, by the incumbent's or the anchor's."""
+    """Whether the equal model was accused: in a lap whose incumbent is the anchor, in one that has both."""
     caught: tuple[tuple[bool, bool], ...]
     """The same of the model that lost this class."""
 
@@ -187,9 +188,9 @@ def _guard(category: Category, ap: Floats, clusters: int, settings: GateSettings
 
 
 def _accused(rows: Sequence[ClassGuard], settings: GateSettings) -> tuple[tuple[bool, bool], ...]:
-    fallen = {other: [row for row, _ in lost_classes(rows, other, settings)] for other in Other}
-    by_incumbent, by_anchor = fallen[Other.INCUMBENT], fallen[Other.ANCHOR]
-    return tuple((row in by_incumbent, row in by_incumbent or row in by_anchor) for row in rows)
+    laps = ([msgspec.structs.replace(row, anchor=None) for row in rows], rows)
+    fallen = [{row.category for row, _, _ in lost_classes(lap, settings)} for lap in laps]
+    return tuple((row.category in fallen[0], row.category in fallen[1]) for row in rows)
 
 
 def _class_of(models: Sequence[Matches], category: Category) -> _Class:

@@ -104,11 +104,12 @@ def test_an_equal_model_is_refused_in_at_most_one_lap_of_twenty(has_anchor):
     assert 0.002 < np.mean(refused) <= 0.05  # a guard that never errs would never catch anything
 
 
+@pytest.mark.parametrize("has_anchor", [False, True])
 @pytest.mark.parametrize("name", SPREAD)
-def test_a_class_that_lost_eight_points_is_caught_in_four_laps_of_five(name):
+def test_a_class_that_lost_eight_points_is_caught_in_four_laps_of_five(name, has_anchor):
     laps = _differences(300, np.random.default_rng(2))
-    laps[:, 0, list(SPREAD).index(name)] -= 0.08
-    caught = [name in _accused(lap, False) for lap in laps]
+    laps[:, :, list(SPREAD).index(name)] -= 0.08
+    caught = [name in _accused(lap, has_anchor) for lap in laps]
     assert np.mean(caught) >= 0.8
 
 
@@ -130,7 +131,6 @@ def test_guards_that_meet_real_answers_spare_equal_models_and_catch_a_damaged_on
     caught = np.array([trial.caught for trial in trials])
     assert refused.any(axis=1).mean() <= 0.1
     assert caught.mean(axis=0).min() >= 0.8
-    assert (refused[..., 1] >= refused[..., 0]).all()
     differences = np.array([trial.difference for trial in trials])
     assert np.abs(differences.mean(axis=0)).max() < differences.std(axis=0).max()
 
