@@ -100,13 +100,13 @@ def open_store(
 
 
 def prove_store(store: BlobStore) -> None:
-    """Store one tiny blob twice and read it back: credentials, bucket, room and the create-only write.
+    """Store one tiny blob twice and ask for it: credentials, bucket, room and the create-only write.
 
     The blob stays in the store, since stores never delete; its bytes are always the same ones.
 
     Raises:
         OperatorError: The second write was taken for the first, so the store keeps no blob unchanged.
-        StoreUnavailableError: The store cannot be reached, written or read.
+        StoreUnavailableError: The store cannot be reached or written, or lost the blob at once.
     """
     blob_id = hashlib.sha256(_PROOF).hexdigest()
     store.put_if_absent(blob_id, _PROOF)
@@ -114,7 +114,8 @@ def prove_store(store: BlobStore) -> None:
         raise OperatorError(
             "the store overwrites what it holds: expected one that honours If-None-Match on PUT"
         )
-    store.get(blob_id)
+    if store.head(blob_id) is None:
+        raise StoreUnavailableError(f"the store took blob {blob_id} and does not have it")
 
 
 def blob_key(blob_id: str) -> str:

@@ -24,7 +24,7 @@ from sim.maps import Split, load_map
 from sim.recipes import check_recipe
 from sim.scenarios import load_scenario
 
-_ROOM_BYTES, _QUICK_ROOM_BYTES = 1_000_000_000, 100_000_000
+_ROOM_BYTES, _QUICK_ROOM_BYTES = 1_000_000_000, 200_000_000
 """What one run writes, also when the cache has every set."""
 
 

@@ -294,7 +294,7 @@ def test_a_store_that_works_is_proved_again_and_again(store: BlobStore) -> None:
     assert len(list(store.list())) == 1
 
 
-class Forgetful(FolderStore):
+class Overwriting(FolderStore):
     """Takes a blob that it has, as an S3 does that ignores If-None-Match."""
 
     def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
@@ -304,6 +304,18 @@ class Forgetful(FolderStore):
 
 def test_a_store_that_overwrites_is_not_proved(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="expected one that honours If-None-Match"):
+        prove_store(Overwriting(tmp_path))
+
+
+class Forgetful(FolderStore):
+    """Has none of what it took."""
+
+    def head(self, blob_id: str) -> int | None:
+        return None
+
+
+def test_a_store_that_loses_what_it_took_is_not_proved(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="does not have it"):
         prove_store(Forgetful(tmp_path))
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 from collections import namedtuple
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,8 @@ NUMBERS = {
     "fit.memory_ratio": ("2",),
     "fit.fresh_ratio": ("2",),
     "fit.rare_ratio": ("2",),
+    "fit.replay_balance_ratio": ("2",),
+    "fit.shared_rate_ratio": ("2",),
     "fit.log_every": ("0", HUGE),
     "fit.seed": (HUGE,),
     "fit.positive_weights.animal": ("0", "1e30"),
@@ -82,6 +86,8 @@ NUMBERS = {
     "campaigns.edge_cases.rules.low_ttc.min_interval_s": ("-1",),
     "campaigns.edge_cases.rules.low_ttc.weight": ("2",),
     "gate.max_false_alarms_per_clean_frame": ("-1",),
+    "gate.max_false_alarms_per_frame": ("-1",),
+    "gate.max_class_drop": ("2",),
     "gate.min_encounters": (HUGE,),
     "gate.min_recall_difference": ("-2", "2"),
     "gate.min_map_difference": ("-2", "2"),
@@ -99,6 +105,30 @@ NUMBERS = {
     "store.read_timeout_s": ("0", "1e30"),
 }
 """Every number that a word of a lap can set, and what lies outside it."""
+
+ALIKE = ("campaigns.control.", "campaigns.edge_cases.rules.")
+"""Where numbers stand that are bounded as their namesakes in the table."""
+
+
+def numbers(settings: object, at: str = "") -> Iterator[str]:
+    """Give the words that set the numbers of a record, down through its records and dicts."""
+    if is_dataclass(settings):
+        inner = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    elif isinstance(settings, dict):
+        inner = settings
+    else:
+        if type(settings) in (int, float):
+            yield at
+        return
+    for name, value in inner.items():
+        yield from numbers(value, f"{at}.{name}" if at else str(name))
+
+
+def test_every_number_of_a_lap_is_in_the_table() -> None:
+    found = set(numbers(compose("lap", [], LapSettings)))
+    left = {word for word in found - set(NUMBERS) if not word.startswith(ALIKE)}
+    assert left == set()
+
 
 NAMES = {
     "model": ("", "picoo"),
