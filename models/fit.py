@@ -81,7 +81,7 @@ class FitSettings:
     rare_ratio: Ratio = 0.0
     """Share of the fresh examples drawn among those that show a class of ``positive_weights``."""
     replay_balance_ratio: Ratio = 0.0
-    """Share of the replay drawn by class, see ``_by_class``; the rest comes in passes over all of it."""
+    """Share of the replay drawn by class, see ``draws_by_class``; the rest comes in passes over all of it."""
     shared_rate_ratio: Ratio = 1.0
     """Rate of the layers that all heads share, as a ratio of ``learning_rate``: below 1 a fine-tune
     moves what every head stands on less than the heads."""
@@ -235,7 +235,7 @@ def _batches(
     old = _passes(replay, range(len(replay)), rng) if replay is not None else new
     showing = _showing(fresh, settings.positive_weights) if settings.rare_ratio > 0.0 else []
     rare = _passes(fresh, showing, rng) if showing else new
-    balanced = _by_class(replay, rng) if replay is not None else old
+    balanced = draws_by_class(replay, rng) if replay is not None else old
     balance = settings.replay_balance_ratio
 
     def draw() -> Example:
@@ -254,7 +254,7 @@ def _showing(source: ExampleSource, names: Collection[str]) -> list[int]:
     return [k for k in range(len(source)) if np.isin(source[k].labels.boxes[:, 0], rows).any()]
 
 
-def _by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
+def draws_by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
     """Draw for ever with replacement: a class, all alike, then one of its objects, then its example.
 
     So an example of many bicycles comes more often than one of as many pedestrians, who are everywhere.

@@ -130,13 +130,13 @@ def _lay_out(workshop: Workshop, order: LabelOrder) -> tuple[list[Path], dict[st
     lost: dict[str, str] = {}
     for row in order.clips:
         try:
-            paths.append(_laid_out(workshop, row))
+            paths.append(laid_out(workshop, row))
         except (HashMismatchError, OperatorError) as error:  # other bytes, or none
             lost[row.clip_id] = reason_of(error)
     return paths, lost
 
 
-def _laid_out(workshop: Workshop, row: ClipRow) -> Path:
+def laid_out(workshop: Workshop, row: ClipRow) -> Path:
     """Lay a clip out as a file for child processes, whatever the store is; a damaged one anew."""
     path = workshop.folder / "clips" / f"{row.clip_id}.mcap"
     if not path.exists() or sha256_of(path) != row.blob_id:

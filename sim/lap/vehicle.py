@@ -131,7 +131,7 @@ def live(order: VehicleOrder) -> VehicleOutcome:
             campaigns=campaigns,
             clips_folder=told.clips,
             truth_folder=Path(order.truth),
-            on_tick=_watch(agent, told),
+            on_tick=report_to(agent, told),
         )
         waiting += spool.take(outcome.clips.kept)
         reports = agent.reports(outcome.health.rungs, time.time_ns())
@@ -264,7 +264,7 @@ def _until(uplink: Uplink, is_done: Callable[[], bool], what: str) -> None:
             )
 
 
-def _watch(agent: Agent, told: _Told) -> Callable[[int, TickResult], None]:
+def report_to(agent: Agent, told: _Told) -> Callable[[int, TickResult], None]:
     """Tell the agent how its bundle does, and whoever watches how far the drive is."""
 
     def on_tick(tick: int, result: TickResult) -> None:

@@ -27,7 +27,7 @@ from fleet.repository import DirectorRepository, KeyRing
 from fleet.samples import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
 from fleet.service import StateFolder
 from fleet.stages.freeze import files_of, find_dataset, freeze_samples
-from fleet.stages.label import _laid_out
+from fleet.stages.label import laid_out
 from fleet.stages.workshop import Workshop
 from fleet.store import FolderStore, blob_key
 from fleet.zoo import read_card, zoo_folder
@@ -266,7 +266,7 @@ def test_a_damaged_clip_in_the_working_folder_is_laid_out_anew(
     path = workshop.folder / "clips" / f"{clip_id}.mcap"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half a cl")
-    assert _laid_out(workshop, row) == path
+    assert laid_out(workshop, row) == path
     assert path.read_bytes() == workshop.store.get(row.blob_id)
 
 

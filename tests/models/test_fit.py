@@ -16,7 +16,7 @@ from models.fit import (
     FitProgress,
     FitSettings,
     TrainingFault,
-    _by_class,
+    draws_by_class,
     fit,
     learning_rate_at,
 )
@@ -145,7 +145,7 @@ def test_replay_balanced_by_class_draws_what_shows_the_rare_one(example: Example
         example, labels=replace(example.labels, boxes=bicycle, futures=example.labels.futures[:1])
     )
     replay = _Watched([example] * 9 + [rare])
-    drawn = islice(_by_class(replay, np.random.default_rng(0)), 400)
+    drawn = islice(draws_by_class(replay, np.random.default_rng(0)), 400)
     assert np.mean([len(example.labels.boxes) == 1 for example in drawn]) == pytest.approx(
         0.5, abs=0.08
     )
@@ -164,7 +164,7 @@ def test_replay_is_balanced_only_where_it_is_asked_for(example: Example) -> None
 
 def test_replay_that_shows_nothing_comes_in_passes(example: Example) -> None:
     source = [replace(example, labels=Labels())]
-    assert next(_by_class(source, np.random.default_rng(0))) is source[0]
+    assert next(draws_by_class(source, np.random.default_rng(0))) is source[0]
 
 
 def test_shared_layers_move_at_their_own_rate(example: Example) -> None:

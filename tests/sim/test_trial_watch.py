@@ -10,7 +10,7 @@ from edge.budget import TickLedger
 from edge.contracts.scene import Perception, Plan, PlanSource, Rung
 from edge.contracts.sensors import Dropped, Reading
 from edge.runtime import TickResult
-from sim.lap.vehicle import _watch
+from sim.lap.vehicle import report_to
 
 
 @dataclass
@@ -48,5 +48,5 @@ def test_a_bundle_on_trial_is_not_charged_for_a_fault_on_cleaned_readings(
 ) -> None:
     agent = Agent()
     progress = SimpleNamespace(say=lambda tick, words: None, kept=lambda: 0, path=Path())
-    _watch(agent, progress)(0, result(has_fault, dropped))
+    report_to(agent, progress)(0, result(has_fault, dropped))
     assert agent.told == told
