@@ -74,7 +74,7 @@ def link_synced(source: Path, target: Path) -> bool:
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
     """Open a SQLite file whose every commit survives a power cut; make it where there is none.
 
-    A file that is no such database is set aside, not deleted, and an empty one takes its place. A full
+    What is no such database is set aside, not deleted, and an empty one takes its place. A full
     disk is no reason to fail, for what waits must be able to leave: SQLite then does without the memory
     that processes share, which needs a file, and where a new database finds no room, it is in memory.
 
@@ -93,14 +93,15 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
 
 
 def _open(path: Path, schema: str) -> sqlite3.Connection | None:
-    """Open a database; None when the file is none, is damaged, or is one of another shape."""
+    """Open a database; None when it is none, is damaged, or is one of another shape."""
     connection = None
     try:
         connection = _connect(path, schema)
         if _is_whole(connection, schema):
             return connection
     except sqlite3.DatabaseError as error:
-        if _code(error) not in _DAMAGED:
+        is_no_file = path.is_dir() or (path.is_symlink() and not path.exists())
+        if _code(error) not in _DAMAGED and not is_no_file:
             raise
     if connection is not None:
         connection.close()
@@ -110,15 +111,19 @@ def _open(path: Path, schema: str) -> sqlite3.Connection | None:
 def _is_whole(connection: sqlite3.Connection, schema: str) -> bool:
     with closing(sqlite3.connect(":memory:")) as wanted:
         wanted.execute(schema)
-        lacking = _columns(wanted) - _columns(connection)
-    return not lacking and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        ours = _columns(wanted)
+    theirs = _columns(connection)
+    tables = {table for table, *_ in ours}
+    unknown = {column for column in theirs - ours if column[0] in tables and column[-1]}
+    is_ours = ours <= theirs and not unknown
+    return is_ours and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
 
 
-def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
-    """List the columns of every table: table, column."""
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, int, int]]:
+    """List the columns of every table: table, column, place in the key, whether a row must give it."""
     query = (
-        "SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c "
-        "WHERE t.type = 'table'"
+        'SELECT t.name, c.name, c.pk, c."notnull" AND c.dflt_value IS NULL '
+        "FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'"
     )
     return set(connection.execute(query))
 

@@ -289,6 +289,8 @@ class Spool:
             if path.suffix == _PART_SUFFIX:
                 path.unlink()
                 self.swept.parts += 1
+            elif not path.is_file():  # a pipe, or a link to nothing: neither can be read
+                self._put_aside(path, "it is no file")
             elif path.suffix != _SUFFIX or known.get(path.stem) != path.stat().st_size:
                 self._adopt(path)
         for clip_id in known:

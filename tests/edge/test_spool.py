@@ -78,9 +78,55 @@ def of_another_vehicle(index: Path) -> None:
         database.execute("UPDATE clips SET clip_id = lower(hex(randomblob(32)))")
 
 
+def of_a_newer_version(index: Path) -> None:
+    """A row must say more than we can."""
+    index.unlink()
+    with sqlite3.connect(index) as database:
+        database.execute(
+            "CREATE TABLE clips (clip_id TEXT PRIMARY KEY, blob_id, blob_bytes, worth, manifest, "
+            "region TEXT NOT NULL)"
+        )
+
+
+def without_a_key(index: Path) -> None:
+    index.unlink()
+    with sqlite3.connect(index) as database:
+        database.execute("CREATE TABLE clips (clip_id, blob_id, blob_bytes, worth, manifest)")
+        database.execute("INSERT INTO clips VALUES (NULL, NULL, NULL, NULL, NULL)")
+
+
+def a_folder(index: Path) -> None:
+    index.unlink()
+    index.mkdir()
+    (index / "spool.sqlite").write_bytes(b"restored into a folder of its own name")
+
+
+def a_link_to_a_disk_that_is_not_there(index: Path) -> None:
+    index.unlink()
+    index.symlink_to("/not/mounted/spool.sqlite")
+
+
+def a_link_to_itself(index: Path) -> None:
+    index.unlink()
+    index.symlink_to(index)
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [Path.unlink, emptied, garbled, cut, torn, of_another_program, of_another_vehicle],
+    [
+        Path.unlink,
+        emptied,
+        garbled,
+        cut,
+        torn,
+        of_another_program,
+        of_another_vehicle,
+        of_a_newer_version,
+        without_a_key,
+        a_folder,
+        a_link_to_a_disk_that_is_not_there,
+        a_link_to_itself,
+    ],
 )
 def test_every_clip_outlives_its_index(
     root: Path, waiting: list[SpoolItem], spoil: Callable[[Path], None]
@@ -94,6 +140,31 @@ def test_every_clip_outlives_its_index(
     again = Spool(root)
     assert again.pending() == waiting
     assert swept(again) == {}
+
+
+def test_an_index_with_more_columns_than_a_row_must_have_stays(
+    root: Path, waiting: list[SpoolItem]
+) -> None:
+    with sqlite3.connect(root / "spool.sqlite") as database:
+        database.execute("ALTER TABLE clips ADD COLUMN region TEXT")
+        database.execute("ALTER TABLE clips ADD COLUMN tries INTEGER NOT NULL DEFAULT 0")
+    spool = Spool(root)
+    assert spool.pending() == waiting
+    assert swept(spool) == {}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.symlink_to("/not/mounted/a.mcap"), os.mkfifo], ids=["link", "pipe"]
+)
+def test_what_is_no_file_in_the_place_of_a_clip_keeps_no_other_waiting(
+    root: Path, waiting: list[SpoolItem], make: Callable[[Path], None]
+) -> None:
+    place = root / "clips" / f"{waiting[0].clip_id}.mcap"
+    place.unlink()
+    make(place)
+    spool = Spool(root)
+    assert spool.pending() == waiting[1:]
+    assert swept(spool) == {"set_aside": 1, "lost": 1}
 
 
 @pytest.mark.parametrize("spoil", [garbled, torn])
