@@ -262,7 +262,7 @@ class Runtime:
         """Open the tick's budget, count what its frames have waited, and choose a rung."""
         # A tick that seems busy for longer was charged a wait between two clocks, one of which had stepped.
         is_plausible = is_one_time_base(frame_set.stamp_ns, self._busy_until_ns)
-        started_ns = max(now_ns, self._busy_until_ns if is_plausible else 0)
+        started_ns = max(now_ns, self._busy_until_ns) if is_plausible else now_ns
         waited_ms = max(started_ns - frame_set.stamp_ns, 0) / 1e6
         choice = self._ladder.choose(waited_ms)
         if self._is_lost(frame_set.stamp_ns):
@@ -292,7 +292,7 @@ class Runtime:
         # A bundle is foreign code on a foreign runtime: there is no list of what it can raise, and
         # whatever it raises must not stop a vehicle that radar and plain code can still drive.
         except Exception as error:  # noqa: BLE001
-            self._log_fault(f"{type(error).__name__}: {error}", frame_set.stamp_ns)
+            self._log_fault(_reason(error), frame_set.stamp_ns)
             return None, True
         self._last_fault = ""
         return seen, False
@@ -373,6 +373,15 @@ class Runtime:
         self._ladder.observe(choice.rung, tick.stages)
         self._rungs[choice.rung] += 1
         return tick
+
+
+def _reason(error: Exception) -> str:
+    """Name an error; what it says of itself is foreign code too, and may raise."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001
+        return name
 
 
 def drive(runtime: Runtime, source: TickSource) -> Iterator[TickResult]:

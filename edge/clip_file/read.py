@@ -96,7 +96,7 @@ class _Draft:
             stamp_ns=tick.stamp_ns,
             jpegs=tuple(self.jpegs),
             radar=radar,
-            ultrasonics=UltrasonicScan(ranges_m=ultrasonics.ranges_m.astype(np.float32)),
+            ultrasonics=ultrasonics,
             ego=tick.ego,
             route=tick.route,
             perception=tick.perception,

@@ -17,9 +17,12 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import (
+    RADAR_FIELDS,
+    ULTRASONIC_COUNT,
     ULTRASONIC_MAX_RANGE_M,
     Dropped,
     EgoState,
@@ -66,7 +69,8 @@ def clean(frame_set: FrameSet, last: FrameSet | None = None) -> FrameSet:
         Reading.EGO: motions,
         Reading.ROUTE: stretches,
     }
-    if not any(counts.values()):
+    is_untouched = radar is frame_set.radar and ultrasonics is frame_set.ultrasonics
+    if is_untouched and not any(counts.values()):
         return frame_set
     return replace(
         frame_set,
@@ -79,22 +83,44 @@ def clean(frame_set: FrameSet, last: FrameSet | None = None) -> FrameSet:
 
 
 def clean_radar(scan: RadarScan) -> tuple[RadarScan, int]:
-    """Drop radar points that are not finite or beyond ``RADAR_LIMITS``; say how many."""
-    points = scan.points_ego
+    """Drop radar points that are not finite or beyond ``RADAR_LIMITS``; say how many.
+
+    A scan that is no table of points has none.
+    """
+    columns = len(RADAR_FIELDS)
+    points = _as_numbers(scan.points_ego)
+    if points.ndim != 2 or points.shape[1] != columns:
+        return RadarScan(), -(-points.size // columns)
     is_good = (np.abs(points) <= RADAR_LIMITS).all(axis=1)  # NaN is within no bound
     count = len(points) - int(np.count_nonzero(is_good))
-    return (RadarScan(points[is_good]), count) if count else (scan, 0)
+    if not count and points is scan.points_ego:
+        return scan, 0
+    return RadarScan(points[is_good]), count
 
 
 def clean_ultrasonics(scan: UltrasonicScan) -> tuple[UltrasonicScan, int]:
-    """Make ranges that are not finite or outside 0 to the maximum a missing echo; say how many."""
-    ranges_m = scan.ranges_m
+    """Make ranges that are not finite or outside 0 to the maximum a missing echo; say how many.
+
+    So does a range that is not there; what is beyond ``ULTRASONIC_COUNT`` is dropped.
+    """
+    ranges_m = _as_numbers(scan.ranges_m)
     is_good = (ranges_m >= 0.0) & (ranges_m <= ULTRASONIC_MAX_RANGE_M)
-    count = len(ranges_m) - int(np.count_nonzero(is_good))
-    if not count:
+    if is_good.shape == (ULTRASONIC_COUNT,) and is_good.all() and ranges_m is scan.ranges_m:
         return scan, 0
-    silent = np.where(is_good, ranges_m, ranges_m.dtype.type(ULTRASONIC_MAX_RANGE_M))
-    return UltrasonicScan(silent), count
+    silent = np.where(is_good, ranges_m, np.float32(ULTRASONIC_MAX_RANGE_M)).ravel()
+    lacking = ULTRASONIC_COUNT - len(silent)
+    ends = (0, max(lacking, 0))
+    whole = np.pad(silent, ends, constant_values=ULTRASONIC_MAX_RANGE_M)[:ULTRASONIC_COUNT]
+    return UltrasonicScan(whole), int(np.count_nonzero(~is_good)) + abs(lacking)
+
+
+def _as_numbers(values: Any) -> NDArray[np.float32]:
+    """Give an array of float32, the same object where it is one; empty where they are no numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        return np.zeros(0, np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        return array.astype(np.float32, copy=False)
 
 
 def total_dropped(*parts: Dropped) -> Dropped:

@@ -28,6 +28,7 @@ from edge.contracts.geometry import Pose
 RADAR_FIELDS = ("x_m", "y_m", "radial_speed_mps", "rcs_dbsm")
 """Columns of ``RadarScan.points_ego``; radial speed is over the ground, positive when going away."""
 
+ULTRASONIC_COUNT = 12
 ULTRASONIC_MAX_RANGE_M = 5.0
 
 
@@ -172,7 +173,7 @@ class UltrasonicScan:
     """Distances of the ultrasonic sensors. ``ranges_m``: float32 (12,), the maximum means no echo."""
 
     ranges_m: NDArray[np.float32] = field(
-        default_factory=lambda: np.full(12, ULTRASONIC_MAX_RANGE_M, np.float32)
+        default_factory=lambda: np.full(ULTRASONIC_COUNT, ULTRASONIC_MAX_RANGE_M, np.float32)
     )
 
 

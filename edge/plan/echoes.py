@@ -52,12 +52,14 @@ def free_travel_m(
 ) -> float:
     """Measure how far along the path our outline gets before it touches something that was heard.
 
-    Sensors that look backwards are not asked.
+    Sensors that look backwards are not asked, nor those beyond what the scan holds.
 
     Returns:
         Metres; infinite when no echo is certainly in the way.
     """
-    front = [k for k, mount in enumerate(mounts) if math.cos(mount.yaw_rad) > 0.0]
+    front = [
+        k for k, mount in enumerate(mounts[: len(scan.ranges_m)]) if math.cos(mount.yaw_rad) > 0.0
+    ]
     if not front:
         return math.inf
     front.sort(key=lambda k: mounts[k].y_m)

@@ -268,14 +268,23 @@ def test_radar_point_that_makes_no_sense_is_left_out_in_reading(make_frame, make
     assert clip.frames[0].dropped == ((Reading.RADAR_POINT, 1),)
 
 
+@pytest.mark.parametrize("count", [0, 5, 14])
+def test_a_clip_of_another_number_of_ultrasonics_reads_as_twelve(make_frame, make_manifest, count):
+    ranges_m = np.full(count, 2.5, np.float32)
+    frame = replace(make_frame(3), ultrasonics=UltrasonicScan(ranges_m))
+    (read,) = decode_clip(encode_clip(make_manifest([frame]), [frame])).frames
+    expected_m = [*ranges_m.tolist(), *[ULTRASONIC_MAX_RANGE_M] * 12][:12]
+    assert read.ultrasonics.ranges_m.tolist() == expected_m
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 1e300])
 def test_ultrasonic_that_makes_no_sense_is_no_echo_in_reading(make_frame, make_manifest, value):
-    ranges_m = np.array([1.23456789, 2.5], np.float32)
+    ranges_m = np.array([1.23456789] + [2.5] * 11, np.float32)
     frame = replace(make_frame(3), ultrasonics=UltrasonicScan(ranges_m))
     content = encode_clip(make_manifest([frame]), [frame])
     old, new = np.array(ranges_m[0], ">f8"), np.array(value, ">f8")
     (read,) = decode_clip(foreign(content, old, new)).frames
-    assert read.ultrasonics.ranges_m.tolist() == [ULTRASONIC_MAX_RANGE_M, 2.5]
+    assert read.ultrasonics.ranges_m.tolist() == [ULTRASONIC_MAX_RANGE_M] + [2.5] * 11
     assert read.ultrasonics.ranges_m.dtype == np.float32
     assert read.dropped == ((Reading.ULTRASONIC, 1),)
 

@@ -111,7 +111,7 @@ def test_clean_readings_come_back_as_the_very_same_object(dirty: FrameSet) -> No
 def test_readings_at_their_bounds_are_good() -> None:
     edge = sensed(
         radar=RadarScan(np.stack([RADAR_LIMITS, -RADAR_LIMITS])),
-        ultrasonics=UltrasonicScan(np.array([0.0, 5.0], np.float32)),
+        ultrasonics=UltrasonicScan(np.array([0.0, 5.0] * 6, np.float32)),
     )
     assert clean(edge) is edge
 
@@ -133,6 +133,53 @@ def test_one_bad_radar_point_costs_itself_alone(point: tuple[float, ...]) -> Non
     cleaned = clean(sensed(radar=RadarScan(np.vstack([point, good]).astype(np.float32))))
     np.testing.assert_array_equal(cleaned.radar.points_ego, good)
     assert cleaned.dropped == ((Reading.RADAR_POINT, 1),)
+
+
+@pytest.mark.parametrize(
+    ("values", "dropped"),
+    [
+        ([], 0),
+        (np.zeros((0, 0)), 0),
+        (None, 0),
+        (np.zeros((2, 3), np.float32), 2),
+        (np.zeros((2, 5), np.float32), 3),
+        (np.zeros(4, np.float32), 1),
+        (np.zeros((1, 2, 4), np.float32), 2),
+        (np.array([[None] * 4]), 0),
+        (np.full((1, 4), -(2**15), np.int16), 1),
+        (np.full((1, 4), 1e300), 1),
+        (np.ma.masked_invalid(np.full((2, 4), np.nan)), 2),
+    ],
+)
+def test_a_radar_scan_that_is_no_table_of_points_has_none(values: object, dropped: int) -> None:
+    dirty = sensed(radar=RadarScan(values))
+    cleaned = clean(dirty)
+    assert cleaned.radar.points_ego.shape == (0, 4)
+    assert cleaned.radar.points_ego.dtype == np.float32
+    assert cleaned.dropped == as_dropped({Reading.RADAR_POINT: dropped})
+    assert clean(cleaned) is cleaned
+
+
+@pytest.mark.parametrize(
+    ("values", "expected_m", "dropped"),
+    [
+        (np.full(11, 2.0, np.float32), [2.0] * 11 + [5.0], 1),
+        (np.full(14, 2.0, np.float32), [2.0] * 12, 2),
+        ([2.0] * 12, [2.0] * 12, 0),
+        (None, [5.0] * 12, 12),
+        (np.full((12, 1), 2.0), [2.0] * 12, 0),
+        (np.full(12, -1), [5.0] * 12, 12),
+        (np.full(12, 65535, np.uint16), [5.0] * 12, 12),
+    ],
+)
+def test_an_ultrasonic_sensor_that_says_nothing_hears_nothing(
+    values: object, expected_m: list[float], dropped: int
+) -> None:
+    cleaned = clean(sensed(ultrasonics=UltrasonicScan(values)))
+    assert cleaned.ultrasonics.ranges_m.tolist() == expected_m
+    assert cleaned.ultrasonics.ranges_m.dtype == np.float32
+    assert cleaned.dropped == as_dropped({Reading.ULTRASONIC: dropped})
+    assert clean(cleaned) is cleaned
 
 
 def test_own_motion_that_makes_no_sense_is_held_from_the_last_frame_set() -> None:
@@ -165,7 +212,8 @@ def test_red_light_that_cannot_be_read_stays_where_it_was_and_one_at_infinity_is
 
 def test_what_was_dropped_before_stays_counted() -> None:
     once = clean(sensed(radar=RadarScan(np.full((2, 4), np.nan, np.float32))))
-    again = clean(replace(once, ultrasonics=UltrasonicScan(np.array([-1.0], np.float32))))
+    silent = UltrasonicScan().ranges_m[1:]
+    again = clean(replace(once, ultrasonics=UltrasonicScan(np.append(silent, np.float32(-1.0)))))
     assert again.dropped == ((Reading.RADAR_POINT, 2), (Reading.ULTRASONIC, 1))
     assert total_dropped(again.dropped, once.dropped) == as_dropped(
         {Reading.ULTRASONIC: 1, Reading.RADAR_POINT: 4, Reading.EGO: 0}

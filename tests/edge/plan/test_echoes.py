@@ -49,6 +49,11 @@ def test_silence_is_free(straight_path) -> None:
     assert free_m(scan(), straight_path) == math.inf
 
 
+def test_a_mount_that_the_scan_says_nothing_of_is_not_asked(straight_path) -> None:
+    mounts = (*FRONT, FRONT[0])
+    assert free_m(scan((5.6, 0.0)), straight_path, mounts) == pytest.approx(2.0, abs=0.15)
+
+
 @pytest.mark.parametrize("side", [-1.0, 1.0])
 @pytest.mark.parametrize("gap_m", [0.3, 0.5, 1.0])
 def test_a_row_of_parked_cars_is_driven_past(straight_path, side: float, gap_m: float) -> None:

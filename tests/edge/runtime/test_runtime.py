@@ -100,7 +100,10 @@ def test_a_network_that_answers_nonsense_costs_the_boxes_and_not_the_tick(
 
 
 class OutOfTheBlue(Exception):
-    """What no engine was ever said to raise."""
+    """What no engine was ever said to raise, and what cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
 
 
 @pytest.mark.parametrize(
@@ -287,6 +290,17 @@ def test_a_drop_of_less_than_a_second_is_no_step(wake, scripted_engine, box, fra
     before, after = run(runtime, [frame_set(k) for k in (0, 1, 2, 20)])[-2:]
     assert before.perception.agents[0].track_id == after.perception.agents[0].track_id
     assert runtime.health.clock_steps == 0
+
+
+def test_stamps_from_before_their_epoch_are_not_waited_for(
+    wake, scripted_engine, frame_set
+) -> None:
+    runtime = wake(scripted_engine())
+    frames = [
+        dataclasses.replace(frame, stamp_ns=frame.stamp_ns - 2 * NEVER_NS)
+        for frame in map(frame_set, range(5))
+    ]
+    assert {r.perception.rung for r in run(runtime, frames)} == {Rung.FULL}
 
 
 def test_a_tick_called_just_before_the_step_does_not_hold_up_the_next(
