@@ -96,7 +96,8 @@ class TrackerSettings:
     radar_known_mps: float = 1.5
     """…and the vehicle's own radial speed is known this well: at first only its boxes count."""
     radar_standing_mps: float = 0.5
-    """A faster echo beside a vehicle that surely moves is its own; beside any other it is somebody else's."""
+    """A faster echo belongs to a vehicle that surely moves, a slower one to one that does not; beside the
+    other kind it is somebody else's, or the guard rail's."""
     vehicle_acceleration_mps2: float = 1.0
     vulnerable_acceleration_mps2: float = 0.7
     thing_acceleration_mps2: float = 0.2
@@ -288,7 +289,8 @@ class Tracker:
         """Correct the radial speed of vehicles by ``heard`` (R, 4); its place on the body says little.
 
         Of several echoes on a body the one that agrees best counts. An echo of somebody else does little
-        harm: it has to agree with what the vehicle's boxes say, and it sets no standing vehicle in motion.
+        harm: it has to agree with what the vehicle's boxes say, sets no standing vehicle in motion and stops
+        no moving one.
         """
         tracks, s = self._tracks, self.settings
         ray = heard[:, :2] - mount_world
@@ -303,7 +305,7 @@ class Tracker:
             (tracks.group == _VEHICLES)[:, None]
             & (_gap_m(tracks, heard[:, :2]) <= s.radar_outline_m)
             & (variance <= s.radar_known_mps**2)
-            & (is_moving | (np.abs(radial) < s.radar_standing_mps)[None])
+            & (is_moving == (np.abs(radial) >= s.radar_standing_mps)[None])
         )
         row, column = nearest_pairs(np.where(is_possible, cost, np.inf), s.radar_gate_sigmas**2)
         mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]

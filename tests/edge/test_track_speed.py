@@ -192,12 +192,16 @@ def test_an_echo_that_passes_a_parked_car_does_not_move_it(seed: int, passing_mp
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_echoes_of_what_stands_beside_the_road_do_not_stop_a_car(seed: int) -> None:
+@pytest.mark.parametrize("from_y_m", [-10.0, 5.0])
+def test_echoes_of_what_stands_beside_the_road_do_not_stop_a_car(
+    seed: int, from_y_m: float
+) -> None:
+    """A guard rail echoes wherever the car is; abreast of us both stand along the line of sight."""
     seen = drive(
         seed,
         steady(10.0),
         radar=lambda time_s, y_m, speed_mps: [echo(y_m + 1.0, 0.0, 13.4)],
-        from_y_m=5.0,
+        from_y_m=from_y_m,
     )
     speed_error, place_error = worst(seen)
     assert speed_error < 1.0
