@@ -218,6 +218,8 @@ class Recorder:
         self._captured = self._evicted = self._lost = self._control_captured = 0
         self._last: FrameSet | None = None
         self._time_base = 0
+        self._is_encoding = True
+        """Whether the last frame could be encoded: what goes on failing is logged once."""
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob("*" + PART_SUFFIX):
             part.unlink()
@@ -240,7 +242,7 @@ class Recorder:
             self._time_base += 1
         self._last = frame_set = clean(frame_set, last)
         if index % self._settings.frame_step == 0 and not self._is_recorded(frame_set):
-            self._ring.append(self._encode(frame_set, perception, plan))
+            self._keep(frame_set, perception, plan)
         for event in events:
             self._windows = join_window(self._windows, self._window(event, index), self._longest)
         self._seal([w for w in self._windows if index >= w.last + self._reach])
@@ -271,6 +273,19 @@ class Recorder:
         return newest is not None and (
             frame_set.index == newest.index or frame_set.stamp_ns == newest.stamp_ns
         )
+
+    def _keep(self, frame_set: FrameSet, perception: Perception | None, plan: Plan | None) -> None:
+        """Put a frame into the ring; one whose images cannot be encoded is missing from its clips."""
+        try:
+            self._ring.append(self._encode(frame_set, perception, plan))
+        # Images that are none fail in as many ways as there are wrong ones, and must not stop a drive.
+        except Exception as error:  # noqa: BLE001
+            if self._is_encoding:
+                fields = {"stamp_ns": frame_set.stamp_ns, "reason": str(error)}
+                _log.warning("frame_not_recorded", extra=fields)
+            self._is_encoding = False
+            return
+        self._is_encoding = True
 
     def _encode(
         self, frame_set: FrameSet, perception: Perception | None, plan: Plan | None
@@ -387,8 +402,11 @@ class Recorder:
         """Note that one stream no longer holds a clip; delete it when none does."""
         self._holders[clip_id].discard(stream)
         if not self._holders[clip_id]:
-            self._clips.pop(clip_id).path.unlink(missing_ok=True)
             self._evicted += 1
+            try:
+                self._clips.pop(clip_id).path.unlink(missing_ok=True)
+            except OSError as error:  # a disk gone read-only; the clip is found at the next start
+                _log.warning("clip_stays", extra={"clip_id": clip_id, "reason": str(error)})
 
 
 def sealed_clips(folder: Path) -> tuple[SealedClip, ...]:

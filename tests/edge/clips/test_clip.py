@@ -602,3 +602,42 @@ def test_kept_clips_are_the_best_k_by_worth_then_id(drive, events, most):
         for group in groups
     )
     assert [(-clip.worth, clip.clip_id) for clip in kept] == ranked[:most]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        None,
+        [None] * 8,
+        np.zeros((8, 0, 0, 3), np.uint8),
+        np.zeros((7, 8, 16, 3), np.uint8),
+        np.zeros((8, 3, 8, 16), np.uint8),
+        np.zeros((8, 8, 16, 3), np.bool_),
+    ],
+)
+def test_images_that_are_none_cost_their_frames_and_not_the_drive(
+    drive, tmp_path, caplog, images: object
+) -> None:
+    settings = RecorderSettings(privacy="synthetic", frame_step=1)
+    recorder = Recorder(settings, drive, [campaign()], tmp_path)
+    for tick in range(20):
+        sensed = frame_set(tick)
+        if tick in (9, 10):
+            sensed = replace(sensed, images=images)
+        recorder.add(sensed, None, None, [event(tick)] if tick == 10 else ())
+    (clip,) = recorder.close().kept
+    read = read_clip(clip.path)
+    assert [frame.index for frame in read.frames] == [6, 7, 8, 11, 12]
+    assert {count for _, count in read.manifest.missing} == {2}
+    assert [entry.message for entry in caplog.records] == ["frame_not_recorded"], "once"
+
+
+def test_a_clip_that_cannot_be_deleted_does_not_stop_the_drive(record, monkeypatch, caplog) -> None:
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    clips = record(60, each([event(10, 0.3), event(40, 0.6)]), [campaign(max_clips_per_drive=1)])
+    assert (clips.captured, len(clips.kept), clips.evicted) == (2, 1, 1)
+    assert clips.kept[0].worth == 0.6
+    assert "clip_stays" in caplog.messages
