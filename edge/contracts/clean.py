@@ -37,6 +37,9 @@ RADAR_LIMITS = np.array([300.0, 300.0, 100.0, 64.0], np.float32)
 """Largest magnitude of each of ``RADAR_FIELDS``: no automotive radar reaches further than 300 m, nothing
 on a road passes at 360 km/h, and cross-sections are reported within +-64 dBsm (Continental ARS 408)."""
 
+MAX_RADAR_POINTS = 1024
+"""Of one scan, the nearest. Radars report a few hundred, and clustering takes memory by their square."""
+
 _Record = TypeVar("_Record", Pose, EgoState)
 
 _POSE_LIMITS = dict.fromkeys(("x_m", "y_m", "z_m"), 1e7)
@@ -83,7 +86,7 @@ def clean(frame_set: FrameSet, last: FrameSet | None = None) -> FrameSet:
 
 
 def clean_radar(scan: RadarScan) -> tuple[RadarScan, int]:
-    """Drop radar points that are not finite or beyond ``RADAR_LIMITS``; say how many.
+    """Drop radar points that are not finite, beyond ``RADAR_LIMITS`` or too many; say how many.
 
     A scan that is no table of points has none.
     """
@@ -91,7 +94,10 @@ def clean_radar(scan: RadarScan) -> tuple[RadarScan, int]:
     points = _as_numbers(scan.points_ego)
     if points.ndim != 2 or points.shape[1] != columns:
         return RadarScan(), -(-points.size // columns)
-    is_good = (np.abs(points) <= RADAR_LIMITS).all(axis=1)  # NaN is within no bound
+    is_good: NDArray[np.bool_] = np.all(np.abs(points) <= RADAR_LIMITS, axis=1)  # NaN: no bound
+    if np.count_nonzero(is_good) > MAX_RADAR_POINTS:
+        range_m = np.where(is_good, np.hypot(points[:, 0], points[:, 1]), np.inf)
+        is_good[np.argsort(range_m, kind="stable")[MAX_RADAR_POINTS:]] = False
     count = len(points) - int(np.count_nonzero(is_good))
     if not count and points is scan.points_ego:
         return scan, 0

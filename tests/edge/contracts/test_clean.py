@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge.contracts.clean import RADAR_LIMITS, as_dropped, clean, total_dropped
+from edge.contracts.clean import (
+    MAX_RADAR_POINTS,
+    RADAR_LIMITS,
+    as_dropped,
+    clean,
+    clean_radar,
+    total_dropped,
+)
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import (
     ULTRASONIC_MAX_RANGE_M,
@@ -133,6 +140,18 @@ def test_one_bad_radar_point_costs_itself_alone(point: tuple[float, ...]) -> Non
     cleaned = clean(sensed(radar=RadarScan(np.vstack([point, good]).astype(np.float32))))
     np.testing.assert_array_equal(cleaned.radar.points_ego, good)
     assert cleaned.dropped == ((Reading.RADAR_POINT, 1),)
+
+
+def test_of_a_flood_of_radar_points_the_nearest_are_kept_in_their_order() -> None:
+    far = np.tile(np.array([[200.0, 0.0, 0.0, 5.0]], np.float32), (100_000, 1))
+    near = np.array([[k / 10.0, 1.0, 0.0, 5.0] for k in range(MAX_RADAR_POINTS)], np.float32)
+    flood = np.concatenate([far[:50_000], near, far[50_000:]])
+    scan, dropped = clean_radar(RadarScan(flood))
+    np.testing.assert_array_equal(scan.points_ego, near)
+    assert dropped == 100_000
+    full = RadarScan(near)
+    kept, none = clean_radar(full)
+    assert kept is full and none == 0
 
 
 @pytest.mark.parametrize(
