@@ -133,6 +133,8 @@ class Repositories:
         self._cache = disk.locate(cache)
         self._record = DurableRecord(disk, "marks", Marks)
         self._marks = Marks()
+        self._roots: dict[Repository, int] = {}
+        """The newest root of each that was verified, though no disk may have taken it."""
 
     def check(self, now_ns: int) -> Offer | Refusal | None:
         """Look at both repositories; None when the Director assigns nothing.
@@ -144,6 +146,8 @@ class Repositories:
             OSError: The marks cannot be written; nothing was concluded.
         """
         self._marks = self._record.load() or Marks()
+        for name, version in self._roots.items():
+            self._remember(with_root(self._marks, name, version), 1)
         director = self._refresh("director", now_ns)
         if isinstance(director, Refusal):
             return director
@@ -194,6 +198,7 @@ class Repositories:
         try:
             updater.refresh()
         finally:
+            self._roots[name] = max(self._roots.get(name, 0), trusted.root.version)
             self._remember(with_root(self._marks, name, trusted.root.version), 1)
         return trusted
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import cast
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
@@ -19,6 +19,15 @@ from edge.contracts.errors import OperatorError
 
 PRIVATE_MODE = 0o600
 FOLDER_MODE = 0o700
+_NO_KEY = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    UnsupportedAlgorithm,
+)
+"""What the readers of keys raise at a file that holds something else."""
 
 
 class KeyRing:
@@ -43,21 +52,24 @@ class KeyRing:
         """Read a public key.
 
         Raises:
-            OperatorError: There is no key of that name.
+            OperatorError: There is no key of that name, or its file holds none.
         """
+        path = self._path(name, "pub")
         try:
-            stored = json.loads(self._path(name, "pub").read_bytes())
+            stored = json.loads(path.read_bytes())
+            return SSlibKey.from_dict(stored["keyid"], stored["key"])
         except FileNotFoundError as error:
             raise OperatorError(
                 f"no key {name!r} in {self._folder}; known: {self.names()}"
             ) from error
-        return SSlibKey.from_dict(stored["keyid"], stored["key"])
+        except _NO_KEY as error:
+            raise OperatorError(f"{path} holds no public key; restore it") from error
 
     def signer(self, name: str) -> CryptoSigner:
         """Open a private key.
 
         Raises:
-            OperatorError: The private half is not here, or others may read it.
+            OperatorError: The private half is not here or damaged, or others may read it.
         """
         public, path = self.public(name), self._path(name, "pem")
         if not path.exists():
@@ -86,8 +98,14 @@ class KeyRing:
         )
 
     def _private(self, name: str) -> Ed25519PrivateKey:
-        pem = self._path(name, "pem").read_bytes()
-        return cast(Ed25519PrivateKey, load_pem_private_key(pem, password=None))
+        path = self._path(name, "pem")
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except _NO_KEY as error:
+            raise OperatorError(f"{path} holds no private key; restore it") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise OperatorError(f"{path} holds no Ed25519 key; restore it")
+        return key
 
     def _path(self, name: str, suffix: str) -> Path:
         return self._folder / f"{name}.{suffix}"

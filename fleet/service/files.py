@@ -42,7 +42,8 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_ROOM_S = 0.1
 """Pause until a connection that was cut has given its descriptor back."""
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+"""A file has no more bytes than 19 digits count, and Python refuses to read numbers of thousands."""
 
 
 def find_file(root: Path, url: str) -> Path | None:
@@ -52,12 +53,15 @@ def find_file(root: Path, url: str) -> Path | None:
         root: Nothing outside of it is ever given out, whatever links point there.
         url: The request's target, still encoded.
     """
-    path = unquote(urlsplit(url).path)
-    parts = path.strip("/").split("/")
-    if "\0" in path or any(part.startswith(".") for part in parts):
+    try:
+        path = unquote(urlsplit(url).path)
+        parts = path.strip("/").split("/")
+        if "\0" in path or any(part.startswith(".") for part in parts):
+            return None
+        found = root.joinpath(*parts).resolve()
+        return found if found.is_relative_to(root.resolve()) and found.is_file() else None
+    except (ValueError, OSError):  # no URL at all, or a name that no disk can hold
         return None
-    found = root.joinpath(*parts).resolve()
-    return found if found.is_relative_to(root.resolve()) and found.is_file() else None
 
 
 def find_range(header: str | None, size_bytes: int) -> range | None:

@@ -69,7 +69,19 @@ def test_a_part_of_a_file_is_given(server: FileServer, header: str, expected: by
     assert (status, body) == (206, expected)
 
 
-@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "lines=0-3", "bytes=9-3", "bytes=-", "what"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=0-1,5-6",
+        "lines=0-3",
+        "bytes=9-3",
+        "bytes=-",
+        "what",
+        f"bytes=0-{'9' * 5000}",
+        f"bytes={'9' * 5000}-",
+        f"bytes=-{'9' * 5000}",
+    ],
+)
 def test_a_range_that_is_not_understood_gives_the_whole_file(
     server: FileServer, header: str
 ) -> None:
@@ -113,6 +125,8 @@ def test_a_part_of_another_version_is_not_given(server: FileServer, root: Path) 
         "/blobs/abc%00",
         "/.hidden",
         "/link",
+        "/" + "a" * 5000,
+        "/a" * 5000,
     ],
 )
 def test_what_is_not_a_file_of_the_folder_is_not_there(
@@ -121,6 +135,10 @@ def test_what_is_not_a_file_of_the_folder_is_not_there(
     (root / ".hidden").write_bytes(b"half written")
     (root / "link").symlink_to(root.parent / "secret")
     assert ask(server, path)[::2] == (404, b"")
+
+
+def test_a_target_that_is_no_url_names_no_file(root: Path) -> None:
+    assert find_file(root, "http://[::1/blobs/abc") is None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

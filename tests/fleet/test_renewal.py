@@ -170,6 +170,17 @@ def test_machine_without_the_private_keys_writes_nothing_and_goes_on(
     assert min(timestamps(state).values()) == NOW_NS + 38 * HOUR_NS
 
 
+@pytest.mark.parametrize("held", [b"", b'{"keyid": "a", "key": null}', b"[" * 10**5])
+@pytest.mark.parametrize("half", ["pub", "pem"])
+def test_damaged_key_file_does_not_end_the_service(
+    state: StateFolder, caplog: pytest.LogCaptureFixture, half: str, held: bytes
+) -> None:
+    (state.release_keys / f"image-timestamp.{half}").write_bytes(held)
+    Renewal(*open_repositories(state)).step(NOW_NS + 13 * HOUR_NS)
+    assert "metadata_not_renewed" in caplog.messages
+    assert timestamps(state)["image/metadata/timestamp.json"] == NOW_NS + DAY_NS
+
+
 def test_director_without_its_targets_key_keeps_the_rest_alive(state: StateFolder) -> None:
     (state.release_keys / "director-targets.pem").unlink()
     renewal, later_ns = Renewal(*open_repositories(state)), NOW_NS + 100 * DAY_NS

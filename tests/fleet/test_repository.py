@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
 from edge.contracts.errors import OperatorError, SignatureError
@@ -108,6 +109,20 @@ def test_key_whose_creation_was_cut_short_is_completed(tmp_path):
     (tmp_path / "ring/release-a.pub").unlink()
     ring.create("release-a")
     assert ring.public("release-a").keyid == before
+
+
+@pytest.mark.parametrize("half", ["pub", "pem"])
+@pytest.mark.parametrize(
+    "held",
+    [b"", b"null", b"[]", b"{}", b'{"keyid": "a", "key": null}', b"[" * 100_000, b"\xff", "rsa"],
+    ids=["nothing", "null", "list", "no fields", "no key", "deep", "no text", "rsa"],
+)
+def test_file_that_holds_no_key_is_named(tmp_path, half, held):
+    ring, path = KeyRing(tmp_path / "ring"), tmp_path / f"ring/release-a.{half}"
+    ring.create("release-a")
+    path.write_bytes(CryptoSigner.generate_rsa().private_bytes if held == "rsa" else held)
+    with pytest.raises(OperatorError, match=f"release-a.{half} holds no .*key; restore it"):
+        ring.signers_of(["a"]) if half == "pub" else ring.signer("release-a")
 
 
 def test_unknown_key_and_absent_private_half_are_the_operators_error(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from tuf.ngclient.updater import Updater
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.release import blob_path, director_metadata, encode_manifest
@@ -509,6 +510,40 @@ def test_revoked_release_key_does_not_come_back_when_its_root_is_hidden(
         fleet.image.rotate(role, f"image-{role}", f"image-{role}-2", later_ns)
     vehicle.step(later_ns)
     assert vehicle.step(later_ns).phase is Phase.TRIAL, "new keys for the stolen ones: as before"
+
+
+def test_verified_root_is_remembered_though_the_disk_took_nothing_of_it(
+    fleet, keys, server, vehicle, monkeypatch
+):
+    assert vehicle.step().refusal is None
+    stolen = fleet.folder / "stolen"
+    shutil.copytree(fleet.tree, stolen / "tree")
+    keys.create("release-d")
+    fleet.image.rotate("targets", "release-a", "release-d", NOW_NS)
+    fleet.assign(fleet.release(fleet.build(2.0, 2), signers=("release-b", "release-d")))
+    persist = Updater._persist_file
+
+    def is_full(self, filename, data):
+        if filename.endswith("2.root.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        persist(self, filename, data)
+
+    def refuse(_record, _value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tree, drafts = stolen / "tree", stolen / "drafts"
+    image, director = ImageRepository(tree, drafts, keys), DirectorRepository(tree, keys)
+    thief = replace(fleet, folder=stolen, image=image, director=director)
+    with vehicle.start() as agent:
+        with monkeypatch.context() as patch:
+            patch.setattr(Updater, "_persist_file", is_full)
+            patch.setattr(DurableRecord, "save", refuse)
+            assert agent.step(NOW_NS).refusal.kind is RefusalKind.SPACE
+        thief.assign(thief.release(thief.build(9.0, 9)))
+        server.tree = thief.tree
+        assert agent.step(NOW_NS).refusal.kind is RefusalKind.ROLLBACK
+    assert vehicle.step().refusal.kind is RefusalKind.ROLLBACK, "and the disk has it by now"
+    assert counter(vehicle) == 1
 
 
 def test_metadata_of_another_vehicle_takes_no_root_along(fleet, keys, server, vehicle):
