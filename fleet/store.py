@@ -163,9 +163,12 @@ class FolderStore:
 
     def _replaced(self, target: Path, temporary: Path, blob_id: str) -> bool:
         """Put a whole blob in the place of what lies there, unless that is the blob."""
-        found_bytes = target.stat().st_size
-        if found_bytes == temporary.stat().st_size and _hash(target) == blob_id:
-            return False
+        try:
+            found_bytes = target.stat().st_size
+            if found_bytes == temporary.stat().st_size and _hash(target) == blob_id:
+                return False
+        except FileNotFoundError:  # a link that leads nowhere, or gone since
+            found_bytes = 0
         temporary.replace(target)
         _log_replaced(blob_id, found_bytes, str(target))
         return True

@@ -21,7 +21,7 @@ from enum import StrEnum
 
 import msgspec
 
-from edge.contracts.fields import Count, Length, Range, Ratio, Unit
+from edge.contracts.fields import Count, Length, Range, Ratio, Size, Unit
 from fleet.evaluate.bootstrap import BootstrapSettings, Interval
 from fleet.evaluate.episodes import EpisodeComparison
 from fleet.evaluate.guard import ApChange, ClassGuard, Compared, Guard, Other, compared, lost
@@ -56,7 +56,7 @@ class GateSettings:
     """AP that a single class may lose; one that is surely worse and down by more fails."""
     min_guard_frames: Count = 1200
     min_guard_places: Count = 100
-    min_instances: Count = 50
+    min_instances: Size = 50
     """Counted truths that a class needs to be compared; a known class with fewer withholds the verdict."""
     min_episodes: Count = 1
     """Closed-loop episodes that must have been driven for the veto to mean anything."""

@@ -43,7 +43,7 @@ def open_served(
     Args:
         state: The fleet's folder.
         is_read_only: Make and change nothing.
-        may_found: Make a fleet where there is none; never where one is served elsewhere.
+        may_found: Make a fleet where there is none; never where one is, or was, served elsewhere.
 
     Raises:
         OperatorError: There is no fleet, its catalog is not where the service serves it, or the
@@ -52,13 +52,9 @@ def open_served(
     kept = kept_settings(state)
     settings = kept or ServiceSettings()
     address = _address(state, settings)
-    if isinstance(address, Path) and not address.exists() and not (may_found and kept is None):
-        start = f"start one with `ringroad fleet serve --state {state.root}`"
-        raise OperatorError(
-            f"no fleet at {state.root}: {start}"
-            if kept is None
-            else f"the fleet at {state.root} keeps its catalog in {address}, which is not there"
-        )
+    was_served = kept is not None or state.gateway_key.exists()
+    if isinstance(address, Path) and not address.exists() and not (may_found and not was_served):
+        raise OperatorError(_nothing_at(address, state, kept))
     if isinstance(address, Path) and address.exists() and not is_read_only:
         _refuse_unwritable(address.parent)
     catalog = Catalog(settings.catalog_url or state.catalog, is_read_only=is_read_only)
@@ -123,6 +119,18 @@ def refuse_second_catalog(state: StateFolder, settings: ServiceSettings) -> None
             f"the fleet at {state.root} keeps its catalog in {shown(present)}, not in {shown(asked)}, "
             "where none of its vehicles stands; name another state folder for another fleet"
         )
+
+
+def _nothing_at(address: Path, state: StateFolder, kept: ServiceSettings | None) -> str:
+    """Say what is missing; a gateway's key without settings is left by a service that kept none."""
+    if kept is not None:
+        return f"the fleet at {state.root} keeps its catalog in {address}, which is not there"
+    if state.gateway_key.exists():
+        return (
+            f"the fleet at {state.root} has a gateway's key and no catalog; "
+            "start its service once as before, with its catalog_url, and commands will know where"
+        )
+    return f"no fleet at {state.root}: start one with `ringroad fleet serve --state {state.root}`"
 
 
 def _refuse_unwritable(folder: Path) -> None:

@@ -119,6 +119,15 @@ def test_catalog_that_went_away_is_not_replaced_by_an_empty_one(
     assert not state.catalog.exists() and not (tmp_path / "real.db").exists()
 
 
+def test_fleet_whose_settings_are_lost_gets_no_second_catalog(
+    elsewhere: Path, state: StateFolder, run: Callable[..., Any], enrolment: tuple[str, ...]
+) -> None:
+    state.settings.unlink()
+    code, _, said = run(*enrolment)
+    assert code == 1 and "start its service once as before, with its catalog_url" in said
+    assert not state.catalog.exists() and vehicles_in(elsewhere) == []
+
+
 def test_folder_without_a_fleet_stays_empty(state: StateFolder, run: Callable[..., Any]) -> None:
     for words in (("fleet", "status"), ("clips", "list"), ("fleet", "revoke", "v", "--cause", "c")):
         code, _, err = run(*words)

@@ -123,6 +123,15 @@ def test_a_replaced_blob_is_logged_and_a_whole_one_is_not(
     assert (record.__dict__["blob_id"], record.__dict__["found_bytes"]) == (sha(b"clip"), 2)
 
 
+def test_a_link_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
+    store, blob_id = FolderStore(tmp_path / "store"), sha(b"blob")
+    target = store.root / blob_key(blob_id)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(tmp_path / "nothing")
+    assert store.put_if_absent(blob_id, b"blob")
+    assert store.get(blob_id) == b"blob" and not (tmp_path / "nothing").exists()
+
+
 def test_a_cut_file_is_replaced_from_a_file(
     store: BlobStore, lie: Callable[[BlobStore, str, bytes], None], tmp_path: Path
 ) -> None:

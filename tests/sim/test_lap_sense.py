@@ -93,7 +93,7 @@ NUMBERS = {
     "gate.min_map_difference": ("-2", "2"),
     "gate.min_guard_frames": (HUGE,),
     "gate.min_guard_places": (HUGE,),
-    "gate.min_instances": (HUGE,),
+    "gate.min_instances": ("0", HUGE),
     "gate.min_episodes": (HUGE,),
     "gate.distance_m": ("-1", "0", "3", "1e30"),
     "gate.match.max_range_m": ("-1",),
