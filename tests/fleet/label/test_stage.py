@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
-from edge.clip_file import decode_clip, encode_clip
+from edge.clip_file import decode_clip, encode_clip, encode_jpegs
 from edge.contracts.scene import CATEGORIES, Category
-from edge.contracts.sensors import UltrasonicScan
 from fleet.label import LabelJob, Labelled, label_clips, read_labelled
 from fleet.label.stage import write_labelled
 from fleet.labeler import LabelCost
@@ -39,18 +40,24 @@ def cut_image(sealed: Any) -> bytes:
     return encode_clip(read.manifest, [spoiled, *others])
 
 
-def few_ultrasonics(sealed: Any) -> bytes:
-    """Leave three of twelve readings: nothing of the format says how many there must be."""
+def cameras_of_two_sizes(sealed: Any) -> bytes:
+    """Give one camera half the pixels: the format allows it, the network's inputs do not yet."""
     read = decode_clip(sealed.content)
-    scan = UltrasonicScan(read.frames[0].ultrasonics.ranges_m[:3])
-    return encode_clip(read.manifest, [replace(f, ultrasonics=scan) for f in read.frames])
+    first, second, *cameras = read.manifest.rig.cameras
+    smaller = msgspec.structs.replace(second, intrinsics=second.intrinsics.scaled(112, 64))
+    rig = msgspec.structs.replace(read.manifest.rig, cameras=(first, smaller, *cameras))
+    (jpeg,) = encode_jpegs(np.full((1, 64, 112, 3), 90, np.uint8))
+    return encode_clip(
+        msgspec.structs.replace(read.manifest, rig=rig, rig_id=rig.rig_id),
+        [replace(f, jpegs=(f.jpegs[0], jpeg, *f.jpegs[2:])) for f in read.frames],
+    )
 
 
 BAD: dict[str, Callable[[Any], bytes]] = {
     "cut file": lambda sealed: sealed.content[:-10],
     "no clip": lambda sealed: b"no MCAP at all",
     "cut image": cut_image,
-    "few ultrasonics": few_ultrasonics,
+    "cameras of two sizes": cameras_of_two_sizes,
 }
 
 
