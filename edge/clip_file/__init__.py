@@ -11,7 +11,7 @@ compression. Every byte is under a checksum, and a reader refuses what it cannot
 """
 
 from edge.clip_file.frames import Clip, ClipFrame
-from edge.clip_file.jpeg import decode_jpeg, decode_jpegs, encode_jpegs
+from edge.clip_file.jpeg import decode_jpegs, decode_whole_jpeg, encode_jpegs
 from edge.clip_file.read import decode_clip, read_clip
 from edge.clip_file.write import PART_SUFFIX, encode_clip, encode_manifest, write_clip
 
@@ -20,8 +20,8 @@ __all__ = [
     "Clip",
     "ClipFrame",
     "decode_clip",
-    "decode_jpeg",
     "decode_jpegs",
+    "decode_whole_jpeg",
     "encode_clip",
     "encode_jpegs",
     "encode_manifest",

@@ -68,7 +68,7 @@ def decode_jpegs(
         (N, H, W, 3), RGB.
 
     Raises:
-        SchemaError: One is not a whole JPEG of that size, or the size is more than is decoded.
+        SchemaError: One is not a JPEG of that size, or the size is more than is decoded.
     """
     check_size(height_px=height_px, width_px=width_px)
     images = np.zeros((len(jpegs), height_px, width_px, 3), np.uint8)
@@ -86,15 +86,28 @@ def decode_jpeg(jpeg: bytes, *, height_px: int, width_px: int) -> NDArray[np.uin
         (H, W, 3), BGR as OpenCV has it.
 
     Raises:
-        SchemaError: It is not a whole JPEG of that size, or the size is more than is decoded.
+        SchemaError: It is not a JPEG of that size, or the size is more than is decoded.
     """
     check_size(height_px=height_px, width_px=width_px)
     check_jpeg(jpeg, height_px=height_px, width_px=width_px)
-    end = _end_of_scan(jpeg)
+    _end_of_scan(jpeg)
     bgr = _decoded(jpeg)
     if bgr is None or bgr.shape != (height_px, width_px, 3):
         raise SchemaError(f"an image of {len(jpeg)} bytes is not a JPEG that decodes")
-    if _is_cut(jpeg[:end], bgr):
+    return bgr
+
+
+def decode_whole_jpeg(jpeg: bytes, *, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """Decode one image as ``decode_jpeg`` does, and refuse one that was cut and given a new end.
+
+    For admission: a picture that ends in grey is decoded twice, and libjpeg may then write a line of its
+    own to stderr.
+
+    Raises:
+        SchemaError: It is not a whole JPEG of that size, or the size is more than is decoded.
+    """
+    bgr = decode_jpeg(jpeg, height_px=height_px, width_px=width_px)
+    if _is_cut(jpeg[: _end_of_scan(jpeg)], bgr):
         raise SchemaError(f"an image of {len(jpeg)} bytes ends before its last pixels")
     return bgr
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from edge.clip_file import Clip, decode_jpeg
+from edge.clip_file import Clip, decode_whole_jpeg
 from edge.contracts.errors import SchemaError
 from edge.contracts.sensors import CAMERAS
 
@@ -53,7 +53,7 @@ def image_faults(clip: Clip, max_pixels: int) -> tuple[str, ...]:
             if jpeg is None:
                 continue
             try:
-                decode_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
+                decode_whole_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
             except SchemaError as error:
                 faults.append(f"{name} of frame {frame.index}: {error}")
     unnamed = len(faults) - _NAMED

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.clip_file import decode_jpegs, encode_jpegs
+from edge.clip_file import decode_jpegs, decode_whole_jpeg, encode_jpegs
 from edge.clip_file.jpeg import MAX_IMAGE_PIXELS
 from edge.contracts.errors import SchemaError
 
@@ -26,6 +26,7 @@ GOOD = encode_jpegs(noise())[0]
 
 
 def decode(jpeg: bytes, height_px: int = HEIGHT_PX, width_px: int = WIDTH_PX) -> np.ndarray:
+    decode_whole_jpeg(jpeg, height_px=height_px, width_px=width_px)
     return decode_jpegs([jpeg], height_px=height_px, width_px=width_px)[0]
 
 
@@ -169,6 +170,14 @@ def test_a_cut_picture_that_ends_as_a_whole_one_is_refused(share: float) -> None
 def test_a_picture_of_one_shade_is_whole(shade: int) -> None:
     (jpeg,) = encode_jpegs(np.full((1, HEIGHT_PX, WIDTH_PX, 3), shade, np.uint8))
     assert np.abs(decode(jpeg).astype(int) - shade).max() <= 1
+
+
+def test_a_stage_that_reads_a_grey_picture_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    jpegs = encode_jpegs(np.full((1, HEIGHT_PX, WIDTH_PX, 3), 128, np.uint8))
+    decode_jpegs(jpegs, height_px=HEIGHT_PX, width_px=WIDTH_PX)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 16), (16, 16), (17, 33), (47, 79)])
