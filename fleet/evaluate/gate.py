@@ -197,11 +197,7 @@ def _alarms(claim: Claim, settings: GateSettings, *, is_enough: bool) -> Reason:
     expected, rate = f"interval at most {allowed:.3f}", rare.gate_alarm_rate
     if rate is None:
         return _lacking(rule, expected, "nothing measured")
-    outcome = Decision.NOT_ENOUGH_EVIDENCE
-    if is_enough and rate.lower > allowed:
-        outcome = Decision.FAIL
-    elif is_enough and rate.upper <= allowed:
-        outcome = Decision.PASS
+    outcome = _outcome(is_enough, passes=rate.upper <= allowed, fails=rate.lower > allowed)
     got = f"{rate.estimate:.3f} [{rate.lower:.3f}, {rate.upper:.3f}]"
     return Reason(
         rule=rule,
@@ -294,12 +290,15 @@ def _interval_rule(
     expected = f"interval above {bound:+.3f}"
     if interval is None:
         return _lacking(rule, expected, "nothing measured")
-    outcome = Decision.NOT_ENOUGH_EVIDENCE
-    if is_enough and interval.lower > bound:
-        outcome = Decision.PASS
-    elif is_enough and interval.upper <= bound:
-        outcome = Decision.FAIL
+    outcome = _outcome(is_enough, passes=interval.lower > bound, fails=interval.upper <= bound)
     return Reason(rule=rule, outcome=outcome, expected=expected, got=_shown(interval))
+
+
+def _outcome(is_enough: bool, *, passes: bool, fails: bool) -> Decision:
+    """Answer for an interval that lies wholly on the good side, wholly on the bad one, or on both."""
+    if is_enough and passes:
+        return Decision.PASS
+    return Decision.FAIL if is_enough and fails else Decision.NOT_ENOUGH_EVIDENCE
 
 
 def _shown(interval: Interval) -> str:

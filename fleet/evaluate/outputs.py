@@ -11,6 +11,7 @@ with ten boxes a gain of half is luck.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -91,8 +92,8 @@ def judge_outputs(
             continue
         rows, is_hit = matches.outcomes(category, ERROR_DISTANCE_M)
         rows = rows[is_hit & (matches.predictions.score[rows] >= thresholds[category])]
-        verdicts += [_velocity(matches, category, rows, settings)]
-        verdicts += [_attribute(matches, category, rows, settings)]
+        for output, errors_of in _ERRORS_OF.items():
+            verdicts.append(_judge(output, category, errors_of(matches, rows), settings))
     return tuple(verdicts)
 
 
@@ -102,43 +103,55 @@ def believed_velocities(verdicts: Sequence[OutputVerdict]) -> dict[Category, flo
     return {v.category: max(v.error, _SMALLEST_SIGMA_MPS) for v in alive}
 
 
-def _velocity(
-    matches: Matches, category: Category, rows: Ints, settings: OutputSettings
-) -> OutputVerdict:
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """What an output and its constant got wrong about the same found road users."""
+
+    said: Floats  # (N,) squared error per axis, or 1 for a wrong answer
+    of_constant: Floats  # (N,) the same of the constant
+    place: Ints  # (N,)
+
+
+def _velocity_errors(matches: Matches, rows: Ints) -> _Errors:
     truth = matches.truth_of[rows, distance_column(ERROR_DISTANCE_M)]
     moved, said = matches.truths.velocity_mps[truth], matches.predictions.velocity_mps[rows]
-    squared = 0.5 * ((said - moved) ** 2).sum(axis=1)  # per axis
-    of_zero = 0.5 * (moved**2).sum(axis=1)
-    error, constant_error = (float(np.sqrt(_mean(values))) for values in (squared, of_zero))
-    is_alive = _beats(error, constant_error, squared - of_zero, _places(matches, rows), settings)
-    return OutputVerdict(
-        output=Output.VELOCITY,
-        category=category,
-        found=len(rows),
-        error=error,
-        constant_error=constant_error,
-        is_alive=is_alive,
+    return _Errors(
+        said=0.5 * ((said - moved) ** 2).sum(axis=1),
+        of_constant=0.5 * (moved**2).sum(axis=1),
+        place=_places(matches, rows),
     )
 
 
-def _attribute(
-    matches: Matches, category: Category, rows: Ints, settings: OutputSettings
-) -> OutputVerdict:
+def _attribute_errors(matches: Matches, rows: Ints) -> _Errors:
     truth = matches.truths.attribute[matches.truth_of[rows, distance_column(ERROR_DISTANCE_M)]]
-    is_said = truth != attribute_index(Attribute.UNKNOWN)
-    rows, truth = rows[is_said], truth[is_said]
+    is_labelled = truth != attribute_index(Attribute.UNKNOWN)
+    rows, truth = rows[is_labelled], truth[is_labelled]
     commonest = np.bincount(truth).argmax() if len(truth) else 0
-    wrong = (matches.predictions.attribute[rows] != truth).astype(np.float64)
-    of_commonest = (truth != commonest).astype(np.float64)
-    error, constant_error = _mean(wrong), _mean(of_commonest)
-    is_alive = _beats(error, constant_error, wrong - of_commonest, _places(matches, rows), settings)
+    return _Errors(
+        said=(matches.predictions.attribute[rows] != truth).astype(np.float64),
+        of_constant=(truth != commonest).astype(np.float64),
+        place=_places(matches, rows),
+    )
+
+
+_ERRORS_OF = {Output.VELOCITY: _velocity_errors, Output.ATTRIBUTE: _attribute_errors}
+
+
+def _judge(
+    output: Output, category: Category, errors: _Errors, settings: OutputSettings
+) -> OutputVerdict:
+    error, constant_error = _mean(errors.said), _mean(errors.of_constant)
+    if output is Output.VELOCITY:
+        error, constant_error = math.sqrt(error), math.sqrt(constant_error)
     return OutputVerdict(
-        output=Output.ATTRIBUTE,
+        output=output,
         category=category,
-        found=len(rows),
+        found=len(errors.said),
         error=error,
         constant_error=constant_error,
-        is_alive=is_alive,
+        is_alive=_beats(
+            error, constant_error, errors.said - errors.of_constant, errors.place, settings
+        ),
     )
 
 

@@ -157,6 +157,7 @@ def _answers(
     cache = workshop.cache / "answers"
     cache.mkdir(parents=True, exist_ok=True)
     outs: dict[tuple[str, str], Path] = {}
+    kept: dict[Path, Answers] = {}
     work: list[Work] = []
     asked: dict[str, tuple[str, str]] = {}
     said = AnswerCount(len(sets), advance, heard)
@@ -166,7 +167,10 @@ def _answers(
             out = cache / f"{digest}-{file.dataset_id}-{ANSWERS_VERSION}.answers"
             is_asked = out in outs.values()
             outs[model_name, set_name] = out
-            if is_asked or _read_answers(out) is not None:
+            found = None if is_asked else _read_answers(out)
+            if found is not None:
+                kept[out] = found
+            if is_asked or found is not None:
                 said.answered(model_name)
                 continue
             name = f"answer-{model_name}-{set_name}"
@@ -183,7 +187,9 @@ def _answers(
         on_start=lambda name: said.answers(*asked[name]),
         on_done=lambda name: said.answered(asked[name][0]),
     )
-    return {key: msgspec.msgpack.decode(p.read_bytes(), type=Answers) for key, p in outs.items()}
+    for out in set(outs.values()) - kept.keys():
+        kept[out] = msgspec.msgpack.decode(out.read_bytes(), type=Answers)
+    return {key: kept[out] for key, out in outs.items()}
 
 
 def _read_answers(path: Path) -> Answers | None:

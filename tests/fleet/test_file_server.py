@@ -1,10 +1,11 @@
 """The server of update files: whole files, parts of files, and nothing else."""
 
 import http.client
+import logging
 import os
 import random
 import socket
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -205,12 +206,17 @@ def test_a_connection_that_says_nothing_is_ended(root: Path) -> None:
 
 def test_a_header_that_comes_byte_by_byte_has_no_more_time_than_another(root: Path) -> None:
     with serving(root, header_timeout_s=0.3) as server, connected(server, 1, b"GET /") as (slow,):
-        sent = 0
-        with suppress(ConnectionError):
-            while sent < PATIENCE_S / 0.02:
+        slow.settimeout(0.02)  # between two bytes
+        sent, is_open = 0, True
+        while is_open and sent < PATIENCE_S / 0.02:
+            try:
                 slow.sendall(b"x")
                 sent += 1
-                time.sleep(0.02)
+                is_open = slow.recv(1) != b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
         assert sent < PATIENCE_S / 0.02
 
 
@@ -222,16 +228,38 @@ def test_a_header_without_end_is_cut_off(root: Path) -> None:
         assert is_ended(endless)
 
 
-def test_a_client_that_stops_reading_is_cut_off(root: Path) -> None:
+def test_a_client_that_stops_reading_is_cut_off(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (root / "large").write_bytes(bytes(LARGE_BYTES))
     request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
-    with serving(root, piece_timeout_s=0.2) as server, connected(server, 1, request) as (stuck,):
-        time.sleep(1.0)
+    caplog.set_level(logging.INFO, logger="fleet.service.files")
+    with (
+        event_of("client_lost") as is_cut,
+        serving(root, piece_timeout_s=0.2) as server,
+        connected(server, 1, request) as (stuck,),
+    ):
+        assert is_cut.wait(PATIENCE_S)
         received = 0
         with suppress(ConnectionResetError):
             while piece := stuck.recv(65536):
                 received += len(piece)
         assert received < LARGE_BYTES
+
+
+@contextmanager
+def event_of(name: str) -> Iterator[threading.Event]:
+    """Give what is set when the server logs an event of this name, in its own thread."""
+    heard, log = threading.Event(), logging.getLogger("fleet.service.files")
+
+    def hear(record: logging.LogRecord) -> bool:
+        if record.msg == name:
+            heard.set()
+        return True
+
+    log.addFilter(hear)
+    yield heard
+    log.removeFilter(hear)
 
 
 def test_a_large_file_is_given_whole_to_a_client_that_reads(server: FileServer, root: Path) -> None:
