@@ -1,4 +1,4 @@
-"""How log events look to whoever reads them: one line each, with its time and fields. For mains."""
+"""Format log events: one line each, with its time and fields. For mains."""
 
 from __future__ import annotations
 

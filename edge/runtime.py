@@ -79,7 +79,7 @@ class TickResult:
 
     @property
     def is_excused(self) -> bool:
-        """Whether its fault says nothing about the bundle, because its readings had to be cleaned."""
+        """Whether the tick failed on cleaned readings, which does not count against the bundle."""
         return self.perception.has_fault and bool(self.dropped)
 
 
@@ -247,7 +247,7 @@ class Runtime:
         return frame_set
 
     def _begin_time_base(self, last_ns: int, stamp_ns: int) -> None:
-        """Forget all that holds stamps of the old time; a network's memory sees by itself that it is old."""
+        """Reset everything that holds stamps of the old time base; the network memory resets itself."""
         self._tracker.reset()
         self._radar_tracker.reset()
         self.moments.clear()
@@ -376,7 +376,7 @@ class Runtime:
 
 
 def _reason(error: Exception) -> str:
-    """Name an error; what it says of itself is foreign code too, and may raise."""
+    """Describe an error; its own `__str__` may raise."""
     name = type(error).__name__
     try:
         return f"{name}: {error}"

@@ -2,9 +2,9 @@
 
 A folder and an S3 bucket look the same from here, down to the key, so that a fleet that outgrows its
 disk copies the folder and changes one setting. Writing is create-only: whoever comes second learns
-that the blob is there already, and nobody can put other bytes under a name that others trust. A name
-is no proof, though: copies are interrupted and disks decay. Who finds the name taken looks at what is
-there, and replaces what are not the bytes of that name.
+that the blob is there already, and a name that is in use never gets other bytes. A name is no proof of
+its content, because copies are interrupted and disks decay: a writer that finds the name taken checks
+what lies there and replaces wrong bytes.
 """
 
 import base64

@@ -257,7 +257,7 @@ def _showing(source: ExampleSource, names: Collection[str]) -> list[int]:
 def draws_by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
     """Draw for ever with replacement: a class, all alike, then one of its objects, then its example.
 
-    So an example of many bicycles comes more often than one of as many pedestrians, who are everywhere.
+    So an example of many bicycles comes more often than one of as many pedestrians, which most examples show.
     """
     shown = [source[k].labels.boxes[:, 0].astype(np.int64) for k in range(len(source))]
     if not any(len(categories) for categories in shown):

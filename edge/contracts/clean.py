@@ -1,11 +1,11 @@
-"""The one door at which readings are cleaned: what no sensor can have measured goes no further.
+"""Clean sensor readings: drop values that no sensor can have measured.
 
 One radar point that is not a number makes every output of a network one, and one sealed into a clip
 makes the clip unreadable. So vehicle, recorder, labels and training all clean here, by the same bounds,
 and count what they drop. Clean readings pass untouched, as the very same object.
 
-Own motion cannot be left out: a value that makes no sense is held from the last frame set, and whoever
-drives by it must bound for how long.
+Own motion cannot be left out: an impossible value is replaced by the last frame set's, and the
+runtime limits for how long.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _clean_ego(ego: EgoState, last: EgoState | None) -> tuple[EgoState, int]:
 
 
 def _clean_route(route: Route, last: Route) -> tuple[Route, int]:
-    """Leave out points that make no sense; a stop further away than any route reaches is no stop."""
+    """Drop impossible route points; a stop beyond the reach of any route counts as no stop."""
     reach_m, stop_m = _ROUTE_REACH_M, route.stop_distance_m
     points = tuple(p for p in route.points_ego if all(-reach_m <= v <= reach_m for v in p))
     changes: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Show the words of others: a terminal or a log that prints them must not obey them."""
+"""Make text of a peer safe to print: a terminal or a log must not obey control characters in it."""
 
 from __future__ import annotations
 

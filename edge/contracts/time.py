@@ -15,7 +15,7 @@ VIRTUAL_EPOCH_NS = 1_700_000_000 * NS_PER_S
 """Where every virtual clock starts: a constant, so that the same seed gives the same bytes."""
 
 LONGEST_GAP_S = 1.0
-"""After a longer gap between two frame sets nothing that was followed is followed on."""
+"""A longer gap between two frame sets begins a new time base: tracks do not survive it."""
 
 
 class ClockKind(OpenEnum):

@@ -81,7 +81,7 @@ def with_versions(marks: Marks, name: Repository, seen: RepositoryMarks) -> Mark
 
 
 def with_root(marks: Marks, name: Repository, version: int) -> Marks:
-    """Raise one repository's root to what was just verified, whatever becomes of the rest of it."""
+    """Raise one repository's root to what was just verified, even if the rest of it is refused."""
     known = marks.repositories.get(name, RepositoryMarks(root=0, roles={}))
     if version <= max(known.root, known.verified_root):
         return marks

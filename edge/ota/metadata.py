@@ -240,7 +240,7 @@ class Repositories:
         )
 
     def _keep_roots_only(self, name: Repository) -> None:
-        """Clear the cache of all but the verified roots, which no one can unsay."""
+        """Clear the cache of everything but the verified roots."""
         cache = self._cache / name
         history = cache / "root_history"
         for path in (*cache.glob("*"), *history.glob("*")):

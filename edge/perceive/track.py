@@ -77,27 +77,27 @@ class TrackerSettings:
     """Distance added to a pair whose classes differ within a group."""
     position_sigma_m: float = 0.4
     newborn_speed_mps: float = 5.0
-    """How fast a newborn vehicle, motorcycle or bicycle may be…"""
+    """Standard deviation of the speed of a new track of a vehicle, motorcycle or bicycle."""
     newborn_slow_speed_mps: float = 1.5
-    """…and a pedestrian, an animal or a thing."""
+    """Standard deviation of the speed of a new track of a pedestrian, an animal or a thing."""
     sure_sigmas: float = 2.5
     """Except on foot, a velocity below this many of its standard deviations is reported as zero."""
     network_velocity_s: float = 1.0
-    """The network's velocity errs alike for this long: the boxes of this time count as one look."""
+    """Errors of the network's velocity are correlated for this long: its boxes count as one measurement."""
     radar_gate_m: float = 1.5
     """A radar track this near to somebody vulnerable is theirs."""
     radar_position_sigma_m: float = 0.6
     radar_velocity_sigma_mps: float = 0.4
-    """Of a radar track's speed per tick: 0.2 m/s, widened because it changes slower than the ticks."""
+    """Error of a radar track's speed: 0.2 m/s, widened because successive ticks are correlated."""
     radar_outline_m: float = 1.0
-    """A radar track inside a vehicle's outline, or this near to it, may be its echo…"""
+    """Largest distance from a vehicle's outline at which a radar track may be its echo."""
     radar_gate_sigmas: float = 3.0
-    """…if its radial speed differs from the vehicle's by at most this many standard deviations…"""
+    """Largest difference of radial speed of an echo and its vehicle, in standard deviations."""
     radar_known_mps: float = 1.5
-    """…and the vehicle's own radial speed is known this well: at first only its boxes count."""
+    """Radar corrects a vehicle only when its radial speed is known this well from its boxes."""
     radar_standing_mps: float = 0.5
-    """A faster echo belongs to a vehicle that surely moves, a slower one to one that does not; beside the
-    other kind it is somebody else's, or the guard rail's."""
+    """A faster echo corrects only vehicles that surely move, a slower one only the others: it may come
+    from another road user or from a guard rail."""
     vehicle_acceleration_mps2: float = 1.0
     vulnerable_acceleration_mps2: float = 0.7
     thing_acceleration_mps2: float = 0.2
@@ -288,8 +288,8 @@ class Tracker:
     def _listen_for_vehicles(self, heard: Floats, mount_world: Floats) -> None:
         """Correct the radial speed of vehicles by ``heard`` (R, 4); its place on the body says little.
 
-        Of several echoes on a body the one that agrees best counts. An echo of somebody else does little
-        harm: it has to agree with what the vehicle's boxes say, sets no standing vehicle in motion and stops
+        Of several echoes on a body the one that agrees best counts. An echo of another road user does
+        little harm: it must agree with the vehicle's boxes, sets no standing vehicle in motion and stops
         no moving one.
         """
         tracks, s = self._tracks, self.settings

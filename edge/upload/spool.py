@@ -228,7 +228,7 @@ class Spool:
         return json.dumps(sorted(self._gone))
 
     def _delete_rows(self) -> None:
-        """Delete the rows of what is gone; for which there is no room, the next time or start does it."""
+        """Delete the rows of clips that left; rows that a full disk keeps are deleted later."""
         for clip_id in sorted(self._gone):
             try:
                 self._database.execute("DELETE FROM clips WHERE clip_id = ?", (clip_id,))

@@ -299,7 +299,7 @@ def _server(url: URL) -> Engine:
 def _read_only_sqlite(path: Path, stack: ExitStack) -> Engine:
     """Open a file so that neither it nor anything beside it is made or changed.
 
-    Without a write-ahead log nobody has the file open, and it is read as it lies there; a reader that
+    Without a write-ahead log no process has the file open, and it is read as it lies there; a reader that
     came as usual would leave a log behind, or fail where it cannot. A log without its index (``-shm``,
     left out by a backup) can only be read by making the index: of a copy, then.
     """

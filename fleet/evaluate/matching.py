@@ -281,7 +281,7 @@ def _values(frame: int, box: Box3D) -> tuple[float, ...]:
 
 
 def _tie_keys(boxes: BoxTable, frame_ids: Sequence[str]) -> NDArray[np.uint64]:
-    """Hash where each box stands, (N,): an order of equal scores that knows nothing of hits."""
+    """Hash the place of each box, (N,): orders equal scores independently of hits."""
     places = np.ascontiguousarray(boxes.xy_ego)
     return np.array(
         [

@@ -20,7 +20,7 @@ Floats = NDArray[np.floating]
 NEAR_M = 2.0
 """A forecast belongs to a road user of its class whose box is at most this far away."""
 MOVING_MPS = 0.5
-"""What is slower stands, and its forecast is right without looking."""
+"""Slower road users count as standing and are not measured: their forecast is trivial."""
 
 
 class OpenLoop(msgspec.Struct, frozen=True, kw_only=True):

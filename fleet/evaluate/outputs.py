@@ -1,4 +1,4 @@
-"""Say which outputs of a network are alive: better than the best answer that never looks.
+"""Compare the outputs of a network with the best constant answer; a worse one is dead.
 
 The score of a set hides an output that has died: NDS lost one point in ten to a velocity that was always
 zero, and the tracker took that zero for a measurement. So each output is compared with the constant that
@@ -43,11 +43,11 @@ class OutputSettings:
     """What an output must show to be alive."""
 
     max_error_ratio: float = 0.8
-    """Its error is at most this share of the constant's…"""
+    """Largest ratio of its error to the constant's."""
     min_found: int = 50
-    """…over at least so many found road users…"""
+    """Fewest found road users."""
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
-    """…and is surely smaller: the upper bound of the paired difference, places drawn again, is below zero."""
+    """The upper bound of the paired difference of the errors, places drawn again, must be below zero."""
 
 
 class OutputVerdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ class BlobFacts:
     undeclared_gaps: tuple[str, ...] = ()
     """Cameras of which more is absent than the sealed manifest says."""
     image_faults: tuple[str, ...] = ()
-    """Images that do not decode. Empty also when nobody has tried yet."""
+    """Images that do not decode. Empty also before they are decoded."""
 
 
 @dataclass(frozen=True)

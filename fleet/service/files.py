@@ -92,7 +92,7 @@ class FileServerSettings:
     header_timeout_s: float = 5.0
     """From the beginning of a connection to the end of its request's header."""
     piece_timeout_s: float = 30.0
-    """For every 64 KiB of an answer; who reads slower than that goes on with a range later."""
+    """For every 64 KiB of an answer; a slower client continues with a range request."""
     max_connections: int = 256
     """Never more than a quarter of the descriptors that the process may have: vehicles need some too."""
 
