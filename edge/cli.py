@@ -49,7 +49,7 @@ GROUPS: dict[str, Group] = {
     "edge": Group(
         "edge.commands", "app", "The vehicle's runtime: probe a board, replay a clip", "edge"
     ),
-    "sim": Group("sim.cli", "app", "The simulator: drive, show", "sim"),
+    "sim": Group("sim.show.commands", "app", "The simulator: drive, show", "sim"),
     "fleet": Group(
         "fleet.cli", "fleet", "The fleet service: serve, enrol vehicles, approve campaigns", "fleet"
     ),
@@ -81,7 +81,9 @@ GROUPS: dict[str, Group] = {
         "Bring a bundle to vehicles, wave by wave: start, advance, halt",
         "fleet",
     ),
-    "zoo": Group("sim.zoo", "app", "The shipped models: build, measure, show", "edge,fleet,sim"),
+    "zoo": Group(
+        "sim.lap.baseline", "app", "The shipped models: build, measure, show", "edge,fleet,sim"
+    ),
     "bench": Group(
         "sim.bench",
         "app",

@@ -22,7 +22,7 @@ from edge.contracts.geometry import wrap_rad
 from edge.contracts.scene import Box3D, BoxSource, Category
 from fleet.labeler import LabelCost, ReviewAnswer, ReviewQuestion, Sighting
 from fleet.samples import LabelSource, SampleBox, SampleLabels
-from sim.truth import TruthBox, TruthFrame, read_truth
+from sim.sense.truth import TruthBox, TruthFrame, read_truth
 
 _MISTAKEN_FOR = {
     Category.CAR: Category.TRUCK,

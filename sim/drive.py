@@ -17,17 +17,17 @@ import numpy as np
 
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import CameraRig, FrameSet
-from sim.cameras import Renderer, RenderSettings
-from sim.ground import Ground
-from sim.maps import load_map
-from sim.rig import default_rig
-from sim.scenery import ScenerySettings, furnish
-from sim.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
-from sim.sight import Surroundings, survey
-from sim.snapshot import Snapshot
-from sim.truth import TruthBox, truth_boxes
-from sim.weather import Night, NightSettings
-from sim.world import World, WorldSettings
+from sim.place.ground import Ground
+from sim.place.maps import load_map
+from sim.place.scenery import ScenerySettings, furnish
+from sim.render.cameras import Renderer, RenderSettings
+from sim.render.weather import Night, NightSettings
+from sim.sense.rig import default_rig
+from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
+from sim.sense.sight import Surroundings, survey
+from sim.sense.truth import TruthBox, truth_boxes
+from sim.world.snapshot import Snapshot
+from sim.world.world import World, WorldSettings
 
 
 @dataclass

@@ -35,11 +35,11 @@ from edge.trigger import ControlStream
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.jobs import Work, run_all
 from sim.drive import Drive, DriveSettings
-from sim.ground import Ground, GroundClass
-from sim.scenarios import load_scenario
-from sim.snapshot import Snapshot
-from sim.vehicle_model import EGO_SHAPE
-from sim.world import EgoMode, WorldSettings
+from sim.place.ground import Ground, GroundClass
+from sim.world.ego import EGO_SHAPE
+from sim.world.encounters import load_scenario
+from sim.world.snapshot import Snapshot
+from sim.world.world import EgoMode, WorldSettings
 
 EPISODES = Path(next(iter(conf.__path__))) / "episodes"
 

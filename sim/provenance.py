@@ -20,8 +20,8 @@ import msgspec
 
 from edge.contracts.sensors import CameraRig
 from fleet.recipe import DataRecipe
-from sim.maps import net_path
-from sim.scenarios import scenario_path
+from sim.place.maps import net_path
+from sim.world.encounters import scenario_path
 
 _ROOT = Path(__file__).parents[1]
 _OURS = ("edge", "fleet", "models", "sim", "conf")

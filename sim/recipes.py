@@ -31,13 +31,13 @@ from fleet.recipe import (
 from fleet.samples import NIGHT, Sample
 from sim.annotator import Annotator
 from sim.drive import Drive, DriveSettings
-from sim.maps import Place, Split, load_map
+from sim.place.maps import Place, Split, load_map
 from sim.provenance import made_of
-from sim.rig import default_rig
-from sim.scenarios import load_scenario
-from sim.truth import TruthFrame
-from sim.weather import Night, NightSettings
-from sim.world import WorldSettings
+from sim.render.weather import Night, NightSettings
+from sim.sense.rig import default_rig
+from sim.sense.truth import TruthFrame
+from sim.world.encounters import load_scenario
+from sim.world.world import WorldSettings
 
 SHARES = 2
 _STEP_FRAMES = round(FUTURE_STEP_S * FRAME_RATE_HZ)

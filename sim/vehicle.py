@@ -25,11 +25,11 @@ from edge.perceive.perceiver import load_perceivers
 from edge.runtime import BundleHealth, Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
 from sim.annotator import truth_path
-from sim.crowd import TrafficSettings
 from sim.drive import Drive, DriveSettings
-from sim.scenarios import load_scenario
-from sim.truth import TruthBox, TruthFrame, TruthLog
-from sim.world import EgoMode, WorldSettings
+from sim.sense.truth import TruthBox, TruthFrame, TruthLog
+from sim.world.crowd import TrafficSettings
+from sim.world.encounters import load_scenario
+from sim.world.world import EgoMode, WorldSettings
 
 SOFTWARE = "ringroad-sim"
 

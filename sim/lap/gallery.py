@@ -23,7 +23,6 @@ from fleet.dataset import Dataset
 from fleet.evaluate.predict import look
 from fleet.label import Labelled
 from fleet.samples import LabelSource, Sample, SampleBox
-from sim.ground import Ground
 from sim.lap.report import (
     EdgeCase,
     Picture,
@@ -32,7 +31,8 @@ from sim.lap.report import (
     mosaic_picture,
 )
 from sim.lap.tell import SEEN_PX, SEEN_RANGE_M
-from sim.maps import load_map
+from sim.place.ground import Ground
+from sim.place.maps import load_map
 
 SHOWN = 3
 """Clips on the page, and encounters of the gate."""

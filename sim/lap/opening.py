@@ -32,7 +32,7 @@ from fleet.zoo import zoo_folder
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
 from sim.recipes import RecipeStage
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 RECIPES = Path(__file__).parents[2] / "conf" / "recipe"
 ACTOR = "lap"

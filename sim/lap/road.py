@@ -16,7 +16,7 @@ from fleet.stages.workshop import Advance, Heard, ProgressFeed, unheard, unheard
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome
-from sim.maps import Split, load_map
+from sim.place.maps import Split, load_map
 from sim.vehicle import DriveOrder
 
 

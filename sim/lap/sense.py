@@ -20,9 +20,9 @@ from fleet.zoo import zoo_folder
 from sim.episodes import load_episodes
 from sim.lap.opening import RECIPES
 from sim.lap.settings import LapSettings
-from sim.maps import Split, load_map
+from sim.place.maps import Split, load_map
 from sim.recipes import check_recipe
-from sim.scenarios import load_scenario
+from sim.world.encounters import load_scenario
 
 _ROOM_BYTES, _QUICK_ROOM_BYTES = 1_000_000_000, 200_000_000
 """What one run writes, also when the cache has every set."""

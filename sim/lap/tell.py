@@ -47,7 +47,7 @@ from sim.lap.record import (
 )
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import VehicleOutcome
-from sim.truth import TruthFrame, read_truth
+from sim.sense.truth import TruthFrame, read_truth
 
 _DEADLINE_MS = 100.0
 SEEN_PX = 12

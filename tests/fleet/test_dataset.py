@@ -32,7 +32,7 @@ from fleet.samples import (
 )
 from fleet.store import FolderStore, blob_key
 from models.losses import make_targets
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 RIG = default_rig()
 QUARTER_NS = 250_000_000

@@ -15,7 +15,7 @@ from fleet.stages.freeze import files_of
 from fleet.stages.workshop import Workshop
 from fleet.store import FolderStore
 from fleet.train import DatasetFile
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 RIG, NARROW = default_rig(), default_rig(width_px=64, height_px=32)
 

@@ -31,7 +31,7 @@ from fleet.stages.label import laid_out
 from fleet.stages.workshop import Workshop
 from fleet.store import FolderStore, blob_key
 from fleet.zoo import read_card, zoo_folder
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 NOW_NS = 1_800_000_000 * 10**9
 RIG = default_rig()

@@ -9,12 +9,12 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Attribute, Category
 from edge.contracts.sensors import CameraRig, EgoState, Route
 from edge.contracts.time import frame_stamp_ns
-from sim.cameras import Renderer
-from sim.ground import Ground
-from sim.maps import RoadMap, load_map
-from sim.rig import default_rig
-from sim.scenery import Scenery, furnish
-from sim.snapshot import MESH_SIZES, Actor, Snapshot
+from sim.place.ground import Ground
+from sim.place.maps import RoadMap, load_map
+from sim.place.scenery import Scenery, furnish
+from sim.render.cameras import Renderer
+from sim.sense.rig import default_rig
+from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
 
 ActorMaker = Callable[..., Actor]
 SnapshotMaker = Callable[..., Snapshot]

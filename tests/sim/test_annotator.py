@@ -8,7 +8,7 @@ from edge.contracts.scene import Box3D, Category
 from fleet.labeler import ReviewQuestion, Sighting
 from fleet.samples import LabelSource
 from sim.annotator import Annotator, AnnotatorSettings
-from sim.truth import TruthBox, TruthFrame
+from sim.sense.truth import TruthBox, TruthFrame
 
 PERFECT = AnnotatorSettings(
     position_sigma_m=0.0,

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import frame_stamp_ns
-from sim.cli import app
 from sim.drive import Drive, DriveSettings, stream
-from sim.rig import default_rig
-from sim.scenarios import load_scenario
-from sim.truth import TruthBox, read_truth
-from sim.world import WorldSettings
+from sim.sense.rig import default_rig
+from sim.sense.truth import TruthBox, read_truth
+from sim.show.commands import app
+from sim.world.encounters import load_scenario
+from sim.world.world import WorldSettings
 
 ANIMALS = DriveSettings(world=WorldSettings(seed=4, scenario=load_scenario("animal_crossing")))
 Driven = list[tuple[FrameSet, tuple[TruthBox, ...]]]
@@ -86,7 +86,7 @@ def test_a_drive_that_cannot_begin_leaves_nothing_open() -> None:
 
 
 def test_command_line_drives_and_writes_truth_and_pictures(tmp_path: Path) -> None:
-    truth, pictures = tmp_path / "sim.truth", tmp_path / "pictures"
+    truth, pictures = tmp_path / "sim.sense.truth", tmp_path / "pictures"
     words = ["drive", "--scenario", "animal_crossing", "--seconds", "0.2", "--json"]
     said = CliRunner().invoke(app, [*words, "--truth", str(truth), "--pictures", str(pictures)])
     assert said.exit_code == 0, said.output

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from fleet.recipe import DataRecipe, RecipePart
-from sim import provenance, rig
+from sim import provenance
 from sim.recipes import RecipeStage
-from sim.rig import default_rig
+from sim.sense import rig
+from sim.sense.rig import default_rig
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = DataRecipe(
@@ -26,13 +27,13 @@ Edit = tuple[str, str, str]
 
 OF_THE_SET: tuple[Edit, ...] = (
     ("conf/sim/scenario/animal_crossing.yaml", "mesh: animal", "mesh: debris"),
-    ("sim/meshes.py", "UNDERSIDE = Paint(0.16", "UNDERSIDE = Paint(0.96"),
-    ("sim/rig.py", "_View(1.70, 0.0, 1.50", "_View(1.80, 0.0, 1.50"),
-    ("sim/rig.py", "PITCH_RAD = -0.06", "PITCH_RAD = -0.07"),
-    ("sim/vehicle_model.py", "length_m: float = 4.6", "length_m: float = 5.2"),
-    ("sim/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
+    ("sim/render/meshes.py", "UNDERSIDE = Paint(0.16", "UNDERSIDE = Paint(0.96"),
+    ("sim/sense/rig.py", "_View(1.70, 0.0, 1.50", "_View(1.80, 0.0, 1.50"),
+    ("sim/sense/rig.py", "PITCH_RAD = -0.06", "PITCH_RAD = -0.07"),
+    ("sim/world/ego.py", "length_m: float = 4.6", "length_m: float = 5.2"),
+    ("sim/render/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
     ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
-    ("sim/crowd.py", "vehicles_per_km: float = 20.0", "vehicles_per_km: float = 30.0"),
+    ("sim/world/crowd.py", "vehicles_per_km: float = 20.0", "vehicles_per_km: float = 30.0"),
     ("sim/recipes.py", "SHARES = 2", "SHARES = 3"),
     ("fleet/recipe.py", "FUTURE_STEP_S = 0.25", "FUTURE_STEP_S = 0.5"),
     ("edge/clip_file/jpeg.py", "import", "import  "),
@@ -53,7 +54,7 @@ from pathlib import Path
 sys.path.insert(0, "")
 from fleet.recipe import DataRecipe, RecipePart
 from sim import provenance
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 def made_of():
     provenance.sources.cache_clear()
@@ -68,7 +69,7 @@ for name, old, new in json.load(sys.stdin):
     file.write_text(before.replace(old, new, 1))
     said.append(made_of())
     file.write_text(before)
-net = Path("sim/nets/suburb_gate.net.xml.gz")
+net = Path("sim/place/nets/suburb_gate.net.xml.gz")
 net.write_bytes(net.with_name("suburb.net.xml.gz").read_bytes())
 said.append(made_of())
 print(json.dumps(said))

@@ -7,7 +7,7 @@ from edge.contracts.errors import OperatorError
 from fleet.recipe import FUTURE_STEPS, DataRecipe, RecipePart, load_recipe
 from sim.lap.opening import RECIPES
 from sim.recipes import RecipeStage, check_recipe, rows_of_share
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 
 def test_recipe_that_asks_for_places_that_do_not_exist_says_so_by_name() -> None:

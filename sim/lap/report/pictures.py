@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge.contracts.scene import Box3D, Category
 from edge.contracts.sensors import Camera, CameraRig, FrameSet, Intrinsics
-from sim.ground import Ground
-from sim.show import (
+from sim.place.ground import Ground
+from sim.show.pictures import (
     CANDIDATE_RGB,
     INCUMBENT_RGB,
     TRUTH_RGB,

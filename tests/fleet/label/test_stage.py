@@ -15,7 +15,7 @@ from fleet.label import LabelJob, Labelled, label_clips, read_labelled
 from fleet.label.stage import write_labelled
 from fleet.labeler import LabelCost
 from fleet.zoo import zoo_folder
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 Seal = Callable[..., Any]
 

@@ -16,7 +16,7 @@ from edge.contracts.sensors import (
     UltrasonicScan,
 )
 from fleet.label.teacher import TeacherSettings, merge, mirrored, mirrored_box
-from sim.rig import default_rig
+from sim.sense.rig import default_rig
 
 
 def _box(x_m: float, y_m: float = 0.0, score: float = 0.8, yaw_rad: float = 0.0) -> Box3D:

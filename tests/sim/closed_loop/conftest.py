@@ -32,15 +32,15 @@ from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
 from fleet.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
 from sim.drive import stream
-from sim.maps import RoadMap
-from sim.rig import default_rig
-from sim.scenarios import load_scenario
-from sim.scenery import Scenery
-from sim.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
-from sim.sight import Surroundings, survey
-from sim.truth import truth_boxes
-from sim.vehicle_model import EGO_SHAPE
-from sim.world import EgoMode, World, WorldSettings
+from sim.place.maps import RoadMap
+from sim.place.scenery import Scenery
+from sim.sense.rig import default_rig
+from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
+from sim.sense.sight import Surroundings, survey
+from sim.sense.truth import truth_boxes
+from sim.world.ego import EGO_SHAPE
+from sim.world.encounters import load_scenario
+from sim.world.world import EgoMode, World, WorldSettings
 
 
 @dataclass(eq=False)

@@ -19,10 +19,10 @@ from sim.episodes import (
     load_episodes,
     time_to_collision_s,
 )
-from sim.ground import Ground
-from sim.maps import RoadMap, Split, load_map
-from sim.scenarios import load_scenario
-from sim.snapshot import Snapshot
+from sim.place.ground import Ground
+from sim.place.maps import RoadMap, Split, load_map
+from sim.world.encounters import load_scenario
+from sim.world.snapshot import Snapshot
 
 SHORT = EpisodeSpec(
     episode_id="short",

@@ -1,0 +1,1 @@
+"""Pictures: Panda3D's software renderer, meshes, eight cameras, weather."""

@@ -1,0 +1,280 @@
+"""Render the eight cameras of a vehicle at one instant, and which actor every pixel shows.
+
+All eight views are regions of one buffer with a single read-back. Colour and identity come from one and
+the same pass: nothing in this world is transparent, so the alpha channel is free and carries a code of
+one byte per actor (0: not an actor). That gives exact ids at no cost, where a second pass with flat
+colours cost as much as the picture. Each frame is a pure function of its snapshot: actors are assigned
+to nodes afresh, in order of their ids, and drawn in that order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from panda3d import core
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.sensors import CameraRig
+from sim.place.ground import Ground
+from sim.place.maps import RoadMap
+from sim.place.scenery import Scenery, furnish
+from sim.render.meshes import mesh_of
+from sim.render.panda import (
+    UNDRAWN_PX,
+    Rows,
+    camera_node,
+    geom,
+    open_buffer,
+    panda_matrix,
+    refill,
+    vertex_rows,
+)
+from sim.render.stage import Stage, StageSettings
+from sim.world.snapshot import Actor, Snapshot
+
+MAX_ACTORS = 254
+"""One byte holds the codes; code 0 is the still world and 255 is never given."""
+
+_COLUMNS, _ROWS = 4, 2
+
+
+@dataclass
+class RenderSettings:
+    """How the world is drawn."""
+
+    pipe: str = "p3tinydisplay"
+    """Panda3D display: ``p3tinydisplay`` (software, pip only) or ``p3headlessgl`` (EGL)."""
+    near_m: float = 0.4
+    far_m: float = 100.0
+    sky_rgb: tuple[float, float, float] = (0.62, 0.75, 0.90)
+    stage: StageSettings = field(default_factory=StageSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Render:
+    """Eight images of one instant.
+
+    ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the actor_id that each
+    pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by actor_id, the number of
+    pixels over all cameras that show it; actors that nobody sees are left out.
+    """
+
+    images: NDArray[np.uint8]
+    visible_px: dict[int, int]
+    ids: NDArray[np.int32] | None = None
+
+
+class Renderer:
+    """A window into one map; ``close`` it to free its buffer and scene."""
+
+    def __init__(
+        self,
+        road_map: RoadMap,
+        rig: CameraRig,
+        settings: RenderSettings | None = None,
+        *,
+        ground: Ground | None = None,
+        scenery: Scenery | None = None,
+    ) -> None:
+        """Build the scene; ``ground`` and ``scenery`` of the map are made unless they are given.
+
+        Raises:
+            OperatorError: The cameras differ in size, or the display cannot be opened.
+        """
+        self.settings = settings or RenderSettings()
+        self.ground = ground or Ground(road_map)
+        self.scenery = scenery or furnish(road_map, self.ground)
+        self._width, self._height = _common_size(rig)
+        self._engine, self._buffer = open_buffer(
+            self.settings.pipe, _COLUMNS * self._width, _ROWS * self._height
+        )
+        self._buffer.set_clear_color((*self.settings.sky_rgb, 0.0))
+        self._root = core.NodePath("world")
+        self._root.set_bin("unsorted", 0)
+        self._stage = Stage(self._root, self.ground, self.scenery, self.settings.stage)
+        self._cast = _Cast(self._root.attach_new_node("actors"))
+        self._ego = self._root.attach_new_node("ego")
+        for k, camera in enumerate(rig.cameras):
+            node = camera_node(
+                camera,
+                self.settings.near_m,
+                self.settings.far_m,
+                undrawn_px=UNDRAWN_PX.get(self.settings.pipe, 0.0),
+            )
+            node.reparent_to(self._ego)
+            column, row = k % _COLUMNS, k // _COLUMNS
+            region = self._buffer.make_display_region(
+                column / _COLUMNS,
+                (column + 1) / _COLUMNS,
+                1.0 - (row + 1) / _ROWS,
+                1.0 - row / _ROWS,
+            )
+            region.set_camera(node)
+        self._target = core.Texture()
+        output = core.GraphicsOutput
+        self._buffer.add_render_texture(self._target, output.RTM_copy_ram, output.RTP_color)
+
+    def render(self, snapshot: Snapshot, with_ids: bool = False) -> Render:
+        """Draw one instant through all cameras."""
+        pose = snapshot.ego.world_from_ego
+        codes = self._cast.play(_nearest(snapshot, MAX_ACTORS))
+        self._stage.move(pose.x_m, pose.y_m)
+        self._ego.set_mat(panda_matrix(pose.matrix))
+        self._engine.render_frame()
+        return self._read(codes, with_ids)
+
+    def close(self) -> None:
+        """Free the buffer and the scene, so that this process may open another renderer."""
+        self._engine.remove_all_windows()
+        self._root.remove_node()
+
+    def _read(self, actor_of_code: NDArray[np.int32], with_ids: bool) -> Render:
+        """Cut the buffer, BGRA from the bottom up, into views."""
+        h, w = self._height, self._width
+        flat = np.frombuffer(self._target.get_ram_image(), dtype=np.uint8)
+        bgra = cv2.flip(flat.reshape(_ROWS * h, _COLUMNS * w, 4), 0)
+        views = [bgra[k // _COLUMNS * h :, k % _COLUMNS * w :][:h, :w] for k in range(8)]
+        images = np.empty((8, h, w, 3), dtype=np.uint8)
+        for image, view in zip(images, views, strict=True):
+            cv2.cvtColor(view, cv2.COLOR_BGRA2RGB, dst=image)
+        counts = cv2.calcHist([bgra], [3], None, [256], [0, 256]).ravel().astype(int).tolist()
+        visible_px = {
+            actor_id: pixels
+            for actor_id, pixels in zip(actor_of_code.tolist(), counts, strict=True)
+            if actor_id and pixels
+        }
+        ids = np.stack([actor_of_code[view[..., 3]] for view in views]) if with_ids else None
+        return Render(images, visible_px, ids)
+
+
+def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
+    """Count the pixels that show each actor in any array of ids, such as one camera's."""
+    actor_ids, counts = np.unique(ids[ids > 0], return_counts=True)
+    return dict(zip(actor_ids.tolist(), counts.tolist(), strict=True))
+
+
+def _common_size(rig: CameraRig) -> tuple[int, int]:
+    sizes = {(c.intrinsics.width_px, c.intrinsics.height_px) for c in rig.cameras}
+    if len(sizes) != 1:
+        raise OperatorError(
+            f"rig {rig.name} cannot be rendered: its images differ in size, {sorted(sizes)}"
+        )
+    return sizes.pop()
+
+
+def _nearest(snapshot: Snapshot, limit: int) -> list[Actor]:
+    """Give at most ``limit`` actors, the nearest ones, in order of their ids."""
+    pose = snapshot.ego.world_from_ego
+    by_range = sorted(
+        snapshot.actors,
+        key=lambda a: (math.hypot(a.x_m - pose.x_m, a.y_m - pose.y_m), a.actor_id),
+    )
+    return sorted(by_range[:limit], key=lambda a: a.actor_id)
+
+
+class _Cast:
+    """Nodes that play actors. An actor keeps its node while it is seen; others reuse it later."""
+
+    def __init__(self, parent: Any) -> None:
+        self._parent = parent
+        self._playing: dict[tuple[int, str], _Role] = {}
+        self._resting: dict[str, list[_Role]] = defaultdict(list)
+
+    def play(self, actors: Sequence[Actor]) -> NDArray[np.int32]:
+        """Show exactly these actors; return the actor_id of each code, (256,)."""
+        wanted = {(actor.actor_id, actor.mesh) for actor in actors}
+        for key in [key for key in self._playing if key not in wanted]:
+            role = self._playing.pop(key)
+            role.hide()
+            self._resting[key[1]].append(role)
+        actor_of_code = np.zeros(256, dtype=np.int32)
+        for actor in actors:
+            role = self._role(actor)
+            code = _free_code(actor.actor_id, actor_of_code)
+            role.play(actor, code)
+            actor_of_code[code] = actor.actor_id
+        return actor_of_code
+
+    def _role(self, actor: Actor) -> _Role:
+        key = (actor.actor_id, actor.mesh)
+        if key not in self._playing:
+            resting = self._resting[actor.mesh]
+            self._playing[key] = resting.pop() if resting else _Role(self._parent, actor.mesh)
+        return self._playing[key]
+
+
+def _free_code(actor_id: int, actor_of_code: NDArray[np.int32]) -> int:
+    """Choose a code for an actor: one that stays its own from frame to frame, unless two want it."""
+    slot = actor_id % MAX_ACTORS
+    while actor_of_code[slot + 1]:
+        slot = (slot + 1) % MAX_ACTORS
+    return slot + 1
+
+
+class _Role:
+    """One node with a mesh; colour, and the code in the alpha of all vertices, are repainted."""
+
+    def __init__(self, parent: Any, mesh: str) -> None:
+        self._rows, corner, self._is_tinted = _mesh_rows(mesh)
+        self._paint: tuple[tuple[float, float, float], int] | None = None
+        self._parent = parent
+        self._node = core.GeomNode(mesh)
+        self._node.add_geom(geom(self._rows, corner))
+        self._path = core.NodePath(self._node)
+
+    def play(self, actor: Actor, code: int) -> None:
+        if self._paint != (actor.color_rgb, code):
+            self._paint = (actor.color_rgb, code)
+            refill(self._node, self._painted(actor.color_rgb, code))
+        if self._path.get_sort() != code or not self._path.has_parent():
+            # Drawn in order of their codes, so that the picture does not depend on who came first.
+            self._path.reparent_to(self._parent, code)
+        self._path.set_mat(panda_matrix(world_from_unit(actor)))
+
+    def hide(self) -> None:
+        self._path.detach_node()
+
+    def _painted(self, color_rgb: tuple[float, float, float], code: int) -> Rows:
+        tint = np.where(self._is_tinted[:, None], np.clip(color_rgb, 0.03, 0.97), 1.0)
+        rows = self._rows.copy()
+        rows["rgba"][:, :3] = np.rint(rows["rgba"][:, :3] * tint)
+        rows["rgba"][:, 3] = code
+        return rows
+
+
+@cache
+def _mesh_rows(name: str) -> tuple[Rows, NDArray[np.intp], NDArray[np.bool_]]:
+    """Give a mesh's vertices, its corners, and which vertices take the actor's colour (V,)."""
+    mesh = mesh_of(name)
+    rgba = np.empty((len(mesh.colors), 3, 4), dtype=np.uint8)
+    rgba[..., :3] = np.rint(mesh.colors * 255.0)[:, None, :]
+    rgba[..., 3] = mesh.is_tinted[:, None]
+    rows, corner = vertex_rows(mesh.triangles, rgba)
+    return rows, corner, rows["rgba"][:, 3] > 0
+
+
+def world_from_unit(actor: Actor) -> NDArray[np.float64]:
+    """Give the (4, 4) matrix that places a unit mesh.
+
+    The roll turns the mesh inside its unit box about the length axis, so that quarter turns fill the
+    actor's box exactly; then the box is scaled, turned by the yaw and moved.
+    """
+    c, s = math.cos(actor.yaw_rad), math.sin(actor.yaw_rad)
+    cr, sr = math.cos(actor.roll_rad), math.sin(actor.roll_rad)
+    length, width, height = actor.length_m, actor.width_m, actor.height_m
+    # Columns of Rz(yaw) diag(length, width, height) Rx(roll), and the box's centre kept in place.
+    forward = (c * length, s * length, 0.0)
+    left = (-s * width * cr, c * width * cr, height * sr)
+    up = (s * width * sr, -c * width * sr, height * cr)
+    x = actor.x_m - 0.5 * up[0]
+    y = actor.y_m - 0.5 * up[1]
+    z = actor.z_m + 0.5 * (height - up[2])
+    return np.array([(*forward, 0.0), (*left, 0.0), (*up, 0.0), (x, y, z, 1.0)]).T

@@ -1,0 +1,245 @@
+"""Radar and ultrasonics from geometry, with the faults that make them hard: noise, ghosts, drop-outs.
+
+How often each class returns an echo is configuration and is the same in every scenario: a radar that
+saw exactly the rare objects better would do the mining that the triggers are to be judged by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.scene import Category
+from edge.contracts.sensors import (
+    ULTRASONIC_MAX_RANGE_M,
+    CameraRig,
+    RadarScan,
+    UltrasonicScan,
+)
+from sim.place.scenery import SceneryKind
+from sim.sense.sight import Surroundings, ray_distances
+from sim.world.ego import EGO_SHAPE
+
+_POINTS = 3
+"""The most points one road user returns."""
+
+
+@dataclass
+class RadarSettings:
+    """A 360-degree radar, reported from the middle of the body."""
+
+    x_m: float = EGO_SHAPE.centre_m
+    max_range_m: float = 60.0
+    return_probability: dict[Category, float] = field(
+        default_factory=lambda: {
+            Category.CAR: 0.92,
+            Category.TRUCK: 0.95,
+            Category.BUS: 0.95,
+            Category.TRAILER: 0.95,
+            Category.CONSTRUCTION_VEHICLE: 0.95,
+            Category.PEDESTRIAN: 0.55,
+            Category.MOTORCYCLE: 0.75,
+            Category.BICYCLE: 0.75,
+            Category.TRAFFIC_CONE: 0.12,
+            Category.BARRIER: 0.50,
+            Category.ANIMAL: 0.60,
+            Category.DEBRIS: 0.20,
+        }
+    )
+    """Per scan, for something in plain view."""
+    rcs_dbsm: dict[Category, float] = field(
+        default_factory=lambda: {
+            Category.CAR: 10.0,
+            Category.TRUCK: 20.0,
+            Category.BUS: 20.0,
+            Category.TRAILER: 20.0,
+            Category.CONSTRUCTION_VEHICLE: 16.0,
+            Category.PEDESTRIAN: -5.0,
+            Category.MOTORCYCLE: 4.0,
+            Category.BICYCLE: 0.0,
+            Category.TRAFFIC_CONE: -15.0,
+            Category.BARRIER: 3.0,
+            Category.ANIMAL: -4.0,
+            Category.DEBRIS: -9.0,
+        }
+    )
+    rcs_sigma_db: float = 3.0
+    clutter_probability: dict[SceneryKind, float] = field(
+        default_factory=lambda: {
+            SceneryKind.BUILDING: 0.30,
+            SceneryKind.CONIFER: 0.06,
+            SceneryKind.TREE: 0.06,
+            SceneryKind.BUSH: 0.03,
+            SceneryKind.LAMP_POST: 0.20,
+        }
+    )
+    """Per scan, for each thing beside the road: echoes that are real and nobody's business."""
+    hidden_above_ratio: float = 0.6
+    """An actor that is covered by more than this counts as hidden."""
+    hidden_factor: float = 0.35
+    """Multiplies the return probability of a hidden one: echoes pass under and around vehicles."""
+    range_sigma_m: float = 0.15
+    azimuth_sigma_rad: float = math.radians(0.86)
+    speed_sigma_mps: float = 0.15
+    ghosts_per_scan: float = 8.0
+    """Mean number of echoes from nowhere."""
+    ghost_speed_mps: float = 12.0
+    """Half of the ghosts move, by up to this much."""
+
+
+@dataclass
+class UltrasonicSettings:
+    """Twelve short-range sensors in the bumpers."""
+
+    half_cone_rad: float = math.radians(30.0)
+    rays: int = 13
+    """Rays across the cone that look for the nearest surface."""
+    sigma_m: float = 0.02
+    dropout_ratio: float = 0.02
+    """Share of readings that miss what is there and report no echo."""
+    min_range_m: float = 0.15
+
+
+def radar_scan(
+    around: Surroundings, settings: RadarSettings, rng: np.random.Generator
+) -> RadarScan:
+    """Draw one sweep: echoes of road users, of what lines the road, and of nothing at all.
+
+    The points are ordered by azimuth, so that their order does not tell which are real.
+    """
+    sensor = np.array([settings.x_m, 0.0])
+    parts = [
+        _actor_echoes(around, sensor, settings, rng),
+        _clutter(around, sensor, settings, rng),
+        _ghosts(settings, rng),
+    ]
+    polar = np.concatenate(parts)  # (K, 4): range, azimuth, radial speed, RCS
+    polar[:, 0] += settings.range_sigma_m * rng.standard_normal(len(polar))
+    polar[:, 1] += settings.azimuth_sigma_rad * rng.standard_normal(len(polar))
+    polar[:, 2] += settings.speed_sigma_mps * rng.standard_normal(len(polar))
+    polar = polar[(polar[:, 0] > 0.5) & (polar[:, 0] <= settings.max_range_m)]
+    polar = polar[np.argsort(polar[:, 1], kind="stable")]
+    points = np.empty((len(polar), 4), dtype=np.float32)
+    points[:, 0] = settings.x_m + polar[:, 0] * np.cos(polar[:, 1])
+    points[:, 1] = polar[:, 0] * np.sin(polar[:, 1])
+    points[:, 2:] = polar[:, 2:]
+    return RadarScan(points_ego=points)
+
+
+def ultrasonic_scan(
+    around: Surroundings, rig: CameraRig, settings: UltrasonicSettings, rng: np.random.Generator
+) -> UltrasonicScan:
+    """Measure the nearest surface inside each sensor's cone; the maximum range means no echo."""
+    mounts = np.array([(m.x_m, m.y_m, m.yaw_rad) for m in rig.ultrasonics]).reshape(-1, 3)
+    boxes = np.concatenate([around.boxes_ego, around.statics_ego])
+    reach_m = ULTRASONIC_MAX_RANGE_M + 0.5 * np.hypot(boxes[:, 3], boxes[:, 4])
+    from_centre_m = np.hypot(boxes[:, 0] - EGO_SHAPE.centre_m, boxes[:, 1])
+    boxes = boxes[from_centre_m < reach_m + EGO_SHAPE.length_m]
+    spread = np.linspace(-settings.half_cone_rad, settings.half_cone_rad, settings.rays)
+    angle = (mounts[:, 2:] + spread).ravel()
+    origins = np.repeat(mounts[:, :2], settings.rays, axis=0)
+    directions = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    distance_m = ray_distances(origins, directions, boxes).min(axis=1, initial=np.inf)
+    nearest_m = distance_m.reshape(len(mounts), settings.rays).min(axis=1)
+    noisy_m = nearest_m + settings.sigma_m * rng.standard_normal(len(mounts))
+    is_lost = rng.random(len(mounts)) < settings.dropout_ratio
+    ranges_m = np.where(is_lost | (nearest_m > ULTRASONIC_MAX_RANGE_M), np.inf, noisy_m)
+    return UltrasonicScan(
+        ranges_m=np.clip(ranges_m, settings.min_range_m, ULTRASONIC_MAX_RANGE_M).astype(np.float32)
+    )
+
+
+def _actor_echoes(
+    around: Surroundings,
+    sensor: NDArray[np.float64],
+    settings: RadarSettings,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return noiseless echoes (K, 4) of road users: range, azimuth, radial speed, RCS."""
+    n = len(around.actors)
+    categories = [actor.category for actor in around.actors]
+    chance = _looked_up(settings.return_probability, categories)
+    is_hidden = around.hidden_ratio > settings.hidden_above_ratio
+    chance *= np.where(is_hidden, settings.hidden_factor, 1.0)
+    is_echo = rng.random(n) < chance
+    # What is shorter than 3 m is one point; a vehicle is one to three.
+    points = np.where(around.boxes_ego[:, 3] > 3.0, rng.integers(1, _POINTS + 1, n), 1)
+    is_kept = is_echo[:, None] & (np.arange(_POINTS) < points[:, None])
+    surface = _near_surface(around.boxes_ego, sensor, rng.random((n, _POINTS, 2)))
+    ray = surface - sensor
+    range_m = np.maximum(np.hypot(ray[..., 0], ray[..., 1]), 1e-6)
+    speed_mps = (ray * around.velocities_ego[:, None]).sum(axis=-1) / range_m
+    azimuth_rad = np.arctan2(ray[..., 1], ray[..., 0])
+    rcs = _looked_up(settings.rcs_dbsm, categories)[:, None]
+    rcs = rcs + settings.rcs_sigma_db * rng.standard_normal((n, _POINTS))
+    return np.stack([range_m, azimuth_rad, speed_mps, rcs], axis=-1)[is_kept]
+
+
+def _looked_up(table: Mapping[Category, float], categories: list[Category]) -> NDArray[np.float64]:
+    return np.array([table.get(category, 0.0) for category in categories])
+
+
+def _near_surface(
+    boxes: NDArray[np.float64], sensor: NDArray[np.float64], draws: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Draw points on the faces of boxes that are turned to the sensor, by how wide it sees each.
+
+    Args:
+        boxes: (N, 6), see ``Surroundings``.
+        sensor: (2,), in the frame of the boxes.
+        draws: (N, P, 2), uniform in [0, 1).
+
+    Returns:
+        (N, P, 2) points.
+    """
+    cos, sin = np.cos(boxes[:, 2]), np.sin(boxes[:, 2])
+    back = sensor - boxes[:, :2]
+    ahead, aside = back[:, 0] * cos + back[:, 1] * sin, back[:, 1] * cos - back[:, 0] * sin
+    half_length, half_width = 0.5 * boxes[:, 3], 0.5 * boxes[:, 4]
+    # Width at which the sensor sees the front or rear face, and the left or right one.
+    end = np.where(np.abs(ahead) > half_length, half_width * np.abs(ahead), 0.0)
+    flank = np.where(np.abs(aside) > half_width, half_length * np.abs(aside), 0.0)
+    end_share = end / np.maximum(end + flank, 1e-9)
+    is_end = draws[..., 0] < end_share[:, None]
+    along = 2.0 * draws[..., 1] - 1.0
+    sign_x, sign_y = np.sign(ahead)[:, None], np.sign(aside)[:, None]
+    x = half_length[:, None] * np.where(is_end, sign_x, along)
+    y = half_width[:, None] * np.where(is_end, along, sign_y)
+    cos, sin = cos[:, None], sin[:, None]
+    return np.stack([boxes[:, 0:1] + x * cos - y * sin, boxes[:, 1:2] + x * sin + y * cos], axis=-1)
+
+
+def _clutter(
+    around: Surroundings,
+    sensor: NDArray[np.float64],
+    settings: RadarSettings,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return noiseless echoes (K, 4) of buildings, trees and posts; they stand still."""
+    n = len(around.statics_ego)
+    by_kind = np.array([settings.clutter_probability.get(kind, 0.0) for kind in SceneryKind])
+    is_echo = rng.random(n) < by_kind[around.static_kinds]
+    surface = _near_surface(around.statics_ego, sensor, rng.random((n, 1, 2)))[:, 0]
+    rcs = rng.normal(2.0, 6.0, n)
+    ray = surface - sensor
+    polar = [np.hypot(ray[:, 0], ray[:, 1]), np.arctan2(ray[:, 1], ray[:, 0]), np.zeros(n), rcs]
+    return np.stack(polar, axis=1)[is_echo]
+
+
+def _ghosts(settings: RadarSettings, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return echoes (K, 4) of nothing: multipath and noise, half of them seeming to move."""
+    n = int(rng.poisson(settings.ghosts_per_scan))
+    speed = settings.ghost_speed_mps
+    return np.stack(
+        [
+            rng.uniform(2.0, settings.max_range_m, n),
+            rng.uniform(-math.pi, math.pi, n),
+            rng.uniform(-speed, speed, n) * (rng.random(n) < 0.5),
+            rng.normal(-2.0, 6.0, n),
+        ],
+        axis=1,
+    )

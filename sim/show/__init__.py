@@ -1,0 +1,1 @@
+"""Look at the simulated world: pictures and the commands that make them."""

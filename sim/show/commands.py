@@ -1,0 +1,228 @@
+"""`ringroad sim …`: drive through a scenario and look at what the sensors see."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from edge.contracts.sensors import FrameSet
+    from sim.drive import Drive
+    from sim.sense.truth import TruthBox
+
+app = typer.Typer(help="The simulator.", no_args_is_help=True)
+
+VEHICLE_ID = "sim"
+"""Whose truth log `drive` writes."""
+
+MIN_VISIBLE_PX = 12
+"""Fewer pixels than this show something, but nobody could say what."""
+
+LONGEST_S = 86_400.0
+"""Longest drive: a day."""
+
+Map = Annotated[str, typer.Option("--map", help="grid, suburb or suburb_gate.")]
+Place = Annotated[str | None, typer.Option(help="Where to start; the map's first place otherwise.")]
+ScenarioName = Annotated[str, typer.Option("--scenario", help="A file of conf/sim/scenario.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**53 - 1, help="The same seed gives the same drive.")
+]
+IsNight = Annotated[bool, typer.Option("--night", help="Drive in the dark.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def drive(
+    road_map: Map = "suburb",
+    place: Place = None,
+    scenario: ScenarioName = "none",
+    seed: Seed = 0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_S, help="How long to drive.")
+    ] = 10.0,
+    is_night: IsNight = False,
+    truth: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the truth log here.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Write a mosaic per second here.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Drive through a scenario with all sensors on and list what was met."""
+    from edge.console import show_table, stages
+    from edge.contracts.time import FRAME_RATE_HZ
+
+    frames = max(1, round(seconds * FRAME_RATE_HZ))
+    with (
+        stages(as_json=as_json).stage(f"drive {scenario}", frames) as stage,
+        _opened(road_map, place, scenario, seed, is_night) as vehicle,
+        DriveLog(vehicle, truth, pictures) as log,
+    ):
+        for _ in range(frames):
+            log.add(*vehicle.step())
+            stage.advance()
+        vehicle.world.require_placed()
+        stage.note(f"{frames} frames")
+    show_table(
+        log.rows(),
+        ("category", "met", "seen", "nearest_m", "frames", "encounters"),
+        as_json=as_json,
+        title=f"{scenario} on {road_map}, seed {seed}: met by a vehicle within its sensors' range",
+    )
+
+
+@app.command()
+def show(
+    road_map: Map = "suburb",
+    place: Place = None,
+    scenario: ScenarioName = "none",
+    seed: Seed = 0,
+    at_s: Annotated[
+        float,
+        typer.Option(min=0.0, max=LONGEST_S, help="How far into the drive to look."),
+    ] = 3.0,
+    is_night: IsNight = False,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the pictures.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Write two pictures of one instant: the eight cameras with true boxes, and the scene from above."""
+    from edge.console import show_record
+    from edge.contracts.time import FRAME_RATE_HZ
+
+    with _opened(road_map, place, scenario, seed, is_night) as vehicle:
+        vehicle.skip(round(at_s * FRAME_RATE_HZ))
+        frame_set, boxes = vehicle.step()
+        vehicle.world.require_placed()
+        out.mkdir(parents=True, exist_ok=True)
+        name = f"{road_map}-{scenario}-s{seed}-f{frame_set.index}"
+        paths = {"mosaic": out / f"{name}-mosaic.png", "birds_eye": out / f"{name}-birds-eye.png"}
+        title = f"{scenario} on {road_map}, seed {seed}, frame {frame_set.index}"
+        paths["mosaic"].write_bytes(_mosaic(vehicle, frame_set, boxes, title))
+        paths["birds_eye"].write_bytes(_birds_eye(vehicle, frame_set, boxes))
+    show_record({kind: str(path) for kind, path in paths.items()}, as_json=as_json)
+
+
+def _opened(road_map: str, place: str | None, scenario: str, seed: int, is_night: bool) -> Drive:
+    from sim.drive import Drive, DriveSettings
+    from sim.world.encounters import load_scenario
+    from sim.world.world import WorldSettings
+
+    world = WorldSettings(seed=seed, place_id=place, scenario=load_scenario(scenario))
+    return Drive(DriveSettings(road_map=road_map, world=world, is_night=is_night))
+
+
+@dataclass
+class _Met:
+    """What is known about the road users of one class."""
+
+    actors: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    encounters: set[str] = field(default_factory=set)
+    frames: int = 0
+    nearest_m: float = float("inf")
+
+
+class DriveLog:
+    """Counts what a drive meets, and writes its truth and its pictures where asked."""
+
+    def __init__(self, vehicle: Drive, truth: Path | None, pictures: Path | None) -> None:
+        from sim.sense.truth import TruthLog
+
+        self._vehicle = vehicle
+        self._pictures = pictures
+        self._truth = TruthLog.open(truth, VEHICLE_ID) if truth else None
+        self._met: dict[str, _Met] = defaultdict(_Met)
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._truth is not None:
+            self._truth.close()
+
+    def add(self, frame_set: FrameSet, boxes: Sequence[TruthBox]) -> None:
+        """Count one frame."""
+        from edge.contracts.time import FRAME_RATE_HZ
+        from sim.sense.truth import TruthFrame
+
+        self._count_boxes(boxes)
+        if self._truth is not None:
+            pose = frame_set.ego.world_from_ego
+            frame = TruthFrame(stamp_ns=frame_set.stamp_ns, world_from_ego=pose, boxes=tuple(boxes))
+            self._truth.append(frame)
+        if self._pictures is not None and self._count % FRAME_RATE_HZ == 0:
+            self._pictures.mkdir(parents=True, exist_ok=True)
+            path = self._pictures / f"{frame_set.index:06d}.png"
+            title = f"frame {frame_set.index}"
+            path.write_bytes(_mosaic(self._vehicle, frame_set, boxes, title))
+        self._count += 1
+
+    def rows(self) -> list[dict[str, object]]:
+        """List one row per class, most met first."""
+        order = sorted(self._met.items(), key=lambda item: (-len(item[1].actors), item[0]))
+        return [
+            {
+                "category": category,
+                "met": len(met.actors),
+                "seen": len(met.seen),
+                "nearest_m": round(met.nearest_m, 1),
+                "frames": met.frames,
+                "encounters": len(met.encounters),
+            }
+            for category, met in order
+        ]
+
+    def _count_boxes(self, boxes: Sequence[TruthBox]) -> None:
+        in_frame: Counter[str] = Counter()
+        for truth in boxes:
+            category = str(truth.box.category)
+            met = self._met[category]
+            met.actors.add(truth.actor_id)
+            met.nearest_m = min(met.nearest_m, (truth.box.x_m**2 + truth.box.y_m**2) ** 0.5)
+            if truth.encounter_id is not None:
+                met.encounters.add(truth.encounter_id)
+            if truth.visible_px >= MIN_VISIBLE_PX:
+                met.seen.add(truth.actor_id)
+                in_frame[category] += 1
+        for category in in_frame:
+            self._met[category].frames += 1
+
+
+def _mosaic(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox], title: str) -> bytes:
+    from sim.show.pictures import Layer, mosaic, png_bytes
+
+    seen = [t.box for t in boxes if t.visible_px >= MIN_VISIBLE_PX]
+    layers = [Layer("truth", seen, has_labels=True)]
+    return png_bytes(mosaic(frame_set.images, vehicle.rig, layers, title=title))
+
+
+def _birds_eye(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox]) -> bytes:
+    from sim.show.pictures import Layer, birds_eye, png_bytes
+
+    range_m = 45.0
+    picture = birds_eye(
+        [
+            Layer("seen", [t.box for t in boxes if t.visible_px >= MIN_VISIBLE_PX]),
+            Layer(
+                "hidden", [t.box for t in boxes if t.visible_px < MIN_VISIBLE_PX], (150, 154, 160)
+            ),
+        ],
+        radar=frame_set.radar,
+        route=frame_set.route,
+        ground=vehicle.ground.drivable_raster(frame_set.ego.world_from_ego, 360, range_m),
+        range_m=range_m,
+    )
+    return png_bytes(picture)

@@ -1,0 +1,226 @@
+"""Things in the world that SUMO does not know: they stand, or walk a path of their own.
+
+A prop's motion is a pure function of its own clock, and that clock only stands still when somebody is
+in the way; so a prop walks the same way every time, whatever the frame rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.geometry import wrap_rad
+from edge.contracts.scene import Attribute, Category
+from sim.place.line import Line
+from sim.place.rectangles import Rectangle
+from sim.world.snapshot import MESH_SIZES, Actor
+
+MESH_CATEGORIES: dict[str, Category] = {
+    "car": Category.CAR,
+    "van": Category.CAR,
+    "truck": Category.TRUCK,
+    "bus": Category.BUS,
+    "trailer": Category.TRAILER,
+    "construction_vehicle": Category.CONSTRUCTION_VEHICLE,
+    "motorcycle": Category.MOTORCYCLE,
+    "bicycle": Category.BICYCLE,
+    "pedestrian": Category.PEDESTRIAN,
+    "traffic_cone": Category.TRAFFIC_CONE,
+    "barrier": Category.BARRIER,
+    "animal": Category.ANIMAL,
+    "debris": Category.DEBRIS,
+}
+"""What each mesh is; a van counts as a car."""
+
+GREYS = (0.1, 0.33, 0.6, 0.93)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What something looks like, apart from where it is."""
+
+    category: Category
+    mesh: str
+    length_m: float
+    width_m: float
+    height_m: float
+    color_rgb: tuple[float, float, float]
+    roll_rad: float = 0.0
+
+
+def drawn_look(
+    rng: np.random.Generator,
+    category: Category,
+    mesh: str,
+    *,
+    scale: tuple[float, float] = (0.9, 1.1),
+    roll_rad: float = 0.0,
+) -> Look:
+    """Draw size and colour of one thing; something that lies on its side is as wide as it was high."""
+    length, width, height = (n * float(rng.uniform(*scale)) for n in MESH_SIZES[mesh])
+    if abs(math.sin(roll_rad)) > 0.5:
+        width, height = height, width
+    return Look(category, mesh, length, width, height, drawn_color(rng, category), roll_rad)
+
+
+def drawn_color(rng: np.random.Generator, category: Category) -> tuple[float, float, float]:
+    """Draw a paint: vehicles are often grey, animals brownish; cones and barriers keep their own."""
+    if category in (Category.TRAFFIC_CONE, Category.BARRIER):
+        level = float(rng.uniform(0.85, 1.0))
+        return level, level, level
+    if category is Category.ANIMAL:
+        level, red = float(rng.uniform(0.35, 0.9)), float(rng.uniform(0.0, 0.15))
+        return level, level * (0.85 - red), level * (0.7 - 2.0 * red)
+    if rng.random() < 0.45:
+        level = GREYS[int(rng.integers(len(GREYS)))] * float(rng.uniform(0.85, 1.05))
+        return level, level, level
+    red, green, blue = (float(v) for v in rng.uniform(0.06, 1.0, 3))
+    return red, green, blue
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """A path walked at a constant speed: once, or to and fro with a pause at each end."""
+
+    line: Line
+    speed_mps: float
+    is_returning: bool = False
+    pause_s: float = 0.0
+
+    def at(self, clock_s: float) -> tuple[float, float, float, float]:
+        """Give x, y, heading and speed after ``clock_s`` seconds of walking and pausing."""
+        leg_s = self.line.length_m / self.speed_mps
+        if not self.is_returning:
+            is_moving = 0.0 <= clock_s < leg_s
+            x, y, yaw = self.line.at(min(max(clock_s, 0.0), leg_s) * self.speed_mps)
+            return x, y, yaw, self.speed_mps if is_moving else 0.0
+        leg, into_s = divmod(clock_s, leg_s + self.pause_s)
+        along_m = min(into_s, leg_s) * self.speed_mps
+        is_back = int(leg) % 2 == 1
+        x, y, yaw = self.line.at(self.line.length_m - along_m if is_back else along_m)
+        speed = self.speed_mps if into_s < leg_s else 0.0
+        return x, y, wrap_rad(yaw + math.pi) if is_back else yaw, speed
+
+
+@dataclass(eq=False)
+class Prop:
+    """One such thing: its look, where it stands, and the walk it is on, if any."""
+
+    actor_id: int
+    look: Look
+    x_m: float
+    y_m: float
+    yaw_rad: float
+    attribute: Attribute = Attribute.UNKNOWN
+    walk: Walk | None = None
+    clock_s: float = 0.0
+    trigger_m: float | None = None
+    """Waits until the ego is this near; None once it has begun."""
+    encounter_id: str | None = None
+    stops_traffic: bool = False
+    """Drivers brake for it."""
+    speed_mps: float = 0.0
+    waited_s: float = 0.0
+    """How long somebody has been in its way."""
+
+    def __post_init__(self) -> None:
+        if self.walk is not None:
+            self._stand_where_the_walk_is()
+        self._actor = self._as_actor()
+
+    @property
+    def rectangle(self) -> Rectangle:
+        """Its footprint."""
+        return Rectangle(self.x_m, self.y_m, self.yaw_rad, self.look.length_m, self.look.width_m)
+
+    @property
+    def actor(self) -> Actor:
+        """Its record as it is now."""
+        return self._actor
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether it has somewhere to go now."""
+        return self.walk is not None and self.trigger_m is None
+
+    @property
+    def is_hazard(self) -> bool:
+        """Whether drivers brake for it now; who pauses between two ways across has left the road."""
+        has_paused = self.walk is not None and self.walk.is_returning and self.speed_mps == 0.0
+        return self.stops_traffic and (self.waited_s > 0.0 or not has_paused)
+
+    def next_xy(self, dt_s: float) -> tuple[float, float]:
+        """Where it would be after ``dt_s`` if nobody were in the way."""
+        if self.walk is None:
+            return self.x_m, self.y_m
+        x, y, _, _ = self.walk.at(self.clock_s + dt_s)
+        return x, y
+
+    def advance(self, dt_s: float) -> None:
+        """Walk on for ``dt_s``."""
+        self.clock_s += dt_s
+        self.waited_s = 0.0
+        self._stand_where_the_walk_is()
+        self._actor = self._as_actor()
+
+    def wait(self, dt_s: float) -> None:
+        """Stand still because somebody is in the way."""
+        self.waited_s += dt_s
+        if self.speed_mps:
+            self.speed_mps = 0.0
+            self._actor = self._as_actor()
+
+    def shy_away(self, yaw_rad: float, length_m: float) -> None:
+        """Give up its walk and take another way."""
+        if self.walk is not None:
+            start = (self.x_m, self.y_m)
+            self.walk = straight_walk(start, yaw_rad, length_m, self.walk.speed_mps)
+            self.clock_s = 0.0
+
+    def _stand_where_the_walk_is(self) -> None:
+        if self.walk is not None:
+            self.x_m, self.y_m, self.yaw_rad, self.speed_mps = self.walk.at(self.clock_s)
+            if self.trigger_m is not None:
+                self.speed_mps = 0.0
+
+    def _as_actor(self) -> Actor:
+        look = self.look
+        attribute = self.attribute
+        if attribute is Attribute.UNKNOWN and look.category in (
+            Category.PEDESTRIAN,
+            Category.ANIMAL,
+        ):
+            attribute = Attribute.MOVING if self.speed_mps else Attribute.STOPPED
+        return Actor(
+            actor_id=self.actor_id,
+            category=look.category,
+            mesh=look.mesh,
+            x_m=self.x_m,
+            y_m=self.y_m,
+            yaw_rad=self.yaw_rad,
+            length_m=look.length_m,
+            width_m=look.width_m,
+            height_m=look.height_m,
+            color_rgb=look.color_rgb,
+            vx_mps=self.speed_mps * math.cos(self.yaw_rad),
+            vy_mps=self.speed_mps * math.sin(self.yaw_rad),
+            attribute=attribute,
+            roll_rad=look.roll_rad,
+        )
+
+
+def straight_walk(
+    start: tuple[float, float], yaw_rad: float, length_m: float, speed_mps: float
+) -> Walk:
+    """Build a walk that goes straight on from a point and ends."""
+    x, y = start
+    end = (x + length_m * math.cos(yaw_rad), y + length_m * math.sin(yaw_rad))
+    return Walk(Line(np.array([(x, y), end])), speed_mps)
+
+
+def to_and_fro(points_world: NDArray[np.float64], speed_mps: float, pause_s: float) -> Walk:
+    """Build a walk along a polyline (N, 2) and back, for ever."""
+    return replace(Walk(Line(points_world), speed_mps), is_returning=True, pause_s=pause_s)

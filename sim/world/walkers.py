@@ -1,0 +1,67 @@
+"""Let props walk: past vehicles, never into them, and not before their moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.place.rectangles import Rectangle, array_of, distances_m
+from sim.world.props import Prop
+
+GAP_M = 0.6
+"""Nobody steps nearer than this to a vehicle, with nose and tail and all."""
+CARE_S = 1.6
+"""How far ahead ordinary pedestrians look; whoever belongs to an encounter does not look at all."""
+SHY_AFTER_S, SHY_M = 1.0, 9.0
+"""Whoever belongs to an encounter turns off after this long, so that nobody waits for one another."""
+
+
+def trigger(props: Sequence[Prop], ego_xy: tuple[float, float]) -> None:
+    """Let everything begin whose ego has come near enough."""
+    for prop in props:
+        if prop.trigger_m is None:
+            continue
+        if math.dist(ego_xy, (prop.x_m, prop.y_m)) < prop.trigger_m:
+            prop.trigger_m = None
+
+
+def walk(
+    props: Sequence[Prop], dt_s: float, vehicles_ahead: Callable[[float], list[Rectangle]]
+) -> None:
+    """Move every prop that has somewhere to go, unless a vehicle is in its way.
+
+    Args:
+        vehicles_ahead: Gives the ground that all vehicles, the ego too, cover within so many seconds.
+    """
+    walkers = [prop for prop in props if prop.is_walking]
+    careful = [prop for prop in walkers if prop.encounter_id is None]
+    reckless = [prop for prop in walkers if prop.encounter_id is not None]
+    for group, ahead_s in ((careful, CARE_S), (reckless, 0.0)):
+        if group:
+            _walk_past(group, dt_s, array_of(vehicles_ahead(ahead_s)))
+
+
+def _walk_past(walkers: Sequence[Prop], dt_s: float, bodies: NDArray[np.float64]) -> None:
+    here = np.array([(prop.x_m, prop.y_m) for prop in walkers])
+    there = np.array([prop.next_xy(dt_s) for prop in walkers])
+    now_m, then_m = distances_m(here, bodies), distances_m(there, bodies)
+    reach_m = np.array([0.5 * max(p.look.length_m, p.look.width_m) for p in walkers])
+    is_near = then_m < GAP_M + reach_m[:, None]
+    is_nearing = is_near & (then_m < now_m - 1e-6)  # (walkers, bodies)
+    for k, prop in enumerate(walkers):
+        if not is_nearing[k].any():
+            prop.advance(dt_s)
+        elif prop.encounter_id is None or prop.waited_s < SHY_AFTER_S:
+            prop.wait(dt_s)
+        else:
+            _shy(prop, bodies[int(np.argmax(is_nearing[k]))])
+
+
+def _shy(prop: Prop, body: NDArray[np.float64]) -> None:
+    """Send a prop to that side of a vehicle, (5,) as in ``boxes.array_of``, on which it is."""
+    x, y, yaw = body[:3].tolist()
+    left_m = (prop.y_m - y) * math.cos(yaw) - (prop.x_m - x) * math.sin(yaw)
+    prop.shy_away(yaw + math.copysign(0.5 * math.pi, left_m), SHY_M)

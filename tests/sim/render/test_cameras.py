@@ -1,0 +1,386 @@
+import hashlib
+import math
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from panda3d import core
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.geometry import Pose
+from edge.contracts.sensors import (
+    CAMERAS,
+    MIRRORED_CAMERAS,
+    Camera,
+    CameraName,
+    CameraRig,
+    Intrinsics,
+)
+from sim.place.ground import Ground
+from sim.place.maps import RoadMap
+from sim.place.scenery import Scenery
+from sim.render.cameras import MAX_ACTORS, Renderer, RenderSettings, visible_pixels, world_from_unit
+from sim.render.meshes import mesh_of
+from sim.render.panda import UNDRAWN_PX, camera_node, geom, open_buffer, vertex_rows
+from sim.sense.rig import default_rig, pixels_from_ego
+from sim.sense.sight import survey
+from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
+
+ActorMaker = Callable[..., Actor]
+SnapshotMaker = Callable[..., Snapshot]
+
+FRONT_MAIN = CAMERAS.index(CameraName.FRONT_MAIN)
+
+
+def test_images_are_contiguous_rgb_of_the_rigs_size(
+    renderer: Renderer, snapshot_of: SnapshotMaker
+) -> None:
+    render = renderer.render(snapshot_of(), with_ids=True)
+    assert render.images.shape == (8, 128, 256, 3)
+    assert render.images.dtype == np.uint8 and render.images.flags.c_contiguous
+    assert render.ids is not None and render.ids.shape == (8, 128, 256)
+    assert not render.ids.any() and render.visible_px == {}
+    sky, road = (
+        render.images[FRONT_MAIN, 2].mean(axis=0),
+        render.images[FRONT_MAIN, -8:].mean((0, 1)),
+    )
+    assert sky[2] > sky[0], "the sky is blue: channels are red, green, blue"
+    assert abs(road[2] - road[0]) < 40
+
+
+def test_actors_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
+    road_map: RoadMap,
+    rig: CameraRig,
+    ground: Ground,
+    actor_at: ActorMaker,
+    snapshot_of: SnapshotMaker,
+) -> None:
+    one_far_house = Scenery(
+        np.zeros(1, np.uint8),
+        np.array([[5000.0, 5000.0, 0.0, 1.0, 1.0, 1.0]]),
+        np.full((1, 3), 0.5),
+    )
+    renderer = Renderer(road_map, rig, ground=ground, scenery=one_far_house)
+    shifts, seen_by = [], set()
+    for turn in np.linspace(0.0, 2.0, 40):
+        ring = [
+            # A box on wheels: an edge is drawn half a pixel too wide on every side, which moves the
+            # centre of a shape that is thin at one end, and not that of this one.
+            actor_at("truck", 12.0 * math.cos(a), 12.0 * math.sin(a), 2.0 * a, actor_id=i + 1)
+            for i, a in enumerate(np.linspace(-math.pi, math.pi, 3, endpoint=False) + turn)
+        ]
+        snapshot = snapshot_of(*ring)
+        ids = renderer.render(snapshot, with_ids=True).ids
+        assert ids is not None
+        ego_from_world = snapshot.ego.world_from_ego.inverse()
+        for actor in ring:
+            matrix = world_from_unit(actor)
+            triangles = mesh_of("truck").triangles @ matrix[:3, :3].T + matrix[:3, 3]
+            for camera, view in zip(rig.cameras, ids, strict=True):
+                uvd = pixels_from_ego(camera, ego_from_world @ triangles.reshape(-1, 3))
+                u, v, depth = uvd.T
+                is_inside = u.min() > 1 and u.max() < 255 and v.min() > 1 and v.max() < 127
+                if depth.min() < 0.5 or not is_inside:
+                    continue
+                drawn = view == actor.actor_id
+                expected = _silhouette(uvd[:, :2].reshape(-1, 3, 2))
+                shifts.append(_centre_px(drawn) - _centre_px(expected))
+                seen_by.add(camera.name)
+    renderer.close()
+    assert len(seen_by) >= 6 and len(shifts) > 50
+    assert np.abs(shifts).max() < 0.8, "each silhouette"
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.1, "all of them together"
+
+
+def _silhouette(triangles_px: np.ndarray) -> np.ndarray:
+    """Draw the union of triangles (T, 3, 2), of a view of 256 x 128 pixels, 16 times as fine."""
+    fine = np.zeros((128 * 16, 256 * 16), dtype=np.uint8)
+    for corners in np.rint(triangles_px * 16.0 - 0.5).astype(np.int32):
+        cv2.fillConvexPoly(fine, corners, 1)
+    return cv2.resize(fine.astype(np.float32), (256, 128), interpolation=cv2.INTER_AREA)
+
+
+def _centre_px(weights: np.ndarray) -> np.ndarray:
+    """Give the centroid (u, v) of pixels' weights (H, W); a pixel's centre lies at + 0.5."""
+    rows, columns = np.indices(weights.shape)
+    return np.array([np.average(columns, weights=weights), np.average(rows, weights=weights)]) + 0.5
+
+
+@pytest.mark.parametrize("pipe", ["p3tinydisplay", "p3headlessgl"])
+@pytest.mark.parametrize("size_px", [(256, 128), (320, 96)])
+def test_squares_lie_at_their_pixels_all_over_the_view(pipe: str, size_px: tuple[int, int]) -> None:
+    width, height = size_px
+    try:
+        engine, buffer = open_buffer(pipe, width, height)
+    except OperatorError as error:
+        pytest.skip(str(error))
+    intrinsics = msgspec.structs.replace(
+        Intrinsics.from_fov(math.radians(60.0), width, height),
+        cx_px=0.47 * width,
+        cy_px=0.4 * height,
+    )
+    camera = Camera(name=CameraName.FRONT_MAIN, intrinsics=intrinsics, ego_from_cam=Pose())
+    root = core.NodePath("world")
+    view = camera_node(camera, 0.4, 100.0, undrawn_px=UNDRAWN_PX.get(pipe, 0.0))
+    view.reparent_to(root)
+    buffer.make_display_region().set_camera(view)
+    target = core.Texture()
+    buffer.add_render_texture(
+        target, core.GraphicsOutput.RTM_copy_ram, core.GraphicsOutput.RTP_color
+    )
+    rng, offsets = np.random.default_rng(0), []
+    for _ in range(40):
+        squares = [
+            np.array([column * width / 6 + 8.0, row * height / 3 + 8.0]) + rng.uniform(0.0, 2.0, 2)
+            for row in range(3)
+            for column in range(6)
+        ]
+        drawable = core.GeomNode("squares")
+        drawable.add_geom(geom(*vertex_rows(*_facing_squares(squares, 14.0, intrinsics))))
+        shown = root.attach_new_node(drawable)
+        shown.set_two_sided(True)
+        engine.render_frame()
+        shown.remove_node()
+        flat = np.frombuffer(target.get_ram_image(), dtype=np.uint8)
+        codes = flat.reshape(height, width, 4)[::-1, :, 3]
+        for code, corner in enumerate(squares, start=1):
+            offsets.append([*(corner + 7.0), *(_centre_px(codes == code) - (corner + 7.0))])
+    engine.remove_all_windows()
+    u, v, du, dv = np.array(offsets).T
+    quarters = [(u > width / 2) == east for east in (False, True)]
+    quarters += [(v > height / 2) == south for south in (False, True)]
+    for quarter in quarters:
+        assert abs(du[quarter].mean()) < 0.1 and abs(dv[quarter].mean()) < 0.1
+
+
+def _facing_squares(
+    corners_px: list[np.ndarray], side_px: float, k: Intrinsics, depth_m: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give triangles (2 N, 3, 3) in the camera's frame and their colours; alpha counts from 1."""
+    square = np.array([(0, 0), (1, 0), (1, 1), (0, 0), (1, 1), (0, 1)]) * side_px
+    u, v = np.moveaxis(np.array(corners_px)[:, None] + square, -1, 0)  # (N, 6) each
+    x, y = (u - k.cx_px) / k.fx_px * depth_m, (v - k.cy_px) / k.fy_px * depth_m
+    triangles = np.stack([x, y, np.full_like(x, depth_m)], axis=-1).reshape(-1, 3, 3)
+    rgba = np.full((len(triangles), 3, 4), 200, dtype=np.uint8)
+    rgba[..., 3] = np.repeat(np.arange(1, len(corners_px) + 1), 2)[:, None]
+    return triangles, rgba
+
+
+def test_ids_and_pixel_counts_name_the_actors_that_are_seen(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    near = actor_at("bus", 14.0, 0.0, math.pi / 2, actor_id=70_001)
+    behind_it = actor_at("pedestrian", 24.0, 0.0, actor_id=5)
+    beside = actor_at("traffic_cone", 8.0, 3.0, actor_id=12)
+    render = renderer.render(snapshot_of(near, behind_it, beside), with_ids=True)
+    assert render.ids is not None
+    assert set(render.visible_px) == {70_001, 12}, "the bus hides the pedestrian"
+    assert visible_pixels(render.ids) == render.visible_px
+    assert set(np.unique(render.ids)) == {0, 12, 70_001}
+    alone = renderer.render(snapshot_of(behind_it))
+    assert alone.ids is None
+    assert alone.visible_px[5] > 50
+
+
+def test_every_code_comes_back_exactly(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    # A ring of cones, each in plain view: any rounding of the code would name the wrong one.
+    crowd = [
+        actor_at(
+            "traffic_cone",
+            (8.0 + 3.0 * (i % 3)) * math.cos(0.026 * i) + 1.3,
+            (8.0 + 3.0 * (i % 3)) * math.sin(0.026 * i),
+            actor_id=i + 1,
+        )
+        for i in range(MAX_ACTORS)
+    ]
+    too_far = actor_at("traffic_cone", 80.0, actor_id=999)
+    for shown in (crowd, crowd[:100], [*crowd, too_far]):
+        render = renderer.render(snapshot_of(*shown), with_ids=True)
+        assert render.ids is not None
+        assert set(render.visible_px) <= {actor.actor_id for actor in crowd[: len(shown)]}
+        assert len(render.visible_px) > 0.9 * min(len(shown), MAX_ACTORS)
+    x, y = survey(snapshot_of(*crowd)).boxes_ego[:, :2].T
+    first = CAMERAS.index(CameraName.FRONT_MAIN)
+    for actor_id in (1, 2, 3):
+        u, v, _ = pixels_from_ego(
+            default_rig().cameras[first], np.array([x[actor_id - 1], y[actor_id - 1], 0.4])
+        )
+        assert render.ids[first, int(v), int(u)] == actor_id
+
+
+def test_front_and_back_of_a_car_look_different(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    def redness(turn_rad: float) -> float:
+        render = renderer.render(
+            snapshot_of(actor_at("car", 10.0, turn_rad=turn_rad)), with_ids=True
+        )
+        assert render.ids is not None
+        shown = render.images[render.ids == 1].astype(float)
+        return float(((shown[:, 0] > 250) & (shown[:, 1] < 30)).mean())
+
+    assert redness(0.0) > 0.05, "its tail lamps"
+    assert redness(math.pi) == 0.0
+
+
+def test_picture_depends_on_the_snapshot_alone(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    some = [actor_at("car", 8.0 + 6.0 * i, 3.0, actor_id=i + 1) for i in range(4)]
+    others = [
+        actor_at(m, 6.0 + 3.0 * i, -2.0, actor_id=90 - i, color_rgb=(0.9, 0.1, 0.1))
+        for i, m in enumerate(MESH_SIZES)
+    ]
+    first = renderer.render(snapshot_of(*some), with_ids=True)
+    renderer.render(snapshot_of(*others))
+    renderer.render(snapshot_of())
+    again = renderer.render(snapshot_of(*reversed(some)), with_ids=True)
+    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.ids, again.ids)
+
+
+def test_two_processes_render_the_same_bytes() -> None:
+    program = textwrap.dedent(
+        """
+        import hashlib, math
+        from edge.contracts.geometry import Pose
+        from edge.contracts.scene import Category
+        from edge.contracts.sensors import EgoState, Route
+        from sim.render.cameras import Renderer
+        from sim.place.maps import load_map
+        from sim.sense.rig import default_rig
+        from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
+
+        road_map = load_map("grid")
+        place = road_map.places[5]
+        actors = tuple(
+            Actor(i + 1, Category.CAR, mesh, place.x_m + 4 + 4 * i, place.y_m + 3 * math.sin(i), i,
+                  *MESH_SIZES[mesh], color_rgb=(0.1 * (i % 9), 0.5, 0.3))
+            for i, mesh in enumerate(MESH_SIZES)
+        )
+        ego = EgoState(stamp_ns=0, world_from_ego=Pose.from_xy_yaw(place.x_m, place.y_m, 0.1))
+        renderer = Renderer(road_map, default_rig())
+        render = renderer.render(Snapshot(0, 0, ego, Route(), actors), with_ids=True)
+        print(hashlib.sha256(render.images.tobytes() + render.ids.tobytes()).hexdigest())
+        """
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(runs[0].stdout.strip()) == len(hashlib.sha256().hexdigest())
+
+
+def test_mirrored_scene_of_actors_gives_mirrored_ids(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    def ids_of(sign: float) -> np.ndarray:
+        places = [(12.0, 2.5), (4.0, 7.0), (-9.0, 3.0), (-3.0, -6.0)]
+        vans = [
+            actor_at("van", x, sign * y, sign * 0.7 * i, actor_id=i + 1)
+            for i, (x, y) in enumerate(places)
+        ]
+        render = renderer.render(snapshot_of(*vans), with_ids=True)
+        assert render.ids is not None
+        return render.ids
+
+    here, there = ids_of(1.0), ids_of(-1.0)
+    mirrored = there[list(MIRRORED_CAMERAS), :, ::-1]
+    assert (here > 0).sum() > 10_000
+    assert (here != mirrored).sum() < 0.03 * (here > 0).sum()
+
+
+def test_a_quarter_roll_fills_the_box_as_it_lies(actor_at: ActorMaker) -> None:
+    lying = actor_at(
+        "truck", 10.0, length_m=8.0, width_m=3.2, height_m=2.4, roll_rad=math.pi / 2, z_m=0.5
+    )
+    corners = mesh_of("truck").triangles.reshape(-1, 3)
+    matrix = world_from_unit(lying)
+    world = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    c, s = math.cos(lying.yaw_rad), math.sin(lying.yaw_rad)
+    flat = world[:, :2] - (lying.x_m, lying.y_m)
+    local = np.column_stack([flat @ (c, s), flat @ (-s, c), world[:, 2]])
+    np.testing.assert_allclose(local.min(axis=0), (-4.0, -1.6, 0.5), atol=1e-9)
+    np.testing.assert_allclose(local.max(axis=0), (4.0, 1.6, 2.9), atol=1e-9)
+
+
+def test_ground_follows_the_ego_across_tiles(
+    renderer: Renderer, snapshot_of: SnapshotMaker, road_map: RoadMap
+) -> None:
+    here = snapshot_of()
+    first = renderer.render(here).images
+    for place in road_map.places[40:60:5]:
+        pose = Pose.from_xy_yaw(place.x_m, place.y_m, place.yaw_rad)
+        ego = msgspec.structs.replace(here.ego, world_from_ego=pose)
+        road = renderer.render(Snapshot(0, 0, ego, here.route, ())).images[FRONT_MAIN, 80:, 64:192]
+        assert np.abs(road.astype(int).mean(axis=(0, 1)) - 75).max() < 45, "asphalt ahead"
+    np.testing.assert_array_equal(renderer.render(here).images, first)
+
+
+def test_driving_on_takes_no_more_memory(
+    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    crowd = [actor_at("car", 5.0 * i, 4.0, actor_id=i + 1) for i in range(1, 30)]
+    here = snapshot_of(*crowd)
+
+    def drive_on(frames: range) -> int:
+        for k in frames:
+            moved = Pose.from_xy_yaw(0.1 * k, 0.0, 0.001 * k)
+            pose = here.ego.world_from_ego @ moved
+            ego = msgspec.structs.replace(here.ego, world_from_ego=pose)
+            actors = tuple(replace(a, x_m=a.x_m + 0.1 * k, yaw_rad=0.01 * k) for a in crowd)
+            renderer.render(Snapshot(k, 0, ego, here.route, actors))
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = drive_on(range(20))
+    assert drive_on(range(20, 170)) - before < 12e6
+
+
+def test_two_renderers_do_not_disturb_each_other(
+    renderer: Renderer,
+    road_map: RoadMap,
+    ground: Ground,
+    scenery: Scenery,
+    actor_at: ActorMaker,
+    snapshot_of: SnapshotMaker,
+) -> None:
+    snapshot = snapshot_of(actor_at("van", 9.0))
+    first = renderer.render(snapshot).images
+    small = Renderer(road_map, default_rig(64, 32), ground=ground, scenery=scenery)
+    assert small.render(snapshot_of()).images.shape == (8, 32, 64, 3)
+    small.close()
+    np.testing.assert_array_equal(renderer.render(snapshot).images, first)
+
+
+def test_rig_with_images_of_two_sizes_is_refused(road_map: RoadMap, ground: Ground) -> None:
+    rig = default_rig()
+    odd = msgspec.structs.replace(
+        rig.cameras[7], intrinsics=rig.cameras[7].intrinsics.scaled(128, 64)
+    )
+    mixed = msgspec.structs.replace(rig, cameras=(*rig.cameras[:7], odd))
+    with pytest.raises(OperatorError, match="differ in size"):
+        Renderer(road_map, mixed, ground=ground)
+
+
+def test_unknown_display_is_refused_with_the_remedy(
+    road_map: RoadMap, ground: Ground, scenery: Scenery
+) -> None:
+    with pytest.raises(OperatorError, match="use p3tinydisplay"):
+        Renderer(
+            road_map,
+            default_rig(),
+            RenderSettings(pipe="p3nothing"),
+            ground=ground,
+            scenery=scenery,
+        )

@@ -1,0 +1,185 @@
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import conf
+from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M, CameraRig
+from sim.drive import DriveSettings
+from sim.place.scenery import Scenery, SceneryKind
+from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
+from sim.sense.sight import EYE_EGO, Surroundings, survey
+from sim.world.encounters import Scenario
+from sim.world.snapshot import Actor, Snapshot
+
+ActorMaker = Callable[..., Actor]
+SnapshotMaker = Callable[..., Snapshot]
+
+QUIET = RadarSettings(
+    ghosts_per_scan=0.0, range_sigma_m=0.0, azimuth_sigma_rad=0.0, speed_sigma_mps=0.0
+)
+
+
+def scans(around: Surroundings, settings: RadarSettings, count: int = 400) -> list[np.ndarray]:
+    rng = np.random.default_rng(7)
+    return [radar_scan(around, settings, rng).points_ego for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "category"),
+    [("car", Category.CAR), ("animal", Category.ANIMAL), ("traffic_cone", Category.TRAFFIC_CONE)],
+)
+def test_echo_rate_is_the_configured_one(
+    mesh: str, category: Category, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    around = survey(snapshot_of(actor_at(mesh, 15.0)))
+    rate = np.mean([len(points) > 0 for points in scans(around, QUIET, 1000)])
+    assert rate == pytest.approx(QUIET.return_probability[category], abs=0.045)
+
+
+def test_every_class_has_a_rate_and_a_cross_section() -> None:
+    settings = RadarSettings()
+    assert set(settings.return_probability) == set(CATEGORIES) == set(settings.rcs_dbsm)
+    assert all(0.0 < p < 1.0 for p in settings.return_probability.values())
+
+
+def test_points_lie_on_the_faces_turned_to_the_sensor(
+    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    around = survey(snapshot_of(actor_at("car", 20.0)))  # 4.5 x 1.8 m, straight ahead
+    points = np.concatenate(scans(around, QUIET))
+    assert {len(p) for p in scans(around, QUIET)} == {0, 1, 2, 3}
+    np.testing.assert_allclose(points[:, 0], 20.0 - 2.25, atol=1e-4)
+    assert np.abs(points[:, 1]).max() <= 0.9
+    assert points[:, 1].min() < -0.7 and points[:, 1].max() > 0.7
+
+
+def test_radial_speed_is_over_the_ground_and_positive_going_away(
+    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    # The ego of these snapshots drives at 8 m/s; a parked car must read 0, not -8.
+    for turn_rad, speed_mps, expected in ((0.0, 5.0, 5.0), (math.pi, 5.0, -5.0), (0.0, 0.0, 0.0)):
+        car = actor_at("car", 30.0, turn_rad=turn_rad, speed_mps=speed_mps)
+        points = np.concatenate(scans(survey(snapshot_of(car)), QUIET, 50))
+        assert points[:, RADAR_FIELDS.index("radial_speed_mps")] == pytest.approx(
+            expected, abs=0.02
+        )
+    crossing = actor_at("car", 30.0, turn_rad=math.pi / 2, speed_mps=10.0)
+    points = np.concatenate(scans(survey(snapshot_of(crossing)), QUIET, 50))
+    assert np.abs(points[:, 2]).max() < 1.0, "what crosses has hardly any radial speed"
+
+
+def test_hidden_road_users_return_less_often(
+    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    bus = actor_at("bus", 12.0, turn_rad=math.pi / 2, actor_id=1)
+    behind = actor_at("pedestrian", 25.0, actor_id=2)
+    around = survey(snapshot_of(bus, behind))
+    assert around.hidden_ratio.tolist() == [0.0, 1.0]
+    rate = np.mean([(points[:, 0] > 20.0).any() for points in scans(around, QUIET, 2000)])
+    assert rate == pytest.approx(0.55 * 0.35, abs=0.04)
+
+
+def test_noise_has_the_configured_size(actor_at: ActorMaker, snapshot_of: SnapshotMaker) -> None:
+    settings = RadarSettings(ghosts_per_scan=0.0)
+    around = survey(snapshot_of(actor_at("pedestrian", 40.0 + EYE_EGO[0])))
+    points = np.concatenate(scans(around, settings, 3000)).astype(float)
+    ranges = np.hypot(points[:, 0] - settings.x_m, points[:, 1])
+    azimuths = np.arctan2(points[:, 1], points[:, 0] - settings.x_m)
+    assert ranges.std() == pytest.approx(0.15, rel=0.1)
+    assert azimuths.std() == pytest.approx(math.radians(0.86), rel=0.15)
+    assert points[:, 2].std() == pytest.approx(0.15, rel=0.1)
+    assert points[:, 3].mean() == pytest.approx(-5.0, abs=0.3)
+
+
+def test_ghosts_come_from_nowhere_at_the_configured_rate(snapshot_of: SnapshotMaker) -> None:
+    points = scans(survey(snapshot_of()), RadarSettings())
+    assert np.mean([len(p) for p in points]) == pytest.approx(8.0, rel=0.07)
+    assert np.hypot(*np.concatenate(points)[:, :2].T).max() < 60.0 + 2.0
+
+
+def test_what_lines_the_road_returns_standing_echoes(
+    snapshot_of: SnapshotMaker, scenery: Scenery
+) -> None:
+    around = survey(snapshot_of(), scenery)
+    points = np.concatenate(scans(around, QUIET, 50))
+    assert 3 < len(points) / 50 < 40
+    assert np.abs(points[:, 2]).max() == 0.0
+    silent = dataclasses.replace(QUIET, clutter_probability=dict.fromkeys(SceneryKind, 0.0))
+    assert sum(map(len, scans(around, silent, 50))) == 0
+
+
+def test_points_come_in_order_of_azimuth_so_that_order_tells_nothing(
+    actor_at: ActorMaker, snapshot_of: SnapshotMaker, scenery: Scenery
+) -> None:
+    crowd = [actor_at("car", 8.0 * i - 30.0, 5.0, actor_id=i + 1) for i in range(8)]
+    around = survey(snapshot_of(*crowd), scenery)
+    points = radar_scan(around, RadarSettings(), np.random.default_rng(0)).points_ego
+    azimuths = np.arctan2(points[:, 1], points[:, 0] - RadarSettings().x_m)
+    assert points.dtype == np.float32 and points.shape[1] == len(RADAR_FIELDS)
+    assert (np.diff(azimuths) >= -1e-5).all() and len(points) > 8
+
+
+def test_scan_depends_on_its_generator_alone(
+    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    around = survey(snapshot_of(actor_at("truck", 15.0)))
+    first, again, other = (
+        radar_scan(around, RadarSettings(), np.random.default_rng(seed)).points_ego
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert first.shape != other.shape or (first != other).any()
+
+
+def test_no_scenario_can_touch_the_sensors() -> None:
+    sensor_words = {"radar", "ultrasonic", "ultrasonics", "camera", "return_probability"}
+    names = {f.name for f in dataclasses.fields(Scenario)}
+    assert not names & sensor_words
+    for path in (Path(conf.__file__).parent / "sim" / "scenario").glob("*.yaml"):
+        assert set(yaml.safe_load(path.read_text())) <= names, path.name
+    assert DriveSettings().radar == RadarSettings()
+
+
+def clear(settings: UltrasonicSettings | None = None) -> UltrasonicSettings:
+    return dataclasses.replace(settings or UltrasonicSettings(), sigma_m=0.0, dropout_ratio=0.0)
+
+
+def test_ultrasonics_measure_the_gap_ahead(
+    rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    # The body ends at 3.6 m; a barrier plate at 5.75 m is 2.0 m from the middle of the bumper.
+    wall = actor_at("barrier", 5.85, width_m=12.0, length_m=0.5)
+    scan = ultrasonic_scan(survey(snapshot_of(wall)), rig, clear(), np.random.default_rng(0))
+    assert scan.ranges_m.shape == (12,) and scan.ranges_m.dtype == np.float32
+    assert scan.ranges_m[2:4] == pytest.approx(2.0, abs=0.01)
+    assert (scan.ranges_m[6:] == ULTRASONIC_MAX_RANGE_M).all(), "nothing behind"
+
+
+def test_ultrasonics_look_no_further_than_their_cone(
+    rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    beside = actor_at("traffic_cone", 1.3, 3.0)
+    scan = ultrasonic_scan(survey(snapshot_of(beside)), rig, clear(), np.random.default_rng(0))
+    assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
+    far = actor_at("car", 3.6 + 5.2 + 2.25)
+    scan = ultrasonic_scan(survey(snapshot_of(far)), rig, clear(), np.random.default_rng(0))
+    assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
+
+
+def test_ultrasonics_jitter_and_drop_out(
+    rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+) -> None:
+    around = survey(snapshot_of(actor_at("barrier", 5.85, width_m=12.0)))
+    rng = np.random.default_rng(0)
+    readings = np.array(
+        [ultrasonic_scan(around, rig, UltrasonicSettings(), rng).ranges_m[2] for _ in range(2000)]
+    )
+    lost = readings == ULTRASONIC_MAX_RANGE_M
+    assert lost.mean() == pytest.approx(0.02, abs=0.01)
+    assert readings[~lost].std() == pytest.approx(0.02, rel=0.1)
