@@ -1,6 +1,6 @@
 """``python -m edge``: the ``ringroad`` command where its script is not on the path."""
 
-from edge.cli import main
+from edge.cli.root import main
 
 if __name__ == "__main__":
     main()

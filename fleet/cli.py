@@ -1,6 +1,6 @@
 """The operator's commands: each a thin call of a function of the same meaning, table or JSON.
 
-Every group of `edge.cli` that lives here is a module attribute of that name.
+Every group of `edge.cli.root` that lives here is a module attribute of that name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge.console import show_json, show_record, show_table
+from edge.cli.console import show_json, show_record, show_table
 from edge.contracts.errors import OperatorError
 from fleet.campaign import CampaignSettings, campaign_from
 from fleet.campaign import approve as approve_campaign

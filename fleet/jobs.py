@@ -23,10 +23,10 @@ from typing import Self
 
 import msgspec
 
+from edge.cli.log import log_events, print_traceback
 from edge.contracts.errors import RingroadError, SchemaError
 from edge.contracts.fields import Count, Text
 from edge.contracts.text import printable
-from edge.log import log_events, print_traceback
 
 _TAIL_BYTES = 2_000
 _POLL_S = 0.2

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 import conf
 from conf.compose import settings_from
+from edge.board.profile import device_profile
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Name
 from edge.contracts.scene import TTC_FREE_S, Plan, PlanSource
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
-from edge.device import device_profile
 from edge.perceive.perceiver import load_perceivers, read_manifest
 from edge.plan.overlap import gaps_over_time
 from edge.runtime import Runtime, RuntimeSettings, drive

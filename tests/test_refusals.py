@@ -25,6 +25,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edge.board.profile import device_profile
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
 from edge.contracts.geometry import Pose
 from edge.contracts.golden import GoldenFrame
@@ -33,7 +34,6 @@ from edge.contracts.scene import CATEGORIES, PlanSource
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import CHUNK_BYTES, InstallPhase
-from edge.device import device_profile
 from edge.ota import (
     Agent,
     AgentSettings,

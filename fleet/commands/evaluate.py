@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from edge.console import show_json, show_table, stages
+from edge.cli.console import show_json, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.commands.desk import CACHE, STATE, Cache, Json, State, depot, overridden, plugged
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge.console import show_record, show_table, stages
+from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
 from fleet.commands.desk import CACHE, STATE, Cache, Json, State, workshop

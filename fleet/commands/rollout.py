@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.console import show_record, show_table
+from edge.cli.console import show_record, show_table
 from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
 from fleet.commands.desk import STATE, Json, State, Yes, agree, depot, workshop
 from fleet.rollout import CanaryRule, Decision, decide, replay

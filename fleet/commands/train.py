@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge.console import show_record, stages
+from edge.cli.console import show_record, stages
 from fleet.commands.desk import CACHE, STATE, Cache, Json, State, overridden, workshop
 
 

@@ -49,13 +49,13 @@ def edge(
     """Run one vehicle on recorded frames at 36 Hz and tell its latency beside the bare network's."""
     import msgspec
 
-    from edge.console import stages
+    from edge.board.probe import machine
+    from edge.board.profile import device_profile
+    from edge.cli.console import stages
     from edge.contracts.bundle import EngineKind
     from edge.contracts.errors import OperatorError
-    from edge.device import device_profile
     from edge.perceive.perceiver import read_manifest
     from edge.perceive.tensors import SPECS
-    from edge.probe import machine
     from sim.bench.bundles import write_bench_bundle
     from sim.bench.cadence import MonotonicTimer
     from sim.bench.urgency import collected_by_hand, urgent
@@ -125,7 +125,7 @@ def gate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Tell how often the class guards refuse an equal model, and catch one that lost a class."""
-    from edge.console import show_table, stages
+    from edge.cli.console import show_table, stages
     from fleet.commands.desk import overridden, workshop
     from fleet.evaluate import GateSettings
     from sim.bench.gate import power_rows, rehearse_lap
@@ -159,7 +159,7 @@ def _of_clip(path: Path) -> tuple[list[FrameSet], CameraRig]:
 
 
 def _show(about: Mapping[str, object], result: BenchResult, *, as_json: bool) -> None:
-    from edge.console import show_json, show_record, show_table
+    from edge.cli.console import show_json, show_record, show_table
 
     if as_json:
         show_json(dict(about) | dataclasses.asdict(result))

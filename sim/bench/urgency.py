@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edge.probe import Urgency
+from edge.board.probe import Urgency
 
 FIFO_PRIORITY = 20
 

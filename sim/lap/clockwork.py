@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.console import Stage as Shown
-from edge.console import Stages
+from edge.cli.console import Stage as Shown
+from edge.cli.console import Stages
 from fleet.stages.workshop import Heard
 from sim.lap.record import Stage
 

@@ -39,7 +39,7 @@ def lap(
 ) -> None:
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
     from conf.compose import compose, with_options, write_resolved
-    from edge.console import show_json, show_table, stages
+    from edge.cli.console import show_json, show_table, stages
     from sim.lap.laps import go_round
     from sim.lap.report import class_rows, outcome
     from sim.lap.sense import refuse_no_room, refuse_nonsense

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.console import Stages
+from edge.cli.console import Stages
 from sim.lap.folders import LapFolders
 from sim.lap.record import LapRecord
 from sim.lap.report import write_report

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.console import Stages
+from edge.cli.console import Stages
 from edge.contracts.scene import Category
 from fleet.dataset import Dataset, DatasetManifest
 from fleet.service import open_served

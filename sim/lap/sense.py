@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from conf.compose import settings_from
+from edge.board.profile import device_profile
 from edge.contracts.errors import LinkError, OperatorError
 from edge.contracts.scene import CATEGORIES
-from edge.device import device_profile
 from fleet.campaign import campaign_from
 from fleet.evaluate import SLICES
 from fleet.evaluate.matching import distance_column

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.console import Stage as Shown
+from edge.cli.console import Stage as Shown
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Category
 from fleet.bundle import Bundle

@@ -22,6 +22,7 @@ from typing import Self
 
 import msgspec
 
+from edge.board.profile import device_profile
 from edge.budget import SENSOR_TO_PLAN
 from edge.clip import CLIP_SUFFIX, SealedClip, sealed_clips
 from edge.contracts.campaign import Campaign
@@ -30,7 +31,6 @@ from edge.contracts.fields import Count, Finite, Name, Text
 from edge.contracts.scene import Rung
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.contracts.wire import Hello
-from edge.device import device_profile
 from edge.ota import Agent, AgentSettings, TrustAnchors, golden_probe, open_agent
 from edge.perceive.engine import open_engine
 from edge.runtime import TickResult

@@ -56,7 +56,7 @@ def drive(
     as_json: Json = False,
 ) -> None:
     """Drive through a scenario with all sensors on and list what was met."""
-    from edge.console import show_table, stages
+    from edge.cli.console import show_table, stages
     from edge.contracts.time import FRAME_RATE_HZ
 
     frames = max(1, round(seconds * FRAME_RATE_HZ))
@@ -93,7 +93,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Write two pictures of one instant: the eight cameras with true boxes, and the scene from above."""
-    from edge.console import show_record
+    from edge.cli.console import show_record
     from edge.contracts.time import FRAME_RATE_HZ
 
     with _opened(road_map, place, scenario, seed, is_night) as vehicle:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.cli import main
+from edge.cli.root import main
 from edge.contracts.errors import OperatorError
 from edge.upload import load_or_make_keys
 from fleet.catalog import Catalog, VehicleRow

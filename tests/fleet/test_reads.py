@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import typer.main
 
-from edge.cli import GROUPS, main
+from edge.cli.root import GROUPS, main
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import RingroadError, StoreUnavailableError
 from edge.contracts.release import Release

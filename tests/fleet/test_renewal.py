@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edge.cli import main
+from edge.cli.root import main
 from edge.contracts.time import NS_PER_S
 from edge.ota.disk import LocalDisk
 from edge.ota.fetch import FetchSettings, HttpLink

@@ -23,7 +23,7 @@ from fleet.service import FleetService, ServiceSettings, StateFolder, read_card
 
 NOW_NS = 1_800_000_000 * 10**9
 PATIENCE_S = 20.0
-SERVE = "from edge.cli import main; main()"
+SERVE = "from edge.cli.root import main; main()"
 ARGUMENTS = ("fleet", "serve", "updates_port=0", "gateway.bind=tcp://127.0.0.1:0", "--json")
 LIGHT = """
 import sys, time

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.cli import main
+from edge.cli.root import main
 from edge.clip_file import ClipFrame, encode_clip, encode_jpegs, encode_manifest
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edge.cli.commands import app
 from edge.clip_file import write_clip
-from edge.commands import app
 from edge.contracts.errors import OperatorError, RingroadError
 
 

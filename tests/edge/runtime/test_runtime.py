@@ -19,10 +19,10 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Category, Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
-from edge.health import PROCESSES
 from edge.perceive.perceiver import NetworkPerceiver, SubsetPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
+from edge.vehicle.processes import PROCESSES
 
 NEVER_NS = 2**62
 

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from edge.board.profile import device_profile
 from edge.contracts.bundle import (
     BundleManifest,
     EngineFile,
@@ -24,7 +25,6 @@ from edge.contracts.bundle import (
 from edge.contracts.scene import CATEGORIES, Plan, Rung
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
-from edge.device import device_profile
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.perceiver import StageWatch, unwatched
 from edge.perceive.tensors import PICO, NetOutput, Recollection, input_specs, output_specs

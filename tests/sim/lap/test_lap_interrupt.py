@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.console import stages
+from edge.cli.console import stages
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from fleet.dataset import freeze

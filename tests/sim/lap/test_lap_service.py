@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.console import stages
+from edge.cli.console import stages
 from edge.contracts.errors import OperatorError
 from fleet.dataset import DatasetManifest, freeze
 from fleet.service import ServiceSettings, StateFolder

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.cli.console import stages
 from edge.clip import CLIP_SUFFIX
 from edge.clip_file import read_clip
-from edge.console import stages
 from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan

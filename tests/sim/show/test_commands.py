@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import cli
+from edge.cli import root as cli
 
 HUGE = str(10**30)
 ABSURD = [

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edge.console import Stages, show_json, show_record, show_table, stages
+from edge.cli.console import Stages, show_json, show_record, show_table, stages
 from edge.contracts.scene import Category
 
 ROWS = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge import probe as board
-from edge.console import show_json, show_record, show_table
+from edge.board import probe as board
+from edge.cli.console import show_json, show_record, show_table
 from edge.contracts.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _row(tick: ReplayedTick) -> dict[str, object]:
 
 def _runtime_for(clip: Clip, bundle: Path | None, profile_name: str) -> Runtime:
     """Wake a vehicle up with the clip's rig, on a bundle or on the boxes that the clip recorded."""
+    from edge.board.profile import device_profile
     from edge.contracts.scene import Rung
-    from edge.device import device_profile
     from edge.perceive.perceiver import Perceiver, load_perceivers, read_manifest
     from edge.perceive.recorded import RecordedPerceiver
     from edge.perceive.tensors import SPECS

@@ -26,9 +26,9 @@ import typer.main
 from rich.console import Console
 from rich.table import Table
 
+from edge.cli.log import log_events, print_traceback
 from edge.contracts.errors import OperatorError, RingroadError
 from edge.contracts.text import printable
-from edge.log import log_events, print_traceback
 
 PACKAGES = ("edge", "fleet", "models", "sim", "conf")
 
@@ -47,7 +47,7 @@ class Group:
 
 GROUPS: dict[str, Group] = {
     "edge": Group(
-        "edge.commands", "app", "The vehicle's runtime: probe a board, replay a clip", "edge"
+        "edge.cli.commands", "app", "The vehicle's runtime: probe a board, replay a clip", "edge"
     ),
     "sim": Group("sim.show.commands", "app", "The simulator: drive, show", "sim"),
     "fleet": Group(
@@ -169,7 +169,7 @@ def missing(name: str, error: ModuleNotFoundError) -> OperatorError:
     )
 
 
-def install_line(extras: Sequence[str], root: Path = Path(__file__).parents[1]) -> str:
+def install_line(extras: Sequence[str], root: Path = Path(__file__).parents[2]) -> str:
     """Give a command that installs extras into this very Python, from any folder.
 
     In a clone it installs the clone again with them; a wheel lies in no folder of its own, so there it

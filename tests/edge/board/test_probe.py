@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import cli, probe
+from edge.board import probe
+from edge.cli import root as cli
 
 
 def test_probe_speaks_of_this_machine(capsys: pytest.CaptureFixture[str]) -> None:

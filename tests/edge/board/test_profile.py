@@ -1,9 +1,9 @@
 import pytest
 
+from edge.board.profile import device_names, device_profile
 from edge.budget import modelled_latency
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Rung
-from edge.device import device_names, device_profile
 from edge.perceive.tensors import SPECS
 
 

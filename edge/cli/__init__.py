@@ -1,0 +1,1 @@
+"""The command `ringroad`: its root, its output, and the group `edge`."""
