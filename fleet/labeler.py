@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from edge.contracts.fields import Count, Metres, Name, Seconds, StampNs
-from fleet.samples import SampleBox, SampleLabels
+from fleet.sample.row import SampleBox, SampleLabels
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):

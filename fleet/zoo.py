@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import msgspec
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, SpeedError, Text
 from edge.contracts.scene import Category
-from fleet.bundle import Tuned
+from fleet.bundle.bundle import Tuned
+from fleet.disk import sha256_of
 
 CARD = "card.json"
 WEIGHTS = "weights.bin"
@@ -91,8 +91,3 @@ def write_card(card: ModelCard, folder: Path) -> None:
     hashes = {p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.name != CARD}
     named = msgspec.structs.replace(card, files=hashes)
     (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(named)) + b"\n")
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file as a bundle does."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

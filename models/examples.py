@@ -19,11 +19,11 @@ from edge.contracts.clean import clean_radar
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import CATEGORIES
 from edge.contracts.sensors import MIRRORED_CAMERAS, CameraRig, RadarScan
+from edge.perceive.tensors import FUTURE_STEPS
 
 Floats = NDArray[np.float32]
 
 BOX_FIELDS = ("category", "x", "y", "z", "length", "width", "height", "yaw", "vx", "vy", "weight")
-FUTURE_STEPS = 12
 
 
 @dataclass(frozen=True, eq=False)

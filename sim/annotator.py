@@ -21,7 +21,7 @@ import numpy as np
 from edge.contracts.geometry import wrap_rad
 from edge.contracts.scene import Box3D, BoxSource, Category
 from fleet.labeler import LabelCost, ReviewAnswer, ReviewQuestion, Sighting
-from fleet.samples import LabelSource, SampleBox, SampleLabels
+from fleet.sample.row import LabelSource, SampleBox, SampleLabels
 from sim.sense.truth import TruthBox, TruthFrame, read_truth
 
 _MISTAKEN_FOR = {

@@ -33,7 +33,7 @@ from edge.plan.overlap import gaps_over_time
 from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
-from fleet.jobs import Work, run_all
+from fleet.work.process import Work, run_all
 from sim.drive import Drive, DriveSettings
 from sim.place.ground import Ground, GroundClass
 from sim.world.ego import EGO_SHAPE

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from edge.contracts.sensors import CameraRig
-from fleet.recipe import DataRecipe
+from fleet.dataset.recipe import DataRecipe
 from sim.place.maps import net_path
 from sim.world.encounters import scenario_path
 

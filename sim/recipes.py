@@ -18,17 +18,10 @@ import numpy as np
 from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import CameraRig, FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
-from fleet.jobs import JobError, Progress, Work, read_progress, run_all, write_progress
-from fleet.recipe import (
-    FUTURE_STEP_S,
-    FUTURE_STEPS,
-    DataRecipe,
-    RecipePart,
-    RenderedInstant,
-    RenderedScene,
-    samples_of,
-)
-from fleet.samples import NIGHT, Sample
+from edge.perceive.tensors import FUTURE_STEP_S, FUTURE_STEPS
+from fleet.dataset.recipe import DataRecipe, RecipePart, RenderedInstant, RenderedScene, samples_of
+from fleet.sample.row import NIGHT, Sample
+from fleet.work.process import JobError, Progress, Work, read_progress, run_all, write_progress
 from sim.annotator import Annotator
 from sim.drive import Drive, DriveSettings
 from sim.place.maps import Place, Split, load_map

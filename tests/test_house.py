@@ -29,8 +29,10 @@ FLEET_WITH_TORCH = (
     "fleet.label",
     "fleet.train",
     "fleet.evaluate",
-    "fleet.release",
-    "fleet.stages",
+    "fleet.bundle.assemble",
+    "fleet.dataset.order",
+    "fleet.depot",
+    "fleet.model",
     "models",
 )
 """Stages, which an operator's command or a child process runs; the service itself never imports torch."""

@@ -61,7 +61,7 @@ from edge.perceive.tensors import (
 from edge.runtime import Runtime, RuntimeSettings
 from edge.trigger import ControlStream
 from edge.upload import Spool, load_or_make_keys
-from fleet.bundle import Bundle, BundleSpec, EngineKey, answered, build_bundle, write_bundle
+from fleet.bundle.bundle import Bundle, BundleSpec, EngineKey, answered, build_bundle, write_bundle
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
 from fleet.keys import Enrolment, enrol
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys

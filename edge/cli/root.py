@@ -51,10 +51,13 @@ GROUPS: dict[str, Group] = {
     ),
     "sim": Group("sim.show.commands", "app", "The simulator: drive, show", "sim"),
     "fleet": Group(
-        "fleet.cli", "fleet", "The fleet service: serve, enrol vehicles, approve campaigns", "fleet"
+        "fleet.commands.fleet",
+        "app",
+        "The fleet service: serve, enrol vehicles, approve campaigns",
+        "fleet",
     ),
     "clips": Group(
-        "fleet.cli", "clips", "Clips that vehicles sent home: list, show, fetch", "fleet"
+        "fleet.commands.clips", "app", "Clips that vehicles sent home: list, show, fetch", "fleet"
     ),
     "label": Group(
         "fleet.commands.label", "app", "Label clips by hindsight and a reviewer: run, list", "fleet"

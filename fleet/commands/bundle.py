@@ -11,7 +11,7 @@ import typer
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import BundleRow
-from fleet.commands.desk import CACHE, STATE, Cache, Json, State, Yes, agree, depot
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, Yes, agree, depot
 from fleet.repository import utc_text
 from fleet.service import expiries_of, renew_all
 
@@ -40,11 +40,11 @@ def build(
 ) -> None:
     """Build a network's bundle, or give one a new counter, and put it on the draft to be signed."""
     from edge.contracts.scene import Category
-    from fleet.dataset import Dataset
+    from fleet.dataset.frozen import Dataset
+    from fleet.dataset.order import files_of, find_dataset
     from fleet.evaluate import GateSettings
-    from fleet.stages.evaluate import answer_tune, tuned
-    from fleet.stages.freeze import files_of, find_dataset
-    from fleet.stages.model import find_model
+    from fleet.evaluate.order import answer_tune, tuned
+    from fleet.model import find_model
 
     if (model is None) == (again is None):
         raise OperatorError("name either --model or --again")

@@ -10,7 +10,7 @@ import typer
 
 from edge.cli.console import show_record, show_table, stages
 from fleet.catalog import DatasetRow
-from fleet.commands.desk import CACHE, STATE, Cache, Json, State, plugged, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, plugged, workshop
 
 app = typer.Typer(help="Frozen lists of labelled clips.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def freeze(
     as_json: Json = False,
 ) -> None:
     """Freeze what labelling runs said; the same rows are the same dataset."""
-    from fleet.stages.freeze import freeze_runs
+    from fleet.dataset.order import freeze_runs
 
     with workshop(state) as place, stages(as_json=as_json).stage("freeze") as shown:
         manifest = freeze_runs(place, run, name=name, split=split, purpose=purpose)
@@ -44,8 +44,8 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make the set of a seeded recipe, or find it in the cache."""
-    from fleet.recipe import build_set, load_recipe
-    from fleet.stages.freeze import shelve
+    from fleet.dataset.order import shelve
+    from fleet.dataset.recipe import build_set, load_recipe
 
     with workshop(state, cache) as place, stages(as_json=as_json).stage("build") as shown:
         manifest = build_set(load_recipe(recipe), plugged(runner)(), place.store, cache / "recipes")
@@ -74,7 +74,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show what a dataset holds."""
-    from fleet.stages.freeze import find_dataset
+    from fleet.dataset.order import find_dataset
 
     with workshop(state, is_read_only=True) as place:
         manifest = find_dataset(place, dataset)

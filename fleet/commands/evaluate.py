@@ -10,11 +10,11 @@ import typer
 
 from edge.cli.console import show_json, show_table, stages
 from edge.contracts.errors import OperatorError
-from fleet.commands.desk import CACHE, STATE, Cache, Json, State, depot, overridden, plugged
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, depot, overridden, plugged
 
 if TYPE_CHECKING:
-    from fleet.stages.model import Model
-    from fleet.stages.workshop import Workshop
+    from fleet.model import Model
+    from fleet.work.workspace import Workshop
 
 
 def evaluate(
@@ -56,9 +56,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Judge a candidate; a verdict that refuses it is an answer and no error."""
-    from fleet.dataset import Dataset
+    from fleet.dataset.frozen import Dataset
+    from fleet.dataset.order import files_of, find_dataset
     from fleet.evaluate import SLICES, GateSettings, claim_table, class_table, verdict_table
-    from fleet.stages.evaluate import (
+    from fleet.evaluate.order import (
         CANDIDATE,
         CONTROL,
         INCUMBENT,
@@ -69,8 +70,7 @@ def evaluate(
         tuned,
         with_anchor,
     )
-    from fleet.stages.freeze import files_of, find_dataset
-    from fleet.stages.model import find_model
+    from fleet.model import find_model
 
     claims, settings = claim or ["animal"], overridden(GateSettings(), overrides or ())
     strange = [name for name in claims if name not in SLICES]
@@ -135,7 +135,7 @@ def evaluate(
 
 def _anchor(workshop: Workshop, word: str | None, size: str) -> Model:
     """Find the model that no class may fall below: the named one, or the shipped one of the size."""
-    from fleet.stages.model import find_model
+    from fleet.model import find_model
 
     if word is not None:
         return find_model(workshop, word)

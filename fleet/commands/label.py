@@ -11,7 +11,7 @@ import typer
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
-from fleet.commands.desk import CACHE, STATE, Cache, Json, State, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, workshop
 
 app = typer.Typer(help="What is true about a clip.", no_args_is_help=True)
 
@@ -44,9 +44,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Label admitted clips by hindsight and ask a reviewer about the rest."""
-    from fleet.label import Choice
-    from fleet.stages.label import LabelOrder, choose_clips, label
-    from fleet.stages.model import find_model
+    from fleet.label.job import Choice
+    from fleet.label.order import LabelOrder, choose_clips, label
+    from fleet.model import find_model
 
     if sum((drive_prefix is not None, bool(clip), is_all)) != 1:
         raise OperatorError("which clips? name one of --drive-prefix, --clip and --all")

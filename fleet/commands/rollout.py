@@ -8,7 +8,7 @@ import typer
 
 from edge.cli.console import show_record, show_table
 from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
-from fleet.commands.desk import STATE, Json, State, Yes, agree, depot, workshop
+from fleet.commands.options import STATE, Json, State, Yes, agree, depot, workshop
 from fleet.rollout import CanaryRule, Decision, decide, replay
 from fleet.rollout.conduct import advance as advance_rollout
 from fleet.rollout.conduct import events_of, plan_of
@@ -16,7 +16,7 @@ from fleet.rollout.conduct import halt as halt_rollout
 from fleet.rollout.conduct import start as start_rollout
 
 if TYPE_CHECKING:
-    from fleet.stages.release import Depot
+    from fleet.depot import Depot
 
 app = typer.Typer(help="Bring a bundle to vehicles, wave by wave.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.cli.console import show_record, stages
-from fleet.commands.desk import CACHE, STATE, Cache, Json, State, overridden, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, overridden, workshop
 
 
 def train(
@@ -36,10 +36,10 @@ def train(
 ) -> None:
     """Train a network or fine-tune one, and export it."""
     from edge.contracts.scene import Category
-    from fleet.stages.freeze import find_dataset
-    from fleet.stages.model import find_model
-    from fleet.stages.train import TrainOrder, fine_tune, learnt, starting_from
-    from fleet.stages.train import train as train_all
+    from fleet.dataset.order import find_dataset
+    from fleet.model import find_model
+    from fleet.train.order import TrainOrder, fine_tune, learnt, starting_from
+    from fleet.train.order import train as train_all
     from models.fit import FitSettings
 
     taught = [Category(name) for name in new_class or ()]

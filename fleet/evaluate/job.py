@@ -15,7 +15,7 @@ import msgspec
 from edge.contracts.fields import Name
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
-from fleet.dataset import Dataset
+from fleet.dataset.frozen import Dataset
 from fleet.disk import write_whole
 from fleet.evaluate.predict import Answers, answer
 

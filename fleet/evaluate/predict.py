@@ -25,7 +25,7 @@ from edge.perceive.tensors import (
     network_inputs,
     read_outputs,
 )
-from fleet.dataset import Dataset
+from fleet.dataset.frozen import Dataset
 from fleet.evaluate.matching import EvalFrame, TruthLabel
 from fleet.evaluate.open_loop import (
     MOVING_MPS,
@@ -34,7 +34,7 @@ from fleet.evaluate.open_loop import (
     mean_distance_m,
     straight_on,
 )
-from fleet.samples import MIN_VISIBLE_PX, NIGHT, Sample, SampleBox, SampleLabels
+from fleet.sample.row import MIN_VISIBLE_PX, NIGHT, Sample, SampleBox, SampleLabels
 
 ANSWERS_VERSION = 2
 """Raise it when decoding or the way of asking changes, so that no cache serves yesterday's answers."""

@@ -16,7 +16,7 @@ from fleet.label.opinion import ClipOpinion
 from fleet.label.outline import is_on
 from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion
-from fleet.samples import SampleBox
+from fleet.sample.row import SampleBox
 
 Review = Callable[[ReviewQuestion], ReviewAnswer]
 Answered = list[tuple[ReviewQuestion, ReviewAnswer]]

@@ -19,7 +19,7 @@ from fleet.label.outline import is_on
 from fleet.label.settings import LabelSettings
 from fleet.label.teacher import Opinion
 from fleet.labeler import ReviewQuestion, Sighting
-from fleet.samples import Disc
+from fleet.sample.row import Disc
 
 LOW_CONFIDENCE = "low_confidence"
 RADAR_WITHOUT_BOX = "radar_without_box"

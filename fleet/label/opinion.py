@@ -30,8 +30,8 @@ from fleet.label.silence import signs
 from fleet.label.teacher import Teacher
 from fleet.label.world import boxes_of, detections
 from fleet.labeler import ReviewAnswer, ReviewQuestion
-from fleet.recipe import with_futures
-from fleet.samples import Disc, LabelSource, Sample, SampleBox, SampleLabels
+from fleet.sample.futures import with_futures
+from fleet.sample.row import Disc, LabelSource, Sample, SampleBox, SampleLabels
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from edge.clip_file import Clip, ClipFrame, decode_jpegs
 from edge.contracts.clip import ClipManifest, TriggerRule
 from edge.contracts.sensors import CameraRig, FrameSet
-from fleet.samples import Sample, SampleLabels, SensedInstant
+from fleet.sample.row import Sample, SampleLabels, SensedInstant
 
 
 def clip_rows(

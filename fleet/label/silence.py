@@ -17,7 +17,7 @@ from edge.clip_file import Clip, ClipFrame
 from edge.contracts.time import NS_PER_S
 from fleet.label.settings import LabelSettings
 from fleet.label.teacher import Opinion
-from fleet.samples import Disc
+from fleet.sample.row import Disc
 
 _GRID_M = 1.0
 """Signs are rounded to this, for a hundred echoes of one lorry say no more than ten."""

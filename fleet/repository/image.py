@@ -21,7 +21,7 @@ from edge.contracts.release import (
     manifest_path,
     release_of,
 )
-from fleet.bundle import Bundle
+from fleet.bundle.bundle import Bundle
 from fleet.repository.expiry import Expiry
 from fleet.repository.metadata import (
     Lifetimes,

@@ -1,7 +1,7 @@
 """The fleet's one long-running process: the gateway for vehicles and a server of update files.
 
 It decides nothing that takes long: labelling, training and evaluation are child processes (see
-``fleet.jobs``) that meet it in catalog and store. It never imports torch.
+``fleet.work.process``) that meet it in catalog and store. It never imports torch.
 """
 
 from fleet.service.door import ServedFleet, open_repositories, open_served

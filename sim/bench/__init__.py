@@ -126,7 +126,7 @@ def gate(
 ) -> None:
     """Tell how often the class guards refuse an equal model, and catch one that lost a class."""
     from edge.cli.console import show_table, stages
-    from fleet.commands.desk import overridden, workshop
+    from fleet.commands.options import overridden, workshop
     from fleet.evaluate import GateSettings
     from sim.bench.gate import power_rows, rehearse_lap
 

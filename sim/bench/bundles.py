@@ -30,7 +30,7 @@ from edge.perceive.tensors import (
     network_inputs,
     output_specs,
 )
-from fleet.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
+from fleet.bundle.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
 
 if TYPE_CHECKING:
     from models.bev import BevNet
@@ -87,7 +87,7 @@ class _Network:
 
 
 def _shipped(model: str) -> _Network | None:
-    from fleet.release import FP32, INT8, complete
+    from fleet.bundle.assemble import FP32, INT8, complete
     from fleet.zoo import TFLITE, read_card, zoo_folder
 
     try:

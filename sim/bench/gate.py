@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import CATEGORIES, Category
 from fleet.catalog import RunRow
+from fleet.dataset.order import files_of, find_dataset
 from fleet.evaluate import GateSettings
+from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, contend
 from fleet.evaluate.power import Trial, rehearse
-from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT, contend
-from fleet.stages.freeze import files_of, find_dataset
-from fleet.stages.model import find_model
-from fleet.stages.workshop import Workshop
+from fleet.model import find_model
+from fleet.work.workspace import Workshop
 
 Row = dict[str, object]
 

@@ -23,7 +23,11 @@ import typer
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import CATEGORIES, Category
 from edge.perceive.tensors import SPECS
-from fleet.dataset import Dataset, DatasetManifest
+from fleet.bundle.assemble import INT8, export_weights, known_categories
+from fleet.dataset.frozen import Dataset, DatasetManifest
+from fleet.dataset.order import files_of
+from fleet.dataset.recipe import build_set, load_recipe
+from fleet.disk import sha256_of
 from fleet.evaluate import (
     HeadingBand,
     Matches,
@@ -39,22 +43,10 @@ from fleet.evaluate.evidence import ORDINARY
 from fleet.evaluate.job import AnswerJob
 from fleet.evaluate.metrics import ERRORS
 from fleet.evaluate.predict import Answers, eval_frames
-from fleet.jobs import Work, run_all
-from fleet.recipe import build_set, load_recipe
-from fleet.release import INT8, export_weights, known_categories
-from fleet.stages.freeze import files_of
 from fleet.store import FolderStore
-from fleet.train import WEIGHTS_FILE, TrainJob, TrainRun
-from fleet.zoo import (
-    CARD,
-    WEIGHTS,
-    ModelCard,
-    decode_card,
-    read_card,
-    sha256_of,
-    write_card,
-    zoo_folder,
-)
+from fleet.train.job import WEIGHTS_FILE, TrainJob, TrainRun
+from fleet.work.process import Work, run_all
+from fleet.zoo import CARD, WEIGHTS, ModelCard, decode_card, read_card, write_card, zoo_folder
 from models.export import export_graph
 from models.fit import FitSettings
 from sim.lap.opening import RECIPES
@@ -216,7 +208,7 @@ def train(
     say(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
     ranks = range(job.processes)
     words = [(str(path), str(out), str(rank)) for rank in ranks]
-    work = [Work(f"rank-{rank}", "fleet.train", words[rank]) for rank in ranks]
+    work = [Work(f"rank-{rank}", "fleet.train.job", words[rank]) for rank in ranks]
     run_all(work, out, at_once=len(work))
     return out / WEIGHTS_FILE, job.run_id
 

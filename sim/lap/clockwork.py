@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.cli.console import Stage as Shown
 from edge.cli.console import Stages
-from fleet.stages.workshop import Heard
+from fleet.work.workspace import Heard
 from sim.lap.record import Stage
 
 

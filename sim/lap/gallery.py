@@ -19,10 +19,10 @@ from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.catalog import ClipRow
-from fleet.dataset import Dataset
+from fleet.dataset.frozen import Dataset
 from fleet.evaluate.predict import look
-from fleet.label import Labelled
-from fleet.samples import LabelSource, Sample, SampleBox
+from fleet.label.job import Labelled
+from fleet.sample.row import LabelSource, Sample, SampleBox
 from sim.lap.report import (
     EdgeCase,
     Picture,

@@ -15,18 +15,18 @@ from pathlib import Path
 from edge.contracts.errors import LinkDownError
 from edge.ota import install_factory_bundle
 from edge.upload import load_or_make_keys
-from fleet.bundle import Bundle, write_bundle
+from fleet.bundle.bundle import Bundle, write_bundle
 from fleet.campaign import CampaignSettings, approve, campaign_from, propose
-from fleet.dataset import Dataset, DatasetManifest
-from fleet.jobs import Progress, start_child
+from fleet.dataset.frozen import Dataset, DatasetManifest
+from fleet.dataset.order import shelve
+from fleet.dataset.recipe import build_set, load_recipe
+from fleet.depot import Depot
 from fleet.keys import Enrolment, enrol
-from fleet.recipe import build_set, load_recipe
+from fleet.model import Model, find_model
 from fleet.service import ServiceCard, StateFolder, read_card
-from fleet.stages.freeze import shelve
-from fleet.stages.model import Model, find_model
-from fleet.stages.release import Depot
-from fleet.stages.workshop import Heard, Workshop, unheard_of
 from fleet.store import BlobStore, StoreSettings, open_store
+from fleet.work.process import Progress, start_child
+from fleet.work.workspace import Heard, Workshop, unheard_of
 from fleet.zoo import read_card as read_model_card
 from fleet.zoo import zoo_folder
 from sim.lap.folders import LapFolders

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from edge.contracts.time import FRAME_RATE_HZ
-from fleet.jobs import Work, run_all
 from fleet.repository import DirectorRepository, ImageRepository
 from fleet.service import ServiceCard
-from fleet.stages.workshop import Advance, Heard, ProgressFeed, unheard, unheard_of
+from fleet.work.process import Work, run_all
+from fleet.work.workspace import Advance, Heard, ProgressFeed, unheard, unheard_of
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome

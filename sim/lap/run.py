@@ -14,13 +14,13 @@ import msgspec
 
 from edge.cli.console import Stages
 from edge.contracts.scene import Category
-from fleet.dataset import Dataset, DatasetManifest
+from fleet.dataset.frozen import Dataset, DatasetManifest
+from fleet.dataset.order import files_of
+from fleet.depot import open_depot
+from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, refuse_other_rigs
 from fleet.service import open_served
-from fleet.stages.evaluate import CANDIDATE, CONTROL, INCUMBENT, refuse_other_rigs
-from fleet.stages.freeze import files_of
-from fleet.stages.release import open_depot
-from fleet.stages.workshop import Workshop
 from fleet.store import open_store
+from fleet.work.workspace import Workshop
 from sim.lap.clockwork import Clockwork, LivingProcess, lines_of
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery

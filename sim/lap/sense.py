@@ -12,9 +12,9 @@ from edge.board.profile import device_profile
 from edge.contracts.errors import LinkError, OperatorError
 from edge.contracts.scene import CATEGORIES
 from fleet.campaign import campaign_from
+from fleet.dataset.recipe import load_recipe
 from fleet.evaluate import SLICES
 from fleet.evaluate.matching import distance_column
-from fleet.recipe import load_recipe
 from fleet.store import open_store, prove_store
 from fleet.zoo import zoo_folder
 from sim.episodes import load_episodes

@@ -11,8 +11,8 @@ from msgspec import Meta
 from edge.contracts.fields import Count
 from fleet.campaign import CampaignSettings
 from fleet.evaluate import GateSettings
-from fleet.stages.train import fine_tune
 from fleet.store import StoreSettings
+from fleet.train.order import fine_tune
 from models.fit import FitSettings
 
 Vehicles = Annotated[int, Meta(ge=1, le=256)]

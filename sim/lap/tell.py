@@ -28,7 +28,7 @@ from fleet.evaluate import (
 )
 from fleet.evaluate import Interval as EvidenceInterval
 from fleet.evaluate.evidence import ORDINARY
-from fleet.label import Labelled
+from fleet.label.job import Labelled
 from sim.annotator import truth_path
 from sim.lap.record import (
     ClassScore,

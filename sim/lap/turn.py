@@ -9,13 +9,13 @@ from pathlib import Path
 from edge.cli.console import Stage as Shown
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Category
-from fleet.bundle import Bundle
+from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow
-from fleet.dataset import Dataset, DatasetManifest
+from fleet.dataset.frozen import Dataset, DatasetManifest
+from fleet.dataset.order import files_of, freeze_samples
+from fleet.depot import Depot
 from fleet.evaluate import Contender, Decision, Verdict
-from fleet.label import Choice, Labelled
-from fleet.service import ServiceCard
-from fleet.stages.evaluate import (
+from fleet.evaluate.order import (
     CANDIDATE,
     CONTROL,
     INCUMBENT,
@@ -25,12 +25,12 @@ from fleet.stages.evaluate import (
     tuned,
     with_anchor,
 )
-from fleet.stages.freeze import files_of, freeze_samples
-from fleet.stages.label import LabelOrder, label
-from fleet.stages.model import Model, find_model
-from fleet.stages.release import Depot
-from fleet.stages.train import Trained, TrainOrder, starting_from, train
-from fleet.stages.workshop import Workshop
+from fleet.label.job import Choice, Labelled
+from fleet.label.order import LabelOrder, label
+from fleet.model import Model, find_model
+from fleet.service import ServiceCard
+from fleet.train.order import Trained, TrainOrder, starting_from, train
+from fleet.work.workspace import Workshop
 from sim.episodes import ChildEpisodes, load_episodes
 from sim.lap.clockwork import Clockwork, lines_of
 from sim.lap.folders import LapFolders

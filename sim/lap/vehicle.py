@@ -43,7 +43,7 @@ from edge.upload import (
     load_or_make_keys,
 )
 from fleet.disk import write_whole
-from fleet.jobs import Progress, write_progress
+from fleet.work.process import Progress, write_progress
 from sim.vehicle import DriveOrder, DriveOutcome, drive_order
 
 _ANSWER_S = 30.0

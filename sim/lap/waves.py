@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge.contracts.time import FRAME_RATE_HZ
-from fleet.bundle import Bundle
+from fleet.bundle.bundle import Bundle
+from fleet.depot import Depot
 from fleet.rollout import CanaryRule, Decision, Stage
 from fleet.rollout.conduct import advance, start
-from fleet.stages.release import Depot
 from sim.lap.opening import ACTOR
 from sim.lap.record import WaveRecord
 from sim.lap.settings import LapSettings

@@ -9,12 +9,12 @@ from edge.contracts.bundle import EngineKind, Precision, TensorSpec
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.scene import CATEGORIES
 from edge.contracts.time import NS_PER_S
-from fleet.bundle import Bundle, BundleSpec, EngineKey, build_bundle, rereleased
+from fleet.bundle.bundle import Bundle, BundleSpec, EngineKey, build_bundle, rereleased
 from fleet.catalog import BundleRow, Catalog
+from fleet.depot import Depot, open_depot
 from fleet.service import StateFolder
-from fleet.stages.release import Depot, open_depot
-from fleet.stages.workshop import Workshop
 from fleet.store import FolderStore
+from fleet.work.workspace import Workshop
 
 NOW_NS = 1_800_000_000 * NS_PER_S
 ANSWER = {"a": np.zeros(1, np.float32)}

@@ -22,14 +22,14 @@ from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.upload import load_or_make_keys
 from fleet.catalog import Catalog, ClipRow, LabelRow, ReportRow, RunRow
+from fleet.dataset.order import files_of, find_dataset, freeze_samples
 from fleet.keys import Enrolment, enrol
+from fleet.label.order import laid_out
 from fleet.repository import DirectorRepository, KeyRing
-from fleet.samples import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
+from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
 from fleet.service import StateFolder
-from fleet.stages.freeze import files_of, find_dataset, freeze_samples
-from fleet.stages.label import laid_out
-from fleet.stages.workshop import Workshop
 from fleet.store import FolderStore, blob_key
+from fleet.work.workspace import Workshop
 from fleet.zoo import read_card, zoo_folder
 from sim.sense.rig import default_rig
 

@@ -6,7 +6,7 @@ import pytest
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D, Category
 from fleet.labeler import ReviewQuestion, Sighting
-from fleet.samples import LabelSource
+from fleet.sample.row import LabelSource
 from sim.annotator import Annotator, AnnotatorSettings
 from sim.sense.truth import TruthBox, TruthFrame
 

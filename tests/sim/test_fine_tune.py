@@ -9,13 +9,13 @@ import torch
 from edge.contracts.scene import Category
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import PICO
-from fleet.dataset import Dataset, DatasetManifest, freeze, open_dataset
+from fleet.dataset.frozen import Dataset, DatasetFile, DatasetManifest, freeze, open_dataset
+from fleet.dataset.recipe import DataRecipe, RecipePart
 from fleet.evaluate import match, operating_point
 from fleet.evaluate.predict import answer, eval_frames
-from fleet.recipe import DataRecipe, RecipePart
-from fleet.stages.train import fine_tune
 from fleet.store import FolderStore
-from fleet.train import DatasetFile, TrainJob, train
+from fleet.train.job import TrainJob, train
+from fleet.train.order import fine_tune
 from fleet.zoo import zoo_folder
 from models.export import swap_weights
 from models.weights import load_weights

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.recipe import DataRecipe, RecipePart
+from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim import provenance
 from sim.recipes import RecipeStage
 from sim.sense import rig
@@ -35,7 +35,7 @@ OF_THE_SET: tuple[Edit, ...] = (
     ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
     ("sim/world/crowd.py", "vehicles_per_km: float = 20.0", "vehicles_per_km: float = 30.0"),
     ("sim/recipes.py", "SHARES = 2", "SHARES = 3"),
-    ("fleet/recipe.py", "FUTURE_STEP_S = 0.25", "FUTURE_STEP_S = 0.5"),
+    ("edge/perceive/tensors/spec.py", "FUTURE_STEP_S = 0.25", "FUTURE_STEP_S = 0.5"),
     ("edge/clip_file/jpeg.py", "import", "import  "),
 )
 OF_SOMETHING_ELSE: tuple[Edit, ...] = (
@@ -52,7 +52,7 @@ PROGRAM = f"""
 import json, sys
 from pathlib import Path
 sys.path.insert(0, "")
-from fleet.recipe import DataRecipe, RecipePart
+from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim import provenance
 from sim.sense.rig import default_rig
 

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from edge.contracts.errors import OperatorError
-from fleet.recipe import FUTURE_STEPS, DataRecipe, RecipePart, load_recipe
+from edge.perceive.tensors import FUTURE_STEPS
+from fleet.dataset.recipe import DataRecipe, RecipePart, load_recipe
 from sim.lap.opening import RECIPES
 from sim.recipes import RecipeStage, check_recipe, rows_of_share
 from sim.sense.rig import default_rig

@@ -37,6 +37,7 @@ from edge.perceive.tensors.outputs import (
 from edge.perceive.tensors.spec import (
     BOX_CHANNELS,
     EGO_WIDTH,
+    FUTURE_STEP_S,
     FUTURE_STEPS,
     MEMORY_POSE_WIDTH,
     MODES,
@@ -61,6 +62,7 @@ __all__ = [
     "BOX_CHANNELS",
     "EGO_WIDTH",
     "FUTURE_STEPS",
+    "FUTURE_STEP_S",
     "MEMORY_POSE_WIDTH",
     "MODES",
     "NANO",

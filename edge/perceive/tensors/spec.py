@@ -27,6 +27,8 @@ MEMORY_AGE_S = 0.25
 """How far back the network looks: it was trained on pairs this far apart, whatever the tick rate."""
 MODES = 6
 FUTURE_STEPS = 12
+FUTURE_STEP_S = 0.25
+"""Where an agent will be is predicted this often, three seconds far."""
 BOX_CHANNELS = 12
 """dx, dy (cells), z, log length, log width, log height, sin 2yaw, cos 2yaw, front x, front y, vx, vy."""
 SEGMENTATION_CLASSES = 4

@@ -27,7 +27,7 @@ from edge.ota import (
 )
 from edge.ota.disk import LocalDisk
 from edge.ota.fetch import Body
-from fleet.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
+from fleet.bundle.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
 
 NOW_NS = 1_800_000_000 * NS_PER_S

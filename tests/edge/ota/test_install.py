@@ -8,7 +8,7 @@ from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.scene import Rung
 from edge.contracts.time import NS_PER_S
 from edge.ota import Phase, active_bundle, install_factory_bundle
-from fleet.bundle import rereleased, write_bundle
+from fleet.bundle.bundle import rereleased, write_bundle
 from fleet.rollout import (
     CanaryRule,
     Reported,
@@ -79,8 +79,8 @@ class Control:
     def __init__(self, fleet, key):
         self.fleet = fleet
         self.key = key
-        candidate = fleet.release(fleet.build(2.0, 2))
-        heal = fleet.release(rereleased(fleet.build(1.0, 1), 3))
+        candidate = fleet.bundle.assemble(fleet.build(2.0, 2))
+        heal = fleet.bundle.assemble(rereleased(fleet.build(1.0, 1), 3))
         self.plan = RolloutPlan(
             rollout_id="r-1",
             candidate=candidate,

@@ -10,7 +10,7 @@ from edge.contracts.errors import ContractError
 from edge.contracts.scene import CATEGORIES, Category
 from edge.ota import golden_probe
 from edge.ota.probe import wrong_answer, wrong_labels
-from fleet.bundle import write_bundle
+from fleet.bundle.bundle import write_bundle
 
 
 class Answers:

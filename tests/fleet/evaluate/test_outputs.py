@@ -15,7 +15,7 @@ from fleet.evaluate import (
     judge_outputs,
     match,
 )
-from fleet.stages.evaluate import tuned
+from fleet.evaluate.order import tuned
 
 CAR = Category.CAR
 THRESHOLDS = {CAR: 0.5}

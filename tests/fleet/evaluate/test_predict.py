@@ -10,7 +10,7 @@ from edge.contracts.scene import Trajectory
 from edge.contracts.sensors import EgoState, Route
 from edge.perceive.tensors import PICO, NetOutput, Recollection
 from fleet.evaluate.predict import open_loop
-from fleet.samples import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
+from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
 
 STEPS = PICO.plan_steps
 STILL = ((0.0, 0.0),) * STEPS

@@ -11,7 +11,7 @@ from fleet.label.asking import ask_blindly, ask_by_value
 from fleet.label.opinion import ClipOpinion
 from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
-from fleet.samples import LabelSource, SampleBox
+from fleet.sample.row import LabelSource, SampleBox
 
 KNOWN = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
 STAMPS = (1_000, 2_000)

@@ -11,7 +11,7 @@ from fleet.label.doubt import Doubt
 from fleet.label.opinion import ClipOpinion, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
-from fleet.samples import Disc, LabelSource, SampleBox, SampleLabels
+from fleet.sample.row import Disc, LabelSource, SampleBox, SampleLabels
 
 KNOWN = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
 STAMP = 1_000

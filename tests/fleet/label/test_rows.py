@@ -10,7 +10,7 @@ from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, RadarScan, Route, UltrasonicScan
 from fleet.label import clip_rows
-from fleet.samples import SampleLabels
+from fleet.sample.row import SampleLabels
 
 RANDOM, BRAKE, UNHEARD_OF = TriggerRule.RANDOM, TriggerRule.HARD_BRAKE, TriggerRule("swarm_of_bees")
 

@@ -14,7 +14,7 @@ from edge.contracts.sensors import RadarScan
 from fleet.label.settings import LabelSettings
 from fleet.label.silence import signs
 from fleet.label.teacher import Opinion
-from fleet.samples import Disc
+from fleet.sample.row import Disc
 
 SECOND_NS = 1_000_000_000
 FAR = (50.0, 0.0)

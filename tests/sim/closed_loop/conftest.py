@@ -30,7 +30,7 @@ from edge.perceive.perceiver import StageWatch, unwatched
 from edge.perceive.tensors import PICO, NetOutput, Recollection, input_specs, output_specs
 from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
-from fleet.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
+from fleet.bundle.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
 from sim.drive import stream
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery

@@ -24,9 +24,9 @@ import numpy as np
 from edge.cli.console import stages
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
-from fleet.dataset import freeze
-from fleet.samples import Sample, SampleLabels, SensedInstant
-from fleet.stages.workshop import ProgressFeed
+from fleet.dataset.frozen import freeze
+from fleet.sample.row import Sample, SampleLabels, SensedInstant
+from fleet.work.workspace import ProgressFeed
 from sim.lap import road, run
 from sim.lap.folders import LapFolders
 from sim.lap.settings import DriveScene, LapSettings

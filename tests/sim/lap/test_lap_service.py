@@ -8,7 +8,7 @@ import pytest
 
 from edge.cli.console import stages
 from edge.contracts.errors import OperatorError
-from fleet.dataset import DatasetManifest, freeze
+from fleet.dataset.frozen import DatasetManifest, freeze
 from fleet.service import ServiceSettings, StateFolder
 from fleet.store import BlobStore, StoreSettings
 from sim.lap import run

@@ -17,11 +17,11 @@ from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from fleet.campaign import CampaignSettings, RuleSettings
 from fleet.catalog import ClipRow
-from fleet.dataset import DatasetManifest, freeze
-from fleet.jobs import JobError, Progress
-from fleet.samples import Sample, SampleLabels, SensedInstant
-from fleet.stages.workshop import Heard, unheard_of
+from fleet.dataset.frozen import DatasetManifest, freeze
+from fleet.sample.row import Sample, SampleLabels, SensedInstant
 from fleet.store import BlobStore
+from fleet.work.process import JobError, Progress
+from fleet.work.workspace import Heard, unheard_of
 from sim.lap import run
 from sim.lap.folders import LapFolders
 from sim.lap.road import anchors_of, drive, drive_orders

@@ -1,0 +1,126 @@
+"""From weights to a bundle that can be signed: files for every engine, thresholds, golden answers.
+
+The baseline of the zoo and every candidate take this one road. Golden questions are a few real frames
+of the tune split; their answers are the fp32 network's, and the tolerance is measured, not chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.bundle import EngineKind, Precision, Provenance
+from edge.contracts.scene import CATEGORIES, Category
+from edge.perceive.engine import OnnxEngine
+from edge.perceive.tensors import (
+    NetSpec,
+    calibration_table,
+    empty_memory,
+    input_specs,
+    network_inputs,
+    output_specs,
+)
+from fleet.bundle.bundle import (
+    Bundle,
+    BundleSpec,
+    EngineKey,
+    Tuned,
+    answered,
+    build_bundle,
+    measured_tolerance,
+)
+from fleet.dataset.frozen import Dataset
+from models.export import quantize, swap_weights
+from models.weights import load_weights
+
+GOLDEN_FRAMES = 2
+CALIBRATION_FRAMES = 64
+FP32, INT8 = "fp32.onnx", "int8.onnx"
+
+Inputs = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """One trained network in the forms that ship."""
+
+    fp32: Path
+    int8: Path
+
+
+def export_weights(
+    weights: Path, spec: NetSpec, graph: Path, calibration: Dataset, out: Path
+) -> ModelFiles:
+    """Write a network's fp32 and int8 ONNX files.
+
+    Args:
+        weights: As ``models.weights`` saves them.
+        spec: The network's size.
+        graph: Any fp32 ONNX file of the same size; its numbers are replaced.
+        calibration: Frames that set the int8 ranges.
+        out: Folder of the two files.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = ModelFiles(out / FP32, out / INT8)
+    swap_weights(graph, load_weights(weights, spec), files.fp32)
+    quantize(files.fp32, files.int8, real_inputs(calibration, spec, CALIBRATION_FRAMES))
+    return files
+
+
+def real_inputs(dataset: Dataset, spec: NetSpec, count: int) -> Iterator[Inputs]:
+    """Give the network inputs of ``count`` samples, spread over a dataset."""
+    for number in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
+        sample = dataset[int(number)]
+        rig = dataset.rig_of(sample)
+        frame_set = sample.now.to_frame_set(rig)
+        yield network_inputs(frame_set, calibration_table(rig, spec), empty_memory(spec), spec)
+
+
+def assemble(
+    files: ModelFiles,
+    spec: NetSpec,
+    tuned: Tuned,
+    questions: Dataset,
+    *,
+    profile: str,
+    release_counter: int,
+    provenance: Provenance,
+    tflite: Path | None = None,
+) -> Bundle:
+    """Build the bundle of a network: its int8 file for driving, and TFLite where there is one."""
+    fp32 = OnnxEngine(files.fp32)
+    golden = answered(fp32, real_inputs(questions, spec, GOLDEN_FRAMES))
+    shipped: dict[EngineKey, Path] = {EngineKey(EngineKind.ONNX, Precision.INT8): files.int8}
+    if tflite is not None:
+        shipped[EngineKey(EngineKind.TFLITE, Precision.FP32)] = tflite
+    tolerance = measured_tolerance(golden, {"full": [OnnxEngine(files.int8)]})
+    bundle_spec = BundleSpec(
+        model=spec.name,
+        inputs=input_specs(spec),
+        outputs=output_specs(spec),
+        thresholds=complete(tuned.thresholds),
+        velocity_sigma_mps=tuned.velocity_sigma_mps,
+    )
+    return build_bundle(
+        shipped,
+        bundle_spec,
+        golden,
+        tolerance=tolerance,
+        profile=profile,
+        release_counter=release_counter,
+        provenance=provenance,
+    )
+
+
+def complete(thresholds: Mapping[Category, float]) -> dict[Category, float]:
+    """Give every category a threshold; one that was never chosen reports nothing."""
+    return {category: thresholds.get(category, 1.0) for category in CATEGORIES}
+
+
+def known_categories(instances: Mapping[str, int], minimum: int = 20) -> Sequence[Category]:
+    """List what a model can have learnt: the categories with enough labelled instances."""
+    return [c for c in CATEGORIES if instances.get(str(c), 0) >= minimum]

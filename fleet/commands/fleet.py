@@ -1,0 +1,210 @@
+"""`ringroad fleet …`: serve, enrol and revoke vehicles, propose and approve campaigns, verify the log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge.cli.console import show_record, show_table
+from edge.contracts.errors import OperatorError
+from fleet.campaign import CampaignSettings, campaign_from
+from fleet.campaign import approve as approve_campaign
+from fleet.campaign import propose as propose_campaign
+from fleet.catalog import CampaignRow, Catalog, ClipRow, QuarantineRow, ReportRow, VehicleRow
+from fleet.commands.options import STATE, Json, State, Yes, reading, writing
+from fleet.keys import Enrolment
+from fleet.keys import enrol as enrol_vehicle
+from fleet.keys import revoke as revoke_vehicle
+from fleet.repository import Expiry, utc_text, warnings_of
+from fleet.service import (
+    ServiceCard,
+    ServiceSettings,
+    StateFolder,
+    expiries_of,
+    open_repositories,
+    read_card,
+)
+from fleet.service import serve as serve_fleet
+
+app = typer.Typer(help="The fleet service and who belongs to the fleet.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings, for instance store=s3 updates_port=0.")
+    ] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Serve vehicles and update files until interrupted."""
+    from conf.compose import compose, with_options
+
+    settings = with_options(compose("fleet", overrides or [], ServiceSettings), state=str(state))
+
+    def say(card: ServiceCard) -> None:
+        show_record(msgspec.structs.asdict(card), as_json=as_json, title="serving")
+        sys.stdout.flush()  # who waits for this line may read from a pipe
+
+    serve_fleet(settings, say)
+
+
+@app.command()
+def status(state: State = STATE, as_json: Json = False) -> None:
+    """Show whether the service runs, what the fleet has, and when update metadata expires."""
+    card = read_card(StateFolder(state))
+    with reading(state) as catalog:
+        (clip_count, clip_bytes), (quarantine_count, _) = (
+            catalog.total(record, "blob_bytes") for record in (ClipRow, QuarantineRow)
+        )
+        record = {
+            "is_running": card is not None,
+            "gateway": card and card.gateway,
+            "gateway_key": card and card.gateway_key,
+            "updates": card and card.updates,
+            "vehicles": len(catalog.all(VehicleRow)),
+            "clips": clip_count,
+            "clip_bytes": clip_bytes,
+            "quarantined": quarantine_count,
+            "campaigns": len(catalog.all(CampaignRow)),
+            "checkpoint": catalog.checkpoint().root,
+            **_updates(StateFolder(state), time.time_ns()),
+        }
+    show_record(record, as_json=as_json)
+
+
+@app.command()
+def vehicles(state: State = STATE, as_json: Json = False) -> None:
+    """List the vehicles, what they sent and what they said last."""
+    with reading(state) as catalog:
+        rows = [_vehicle(catalog, row) for row in catalog.all(VehicleRow)]
+    columns = ("vehicle_id", "state", "profile", "clips", "quarantined", "bundle_id", "phase")
+    show_table(rows, columns, as_json=as_json)
+
+
+@app.command()
+def enrol(
+    vehicle: Annotated[str, typer.Option(help="Its name, for ever.")],
+    curve_key: Annotated[str, typer.Option(help="Its public CURVE key, 40 characters of Z85.")],
+    report_key: Annotated[str, typer.Option(help="Its public Ed25519 key, 64 hex digits.")],
+    profile: Annotated[str, typer.Option(help="Its kind of board.")] = "laptop",
+    rig_id: Annotated[str | None, typer.Option(help="Hash of its calibration.")] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Register a vehicle's public keys and calibration."""
+    enrolment = Enrolment(vehicle, curve_key, report_key, profile, rig_id)
+    with writing(state, may_found=True) as catalog:
+        row = enrol_vehicle(catalog, enrolment, at_ns=time.time_ns())
+    show_record(msgspec.structs.asdict(row), as_json=as_json, title="enrolled")
+
+
+@app.command()
+def revoke(
+    vehicle: Annotated[str, typer.Argument(help="Whose keys are refused from now on.")],
+    cause: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    yes: Yes = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Refuse a vehicle for ever: it is cut off and its name is not given again."""
+    with writing(state) as catalog:
+        if not yes:
+            question = f"Vehicle {vehicle} is cut off and cannot come back. Revoke it?"
+            typer.confirm(question, abort=True)
+        row = revoke_vehicle(catalog, vehicle, cause=cause, at_ns=time.time_ns())
+    show_record(msgspec.structs.asdict(row), as_json=as_json, title="revoked")
+
+
+@app.command()
+def campaigns(state: State = STATE, as_json: Json = False) -> None:
+    """List what vehicles are asked to record."""
+    with reading(state) as catalog:
+        rows = [
+            {**msgspec.structs.asdict(row), "record": msgspec.msgpack.decode(row.record)}
+            for row in catalog.all(CampaignRow)
+        ]
+    columns = ("campaign_id", "state", "approved_by", "vehicles", "until_ns")
+    show_table(rows, columns, as_json=as_json)
+
+
+@app.command()
+def propose(
+    file: Annotated[Path, typer.Argument(help="YAML: campaigns by their ids.", exists=True)],
+    state: State = STATE,
+) -> None:
+    """Put campaigns up for approval; vehicles hear of none before that."""
+    from conf.compose import settings_from
+
+    try:
+        values = msgspec.yaml.decode(file.read_bytes())
+    except msgspec.DecodeError as error:
+        raise OperatorError(f"{file} is no YAML: {error}") from error
+    configured = settings_from(values, dict[str, CampaignSettings], origin=str(file))
+    with writing(state) as catalog:
+        for name, settings in configured.items():
+            campaign = campaign_from(name, settings)
+            propose_campaign(catalog, campaign, vehicles=settings.vehicles, at_ns=time.time_ns())
+
+
+@app.command()
+def approve(
+    campaign: Annotated[str, typer.Argument(help="A proposed campaign.")],
+    by: Annotated[str, typer.Option(help="Who approves it.")],
+    yes: Yes = False,
+    state: State = STATE,
+) -> None:
+    """Let a campaign reach vehicles."""
+    with writing(state) as catalog:
+        if not yes:
+            typer.confirm(f"Vehicles will record for campaign {campaign}. Approve it?", abort=True)
+        approve_campaign(catalog, campaign, by=by, at_ns=time.time_ns())
+
+
+@app.command()
+def verify(state: State = STATE, as_json: Json = False) -> None:
+    """Check every hash chain of the audit log; fails at the first event that was rewritten."""
+    with reading(state) as catalog:
+        rows = [
+            {"stream": head.stream, "events": catalog.verify_chain(head.stream), "hash": head.hash}
+            for head in catalog.checkpoint().heads
+        ]
+    show_table(rows, ("stream", "events", "hash"), as_json=as_json)
+
+
+def _updates(state: StateFolder, now_ns: int) -> dict[str, object]:
+    """Say when update metadata expires: what comes next, and what no service can renew."""
+    ends, damaged = expiries_of(*open_repositories(state))
+    following = min(ends, key=lambda end: end.expires_ns, default=None)
+    return {
+        "next_expiry_file": following and following.file,
+        "next_expiry": following and utc_text(following.expires_ns),
+        "targets_expire": _first_end(ends, "targets"),
+        "roots_expire": _first_end(ends, "root"),
+        "warnings": [*damaged, *warnings_of(ends, now_ns)],
+    }
+
+
+def _first_end(ends: Sequence[Expiry], role: str) -> str | None:
+    """Give when the first file of a role that people sign expires."""
+    found = [end.expires_ns for end in ends if end.role == role and not end.is_online]
+    return utc_text(min(found)) if found else None
+
+
+def _vehicle(catalog: Catalog, row: VehicleRow) -> dict[str, object]:
+    vehicle_id = row.vehicle_id
+    reports = catalog.all(ReportRow, vehicle_id=vehicle_id)
+    last = max(reports, key=lambda report: (report.at_ns, report.sequence), default=None)
+    return {
+        **msgspec.structs.asdict(row),
+        "clips": catalog.total(ClipRow, "blob_bytes", vehicle_id=vehicle_id)[0],
+        "quarantined": catalog.total(QuarantineRow, "blob_bytes", vehicle_id=vehicle_id)[0],
+        "bundle_id": last and last.bundle_id,
+        "phase": last and last.phase,
+    }

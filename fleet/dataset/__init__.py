@@ -1,0 +1,1 @@
+"""Frozen lists of labelled clips: the list (``frozen``), of clips (``order``), of recipes (``recipe``)."""

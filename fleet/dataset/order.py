@@ -1,0 +1,164 @@
+"""Freeze labelled clips into a dataset, put it on the shelf, and find it there again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge.clip_file import read_clip
+from edge.contracts.errors import ContractError, OperatorError
+from edge.contracts.sensors import CameraRig
+from fleet.catalog import ClipRow, DatasetRow, LabelRow, StreamKind
+from fleet.dataset.frozen import DatasetFile, DatasetManifest, dataset_file, freeze
+from fleet.disk import sha256_of, write_whole
+from fleet.label import clip_rows
+from fleet.label.job import reason_of
+from fleet.label.order import ClipLabels
+from fleet.sample.row import Sample
+from fleet.store import BlobStore
+from fleet.work.workspace import Workshop
+
+_log = logging.getLogger(__name__)
+
+
+def freeze_samples(
+    workshop: Workshop,
+    samples: Iterable[Sample],
+    rigs: Iterable[CameraRig],
+    *,
+    name: str,
+    split: str = "train",
+    purpose: str = "",
+) -> DatasetManifest:
+    """Freeze rows and put the dataset on the shelf; the same rows are the same dataset."""
+    manifest = freeze(samples, rigs, workshop.store, name=name, split=split, purpose=purpose)
+    shelve(workshop, manifest)
+    return manifest
+
+
+def freeze_runs(
+    workshop: Workshop,
+    run_ids: Sequence[str],
+    *,
+    name: str,
+    split: str = "train",
+    purpose: str = "",
+) -> DatasetManifest:
+    """Freeze what labelling runs said, joined with the clips they said it about.
+
+    A clip that cannot be read any more is left out, which is logged.
+
+    Raises:
+        OperatorError: A run said nothing about any clip, two runs spoke about the same one, or no clip
+            can be read.
+    """
+    rows = [row for run_id in run_ids for row in _labels(workshop, run_id)]
+    opinions = Counter(row.clip_id for row in rows)
+    twice = sorted(clip_id for clip_id, count in opinions.items() if count > 1)
+    if twice:
+        raise OperatorError(
+            f"clip {twice[0][:12]} was labelled by more than one of {', '.join(run_ids)}; "
+            "a dataset holds one opinion of a clip"
+        )
+    samples: list[Sample] = []
+    rigs: dict[str, CameraRig] = {}
+    why = ""
+    for row in rows:
+        clip_row = workshop.catalog.get(ClipRow, row.clip_id)
+        if clip_row is None:
+            raise OperatorError(f"clip {row.clip_id} of {row.label_id} is not in the catalog")
+        try:
+            clip = read_clip(workshop.store.get(clip_row.blob_id))
+            said = msgspec.msgpack.decode(workshop.store.get(row.blob_id), type=ClipLabels)
+        except (ContractError, OperatorError, msgspec.MsgspecError) as error:
+            why = reason_of(error)
+            _log.warning("clip_skipped", extra={"clip_id": row.clip_id, "reason": why})
+            continue
+        samples.extend(clip_rows(clip, said))
+        rigs[clip.manifest.rig_id] = clip.manifest.rig
+    if not rigs:
+        raise OperatorError(
+            f"none of {len(rows)} clips can be read, so nothing is frozen; {rows[-1].clip_id}: {why}"
+        )
+    return freeze_samples(workshop, samples, rigs.values(), name=name, split=split, purpose=purpose)
+
+
+def _labels(workshop: Workshop, run_id: str) -> list[LabelRow]:
+    rows = workshop.catalog.all(LabelRow, source=run_id)
+    if not rows:
+        raise OperatorError(f"no labels by a run {run_id!r}; `ringroad label list` shows the runs")
+    return rows
+
+
+def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
+    """Write a dataset into the catalog; one that stands there already may get another name."""
+    content = msgspec.json.encode(manifest)
+    blob_id = hashlib.sha256(content).hexdigest()
+    workshop.store.put_if_absent(blob_id, content)
+    at_ns = workshop.now_ns()
+    row = DatasetRow(
+        dataset_id=manifest.dataset_id,
+        purpose=manifest.split,
+        blob_id=blob_id,
+        facts={
+            "names": [manifest.name],
+            "samples": manifest.samples,
+            "clips": len(manifest.clips),
+            "said_purpose": manifest.purpose,
+        },
+        at_ns=at_ns,
+    )
+    with workshop.catalog.write(at_ns=at_ns, actor=workshop.actor) as tx:
+        if tx.add(row):
+            tx.append(
+                StreamKind.DATASET,
+                manifest.dataset_id,
+                "dataset_frozen.1",
+                cause=manifest.name,
+                blob_id=manifest.blob_id,
+                samples=manifest.samples,
+            )
+            return
+        known = tx.get(DatasetRow, manifest.dataset_id)
+        assert known is not None
+        names = list(dict.fromkeys((*known.facts["names"], manifest.name)))
+        tx.change(DatasetRow, manifest.dataset_id, facts={**known.facts, "names": names})
+
+
+def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
+    """Find a dataset by its id, the beginning of it, or its name.
+
+    Raises:
+        OperatorError: None is meant, or several.
+    """
+    rows = [
+        row
+        for row in workshop.catalog.all(DatasetRow)
+        if row.dataset_id.startswith(word) or word in row.facts["names"]
+    ]
+    if len(rows) != 1:
+        known = ", ".join(row.dataset_id for row in rows) or "none"
+        raise OperatorError(
+            f"{word!r} means {known}, and not one dataset; `ringroad dataset list` shows all"
+        )
+    return msgspec.json.decode(workshop.store.get(rows[0].blob_id), type=DatasetManifest)
+
+
+def files_of(
+    manifests: Mapping[str, DatasetManifest], store: BlobStore, cache: Path
+) -> dict[str, DatasetFile]:
+    """Lay datasets out as files for child processes, whatever the store is."""
+    folder = cache / "datasets"
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, DatasetFile] = {}
+    for name, manifest in manifests.items():
+        path = folder / f"{manifest.dataset_id}.parquet"
+        if not path.exists() or sha256_of(path) != manifest.blob_id:
+            write_whole(path, store.get(manifest.blob_id))
+        files[name] = dataset_file(manifest, path)
+    return files

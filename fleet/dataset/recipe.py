@@ -1,0 +1,191 @@
+"""Data sets that are made on demand: a seeded recipe, rendered, labelled with full care, frozen.
+
+The base, tune and gate sets are not files that somebody once made; they are recipes with a hash.
+Whoever has the recipe and the code has the set, and the cache only saves the time: it is keyed by the
+recipe's words and by all that the runner says it is made of, so an edited scenario is another set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from edge.contracts.errors import HashMismatchError, OperatorError
+from edge.contracts.fields import Count, Name, Ratio, Seconds, Size, Text
+from edge.contracts.geometry import Pose
+from edge.contracts.sensors import CameraRig, FrameSet
+from fleet.dataset.frozen import DatasetManifest, freeze
+from fleet.disk import write_whole
+from fleet.labeler import Labeler
+from fleet.sample.futures import with_futures
+from fleet.sample.row import Sample, SensedInstant
+from fleet.store import BlobStore
+
+_log = logging.getLogger(__name__)
+
+PAIR_GAP_S = 0.25
+
+
+class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One map and one kind of trouble: how often it is visited and how closely it is looked at."""
+
+    road_map: Name
+    scenario: Name = "none"
+    places: Size
+    """How many of the split's places are visited, spread evenly over the map's own order."""
+    visits_per_place: Size = 1
+    instants_per_visit: Size = 4
+    instant_gap_s: Seconds = 1.5
+    has_futures: bool = False
+    """Follow every visit for three more seconds, so that futures are known."""
+    night_ratio: Ratio = 0.0
+    """Share of the visits that happen at night."""
+
+
+class DataRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to make one set: where, when, how many, with what trouble in it."""
+
+    name: Name
+    split: Name
+    """``train``, ``tune`` or ``gate``; a place is in exactly one."""
+    parts: tuple[RecipePart, ...]
+    seed: Count = 0
+    purpose: Text = ""
+
+    @property
+    def recipe_id(self) -> str:
+        """Hash of the recipe's words; what they mean, the runner knows (``RecipeRunner.made_of``)."""
+        return "r-" + hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedInstant:
+    """One instant worth labelling, the one before it, and what the map says about the ground."""
+
+    now: FrameSet
+    earlier: FrameSet
+    segmentation: bytes
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedScene:
+    """One visit to one place. ``vehicle_id`` is how the labeler knows it.
+
+    ``ego_poses``: where the vehicle was at every quarter of a second from the first instant on, by
+    stamp; at the last instants it reaches three seconds further.
+    """
+
+    scene_id: str
+    vehicle_id: str
+    place_id: str
+    rig: CameraRig
+    instants: tuple[RenderedInstant, ...]
+    ego_poses: Mapping[int, Pose]
+
+
+class RecipeRunner(Protocol):
+    """Makes the rows of a recipe: renders, labels with full care. The simulator implements it."""
+
+    def rows(self, recipe: DataRecipe, on_progress: Callable[[int], None]) -> Sequence[Sample]:
+        """Give the rows; ``on_progress`` hears how many there are so far."""
+
+    def rigs(self) -> Sequence[CameraRig]:
+        """Give the calibrations that the rows were sensed with."""
+
+    def made_of(self, recipe: DataRecipe) -> str:
+        """Hash all that decides the rows apart from the recipe's words: code, data, calibration."""
+
+
+def samples_of(scene: RenderedScene, labeler: Labeler) -> Iterator[Sample]:
+    """Label one rendered scene and turn its instants into rows."""
+    labels = labeler.annotate(scene.vehicle_id, sorted(scene.ego_poses))
+    for instant in scene.instants:
+        stamp_ns = instant.now.stamp_ns
+        said = with_futures(stamp_ns, labels, scene.ego_poses)
+        said = msgspec.structs.replace(said, segmentation=instant.segmentation)
+        yield Sample(
+            sample_id=hashlib.sha256(f"{scene.scene_id}:{stamp_ns}".encode()).hexdigest(),
+            clip_id=scene.scene_id,
+            place_id=scene.place_id,
+            rig_id=scene.rig.rig_id,
+            now=SensedInstant.from_frame_set(instant.now),
+            earlier=SensedInstant.from_frame_set(instant.earlier),
+            labels=said,
+            tags=instant.tags,
+        )
+
+
+def build_set(
+    recipe: DataRecipe,
+    runner: RecipeRunner,
+    store: BlobStore,
+    cache: Path,
+    *,
+    on_progress: Callable[[int], None] = lambda rows: None,
+) -> DatasetManifest:
+    """Make a recipe's set, or find it: the cache is keyed by the recipe and by what its runner is made of.
+
+    What the cache holds under other keys is left alone: another checkout may use it. What lies there and
+    is not whole is dropped, which is logged, and made again. The set of a runner from outside that has no
+    ``made_of`` is made every time, since nothing tells whether it is stale.
+    """
+    if not hasattr(runner, "made_of"):
+        return _rendered(recipe, runner, store, on_progress)
+    key = hashlib.sha256(f"{recipe.recipe_id} {runner.made_of(recipe)}".encode()).hexdigest()[:16]
+    remembered = cache / f"{recipe.name}-{key}.json"
+    found = _remembered(remembered, store)
+    if found is not None:
+        return found
+    manifest = _rendered(recipe, runner, store, on_progress)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_whole(remembered, msgspec.json.format(msgspec.json.encode(manifest)))
+    return manifest
+
+
+def _remembered(path: Path, store: BlobStore) -> DatasetManifest | None:
+    """Read a set's manifest and check its blob; None when there is none, or it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=DatasetManifest)
+        store.get(manifest.blob_id)
+    except (msgspec.MsgspecError, ValueError, HashMismatchError, OperatorError) as error:
+        reason = " ".join(str(error).split())
+        _log.warning("cached_set_dropped", extra={"file": str(path), "reason": reason})
+        path.unlink(missing_ok=True)
+        return None
+    return manifest
+
+
+def _rendered(
+    recipe: DataRecipe,
+    runner: RecipeRunner,
+    store: BlobStore,
+    on_progress: Callable[[int], None],
+) -> DatasetManifest:
+    rows = runner.rows(recipe, on_progress)
+    return freeze(
+        rows, runner.rigs(), store, name=recipe.name, split=recipe.split, purpose=recipe.recipe_id
+    )
+
+
+def load_recipe(path: Path) -> DataRecipe:
+    """Read a recipe from YAML.
+
+    Raises:
+        OperatorError: There is no such recipe, a key is misspelt or a value makes no sense.
+    """
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise OperatorError(f"there is no recipe {path.stem!r}; there are {known or 'none'}")
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=DataRecipe)
+    except msgspec.MsgspecError as error:
+        raise OperatorError(f"recipe {path.name}: {error}") from error

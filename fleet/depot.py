@@ -1,0 +1,218 @@
+"""Build bundles, have them signed by two people, publish them, and roll them out.
+
+The keys of this demonstration fleet lie side by side in its state folder; two people who sign on two
+machines use the same repositories, each with one private half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contracts.bundle import Provenance
+from edge.contracts.errors import OperatorError
+from edge.contracts.release import Release
+from edge.perceive.tensors import SPECS
+from fleet.bundle.assemble import assemble
+from fleet.bundle.bundle import Bundle, Tuned, read_bundle, rereleased, write_bundle
+from fleet.catalog import BundleRow, StreamKind
+from fleet.dataset.frozen import Dataset
+from fleet.model import Model
+from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
+from fleet.rollout import CanaryRule, RolloutPlan, plan_waves
+from fleet.rollout.conduct import report_keys
+from fleet.service import StateFolder, open_repositories
+from fleet.work.workspace import Workshop
+
+RELEASERS = ("release-a", "release-b")
+"""Two people who look at a bundle before it may drive."""
+
+
+@dataclass(frozen=True)
+class Depot:
+    """The keys, repositories and bundles with which an operator releases models."""
+
+    workshop: Workshop
+    bundles: Path
+    """Folder of every bundle that was built, by id."""
+    keys: KeyRing
+    image: ImageRepository
+    director: DirectorRepository
+
+    def open(self) -> None:
+        """Make keys and empty repositories; nothing happens when they exist."""
+        create_keys(self.keys)
+        self.image.create(self.workshop.now_ns())
+        self.director.create(self.workshop.now_ns())
+
+    def next_counter(self) -> int:
+        """Give a release counter above every one that was given out."""
+        rows = self.workshop.catalog.all(BundleRow)
+        given = [row.release_counter for row in rows]
+        given += [release.release_counter for release in self.image.released()]
+        return max(given, default=0) + 1
+
+    def build(
+        self,
+        model: Model,
+        tuned: Tuned,
+        questions: Dataset,
+        *,
+        profile: str,
+        parent_bundle_id: str | None = None,
+    ) -> Bundle:
+        """Assemble the bundle of a network under the next counter.
+
+        Args:
+            model: Whose files ship.
+            tuned: What the tune set says of it; a category without a threshold reports nothing.
+            questions: Frames of the tune set, for the golden answers.
+            profile: The kind of board.
+            parent_bundle_id: What the network was fine-tuned from.
+        """
+        return assemble(
+            model.files,
+            SPECS[model.size],
+            tuned,
+            questions,
+            profile=profile,
+            release_counter=self.next_counter(),
+            provenance=Provenance(
+                parent_bundle_id=parent_bundle_id,
+                dataset_id=model.dataset_id,
+                run_id=model.run_id,
+            ),
+        )
+
+    def keep(self, bundle: Bundle) -> None:
+        """Keep a bundle's files and write it down; one that is known under a newer counter stays so."""
+        manifest, at_ns = bundle.manifest, self.workshop.now_ns()
+        kept = self.workshop.catalog.get(BundleRow, manifest.bundle_id)
+        if kept is not None and kept.release_counter > manifest.release_counter:
+            return
+        write_bundle(bundle, self.bundles / manifest.bundle_id)
+        row = BundleRow(
+            bundle_id=manifest.bundle_id,
+            profile=manifest.profile,
+            release_counter=manifest.release_counter,
+            run_id=manifest.provenance.run_id,
+            manifest=bundle.manifest_bytes,
+            at_ns=at_ns,
+        )
+        counter = manifest.release_counter
+        with self.workshop.catalog.write(at_ns=at_ns, actor=self.workshop.actor) as tx:
+            known = tx.get(BundleRow, manifest.bundle_id)
+            if known is not None and known.release_counter >= counter:
+                return
+            if known is None:
+                tx.add(row)
+            else:
+                tx.change(
+                    BundleRow,
+                    manifest.bundle_id,
+                    release_counter=counter,
+                    manifest=bundle.manifest_bytes,
+                )
+            kind, schema = StreamKind.BUNDLE, "bundle_built.1"
+            cause = manifest.provenance.run_id or "unknown run"
+            tx.append(kind, manifest.bundle_id, schema, cause=cause, release_counter=counter)
+
+    def find(self, beginning: str) -> Bundle:
+        """Read a kept bundle by the beginning of its id.
+
+        Raises:
+            OperatorError: None is meant, or several.
+        """
+        rows = self.workshop.catalog.all(BundleRow)
+        found = [row.bundle_id for row in rows if row.bundle_id.startswith(beginning)]
+        if len(found) != 1:
+            raise OperatorError(
+                f"{len(found)} bundles begin with {beginning!r}; `ringroad bundle list` shows all"
+            )
+        return read_bundle(self.bundles / found[0])
+
+    def propose(self, bundle: Bundle) -> Release:
+        """Keep a bundle and put it on the draft that people sign."""
+        self.keep(bundle)
+        return self.image.propose(bundle, self.workshop.now_ns())
+
+    def sign(self, name: str) -> int:
+        """Put one person's signature on the draft; give how many have signed."""
+        return self.image.sign(name)
+
+    def publish(self) -> None:
+        """Show the signed draft to the fleet; no vehicle installs it before a rollout says so."""
+        self.image.publish(self.workshop.now_ns())
+
+    def release(self, bundle: Bundle) -> Release:
+        """Propose, sign by two people and publish, in one go."""
+        release = self.propose(bundle)
+        for name in RELEASERS:
+            self.sign(name)
+        self.publish()
+        return release
+
+    def released(self, bundle_id: str) -> Release:
+        """Give the newest release of a bundle.
+
+        Raises:
+            OperatorError: It is not published.
+        """
+        found = [r for r in self.image.released() if r.bundle_id == bundle_id]
+        if not found:
+            raise OperatorError(
+                f"bundle {bundle_id} is not published: two people run `ringroad bundle sign`, "
+                "then `ringroad bundle publish`"
+            )
+        return max(found, key=lambda release: release.release_counter)
+
+    def plan(
+        self,
+        rollout_id: str,
+        candidate: Release,
+        heal: Release,
+        vehicles: Sequence[str],
+        rule: CanaryRule,
+        canaries: int = 1,
+    ) -> RolloutPlan:
+        """Plan a rollout of what is published already.
+
+        Raises:
+            OperatorError: A vehicle has no report key, or the way back is not above the candidate.
+        """
+        if heal.release_counter <= candidate.release_counter:
+            raise OperatorError(
+                f"incumbent {heal.bundle_id} is released as {heal.release_counter}, not above the "
+                f"candidate's {candidate.release_counter}, so no vehicle could go back to it: "
+                f"`ringroad bundle build --again {heal.bundle_id}`, sign and publish it first"
+            )
+        return RolloutPlan(
+            rollout_id=rollout_id,
+            candidate=candidate,
+            heal=heal,
+            waves=plan_waves(vehicles, canaries),
+            report_keys=report_keys(self.workshop.catalog, tuple(sorted(vehicles))),
+            rule=rule,
+        )
+
+    def meet(self, vehicles: Sequence[str]) -> None:
+        """Begin the update metadata of vehicles that have none yet."""
+        for vehicle_id in vehicles:
+            self.director.enrol(vehicle_id, self.workshop.now_ns())
+
+    def again(self, bundle: Bundle) -> Bundle:
+        """Give a bundle the next counter: how a fleet goes back to it without going back."""
+        return rereleased(bundle, self.next_counter())
+
+
+def open_depot(state: StateFolder, workshop: Workshop) -> Depot:
+    """Open the depot of a fleet's state folder, without touching anything."""
+    image, director = open_repositories(state)
+    return Depot(
+        workshop=workshop,
+        bundles=state.root / "bundles",
+        keys=KeyRing(state.release_keys),
+        image=image,
+        director=director,
+    )

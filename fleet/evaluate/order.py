@@ -1,0 +1,297 @@
+"""Let models answer sets, choose their thresholds, and ask the gate for its verdict.
+
+A model answers a set in a child process, once: answers are kept by what was asked and who answered. The
+tune set chooses thresholds and nothing else; the gate sets decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import CATEGORIES, Box3D, Category
+from fleet.bundle.bundle import Bundle, Tuned, write_bundle
+from fleet.catalog import TrustState, VehicleRow
+from fleet.dataset.frozen import Dataset, DatasetFile
+from fleet.evaluate import (
+    SLICES,
+    Contender,
+    EpisodeComparison,
+    EpisodeRunner,
+    EpisodeSpec,
+    EvalFrame,
+    GateSettings,
+    Matches,
+    Verdict,
+    believed_velocities,
+    best_f1_threshold,
+    compare_episodes,
+    gather,
+    judge,
+    judge_outputs,
+    match,
+    run_episodes,
+    threshold_for,
+)
+from fleet.evaluate.job import AnswerJob
+from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
+from fleet.model import Model
+from fleet.work.process import Progress, Work, run_all
+from fleet.work.workspace import Advance, Heard, Workshop, unheard, unheard_of
+
+_log = logging.getLogger(__name__)
+
+CANDIDATE, INCUMBENT, CONTROL = "candidate", "incumbent", "control"
+ANCHOR = "anchor"
+"""The shipped baseline, when it is not the incumbent: no class may fall below it, however many laps go by."""
+TUNE = "tune"
+"""The set that chooses thresholds; all others are gate sets."""
+
+
+def with_anchor(models: Mapping[str, Model], anchor: Model) -> dict[str, Model]:
+    """Add the anchor to the models that answer, unless the incumbent is that very network.
+
+    The same comparison is then neither paid for nor counted twice. Answers are kept by the network's hash, so
+    an anchor that has answered a set in any earlier lap does not answer it again.
+    """
+    networks = [model.files.int8.read_bytes() for model in (anchor, models[INCUMBENT])]
+    return dict(models) if networks[0] == networks[1] else {**models, ANCHOR: anchor}
+
+
+def contend(
+    workshop: Workshop,
+    models: Mapping[str, Model],
+    sets: Mapping[str, DatasetFile],
+    *,
+    size: str,
+    advance: Advance = unheard,
+    heard: Heard = unheard_of,
+) -> dict[str, Contender]:
+    """Let every model answer every set, and match the answers.
+
+    Args:
+        workshop: Where.
+        models: By name.
+        sets: Frozen datasets; ``TUNE`` chooses thresholds, the others are put together for the gate.
+        size: Of all the models.
+        advance: Hears of every answered set.
+        heard: Hears of every model which set it answers.
+
+    Raises:
+        JobError: A child process failed.
+        OperatorError: A set was sensed with a rig that no vehicle carries.
+    """
+    refuse_other_rigs(workshop, sets)
+    networks = {name: model.files.int8 for name, model in models.items()}
+    answers = _answers(workshop, networks, sets, size=size, advance=advance, heard=heard)
+    data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
+    judging = [name for name in sets if name != TUNE]
+
+    def frames(model: str, name: str) -> Iterator[EvalFrame]:
+        boxes: Mapping[str, tuple[Box3D, ...]] = answers[model, name].boxes
+        return eval_frames(data[name], boxes)
+
+    return {
+        model: Contender(
+            tune=match(list(frames(model, TUNE))),
+            gate=match([frame for name in judging for frame in frames(model, name)]),
+            open_loop=tuple(
+                error for name in judging for error in answers[model, name].open_loop.values()
+            ),
+            known=models[model].known,
+        )
+        for model in models
+    }
+
+
+def refuse_other_rigs(workshop: Workshop, sets: Mapping[str, DatasetFile]) -> None:
+    """Refuse to judge on what the fleet's vehicles would not see: a set of another calibration.
+
+    A fleet without vehicles has nothing to compare with.
+
+    Raises:
+        OperatorError: A set was sensed with a rig that no vehicle carries.
+    """
+    vehicles = workshop.catalog.all(VehicleRow, state=TrustState.ACTIVE)
+    carried = {row.rig_id for row in vehicles if row.rig_id is not None}
+    for name, file in sets.items():
+        strange = sorted(set(Dataset(Path(file.path)).rigs) - carried)
+        if carried and strange:
+            raise OperatorError(
+                f"set {name} ({file.dataset_id}) cannot judge: it was sensed with rig {strange[0][:12]}, "
+                f"and the vehicles carry {', '.join(rig_id[:12] for rig_id in sorted(carried))}; "
+                "render the set with their rig"
+            )
+
+
+def answer_tune(
+    workshop: Workshop, model: Path, tune: DatasetFile, *, size: str, advance: Advance = unheard
+) -> Matches:
+    """Let one model answer the tune set alone: all that its thresholds need.
+
+    Raises:
+        JobError: The child process failed.
+    """
+    answers = _answers(workshop, {"model": model}, {TUNE: tune}, size=size, advance=advance)
+    data = Dataset(Path(tune.path))
+    return match(list(eval_frames(data, answers["model", TUNE].boxes)))
+
+
+def _answers(
+    workshop: Workshop,
+    models: Mapping[str, Path],
+    sets: Mapping[str, DatasetFile],
+    *,
+    size: str,
+    advance: Advance,
+    heard: Heard = unheard_of,
+) -> dict[tuple[str, str], Answers]:
+    cache = workshop.cache / "answers"
+    cache.mkdir(parents=True, exist_ok=True)
+    outs: dict[tuple[str, str], Path] = {}
+    kept: dict[Path, Answers] = {}
+    work: list[Work] = []
+    asked: dict[str, tuple[str, str]] = {}
+    said = AnswerCount(len(sets), advance, heard)
+    for model_name, model in models.items():
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+        for set_name, file in sets.items():
+            out = cache / f"{digest}-{file.dataset_id}-{ANSWERS_VERSION}.answers"
+            is_asked = out in outs.values()
+            outs[model_name, set_name] = out
+            found = None if is_asked else _read_answers(out)
+            if found is not None:
+                kept[out] = found
+            if is_asked or found is not None:
+                said.answered(model_name)
+                continue
+            name = f"answer-{model_name}-{set_name}"
+            asked[name] = (model_name, set_name)
+            path = workshop.job(f"{name}.json")
+            job = AnswerJob(
+                model=str(model), size=size, dataset_id=file.dataset_id, dataset=file.path
+            )
+            path.write_bytes(msgspec.json.encode(job))
+            work.append(Work(name, "fleet.evaluate.job", (str(path), str(out))))
+    run_all(
+        work,
+        workshop.logs,
+        on_start=lambda name: said.answers(*asked[name]),
+        on_done=lambda name: said.answered(asked[name][0]),
+    )
+    for out in set(outs.values()) - kept.keys():
+        kept[out] = msgspec.msgpack.decode(out.read_bytes(), type=Answers)
+    return {key: kept[out] for key, out in outs.items()}
+
+
+def _read_answers(path: Path) -> Answers | None:
+    """Read what a model answered before; None when it did not, or the file is damaged."""
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=Answers)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, ValueError) as error:
+        _log.warning("cached_answers_dropped", extra={"file": str(path), "reason": str(error)})
+        return None
+
+
+class AnswerCount:
+    """Tells how many sets every model has answered, and which it is at."""
+
+    def __init__(self, sets: int, advance: Advance, heard: Heard) -> None:
+        """Begin with no answer of any model to ``sets`` sets."""
+        self._sets, self._advance, self._heard = sets, advance, heard
+        self._done: Counter[str] = Counter()
+
+    def answers(self, model: str, set_name: str) -> None:
+        """Hear that a model begins with a set."""
+        progress = Progress(done=self._done[model], total=self._sets, note=f"answers {set_name}")
+        self._heard(model, progress)
+
+    def answered(self, model: str) -> None:
+        """Hear that a model has answered one more set, now or in an earlier lap."""
+        self._done[model] += 1
+        self._heard(model, Progress(done=self._done[model], total=self._sets))
+        self._advance(1)
+
+
+def choose_thresholds(
+    tune: Matches, rare: Sequence[Category], settings: GateSettings
+) -> dict[Category, float]:
+    """Choose the thresholds that a model ships with: best F1, for rare classes few false alarms."""
+    allowed = settings.max_false_alarms_per_clean_frame
+    thresholds = {c: best_f1_threshold(tune, c) for c in CATEGORIES if c not in rare}
+    return thresholds | {c: threshold_for(tune, c, allowed) for c in rare}
+
+
+def tuned(tune: Matches, rare: Sequence[Category], settings: GateSettings) -> Tuned:
+    """Read off the tune set all that a bundle says of its network."""
+    thresholds = choose_thresholds(tune, rare, settings)
+    return Tuned(thresholds, believed_velocities(judge_outputs(tune, thresholds)))
+
+
+def drive_episodes(
+    runner: EpisodeRunner, episodes: Sequence[EpisodeSpec], bundles: Mapping[str, Bundle], out: Path
+) -> EpisodeComparison:
+    """Let candidate and incumbent drive the same episodes.
+
+    Raises:
+        OperatorError: They did not drive the same episodes.
+    """
+    results = {}
+    for name in (CANDIDATE, INCUMBENT):
+        folder = out / f"bundle-{name}"
+        write_bundle(bundles[name], folder)
+        results[name] = run_episodes(runner, episodes, folder)
+    return compare_episodes(results[CANDIDATE], results[INCUMBENT])
+
+
+def decide(
+    workshop: Workshop,
+    contenders: Mapping[str, Contender],
+    claims: Sequence[str],
+    comparison: EpisodeComparison | None,
+    settings: GateSettings,
+    *,
+    facts: Mapping[str, Any],
+) -> Verdict:
+    """Ask the gate, and write its verdict down.
+
+    Args:
+        workshop: Where.
+        contenders: ``CANDIDATE`` and ``INCUMBENT``, ``CONTROL`` where there is one, and ``ANCHOR`` where it
+            is not the incumbent.
+        claims: Names of the rare slices on which the candidate is said to be better.
+        comparison: Of closed-loop episodes; None when none were driven.
+        settings: What a candidate must show.
+        facts: What was judged: ids of models and sets, for the catalog.
+    """
+    evidence = gather(
+        contenders[CANDIDATE],
+        contenders[INCUMBENT],
+        contenders.get(CONTROL),
+        [SLICES[name] for name in claims],
+        comparison,
+        settings,
+        anchor=contenders.get(ANCHOR),
+    )
+    verdict = judge(evidence, settings)
+    content = verdict.to_json()
+    workshop.store.put_if_absent(verdict.sha256, content)
+    run_id = "e-" + hashlib.sha256(
+        msgspec.json.encode((verdict.sha256, facts), order="deterministic")
+    ).hexdigest()[:16]  # fmt: skip
+    said = {
+        "decision": str(verdict.decision),
+        "reasons": list(verdict.lines),
+        "verdict_blob_id": verdict.sha256,
+    }
+    workshop.finish_run(run_id, "evaluate", facts={**facts, **said})
+    return verdict

@@ -1,0 +1,199 @@
+"""Label admitted clips in a child process: ``python -m fleet.label.job JOB.json OUT``.
+
+First an opinion of each clip, then one queue of questions over all of them, then rows.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from edge.clip_file import read_clip
+from edge.contracts.errors import OperatorError, RingroadError
+from edge.contracts.fields import Count, Name, Seconds, Text
+from edge.contracts.scene import Category
+from edge.contracts.sensors import CameraRig
+from edge.perceive.engine import OnnxEngine
+from edge.perceive.tensors import SPECS
+from fleet.disk import write_whole
+from fleet.label.asking import ask_blindly, ask_by_value
+from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
+from fleet.label.settings import LabelSettings
+from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
+from fleet.sample.row import LabelSource, Sample
+
+_UNREADABLE = (RingroadError, OSError, ArithmeticError, LookupError, MemoryError, ValueError)
+"""What a clip that admission could not see through may raise here; it costs this clip alone."""
+_MAX_REASON_CHARACTERS = 300
+
+
+class Choice(StrEnum):
+    """How a review budget is spent."""
+
+    VALUE = "value"
+    """On what is thought to teach most."""
+    BLIND = "blind"
+    """On questions drawn by hash: the control."""
+
+
+class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Which clips to label, with whose eyes, and whom to ask how much."""
+
+    clips: tuple[str, ...]
+    """Paths of sealed clips."""
+    model: str
+    """Path of the teacher's ONNX file."""
+    size: Name
+    known: tuple[Category, ...]
+    """What the teacher has learnt to see."""
+    labeler: str
+    """``module:function`` that makes a ``Labeler`` from ``labeler_folder``."""
+    labeler_folder: str
+    budget_tracks: Count
+    choice: Choice = Choice.VALUE
+    seed: Count = 0
+
+
+class LabelRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a labelling run said and cost."""
+
+    clips: Count
+    """Labelled."""
+    auto: Count
+    reviewed: Count
+    masked: Count
+    questions: Count
+    asked: Count
+    asked_by_reason: dict[str, Count]
+    answered_by_category: dict[str, Count]
+    reviewer_tracks: Count
+    reviewer_seconds: Seconds
+    skipped: dict[str, Text] = {}
+    """Clips that could not be read, by id, and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Rows and the run that made them."""
+
+    samples: tuple[Sample, ...]
+    rigs: tuple[CameraRig, ...]
+    run: LabelRun
+    opinions: tuple[ClipOpinion, ...] = field(default=(), repr=False)
+    answers: tuple[ReviewAnswer, ...] = ()
+
+
+def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelled:
+    """Label every clip of a job; one that cannot be read is skipped, and the run says so.
+
+    Raises:
+        OperatorError: The labeler's name means nothing.
+    """
+    settings = settings or LabelSettings()
+    opinions, skipped = _opinions(job, settings)
+    labeler = make_labeler(job.labeler, Path(job.labeler_folder))
+    stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
+
+    def review(question: ReviewQuestion) -> ReviewAnswer:
+        return labeler.review(question, stamps[question.clip_id])
+
+    if job.choice is Choice.VALUE:
+        asked = ask_by_value(opinions, review, job.known, job.budget_tracks, settings)
+    else:
+        asked = ask_blindly(opinions, review, job.seed, job.budget_tracks, settings)
+    answers = {question.track: answer for question, answer in asked}
+    samples: list[Sample] = []
+    for opinion in opinions:
+        samples.extend(clip_samples(opinion, settle(opinion, answers, settings)))
+    boxes = [box for sample in samples for box in sample.labels.boxes]
+    run = LabelRun(
+        clips=len(opinions),
+        auto=sum(box.source is LabelSource.AUTO for box in boxes),
+        reviewed=sum(box.source is LabelSource.REVIEWED for box in boxes),
+        masked=sum(len(sample.labels.ignored) for sample in samples),
+        questions=sum(len(o.questions) for o in opinions),
+        asked=len(asked),
+        asked_by_reason=_count(question.reason for question, _ in asked),
+        answered_by_category=_count(_said(answer) for answer in answers.values()),
+        reviewer_tracks=labeler.cost.tracks,
+        reviewer_seconds=labeler.cost.seconds,
+        skipped=skipped,
+    )
+    rigs = {o.clip.manifest.rig_id: o.clip.manifest.rig for o in opinions}
+    return Labelled(
+        tuple(samples), tuple(rigs.values()), run, tuple(opinions), tuple(answers.values())
+    )
+
+
+def _opinions(job: LabelJob, settings: LabelSettings) -> tuple[list[ClipOpinion], dict[str, str]]:
+    """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
+    engine, spec = OnnxEngine(Path(job.model)), SPECS[job.size]
+    opinions: list[ClipOpinion] = []
+    skipped: dict[str, str] = {}
+    for path in sorted(map(Path, job.clips)):
+        try:
+            opinions.append(opine(read_clip(path), engine, spec, job.known, settings))
+        except _UNREADABLE as error:
+            skipped[path.stem] = reason_of(error)
+    return opinions, skipped
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one line why a clip cannot be read."""
+    words = " ".join(str(error).split())
+    if not isinstance(error, RingroadError):
+        words = f"{type(error).__name__}: {words}"
+    return words[:_MAX_REASON_CHARACTERS]
+
+
+def make_labeler(name: str, folder: Path) -> Labeler:
+    """Plug in whoever answers, by name: ``module:function`` called with a folder.
+
+    Raises:
+        OperatorError: There is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return cast(Labeler, getattr(importlib.import_module(module), function)(folder))
+    except (ImportError, AttributeError) as error:
+        raise OperatorError(f"labeler {name!r} cannot be made: {error}") from error
+
+
+def _said(answer: ReviewAnswer) -> str:
+    found = next(iter(answer.boxes.values()), None)
+    return "nothing" if found is None else str(found.box.category)
+
+
+def _count(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))
+
+
+def write_labelled(labelled: Labelled, path: Path) -> None:
+    """Write rows and run as one file, whole or not at all."""
+    content = (labelled.run, labelled.samples, labelled.rigs)
+    write_whole(path, msgspec.msgpack.encode(content))
+
+
+def read_labelled(path: Path) -> Labelled:
+    """Read what a labelling child process wrote."""
+    kind = tuple[LabelRun, tuple[Sample, ...], tuple[CameraRig, ...]]
+    run, samples, rigs = msgspec.msgpack.decode(path.read_bytes(), type=kind)
+    return Labelled(samples, rigs, run)
+
+
+def main(arguments: list[str]) -> None:
+    """Read a job file, write what was labelled beside it."""
+    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=LabelJob)
+    write_labelled(label_clips(job), Path(arguments[1]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

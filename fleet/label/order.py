@@ -1,0 +1,213 @@
+"""Label admitted clips: lay them out, let child processes look and ask, keep what was said per clip.
+
+Two orders can run side by side (a candidate's and its control's). A run is named by its clips, its
+teacher and its budget; what it said about a clip is one small blob, for the pictures are in the clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from edge.contracts.errors import HashMismatchError, OperatorError
+from edge.contracts.scene import Category
+from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
+from fleet.disk import sha256_of, write_whole
+from fleet.label.job import Choice, LabelJob, Labelled, read_labelled, reason_of
+from fleet.sample.row import LabelSource, Sample, SampleLabels
+from fleet.work.process import Work, run_all
+from fleet.work.workspace import Advance, Workshop, unheard
+
+ClipLabels = dict[int, SampleLabels]
+"""What was said about a clip, by stamp in ns."""
+
+
+@dataclass(frozen=True)
+class LabelOrder:
+    """Which clips to label, with whose eyes, and whom to ask how much."""
+
+    clips: tuple[ClipRow, ...]
+    model: Path
+    """The teacher's ONNX file."""
+    size: str
+    known: tuple[Category, ...]
+    """What the teacher has learnt to see."""
+    labeler: str
+    """``module:function``, see ``fleet.label.job.make_labeler``."""
+    labeler_folder: Path
+    budget_tracks: int
+    choice: Choice = Choice.VALUE
+    seed: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """Hash of all that decides what is said."""
+        what = (
+            sorted(row.clip_id for row in self.clips),
+            hashlib.sha256(self.model.read_bytes()).hexdigest(),
+            self.size,
+            self.known,
+            self.labeler,
+            self.budget_tracks,
+            self.choice,
+            self.seed,
+        )
+        return "l-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
+
+
+def choose_clips(
+    catalog: Catalog,
+    *,
+    drive_prefix: str | None = None,
+    clip_ids: Sequence[str] = (),
+) -> tuple[ClipRow, ...]:
+    """Choose admitted clips, in id order: those of some drives, those that begin so, else all.
+
+    Raises:
+        OperatorError: No admitted clip is meant.
+    """
+    rows = catalog.all(ClipRow)
+    if drive_prefix is not None:
+        rows = [row for row in rows if row.drive_id.startswith(drive_prefix)]
+    if clip_ids:
+        rows = [row for row in rows if any(row.clip_id.startswith(word) for word in clip_ids)]
+    if not rows:
+        raise OperatorError("no admitted clip is meant by that; `ringroad clips list` shows them")
+    return tuple(rows)
+
+
+def label(
+    workshop: Workshop, orders: Mapping[str, LabelOrder], *, advance: Advance = unheard
+) -> dict[str, Labelled]:
+    """Carry labelling orders out and write down what was said.
+
+    A clip that cannot be fetched or read is skipped; the run names it, with the reason.
+
+    Args:
+        workshop: Where.
+        orders: By name.
+        advance: Hears of each order that is done.
+
+    Raises:
+        JobError: A child process failed.
+        OperatorError: There are clips, and none of them can be read.
+    """
+    outs: dict[str, Path] = {}
+    work: list[Work] = []
+    lost: dict[str, dict[str, str]] = {}
+    for name, order in orders.items():
+        paths, lost[name] = _lay_out(workshop, order)
+        job = LabelJob(
+            clips=tuple(map(str, paths)),
+            model=str(order.model),
+            size=order.size,
+            known=order.known,
+            labeler=order.labeler,
+            labeler_folder=str(order.labeler_folder),
+            budget_tracks=order.budget_tracks,
+            choice=order.choice,
+            seed=order.seed,
+        )
+        path, outs[name] = workshop.job(f"label-{name}.json"), workshop.job(f"label-{name}.rows")
+        path.write_bytes(msgspec.json.encode(job))
+        work.append(Work(f"label-{name}", "fleet.label.job", (str(path), str(outs[name]))))
+    run_all(work, workshop.logs, on_done=lambda name: advance(1))
+    labelled = {name: _with_lost(read_labelled(path), lost[name]) for name, path in outs.items()}
+    _refuse_nothing(labelled)
+    for name, order in orders.items():
+        _write_down(workshop, order, labelled[name])
+    return labelled
+
+
+def _lay_out(workshop: Workshop, order: LabelOrder) -> tuple[list[Path], dict[str, str]]:
+    """Lay an order's clips out as files; give also why some cannot be, by clip id."""
+    paths: list[Path] = []
+    lost: dict[str, str] = {}
+    for row in order.clips:
+        try:
+            paths.append(laid_out(workshop, row))
+        except (HashMismatchError, OperatorError) as error:  # other bytes, or none
+            lost[row.clip_id] = reason_of(error)
+    return paths, lost
+
+
+def laid_out(workshop: Workshop, row: ClipRow) -> Path:
+    """Lay a clip out as a file for child processes, whatever the store is; a damaged one anew."""
+    path = workshop.folder / "clips" / f"{row.clip_id}.mcap"
+    if not path.exists() or sha256_of(path) != row.blob_id:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, workshop.store.get(row.blob_id))
+    return path
+
+
+def _with_lost(labelled: Labelled, lost: Mapping[str, str]) -> Labelled:
+    run = msgspec.structs.replace(labelled.run, skipped={**lost, **labelled.run.skipped})
+    return replace(labelled, run=run)
+
+
+def _refuse_nothing(labelled: Mapping[str, Labelled]) -> None:
+    skipped = {k: why for one in labelled.values() for k, why in one.run.skipped.items()}
+    if skipped and not any(one.run.clips for one in labelled.values()):
+        clip_id, why = next(iter(skipped.items()))
+        raise OperatorError(
+            f"none of {len(skipped)} clips can be read, so nothing is labelled; "
+            f"clip {clip_id[:12]}: {why}"
+        )
+
+
+def _write_down(workshop: Workshop, order: LabelOrder, labelled: Labelled) -> None:
+    run_id, at_ns = order.run_id, workshop.now_ns()
+    skipped = labelled.run.skipped
+    said: dict[str, list[Sample]] = {
+        row.clip_id: [] for row in order.clips if row.clip_id not in skipped
+    }
+    for sample in labelled.samples:
+        said[sample.clip_id].append(sample)
+    rows = [_row(workshop, run_id, clip_id, samples, at_ns) for clip_id, samples in said.items()]
+    vehicles = {row.clip_id: row.vehicle_id for row in order.clips}
+    with workshop.catalog.write(at_ns=at_ns, actor=workshop.actor) as tx:
+        for row in rows:
+            if tx.add(row):
+                vehicle = vehicles[row.clip_id]
+                tx.append(
+                    StreamKind.VEHICLE,
+                    vehicle,
+                    "clip_labelled.1",
+                    cause=run_id,
+                    clip_id=row.clip_id,
+                    label_id=row.label_id,
+                )
+    facts: dict[str, object] = {
+        "labeler": order.labeler,
+        "budget_tracks": order.budget_tracks,
+        "choice": str(order.choice),
+        "seed": order.seed,
+    }
+    workshop.finish_run(run_id, "label", facts=facts | msgspec.to_builtins(labelled.run))
+
+
+def _row(
+    workshop: Workshop, run_id: str, clip_id: str, samples: Sequence[Sample], at_ns: int
+) -> LabelRow:
+    said: ClipLabels = {sample.now.stamp_ns: sample.labels for sample in samples}
+    content = msgspec.msgpack.encode(said)
+    blob_id = hashlib.sha256(content).hexdigest()
+    workshop.store.put_if_absent(blob_id, content)
+    boxes = [box for labels in said.values() for box in labels.boxes]
+    return LabelRow(
+        label_id=f"{run_id}-{clip_id[:16]}",
+        clip_id=clip_id,
+        source=run_id,
+        blob_id=blob_id,
+        facts={
+            "instants": len(said),
+            "auto": sum(box.source is LabelSource.AUTO for box in boxes),
+            "reviewed": sum(box.source is LabelSource.REVIEWED for box in boxes),
+            "masked": sum(len(labels.ignored) for labels in said.values()),
+        },
+        at_ns=at_ns,
+    )

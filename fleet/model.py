@@ -1,0 +1,93 @@
+"""Find a network by the word that an operator calls it by: zoo name, training run, bundle or folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.release import decode_manifest
+from edge.contracts.scene import Category
+from edge.perceive.tensors import SPECS
+from fleet.bundle.assemble import FP32, INT8, ModelFiles
+from fleet.catalog import BundleRow, RunRow
+from fleet.train.order import fetch_run
+from fleet.work.workspace import Workshop
+from fleet.zoo import CARD, WEIGHTS, read_card, zoo_folder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network at hand."""
+
+    name: str
+    size: str
+    run_id: str
+    weights: Path
+    files: ModelFiles
+    known: tuple[Category, ...]
+    dataset_id: str | None
+    """What it learnt from last."""
+    bundle_id: str | None = None
+
+
+def find_model(workshop: Workshop, word: str) -> Model:
+    """Find a network.
+
+    Args:
+        workshop: Where its files are laid out.
+        word: ``pico`` (the zoo's), a folder with a card, the beginning of a training run's id, or of a
+            bundle's.
+
+    Raises:
+        OperatorError: No such network, or several.
+        HashMismatchError: A file is not what its card says.
+    """
+    if word in SPECS:
+        return _from_card(zoo_folder(word))
+    if (Path(word) / CARD).is_file():
+        return _from_card(Path(word))
+    bundles = [r for r in workshop.catalog.all(BundleRow) if r.bundle_id.startswith(word)]
+    runs = [r for r in workshop.catalog.all(RunRow, stage="train") if r.run_id.startswith(word)]
+    if len(bundles) + len(runs) != 1:
+        raise OperatorError(
+            f"{len(bundles) + len(runs)} networks are called {word!r}: name a size of the zoo "
+            f"({', '.join(SPECS)}), a folder with a {CARD}, a training run or a bundle"
+        )
+    return _from_run(workshop, runs[0]) if runs else _from_bundle(workshop, bundles[0])
+
+
+def _from_bundle(workshop: Workshop, row: BundleRow) -> Model:
+    run = workshop.catalog.get(RunRow, row.run_id) if row.run_id else None
+    if run is not None:
+        return replace(_from_run(workshop, run), bundle_id=row.bundle_id)
+    shipped = _from_card(zoo_folder(decode_manifest(row.manifest).model))
+    if row.run_id != shipped.run_id:
+        raise OperatorError(f"bundle {row.bundle_id}: its training run {row.run_id} is not here")
+    return replace(shipped, bundle_id=row.bundle_id)
+
+
+def _from_card(folder: Path) -> Model:
+    card = read_card(folder)
+    return Model(
+        name=card.model,
+        size=card.model,
+        run_id=card.run_id,
+        weights=folder / WEIGHTS,
+        files=ModelFiles(folder / FP32, folder / INT8),
+        known=card.known,
+        dataset_id=card.dataset_id,
+    )
+
+
+def _from_run(workshop: Workshop, row: RunRow) -> Model:
+    trained = fetch_run(workshop, row)
+    return Model(
+        name=row.run_id,
+        size=row.facts["size"],
+        run_id=row.run_id,
+        weights=trained.weights,
+        files=trained.files,
+        known=tuple(Category(name) for name in row.facts["known"]),
+        dataset_id=row.dataset_id,
+    )

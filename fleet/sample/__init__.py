@@ -1,0 +1,1 @@
+"""A training row (``row``), and the futures of its tracks (``futures``)."""

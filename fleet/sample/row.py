@@ -1,0 +1,209 @@
+"""What a training row is made of: one sensed instant, the one before it, and what is true about it.
+
+Rows come from two roads, recorded clips and rendered recipes, and look the same from here on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.clip_file import decode_jpegs, encode_jpegs
+from edge.contracts.clean import clean_radar, clean_ultrasonics
+from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256, StampNs
+from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.sensors import (
+    CameraRig,
+    EgoState,
+    FrameSet,
+    RadarScan,
+    Route,
+    UltrasonicScan,
+)
+from edge.perceive.tensors import (
+    FUTURE_STEPS,
+    NetSpec,
+    ego_token,
+    ultrasonic_tokens,
+)
+from models.examples import Labels, Senses
+
+NIGHT = "night"
+"""Tag of a row that was sensed in the dark."""
+MIN_VISIBLE_PX = 12
+"""What shows less teaches nothing: it is neither a positive nor a negative."""
+
+
+class LabelSource(OpenEnum):
+    """Who said so."""
+
+    AUTO = "auto"
+    REVIEWED = "reviewed"
+    ANNOTATED = "annotated"
+    UNKNOWN = "unknown"
+
+
+class SampleBox(msgspec.Struct, frozen=True, kw_only=True):
+    """One labelled object at one instant."""
+
+    box: Box3D
+    track: Name
+    """Identity over the instants of the same clip or scene."""
+    source: LabelSource
+    confidence: Ratio = 1.0
+    visible_px: Count | None = None
+    """Pixels that show it, over all cameras; None where nobody counted and it is taken as seen."""
+    encounter_id: str | None = None
+    future: tuple[tuple[Metres, Metres], ...] = ()
+    """Offsets from the box centre every 0.25 s, ego frame of this instant; empty when unknown."""
+
+
+class Disc(msgspec.Struct, frozen=True, array_like=True):
+    """A round place on the ground, in the ego frame."""
+
+    x_m: Metres
+    y_m: Metres
+    radius_m: Metres
+
+
+class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything said about one instant."""
+
+    boxes: tuple[SampleBox, ...] = ()
+    ignored: tuple[Disc, ...] = ()
+    """Where nobody could tell: neither positive nor negative."""
+    absence_known: tuple[Category, ...] = CATEGORIES
+    """Classes for which an empty, not ignored place means that there is none."""
+    looked: tuple[Disc, ...] = ()
+    """Where somebody who knows every class has looked: there, absence is known for all of them."""
+    signs: tuple[Disc, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Where anything gave a sign of itself; everywhere else absence is known for every class. Not
+    written where nobody listened."""
+    ego_future: tuple[tuple[float, float, float], ...] = ()
+    teaches_driving: bool = True
+    """Whether a network may imitate ``ego_future``; False where a trigger caught trouble."""
+    segmentation: bytes = b""
+    """uint8 (n, n) row-major over +-32 m, n from its length; empty when unknown."""
+
+
+class SensedInstant(msgspec.Struct, frozen=True, kw_only=True):
+    """One frame set as it is stored: JPEGs and little-endian float32 bytes."""
+
+    stamp_ns: StampNs
+    ego: EgoState
+    route: Route
+    jpegs: tuple[bytes, ...]
+    """Eight, in camera order; an empty one is a missing frame."""
+    radar: bytes
+    """float32 (N, 4)."""
+    ultrasonics: bytes
+    """float32 (12,)."""
+
+    @classmethod
+    def from_frame_set(cls, frame_set: FrameSet) -> Self:
+        """Encode a frame set."""
+        return cls(
+            stamp_ns=frame_set.stamp_ns,
+            ego=frame_set.ego,
+            route=frame_set.route,
+            jpegs=encode_jpegs(frame_set.images),
+            radar=frame_set.radar.points_ego.astype("<f4").tobytes(),
+            ultrasonics=frame_set.ultrasonics.ranges_m.astype("<f4").tobytes(),
+        )
+
+    def images(self, rig: CameraRig) -> NDArray[np.uint8]:
+        """Decode the eight images, (8, H, W, 3) RGB; a missing one is black."""
+        size = rig.cameras[0].intrinsics
+        jpegs = [jpeg or None for jpeg in self.jpegs]
+        return decode_jpegs(jpegs, height_px=size.height_px, width_px=size.width_px)
+
+    def to_frame_set(self, rig: CameraRig) -> FrameSet:
+        """Decode to what the vehicle saw, but for JPEG losses."""
+        return FrameSet(
+            index=0,
+            stamp_ns=self.stamp_ns,
+            images=self.images(rig),
+            radar=self._radar(),
+            ultrasonics=self._ultrasonics(),
+            ego=self.ego,
+            route=self.route,
+            is_present=np.array([bool(jpeg) for jpeg in self.jpegs]),
+        )
+
+    def to_senses(self, rig: CameraRig, spec: NetSpec, images: NDArray[np.uint8]) -> Senses:
+        """Pair the network's other inputs with ``images`` (8, 3, h, w), already decoded and resized."""
+        return Senses(
+            stamp_ns=self.stamp_ns,
+            world_from_ego=self.ego.world_from_ego,
+            images=images,
+            radar_points=self._radar().points_ego,
+            ultrasonics=ultrasonic_tokens(self._ultrasonics().ranges_m, rig),
+            ego=ego_token(self.ego, self.route),
+        )
+
+    def _radar(self) -> RadarScan:
+        """Read the points, clean: a dataset may be older than the cleaning of clips."""
+        return clean_radar(RadarScan(np.frombuffer(self.radar, "<f4").reshape(-1, 4)))[0]
+
+    def _ultrasonics(self) -> UltrasonicScan:
+        return clean_ultrasonics(UltrasonicScan(np.frombuffer(self.ultrasonics, "<f4")))[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One row: an instant, the one about 0.25 s before it, its labels, and where it belongs."""
+
+    sample_id: Sha256
+    clip_id: str
+    """The clip or the rendered scene it was taken from."""
+    place_id: str
+    """Where on which map; a place is in one split only."""
+    rig_id: Sha256
+    now: SensedInstant
+    earlier: SensedInstant | None
+    labels: SampleLabels
+    tags: tuple[str, ...] = ()
+    """For slicing: ``night``, ``rare``, the scenario's name."""
+
+
+def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
+    """Turn labels into the arrays that the loss is drawn from; confidence becomes weight.
+
+    The loss imitates every ego future that it gets, so it gets none that does not teach driving.
+    """
+    rows, futures, hidden = [], [], []
+    for labelled in labels.boxes:
+        box = labelled.box
+        if labelled.visible_px is not None and labelled.visible_px < MIN_VISIBLE_PX:
+            hidden.append(Disc(box.x_m, box.y_m, max(1.5, 0.4 * box.length_m)))
+            continue
+        rows.append(
+            (CATEGORIES.index(box.category), box.x_m, box.y_m, box.z_m, box.length_m, box.width_m,
+             box.height_m, box.yaw_rad, box.vx_mps, box.vy_mps, labelled.confidence)
+        )  # fmt: skip
+        known = len(labelled.future) == FUTURE_STEPS
+        futures.append(labelled.future if known else [(np.nan, np.nan)] * FUTURE_STEPS)
+    empty = Labels()
+    segmentation = None
+    if len(labels.segmentation) == spec.bev_cells**2:
+        flat = np.frombuffer(labels.segmentation, np.uint8)
+        segmentation = flat.reshape(spec.bev_cells, spec.bev_cells)
+    is_imitated = labels.teaches_driving and bool(labels.ego_future)
+    return Labels(
+        boxes=np.array(rows, np.float32) if rows else empty.boxes,
+        futures=np.array(futures, np.float32) if rows else empty.futures,
+        ignored=_disc_array((*labels.ignored, *hidden)),
+        looked=_disc_array(labels.looked),
+        signs=None if labels.signs is msgspec.UNSET else _disc_array(labels.signs),
+        is_absence_known=np.array([c in labels.absence_known for c in CATEGORIES]),
+        ego_future=np.array(labels.ego_future, np.float32) if is_imitated else None,
+        segmentation=segmentation,
+    )
+
+
+def _disc_array(discs: tuple[Disc, ...]) -> NDArray[np.float32]:
+    return np.array([(d.x_m, d.y_m, d.radius_m) for d in discs], np.float32).reshape(-1, 3)

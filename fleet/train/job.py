@@ -1,0 +1,161 @@
+"""Fit a network to frozen datasets, in a child process, and write down every number that describes it.
+
+The stage is a *job file* in and a *run folder* out: weights, the run record, a progress log. Two jobs
+can therefore train side by side on one core each (candidate and control), one job can spread over
+several processes (a baseline), and a job that ran before is recognised by its hash and not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from edge.contracts.errors import OperatorError
+from edge.contracts.fields import Count, Name, Seconds, Sha256
+from edge.perceive.tensors import SPECS, NetSpec
+from fleet.dataset.frozen import Dataset, DatasetFile, TrainingView
+from models.bev import BevNet
+from models.examples import Example, ExampleSource
+from models.fit import FitProgress, FitSettings, fit
+from models.weights import load_weights, save_weights
+
+RUN_SCHEMA = 1
+WEIGHTS_FILE = "weights.bin"
+RECORD_FILE = "run.json"
+PROGRESS_FILE = "progress.jsonl"
+
+
+class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides what a training run learns, and where it may keep decoded images."""
+
+    size: Name
+    fresh: tuple[DatasetFile, ...]
+    replay: tuple[DatasetFile, ...] = ()
+    parent_weights: str | None = None
+    parent_sha256: Sha256 | None = None
+    fit: FitSettings
+    calibration_id: str = ""
+    """The dataset that sets the ranges of int8; empty where nothing is exported."""
+    processes: Count = 1
+    port: Count = 0
+    """Loopback port where several processes meet; unused with one."""
+    cache: str
+
+    @property
+    def run_id(self) -> str:
+        """Hash of what is learnt from what and exported how: the same job is the same run."""
+        what = (
+            self.size,
+            [d.dataset_id for d in self.fresh],
+            [d.dataset_id for d in self.replay],
+            self.parent_sha256,
+            asdict(self.fit),
+            self.calibration_id,
+            self.processes,
+        )
+        return "t-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
+
+
+class TrainRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did."""
+
+    schema: Count = RUN_SCHEMA
+    run_id: Name
+    job: TrainJob
+    weights_sha256: Sha256
+    examples: Count
+    replay_examples: Count
+    steps: Count
+    final_losses: dict[str, float]
+    wall_s: Seconds
+    cpu_s: Seconds
+
+
+def train(job: TrainJob, out: Path, rank: int = 0) -> TrainRun | None:
+    """Run a job in this process and write its folder; other ranks than 0 only help.
+
+    Raises:
+        OperatorError: The job names an unknown size or an empty dataset.
+    """
+    if job.size not in SPECS:
+        raise OperatorError(f"no network size {job.size!r}; there are {', '.join(SPECS)}")
+    spec = SPECS[job.size]
+    started, cpu_started = time.monotonic(), time.process_time()
+    fresh = _Joined([_open(d, spec, job.cache) for d in job.fresh])
+    replay = _Joined([_open(d, spec, job.cache) for d in job.replay]) if job.replay else None
+    if len(fresh) == 0:
+        raise OperatorError("nothing to learn from: the job's datasets hold no samples")
+    net = load_weights(Path(job.parent_weights), spec) if job.parent_weights else BevNet(spec)
+    out.mkdir(parents=True, exist_ok=True)
+    losses: dict[str, float] = {}
+
+    def log(progress: FitProgress) -> None:
+        losses.update(progress.losses)
+        line = {"step": progress.step, "steps": progress.steps, **progress.losses}
+        line["wall_s"] = round(time.monotonic() - started, 1)
+        if rank == 0:
+            with (out / PROGRESS_FILE).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+    trained = fit(net, fresh, job.fit, replay=replay, on_progress=log)
+    if rank != 0:
+        return None
+    run = TrainRun(
+        run_id=job.run_id,
+        job=job,
+        weights_sha256=save_weights(trained, out / WEIGHTS_FILE),
+        examples=len(fresh),
+        replay_examples=len(replay) if replay else 0,
+        steps=job.fit.steps,
+        final_losses=losses,
+        wall_s=time.monotonic() - started,
+        cpu_s=time.process_time() - cpu_started,
+    )
+    (out / RECORD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(run)))
+    return run
+
+
+class _Joined:
+    """Several example sources, one after the other."""
+
+    def __init__(self, parts: list[ExampleSource]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def __getitem__(self, number: int) -> Example:
+        for part in self._parts:
+            if number < len(part):
+                return part[number]
+            number -= len(part)
+        raise IndexError(number)
+
+
+def _open(file: DatasetFile, spec: NetSpec, cache: str) -> TrainingView:
+    return TrainingView(Dataset(Path(file.path)), spec, Path(cache), file.dataset_id)
+
+
+def main(arguments: list[str]) -> None:
+    """Run ``python -m fleet.train.job JOB.json OUT [RANK]``: the child process of the training stage."""
+    import torch
+    import torch.distributed as dist
+
+    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=TrainJob)
+    rank = int(arguments[2]) if len(arguments) > 2 else 0
+    torch.set_num_threads(1)
+    if job.processes > 1:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port)}
+        dist.init_process_group("gloo", rank=rank, world_size=job.processes)
+    train(job, Path(arguments[1]), rank)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,101 @@
+"""Many clips, one stage: a clip that cannot be read costs itself and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge.clip_file import decode_clip, encode_clip, encode_jpegs
+from edge.contracts.scene import CATEGORIES, Category
+from fleet.label.job import LabelJob, Labelled, label_clips, read_labelled, write_labelled
+from fleet.labeler import LabelCost
+from fleet.zoo import zoo_folder
+from sim.sense.rig import default_rig
+
+Seal = Callable[..., Any]
+
+
+class Nobody:
+    """A reviewer who is never asked."""
+
+    cost = LabelCost()
+
+
+def nobody(folder: Path) -> Nobody:
+    return Nobody()
+
+
+def cut_image(sealed: Any) -> bytes:
+    """Cut one image behind its header: the clip reads, the image does not."""
+    read = decode_clip(sealed.content)
+    first, *others = read.frames
+    jpeg, *jpegs = first.jpegs
+    assert jpeg is not None
+    spoiled = replace(first, jpegs=(jpeg[: len(jpeg) // 3], *jpegs))
+    return encode_clip(read.manifest, [spoiled, *others])
+
+
+def cameras_of_two_sizes(sealed: Any) -> bytes:
+    """Give one camera half the pixels: the format allows it, the network's inputs do not yet."""
+    read = decode_clip(sealed.content)
+    first, second, *cameras = read.manifest.rig.cameras
+    smaller = msgspec.structs.replace(second, intrinsics=second.intrinsics.scaled(112, 64))
+    rig = msgspec.structs.replace(read.manifest.rig, cameras=(first, smaller, *cameras))
+    (jpeg,) = encode_jpegs(np.full((1, 64, 112, 3), 90, np.uint8))
+    return encode_clip(
+        msgspec.structs.replace(read.manifest, rig=rig, rig_id=rig.rig_id),
+        [replace(f, jpegs=(f.jpegs[0], jpeg, *f.jpegs[2:])) for f in read.frames],
+    )
+
+
+BAD: dict[str, Callable[[Any], bytes]] = {
+    "cut file": lambda sealed: sealed.content[:-10],
+    "no clip": lambda sealed: b"no MCAP at all",
+    "cut image": cut_image,
+    "cameras of two sizes": cameras_of_two_sizes,
+}
+
+
+def labelled(tmp_path: Path, **contents: bytes) -> Labelled:
+    for name, content in contents.items():
+        (tmp_path / f"{name}.mcap").write_bytes(content)
+    job = LabelJob(
+        clips=tuple(str(tmp_path / f"{name}.mcap") for name in (*contents, "gone")),
+        model=str(zoo_folder("pico") / "int8.onnx"),
+        size="pico",
+        known=tuple(c for c in CATEGORIES if c is not Category.ANIMAL),
+        labeler=f"{__name__}:nobody",
+        labeler_folder=str(tmp_path),
+        budget_tracks=0,
+    )
+    return label_clips(job)
+
+
+def sealed_with_mounts(clip: Seal, drive: int) -> Any:
+    rig = default_rig(224, 128)
+    return clip(drive, rig=rig, rig_id=rig.rig_id)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_clip_that_cannot_be_read_is_skipped_with_its_reason_and_the_others_go_on(
+    tmp_path: Path, clip: Seal, kind: str
+) -> None:
+    good, other = sealed_with_mounts(clip, 0), sealed_with_mounts(clip, 1)
+    rows = labelled(tmp_path, good=good.content, poor=BAD[kind](other))
+    assert {sample.clip_id for sample in rows.samples} == {good.manifest.clip_id}
+    assert rows.run.clips == 1
+    assert set(rows.run.skipped) == {"poor", "gone"}
+    assert all(rows.run.skipped.values())
+    assert [rig.rig_id for rig in rows.rigs] == [good.manifest.rig_id]
+
+
+def test_what_was_skipped_is_written_with_the_rows(tmp_path: Path, clip: Seal) -> None:
+    rows = labelled(tmp_path, poor=b"no MCAP at all")
+    write_labelled(rows, tmp_path / "rows")
+    assert read_labelled(tmp_path / "rows").run == rows.run
+    assert rows.run.skipped["poor"] == "14 bytes are not a whole MCAP file"
+    assert rows.run.skipped["gone"].startswith("FileNotFoundError: ")
