@@ -9,17 +9,18 @@ were it merged with, or displaced by, what a trigger found, it would estimate no
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import logging
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from edge.clip.quota import Quota, Rank
+from edge.clip.window import Window, join_window
 from edge.clip_file import (
     PART_SUFFIX,
     Clip,
@@ -95,74 +96,6 @@ class DriveClips:
     """Could not be sealed: no frame was recorded, they do not read back, or the disk refused."""
     control_captured: int
     """Of ``captured``, those of the random stream: its kept share corrects its stated probability."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of frames to be sealed, by frame index, both ends included, and why."""
-
-    first: int
-    last: int
-    events: tuple[TriggerEvent, ...]
-    is_control: bool
-
-
-def join_window(windows: Sequence[Window], new: Window, longest: int) -> tuple[Window, ...]:
-    """Join a new window with those of its stream that it overlaps, while the union stays short enough.
-
-    Args:
-        windows: Not yet sealed.
-        new: To be added.
-        longest: Largest ``last - first`` of a union; a window alone may be longer.
-    """
-    apart: list[Window] = []
-    for window in reversed(windows):
-        first, last = min(window.first, new.first), max(window.last, new.last)
-        is_overlapping = window.first <= new.last and new.first <= window.last
-        if window.is_control is new.is_control and is_overlapping and last - first <= longest:
-            events = sorted((*window.events, *new.events), key=lambda event: event.stamp_ns)
-            new = Window(first, last, tuple(events), new.is_control)
-        else:
-            apart.append(window)
-    return (*reversed(apart), new)
-
-
-Rank = tuple[float, str]
-"""(-worth, clip_id): the smaller is kept. Control clips all have worth 0, so their hash decides."""
-
-
-@dataclass
-class Quota:
-    """Keeps the best clips of one stream: at most so many, at most so many bytes.
-
-    What it holds is the longest run of best clips offered so far that fits both limits. ``floor`` is
-    the best clip that it ever let go: nothing worse comes back, whatever room there is later.
-    """
-
-    max_clips: int
-    max_bytes: int
-    held: list[tuple[Rank, int]] = field(default_factory=list)
-    floor: Rank | None = None
-
-    def is_open_to(self, rank: Rank) -> bool:
-        """Tell whether a clip might be kept, before the work of sealing it."""
-        if self.floor is not None and rank > self.floor:
-            return False
-        return len(self.held) < self.max_clips or bool(self.held and rank < self.held[-1][0])
-
-    def offer(self, rank: Rank, size_bytes: int) -> list[str]:
-        """Take a clip in; give the clips that are let go for it, perhaps itself."""
-        if not self.is_open_to(rank):
-            return [rank[1]]
-        bisect.insort(self.held, (rank, size_bytes))
-        gone = []
-        while len(self.held) > self.max_clips or self._held_bytes() > self.max_bytes:
-            self.floor, _size = self.held.pop()
-            gone.append(self.floor[1])
-        return gone
-
-    def _held_bytes(self) -> int:
-        return sum(size_bytes for _rank, size_bytes in self.held)
 
 
 _Stream = tuple[str, bool]

@@ -1,0 +1,42 @@
+"""The time of a tick: what it may take, what it costs, which rung fits, and where it went."""
+
+from edge.budget.cost import ModelledLatency, Slowdown, modelled_latency
+from edge.budget.deadline import (
+    AFTER_PLAN,
+    PERIOD_MS,
+    SENSOR_TO_PLAN,
+    Budget,
+    BudgetSettings,
+    sum_ms,
+)
+from edge.budget.ladder import Choice, Ladder
+from edge.budget.ledger import (
+    Clock,
+    DeadlineSummary,
+    Ledger,
+    MonotonicClock,
+    TickAccount,
+    TickLedger,
+    VirtualClock,
+)
+
+__all__ = [
+    "AFTER_PLAN",
+    "PERIOD_MS",
+    "SENSOR_TO_PLAN",
+    "Budget",
+    "BudgetSettings",
+    "Choice",
+    "Clock",
+    "DeadlineSummary",
+    "Ladder",
+    "Ledger",
+    "ModelledLatency",
+    "MonotonicClock",
+    "Slowdown",
+    "TickAccount",
+    "TickLedger",
+    "VirtualClock",
+    "modelled_latency",
+    "sum_ms",
+]

@@ -1,0 +1,95 @@
+"""What a tick costs in virtual time: the charges of a device profile, stage by stage and rung by rung.
+
+In lockstep no decision may read the wall clock, or the same seed would not give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.budget.deadline import AFTER_PLAN, SENSOR_TO_PLAN
+from edge.contracts.bundle import DeviceProfile
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import Rung
+
+_NETWORK = ("preprocess", "infer", "decode")
+_STAGES: dict[Rung, tuple[str, ...]] = {
+    Rung.FULL: ("sense", *_NETWORK, "track", "radar", "plan", *AFTER_PLAN),
+    Rung.SMALL: ("sense", *_NETWORK, "track", "radar", "plan", *AFTER_PLAN),
+    Rung.CAMERAS_SUBSET: ("sense", *_NETWORK, "track", "radar", "plan", *AFTER_PLAN),
+    Rung.RADAR_ONLY: ("sense", "track", "radar", "plan", *AFTER_PLAN),
+    Rung.MINIMUM_RISK: ("sense", "track", "radar", "plan", *AFTER_PLAN),
+}
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """A stretch of time in which a board is slower than its profile: heat, or a hungry neighbour."""
+
+    start_ns: int
+    end_ns: int
+    factor: float
+
+
+@dataclass(frozen=True)
+class ModelledLatency:
+    """What each stage costs in virtual time, per rung, on one board with one model.
+
+    ``costs_ms``: rung → stage → milliseconds, for the rungs that this vehicle can run.
+    """
+
+    costs_ms: Mapping[Rung, Mapping[str, float]]
+    slowdowns: tuple[Slowdown, ...] = ()
+
+    def factor(self, stamp_ns: int) -> float:
+        """Say how much slower than its profile the board is at a time."""
+        return math.prod(s.factor for s in self.slowdowns if s.start_ns <= stamp_ns < s.end_ns)
+
+    def sensor_to_plan_ms(self, rung: Rung) -> float:
+        """Add what a rung costs until the plan stands, at the profile's pace."""
+        return math.fsum(ms for stage, ms in self.costs_ms[rung].items() if stage in SENSOR_TO_PLAN)
+
+
+def modelled_latency(
+    profile: DeviceProfile,
+    model: str,
+    rungs: Sequence[Rung],
+    slowdowns: tuple[Slowdown, ...] = (),
+) -> ModelledLatency:
+    """Read a device profile's costs for one model.
+
+    The keys of ``DeviceProfile.modelled_ms`` are stages; ``preprocess`` comes also as
+    ``preprocess_subset``, and ``infer`` as ``infer_<model>`` and, for a bundle that ships a small graph,
+    ``infer_<model>_small``.
+
+    Args:
+        profile: The board.
+        model: ``BundleManifest.model``.
+        rungs: The rungs that the vehicle can run with its bundle.
+        slowdowns: When the board is slower than that.
+
+    Raises:
+        OperatorError: The profile lacks a cost that one of the rungs needs.
+    """
+    costs: dict[Rung, dict[str, float]] = {}
+    for rung in rungs:
+        keys = {stage: _cost_key(stage, rung, model, rungs) for stage in _STAGES[rung]}
+        lacking = sorted({key for key in keys.values() if key not in profile.modelled_ms})
+        if lacking:
+            raise OperatorError(
+                f"device profile {profile.name} has no modelled_ms for {', '.join(lacking)}, "
+                f"which rung {rung} of model {model} needs"
+            )
+        costs[rung] = {stage: profile.modelled_ms[key] for stage, key in keys.items()}
+    return ModelledLatency(costs, slowdowns)
+
+
+def _cost_key(stage: str, rung: Rung, model: str, rungs: Sequence[Rung]) -> str:
+    is_small = rung is Rung.SMALL or (rung is Rung.CAMERAS_SUBSET and Rung.SMALL in rungs)
+    if stage == "infer":
+        return f"infer_{model}_small" if is_small else f"infer_{model}"
+    if stage == "preprocess" and rung is Rung.CAMERAS_SUBSET:
+        return "preprocess_subset"
+    return stage

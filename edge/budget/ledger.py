@@ -1,0 +1,137 @@
+"""Where the time of each tick went: what was charged, and beside it what the process really took."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from edge.budget.deadline import SENSOR_TO_PLAN, Budget, sum_ms
+from edge.contracts.scene import Rung, StageTime
+
+
+class Clock(Protocol):
+    """Where a process reads the time that it measures itself by."""
+
+    def now_ns(self) -> int:
+        """Read the clock."""
+        ...
+
+
+class MonotonicClock:
+    """The machine's steady clock."""
+
+    def now_ns(self) -> int:
+        """Read the clock."""
+        return time.monotonic_ns()
+
+
+@dataclass
+class VirtualClock:
+    """A clock that moves when it is told to."""
+
+    stamp_ns: int = 0
+
+    def now_ns(self) -> int:
+        """Read the clock."""
+        return self.stamp_ns
+
+
+@dataclass(frozen=True)
+class TickLedger:
+    """Where the time of one tick went, in the time that decisions are made by."""
+
+    index: int
+    stamp_ns: int
+    rung: Rung
+    reason: str
+    """Why not a richer rung."""
+    stages: tuple[StageTime, ...]
+    deadline_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """All stages."""
+        return sum_ms(self.stages)
+
+    @property
+    def sensor_to_plan_ms(self) -> float:
+        """What the deadline is about."""
+        return sum_ms([s for s in self.stages if s.stage in SENSOR_TO_PLAN])
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the plan came after the deadline."""
+        return self.sensor_to_plan_ms > self.deadline_ms
+
+
+@dataclass(frozen=True)
+class DeadlineSummary:
+    """A drive's sensor-to-plan latency."""
+
+    ticks: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    missed: int
+
+
+class Ledger:
+    """Keeps what the ticks of a drive charged, and beside it what the process really took."""
+
+    def __init__(self, kept_ticks: int = 200_000) -> None:
+        self.rungs: Counter[Rung] = Counter()
+        self.missed = 0
+        self.measured: dict[str, deque[float]] = {}
+        """Wall milliseconds per stage: a side log for people; no decision and no clip reads it."""
+        self._sensor_to_plan_ms: deque[float] = deque(maxlen=kept_ticks)
+        self._kept_ticks = kept_ticks
+
+    def add(self, tick: TickLedger) -> None:
+        """Enter a finished tick."""
+        self.rungs[tick.rung] += 1
+        self.missed += tick.is_missed
+        self._sensor_to_plan_ms.append(tick.sensor_to_plan_ms)
+
+    def add_measured(self, stage: str, ms: float) -> None:
+        """Enter what a stage really took."""
+        self.measured.setdefault(stage, deque(maxlen=self._kept_ticks)).append(ms)
+
+    def summary(self) -> DeadlineSummary:
+        """Sum up the charged latency; zeros before the first tick."""
+        values = np.array(self._sensor_to_plan_ms or [0.0])
+        p50, p99 = np.quantile(values, [0.5, 0.99], method="higher")
+        return DeadlineSummary(
+            ticks=sum(self.rungs.values()),
+            p50_ms=float(p50),
+            p99_ms=float(p99),
+            max_ms=float(values.max()),
+            missed=self.missed,
+        )
+
+
+class TickAccount:
+    """Accounts for one tick while it runs: ``with account.stage("plan"): …``."""
+
+    def __init__(
+        self, budget: Budget, charges_ms: Mapping[str, float], ledger: Ledger, clock: Clock
+    ) -> None:
+        self.budget = budget
+        self._charges_ms = charges_ms
+        self._ledger = ledger
+        self._clock = clock
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Charge a stage its modelled time, and note what it really took."""
+        before_ns = self._clock.now_ns()
+        try:
+            yield
+        finally:
+            self.budget = self.budget.spend(name, self._charges_ms.get(name, 0.0))
+            self._ledger.add_measured(name, (self._clock.now_ns() - before_ns) / 1e6)

@@ -1,0 +1,27 @@
+"""Keep the last seconds, seal what lies around trigger events, keep the best clips of a drive."""
+
+from edge.clip.quota import Quota, Rank
+from edge.clip.recorder import (
+    CLIP_SUFFIX,
+    Drive,
+    DriveClips,
+    Recorder,
+    RecorderSettings,
+    SealedClip,
+    sealed_clips,
+)
+from edge.clip.window import Window, join_window
+
+__all__ = [
+    "CLIP_SUFFIX",
+    "Drive",
+    "DriveClips",
+    "Quota",
+    "Rank",
+    "Recorder",
+    "RecorderSettings",
+    "SealedClip",
+    "Window",
+    "join_window",
+    "sealed_clips",
+]
