@@ -79,7 +79,7 @@ def test_tampered_metadata_is_refused(fleet, server, vehicle, repository, role):
 
 
 def test_one_person_signing_twice_is_still_one_person(fleet, vehicle):
-    release = fleet.bundle.assemble(
+    release = fleet.release(
         fleet.build(2.0, 2), signers=("release-b", "release-b"), minimum=1
     )
     fleet.assign(release)
@@ -123,7 +123,7 @@ def test_server_without_range_is_asked_again_from_the_start(fleet, server, vehic
 
 def test_metadata_of_another_vehicle_is_refused_and_does_no_lasting_harm(fleet, server, vehicle):
     fleet.director.enrol("car-2", NOW_NS)
-    release = fleet.bundle.assemble(fleet.build(2.0, 2))
+    release = fleet.release(fleet.build(2.0, 2))
     for wave in range(5):
         fleet.assign(release, vehicle_id="car-2", wave=wave)
     mine, foreign = (server.tree / director_metadata(name) for name in ("car-1", "car-2"))
@@ -316,7 +316,7 @@ def test_heal_takes_over_a_bundle_still_on_trial(fleet, vehicle):
     fleet.offer(2.0, 2)
     vehicle.step()
     healed = rereleased(fleet.build(1.0, 1), 3)
-    fleet.assign(fleet.bundle.assemble(healed))
+    fleet.assign(fleet.release(healed))
     with vehicle.start() as agent:
         assert agent.step(NOW_NS).phase is Phase.TRIAL
         assert agent.on_ticks(10, 0, NOW_NS) is Phase.COMMITTED
@@ -332,7 +332,7 @@ def test_heal_fetches_no_blob_that_lies_in_a_slot(fleet, server, vehicle):
         agent.step(NOW_NS)
         agent.on_ticks(10, 0, NOW_NS)
         server.requests.clear()
-        fleet.assign(fleet.bundle.assemble(rereleased(fleet.build(1.0, 1), 3)))
+        fleet.assign(fleet.release(rereleased(fleet.build(1.0, 1), 3)))
         assert agent.step(NOW_NS).phase is Phase.TRIAL
     assert not [path for path, _, _ in server.requests if path.startswith("blobs/")]
 
@@ -354,14 +354,14 @@ def test_staged_bundle_that_rotted_is_staged_again(fleet, vehicle):
 
 
 def test_assignment_for_later_waits(fleet, vehicle):
-    release = fleet.bundle.assemble(fleet.build(2.0, 2))
+    release = fleet.release(fleet.build(2.0, 2))
     fleet.assign(release, not_before_ns=NOW_NS + NS_PER_S)
     assert vehicle.step().phase is Phase.IDLE
     assert vehicle.step(NOW_NS + NS_PER_S).phase is Phase.TRIAL
 
 
 def test_unknown_critical_field_is_refused(fleet, vehicle):
-    release = fleet.bundle.assemble(fleet.build(2.0, 2))
+    release = fleet.release(fleet.build(2.0, 2))
     fleet.assign(release, critical=("antigravity",))
     assert vehicle.step().refusal.kind is RefusalKind.CRITICAL
 
@@ -460,10 +460,10 @@ def test_same_refusal_is_reported_once(fleet, vehicle):
 def test_rotated_release_key_is_followed_and_the_old_one_refused(fleet, keys, vehicle):
     keys.create("release-d")
     fleet.image.rotate("targets", "release-a", "release-d", NOW_NS)
-    stolen = fleet.bundle.assemble(fleet.build(3.0, 2), signers=("release-b",), minimum=1)
+    stolen = fleet.release(fleet.build(3.0, 2), signers=("release-b",), minimum=1)
     fleet.assign(stolen)
     assert vehicle.step().refusal.kind is RefusalKind.SIGNATURE
-    fleet.assign(fleet.bundle.assemble(fleet.build(2.0, 3), signers=("release-b", "release-d")))
+    fleet.assign(fleet.release(fleet.build(2.0, 3), signers=("release-b", "release-d")))
     assert vehicle.step().phase is Phase.TRIAL
 
 
@@ -476,7 +476,7 @@ def test_revoked_release_key_does_not_come_back_when_its_root_is_hidden(
     shutil.copytree(fleet.tree / "image", stolen / "tree/image")
     keys.create("release-d")
     fleet.image.rotate("targets", "release-a", "release-d", NOW_NS)
-    fleet.assign(fleet.bundle.assemble(fleet.build(2.0, 2), signers=("release-b", "release-d")))
+    fleet.assign(fleet.release(fleet.build(2.0, 2), signers=("release-b", "release-d")))
     path = "image/metadata/" + ("2.snapshot.json" if "snapshot" in ending else "timestamp.json")
     if "broken" in ending:
         server.served_instead[path] = b"{}"
@@ -522,7 +522,7 @@ def test_verified_root_is_remembered_though_the_disk_took_nothing_of_it(
     shutil.copytree(fleet.tree, stolen / "tree")
     keys.create("release-d")
     fleet.image.rotate("targets", "release-a", "release-d", NOW_NS)
-    fleet.assign(fleet.bundle.assemble(fleet.build(2.0, 2), signers=("release-b", "release-d")))
+    fleet.assign(fleet.release(fleet.build(2.0, 2), signers=("release-b", "release-d")))
     persist = Updater._persist_file
 
     def is_full(self, filename, data):
@@ -562,7 +562,7 @@ def test_metadata_of_another_vehicle_takes_no_root_along(fleet, keys, server, ve
 
 def test_targets_driven_up_by_a_thief_count_again_under_a_new_snapshot_key(fleet, keys, vehicle):
     for counter_up in range(2, 5):
-        fleet.bundle.assemble(fleet.build(2.0, counter_up))
+        fleet.release(fleet.build(2.0, counter_up))
     assert vehicle.step().refusal is None
     keys.create("image-snapshot-3", "image-timestamp-3")
     fleet.image.rotate("snapshot", "image-snapshot", "image-snapshot-3", NOW_NS)
@@ -601,7 +601,7 @@ def with_false_manifest(bundle, **changes):
 
 @pytest.mark.parametrize("changes", [{"release_counter": 9}, {"bundle_id": "b-other"}])
 def test_manifest_that_says_otherwise_than_was_signed_about_it_is_refused(fleet, vehicle, changes):
-    fleet.assign(fleet.bundle.assemble(with_false_manifest(fleet.build(2.0, 2), **changes)))
+    fleet.assign(fleet.release(with_false_manifest(fleet.build(2.0, 2), **changes)))
     refusal = vehicle.step().refusal
     assert refusal.kind is RefusalKind.SCHEMA
     assert "the release says" in refusal.reason
@@ -613,7 +613,7 @@ def test_manifest_listing_a_blob_that_nobody_signed_is_refused(fleet, server, ve
     data = bytes(bundle.manifest.engines[0].size_bytes)
     sha256 = hashlib.sha256(data).hexdigest()
     engine = msgspec.structs.replace(bundle.manifest.engines[0], sha256=sha256)
-    fleet.assign(fleet.bundle.assemble(with_false_manifest(bundle, engines=(engine,))))
+    fleet.assign(fleet.release(with_false_manifest(bundle, engines=(engine,))))
     server.served_instead[blob_path(sha256)] = data
     refusal = vehicle.step().refusal
     assert refusal.kind is RefusalKind.HASH

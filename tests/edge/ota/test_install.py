@@ -79,8 +79,8 @@ class Control:
     def __init__(self, fleet, key):
         self.fleet = fleet
         self.key = key
-        candidate = fleet.bundle.assemble(fleet.build(2.0, 2))
-        heal = fleet.bundle.assemble(rereleased(fleet.build(1.0, 1), 3))
+        candidate = fleet.release(fleet.build(2.0, 2))
+        heal = fleet.release(rereleased(fleet.build(1.0, 1), 3))
         self.plan = RolloutPlan(
             rollout_id="r-1",
             candidate=candidate,
