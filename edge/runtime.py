@@ -30,10 +30,11 @@ from edge.budget import (
 from edge.clip import Recorder
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import Campaign
-from edge.contracts.clean import clean
+from edge.contracts.clean import by_reading, clean
 from edge.contracts.clip import TriggerEvent
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
-from edge.contracts.sensors import CameraRig, Dropped, FrameSet, Reading
+from edge.contracts.sensors import Dropped, FrameSet, Reading
 from edge.contracts.time import NS_PER_S, is_one_time_base
 from edge.perceive.perceiver import Perceiver
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
@@ -115,7 +116,7 @@ class Runtime:
         self,
         settings: RuntimeSettings,
         *,
-        rig: CameraRig,
+        rig: Rig,
         manifest: BundleManifest,
         perceivers: Mapping[Rung, Perceiver],
         profile: DeviceProfile,
@@ -233,15 +234,17 @@ class Runtime:
     def _take_in(self, frame_set: FrameSet) -> FrameSet:
         """Clean what was sensed, and begin anew where its clock stepped."""
         last = self._last
-        frame_set = clean(frame_set, last)
+        frame_set = clean(frame_set, self._rig, last)
         if last is not None and not is_one_time_base(last.stamp_ns, frame_set.stamp_ns):
             self._begin_time_base(last.stamp_ns, frame_set.stamp_ns)
-        dropped = dict(frame_set.dropped)
+        elif last is not None and frame_set.stamp_ns == last.stamp_ns:
+            self._busy_until_ns = 0  # a stamp that stands still says nothing about waiting
+        dropped = by_reading(frame_set.dropped)
         self._dropped.update(dropped)
-        if dropped.keys() - dict(last.dropped if last else ()):
+        if dropped.keys() - by_reading(last.dropped if last else ()):
             counts = {str(kind): count for kind, count in dropped.items()}
             _log.warning("readings_dropped", extra={"stamp_ns": frame_set.stamp_ns} | counts)
-        if Reading.EGO not in dropped:
+        if not {Reading.POSE, Reading.EGO} & dropped.keys():
             self._known_ns = frame_set.stamp_ns
         self._last = frame_set
         return frame_set

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from edge.contracts.clean import clean_radar
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES
-from edge.contracts.sensors import MIRRORED_CAMERAS, CameraRig, RadarScan
-from edge.perceive.tensors import FUTURE_STEPS
+from edge.contracts.sensors import RadarScan
+from edge.perceive.tensors import FUTURE_STEPS, MIRRORED_SLOTS
 
 Floats = NDArray[np.float32]
 
@@ -63,19 +64,22 @@ class Senses:
     radar_points: Floats
     ultrasonics: Floats
     ego: Floats
+    absent: tuple[int, ...] = ()
+    """Slots whose camera gave nothing; their images are black."""
 
 
-def clean_senses(senses: Senses) -> Senses:
+def clean_senses(senses: Senses, rig: Rig) -> Senses:
     """Drop the radar points that no radar can have measured; the tokens were made of clean readings."""
-    scan, dropped = clean_radar(RadarScan(senses.radar_points))
-    return replace(senses, radar_points=scan.points_ego) if dropped else senses
+    scan = clean_radar(RadarScan(senses.radar_points), rig)
+    is_clean = scan.points_ego is senses.radar_points
+    return senses if is_clean else replace(senses, radar_points=scan.points_ego)
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
     """A labelled instant and, where there is one, the instant about 0.25 s before it."""
 
-    rig: CameraRig
+    rig: Rig
     senses: Senses
     labels: Labels
     earlier: Senses | None = None
@@ -116,13 +120,15 @@ class View:
         ultrasonics[..., :2] = self.points(ultrasonics[..., :2])
         ego = senses.ego.copy()
         ego[..., 4:12] = self.points(ego[..., 4:12].reshape(-1, 2)).reshape(ego[..., 4:12].shape)
-        images = senses.images
+        images, absent = senses.images, senses.absent
         if self.is_mirrored:
-            images = images[list(MIRRORED_CAMERAS)][..., ::-1]
+            images = images[list(MIRRORED_SLOTS)][..., ::-1]
+            absent = tuple(sorted(MIRRORED_SLOTS[slot] for slot in absent))
             ego[..., 2:4] *= -1
         return replace(
             senses,
             images=images,
+            absent=absent,
             radar_points=radar,
             ultrasonics=ultrasonics,
             ego=ego,

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 
 from edge.contracts.errors import RingroadError
 from edge.contracts.fields import Count, Ratio, Size
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES
-from edge.contracts.sensors import CameraRig
 from edge.perceive.tensors import (
     NetSpec,
     Recollection,
     calibration_table,
     memory_inputs,
+    mirrored_rig,
     radar_raster,
     radar_tokens,
     recollect,
@@ -292,10 +293,10 @@ def _prepare(
     for example in batch:
         view = _draw_view(settings, rng)
         has_radar = rng.uniform() >= settings.radar_drop_ratio
-        senses = view.senses(clean_senses(example.senses))
+        senses = view.senses(clean_senses(example.senses, example.rig))
         earlier = example.earlier
         if earlier is not None:
-            earlier = view.senses(clean_senses(earlier))
+            earlier = view.senses(clean_senses(earlier, example.rig))
         if not has_radar:
             senses = replace(senses, radar_points=senses.radar_points[:0])
             earlier = replace(earlier, radar_points=earlier.radar_points[:0]) if earlier else None
@@ -347,7 +348,7 @@ def _recall(
 
 def collate(
     batch: list[Senses],
-    rigs: list[CameraRig],
+    rigs: list[Rig],
     views: list[View] | None,
     lights: list[Light] | None,
     recollections: list[Recollection | None],
@@ -358,8 +359,11 @@ def collate(
     columns: list[list[NDArray[np.generic]]] = [[] for _ in range(9)]
     for number, senses in enumerate(batch):
         view = views[number] if views else PLAIN_VIEW
-        table = calibration_table(rigs[number], spec, view.turn_rad)
+        rig = mirrored_rig(rigs[number]) if view.is_mirrored else rigs[number]
+        table = calibration_table(rig, spec, view.turn_rad, senses.absent)
         images = lights[number].images(senses.images, rng) if lights else senses.images
+        if senses.absent and lights:
+            images[list(senses.absent)] = 0.0
         memory, pose = memory_inputs(
             recollections[number], senses.stamp_ns, senses.world_from_ego, spec
         )

@@ -8,15 +8,17 @@ skips frames, leaves the radar's noise as it was.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
-from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.sensors import FrameSet, frames_of
 from sim.place.ground import Ground
 from sim.place.maps import load_map
 from sim.place.scenery import ScenerySettings, furnish
@@ -51,7 +53,7 @@ class Drive:
         OperatorError: The map, the place or the display does not exist, or another world is open.
     """
 
-    def __init__(self, settings: DriveSettings, rig: CameraRig | None = None) -> None:
+    def __init__(self, settings: DriveSettings, rig: Rig | None = None) -> None:
         self.settings = settings
         self.rig = rig or default_rig()
         road_map = load_map(settings.road_map)
@@ -82,13 +84,13 @@ class Drive:
         index = snapshot.frame_index
         around = survey(snapshot, self.scenery)
         render = self._renderer.render(snapshot)
-        images = render.images
+        images: Iterable[NDArray[np.uint8]] = render.images
         if self.settings.is_night:
             images = self._night.fall(images, stream(self._seed, "night", index))
         frame_set = FrameSet(
             index=index,
             stamp_ns=snapshot.stamp_ns,
-            images=images,
+            frames=frames_of(images, snapshot.stamp_ns),
             radar=radar_scan(around, self.settings.radar, stream(self._seed, "radar", index)),
             ultrasonics=ultrasonic_scan(
                 around,

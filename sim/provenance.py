@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.contracts.sensors import CameraRig
+from edge.contracts.rig import Rig
 from fleet.dataset.recipe import DataRecipe
 from sim.place.maps import net_path
 from sim.world.encounters import scenario_path
@@ -28,7 +28,7 @@ _OURS = ("edge", "fleet", "models", "sim", "conf")
 _RENDERER = "sim.recipes"
 
 
-def made_of(recipe: DataRecipe, rig: CameraRig) -> str:
+def made_of(recipe: DataRecipe, rig: Rig) -> str:
     """Hash everything that decides the rows of a recipe, apart from the recipe's own words.
 
     Raises:

@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.rig import Rig
+from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.tensors import FUTURE_STEP_S, FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, RenderedInstant, RenderedScene, samples_of
@@ -42,16 +43,16 @@ class RecipeJob(msgspec.Struct, frozen=True, kw_only=True):
     """What a child process is told."""
 
     recipe: DataRecipe
-    rig: CameraRig
+    rig: Rig
 
 
 class RecipeStage:
     """Makes the rows of recipes in child processes; a ``RecipeRunner``."""
 
-    def __init__(self, rig: CameraRig | None = None) -> None:
+    def __init__(self, rig: Rig | None = None) -> None:
         self._rig = rig or default_rig()
 
-    def rigs(self) -> Sequence[CameraRig]:
+    def rigs(self) -> Sequence[Rig]:
         """Give the one rig that everything is seen with."""
         return [self._rig]
 
@@ -100,7 +101,7 @@ def _rows_path(job: Path, share: int) -> Path:
     return job.with_suffix(f".{share}.rows")
 
 
-def rows_of_share(recipe: DataRecipe, share: int, rig: CameraRig) -> Iterator[Sample]:
+def rows_of_share(recipe: DataRecipe, share: int, rig: Rig) -> Iterator[Sample]:
     """Render and label one share of a recipe in this process.
 
     Raises:
@@ -125,7 +126,7 @@ def check_recipe(recipe: DataRecipe) -> None:
 
 
 def _scenes(
-    recipe: DataRecipe, number: int, part: RecipePart, share: int, rig: CameraRig
+    recipe: DataRecipe, number: int, part: RecipePart, share: int, rig: Rig
 ) -> Iterator[tuple[RenderedScene, dict[int, TruthFrame]]]:
     """Visit this share's places of one part, one scene a visit."""
     chosen = _places(recipe, part)[share::SHARES]
@@ -177,7 +178,8 @@ def _scene(
         if frame in due or frame + _STEP_FRAMES in due:
             now, boxes = drive.sense(snapshot)
             if night is not None:
-                now = replace(now, images=night.fall(now.images, nights))
+                images = night.fall([f.image for f in now.frames if f.image is not None], nights)
+                now = replace(now, frames=frames_of(images, now.stamp_ns))
             if frame in due and earlier is not None:
                 instants.append(_instant(drive, now, earlier, part, night is not None))
             earlier = now

@@ -12,21 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from edge.clip_file import ClipFrame, encode_clip, encode_jpegs, encode_manifest
+from edge.clip_file import ClipFrame, encode_clip, encode_instant, encode_manifest
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import (
-    CAMERAS,
-    Camera,
-    CameraRig,
-    EgoState,
-    Intrinsics,
-    RadarScan,
-    Route,
-    UltrasonicScan,
-)
+from edge.contracts.rig import Camera, Intrinsics, Rig
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, UltrasonicScan, frames_of
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import ClipOffer
+from edge.perceive.tensors import SLOTS
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 # The same examples on every machine, and no deadline: two cores are shared.
 settings.register_profile("ringroad", deadline=None, derandomize=True, database=None)
@@ -74,29 +69,32 @@ class SealedClip:
         )
 
 
-def rig() -> CameraRig:
+def rig() -> Rig:
     intrinsics = Intrinsics.from_fov(math.radians(60.0), 224, 128)
     pose = Pose(qw=0.5, qx=-0.5, qy=0.5, qz=-0.5)
-    cameras = tuple(Camera(name=n, intrinsics=intrinsics, ego_from_cam=pose) for n in CAMERAS)
-    return CameraRig(name="test-rig", cameras=cameras)
+    cameras = tuple(
+        Camera(name=n, intrinsics=intrinsics, ego_from_cam=pose, slot=n) for n in CAMERAS
+    )
+    return Rig(name="test-rig", cameras=cameras)
+
+
+def _frame_set(index: int, rng: np.random.Generator) -> FrameSet:
+    stamp_ns = frame_stamp_ns(index)
+    return FrameSet(
+        index=index,
+        stamp_ns=stamp_ns,
+        frames=frames_of(rng.integers(0, 256, (8, 128, 224, 3), dtype=np.uint8), stamp_ns),
+        radar=RadarScan(),
+        ultrasonics=UltrasonicScan(),
+        ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose()),
+    )
 
 
 @cache
 def seal(drive: int = 0, vehicle_id: str = "v-01", **changes: object) -> SealedClip:
     """Seal a clip; ``changes`` go into its manifest."""
     rng = np.random.default_rng(drive)
-    frames = tuple(
-        ClipFrame(
-            index=k,
-            stamp_ns=frame_stamp_ns(k),
-            jpegs=encode_jpegs(rng.integers(0, 256, (8, 128, 224, 3), dtype=np.uint8)),
-            radar=RadarScan(),
-            ultrasonics=UltrasonicScan(),
-            ego=EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose()),
-            route=Route(),
-        )
-        for k in range(SEALED_FRAMES)
-    )
+    frames = tuple(ClipFrame(encode_instant(_frame_set(k, rng))) for k in range(SEALED_FRAMES))
     event = TriggerEvent(
         rule=TriggerRule.LOW_TTC,
         rule_version=1,

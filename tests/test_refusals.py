@@ -31,7 +31,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.release import Assignment, Release, blob_path
 from edge.contracts.scene import CATEGORIES, PlanSource
-from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import CHUNK_BYTES, InstallPhase
 from edge.ota import (
@@ -763,7 +763,7 @@ def scene(index: int, brightness: int) -> FrameSet:
     return FrameSet(
         index=index,
         stamp_ns=stamp_ns,
-        images=np.full((8, 128, 256, 3), brightness, np.uint8),
+        frames=frames_of(np.full((8, 128, 256, 3), brightness, np.uint8), stamp_ns),
         radar=RadarScan(),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose(), speed_mps=5.0),

@@ -19,26 +19,33 @@ from pathlib import Path
 
 import msgspec
 
+from edge.clip.coverage import coverage, missing
 from edge.clip.quota import Quota, Rank
 from edge.clip.window import Window, join_window
 from edge.clip_file import (
     PART_SUFFIX,
     Clip,
     ClipFrame,
-    encode_jpegs,
+    encode_instant,
     encode_manifest,
     read_clip,
     write_clip,
 )
 from edge.contracts.campaign import Campaign
 from edge.contracts.clean import clean, total_dropped
-from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
+from edge.contracts.clip import ClipManifest, Privacy, Span, TriggerEvent, TriggerRule
 from edge.contracts.errors import OperatorError, SchemaError
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
-from edge.contracts.sensors import CameraRig, FrameSet
-from edge.contracts.time import FRAME_RATE_HZ, Clock, is_one_time_base
+from edge.contracts.sensors import FrameSet
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, Clock, is_one_time_base
 
 CLIP_SUFFIX = ".mcap"
+
+_EARLIEST = 0.75
+"""A frame set may be recorded this part of a period after the last one: a camera's stamps jitter."""
+_JITTER = 0.01
+"""Part of a period by which rounding can move a stamp."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +56,9 @@ class RecorderSettings:
 
     privacy: str = "unknown"
     """Why images may leave: ``synthetic`` or ``blurred``. The recorder refuses to start on anything else."""
-    frame_step: int = 3
-    """Record every n-th frame set: 3 is 12 Hz, a third of the bytes and of the JPEG work."""
+    record_hz: float = 12.0
+    """Record so many frame sets a second, or all where the cameras give fewer: a third of the bytes and of
+    the JPEG work of 36 Hz."""
     jpeg_quality: int = 90
     max_clip_s: float = 8.0
     """Windows merge up to this length; the next event then starts a clip of its own."""
@@ -65,8 +73,10 @@ class Drive:
     vehicle_id: str
     drive_id: str
     bundle_id: str
-    rig: CameraRig
+    rig: Rig
     clock: Clock
+    rate_hz: float = FRAME_RATE_HZ
+    """Frame sets per second of its source."""
     software: str = ""
 
 
@@ -126,8 +136,8 @@ class Recorder:
         """
         self._settings = settings
         self._privacy = _leaving(settings.privacy)
-        if settings.frame_step < 1:
-            raise OperatorError(f"frame_step is {settings.frame_step}; it must be at least 1")
+        if not settings.record_hz > 0.0:
+            raise OperatorError(f"record_hz is {settings.record_hz}; it must be above 0")
         self._drive = drive
         self._campaigns = {campaign.campaign_id: campaign for campaign in campaigns}
         self._quotas: dict[_Stream, Quota] = {
@@ -137,11 +147,13 @@ class Recorder:
             for campaign in campaigns
             for is_control in (False, True)
         }
-        self._before = max((_ticks(c.before_s) for c in campaigns), default=0)
-        after = max((_ticks(c.after_s) for c in campaigns), default=0)
+        self._recorded_hz = recorded_hz(settings.record_hz, drive.rate_hz)
+        self._period_ns = round(NS_PER_S / self._recorded_hz)
+        self._before_ns = max((_ns(c.before_s) for c in campaigns), default=0)
+        after_ns = max((_ns(c.after_s) for c in campaigns), default=0)
         # Two events of one tick must always fit into one clip, for they may have one clip_id.
-        self._longest = max(
-            _ticks(settings.max_clip_s), self._before + after + 2 * settings.frame_step
+        self._longest_ns = max(
+            _ns(settings.max_clip_s), self._before_ns + after_ns + 2 * self._period_ns
         )
         self._folder = folder
         self._ring: deque[ClipFrame] = deque()
@@ -168,19 +180,21 @@ class Recorder:
 
         A clip lies within one time base: when the clock steps, open windows are sealed as they are.
         """
-        index, last = frame_set.index, self._last
+        last = self._last
+        frame_set = clean(frame_set, self._drive.rig, last)
         if last is not None and not _follows(frame_set, last):
-            self._seal(self._windows)
+            self._seal(self._windows, is_cut=True)
             self._ring.clear()
             self._time_base += 1
-        self._last = frame_set = clean(frame_set, last)
-        if index % self._settings.frame_step == 0 and not self._is_recorded(frame_set):
+        self._last = frame_set
+        stamp_ns = frame_set.stamp_ns
+        if self._is_due(stamp_ns):
             self._keep(frame_set, perception, plan)
         for event in events:
-            self._windows = join_window(self._windows, self._window(event, index), self._longest)
-        self._seal([w for w in self._windows if index >= w.last + self._reach])
-        needed = min([index - self._reach, *(w.first for w in self._windows)])
-        while self._ring and self._ring[0].index < needed:
+            self._windows = join_window(self._windows, self._window(event), self._longest_ns)
+        self._seal([w for w in self._windows if stamp_ns >= w.end_ns + self._reach_ns])
+        needed_ns = min([stamp_ns - self._reach_ns, *(w.start_ns for w in self._windows)])
+        while self._ring and self._ring[0].stamp_ns <= needed_ns - self._period_ns:
             self._ring.popleft()
 
     def close(self) -> DriveClips:
@@ -196,16 +210,14 @@ class Recorder:
         )
 
     @property
-    def _reach(self) -> int:
+    def _reach_ns(self) -> int:
         """How far back from a later tick a window can still begin, rounded up to recorded frames."""
-        return self._before + self._settings.frame_step
+        return self._before_ns + self._period_ns
 
-    def _is_recorded(self, frame_set: FrameSet) -> bool:
-        """Tell a frame set that was given again, by its index or its stamp."""
+    def _is_due(self, stamp_ns: int) -> bool:
+        """Tell whether a frame set is far enough from the last recorded one; one given again is not."""
         newest = self._ring[-1] if self._ring else None
-        return newest is not None and (
-            frame_set.index == newest.index or frame_set.stamp_ns == newest.stamp_ns
-        )
+        return newest is None or stamp_ns - newest.stamp_ns >= _EARLIEST * self._period_ns
 
     def _keep(self, frame_set: FrameSet, perception: Perception | None, plan: Plan | None) -> None:
         """Put a frame into the ring; one whose images cannot be encoded is missing from its clips."""
@@ -223,44 +235,28 @@ class Recorder:
     def _encode(
         self, frame_set: FrameSet, perception: Perception | None, plan: Plan | None
     ) -> ClipFrame:
-        jpegs: list[bytes | None] = [None] * len(frame_set.images)
-        present = frame_set.is_present.nonzero()[0]
-        encoded = encode_jpegs(frame_set.images[present], self._settings.jpeg_quality)
-        for camera, jpeg in zip(present, encoded, strict=True):
-            jpegs[camera] = jpeg
         if perception is not None and not self._settings.keeps_futures:
             perception = _without_futures(perception)
-        return ClipFrame(
-            index=frame_set.index,
-            stamp_ns=frame_set.stamp_ns,
-            jpegs=tuple(jpegs),
-            radar=frame_set.radar,
-            ultrasonics=frame_set.ultrasonics,
-            ego=frame_set.ego,
-            route=frame_set.route,
-            perception=perception,
-            plan=plan,
-            dropped=frame_set.dropped,
-        )
+        return ClipFrame(encode_instant(frame_set, self._settings.jpeg_quality), perception, plan)
 
-    def _window(self, event: TriggerEvent, index: int) -> Window:
-        """Give the frames that an event asks for, widened to frames that are recorded."""
-        campaign, step = self._campaigns[event.campaign_id], self._settings.frame_step
+    def _window(self, event: TriggerEvent) -> Window:
+        """Return the stretch of time that an event asks for."""
+        campaign = self._campaigns[event.campaign_id]
         return Window(
-            first=(index - _ticks(campaign.before_s)) // step * step,
-            last=-(-(index + _ticks(campaign.after_s)) // step) * step,
+            start_ns=max(0, event.stamp_ns - _ns(campaign.before_s)),
+            end_ns=event.stamp_ns + _ns(campaign.after_s),
             events=(event,),
             is_control=event.rule is TriggerRule.RANDOM,
         )
 
-    def _seal(self, windows: Sequence[Window]) -> None:
+    def _seal(self, windows: Sequence[Window], *, is_cut: bool = False) -> None:
         for window in windows:
             self._captured += 1
             self._control_captured += window.is_control
-            self._seal_one(window)
+            self._seal_one(window, is_cut)
         self._windows = tuple(w for w in self._windows if w not in windows)
 
-    def _seal_one(self, window: Window) -> None:
+    def _seal_one(self, window: Window, is_cut: bool) -> None:
         """Write a window's clip, unless no quota would keep it, and let its quotas decide."""
         drive = self._drive
         clip_id = ClipManifest.make_id(
@@ -274,7 +270,7 @@ class Recorder:
             self._evicted += 1
             return
         try:
-            clip = self._write(window, clip_id)
+            clip = self._write(window, clip_id, is_cut)
         except (OSError, SchemaError) as error:
             self._lose(clip_id, str(error))
             return
@@ -288,11 +284,14 @@ class Recorder:
         self._lost += 1
         _log.warning("clip_lost", extra={"clip_id": clip_id, "reason": reason})
 
-    def _write(self, window: Window, clip_id: str) -> SealedClip:
-        frames = [f for f in self._ring if window.first <= f.index <= window.last]
+    def _write(self, window: Window, clip_id: str, is_cut: bool) -> SealedClip:
+        # The frame at or before the start, and the one at or after the end, belong to the window.
+        slack_ns = self._period_ns - _JITTER * self._period_ns
+        first_ns, last_ns = window.start_ns - slack_ns, window.end_ns + slack_ns
+        frames = [f for f in self._ring if first_ns <= f.stamp_ns <= last_ns]
         if not frames:
-            raise SchemaError(f"no frame was recorded from {window.first} to {window.last}")
-        manifest = self._manifest(window, clip_id, frames)
+            raise SchemaError(f"no frame was recorded from {window.start_ns} to {window.end_ns} ns")
+        manifest = self._manifest(window, clip_id, frames, is_cut)
         path = self._folder / (clip_id + CLIP_SUFFIX)
         blob_id = write_clip(path, manifest, frames)
         return SealedClip(
@@ -304,13 +303,12 @@ class Recorder:
             worth=_worth(window.events),
         )
 
-    def _manifest(self, window: Window, clip_id: str, frames: Sequence[ClipFrame]) -> ClipManifest:
-        drive, step = self._drive, self._settings.frame_step
-        expected = (window.last - window.first) // step + 1
-        missing = [
-            (camera.name, expected - sum(frame.jpegs[i] is not None for frame in frames))
-            for i, camera in enumerate(drive.rig.cameras)
-        ]
+    def _manifest(
+        self, window: Window, clip_id: str, frames: Sequence[ClipFrame], is_cut: bool
+    ) -> ClipManifest:
+        drive = self._drive
+        asked = Span(start_ns=window.start_ns, end_ns=window.end_ns)
+        sensed = [frame.sensed for frame in frames]
         return ClipManifest(
             clip_id=clip_id,
             vehicle_id=drive.vehicle_id,
@@ -323,10 +321,14 @@ class Recorder:
             start_ns=min(frames[0].stamp_ns, window.events[0].stamp_ns),
             end_ns=max(frames[-1].stamp_ns, window.events[-1].stamp_ns),
             frame_count=len(frames),
-            frame_step=step,
-            missing=tuple((name, count) for name, count in missing if count),
-            dropped=total_dropped(*(frame.dropped for frame in frames)),
+            rate_hz=drive.rate_hz,
+            recorded_hz=self._recorded_hz,
+            asked=asked,
+            coverage=coverage(sensed, drive.rig, asked),
+            missing=missing(sensed, drive.rig, asked, self._recorded_hz),
+            dropped=total_dropped(*(frame.sensed.dropped for frame in frames)),
             time_base=self._time_base,
+            is_cut=is_cut,
             privacy=self._privacy,
             software=drive.software,
         )
@@ -386,8 +388,14 @@ def _follows(frame_set: FrameSet, last: FrameSet) -> bool:
     return frame_set.index >= last.index and is_one_time_base(last.stamp_ns, frame_set.stamp_ns)
 
 
-def _ticks(seconds: float) -> int:
-    return math.ceil(seconds * FRAME_RATE_HZ)
+def recorded_hz(wanted_hz: float, rate_hz: float) -> float:
+    """Return how many frame sets a second are recorded: every n-th of a source, or all of a slow one."""
+    step = max(1, math.ceil(_EARLIEST * rate_hz / wanted_hz - _JITTER))
+    return rate_hz / step
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * NS_PER_S)
 
 
 def _worth(events: Sequence[TriggerEvent]) -> float:

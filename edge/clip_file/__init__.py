@@ -1,17 +1,24 @@
 """The clip format: one MCAP file that vehicle and fleet write and read, and that viewers open as it is.
 
-Inside are Foxglove's schemas (images, calibration, radar, transforms, boxes) for people and their
-viewers, the tick's own records (ego, route, ultrasonics, perception, plan) as msgpack on ``/tick``, and
-the manifest as the file's first record, byte for byte as it travels ahead of the clip. Nothing is
-stored twice that is read back: images and radar come from the Foxglove channels; boxes and transforms
-there are only for looking at.
+Inside are Foxglove's schemas (images, calibration, radar, transforms, boxes) and JSON with a JSON schema
+(``/tick``, ``/ego``, ``/route``, ``/ultrasonics``, ``/perception``, ``/plan``), for viewers to show and plot.
+The manifest is the file's first record, byte for byte as it travels ahead of the clip. Nothing
+is stored twice that is read back: boxes and transforms in Foxglove's schemas are only for looking at.
 
 The same manifest and frames give the same bytes: no wall-clock time, no library version, no
 compression. Every byte is under a checksum, and a reader refuses what it cannot check.
 """
 
 from edge.clip_file.frames import Clip, ClipFrame
-from edge.clip_file.jpeg import decode_jpegs, decode_whole_jpeg, encode_jpegs
+from edge.clip_file.instant import (
+    EncodedFrame,
+    Instant,
+    decode_instant,
+    encode_instant,
+    is_usable,
+    radar_scan,
+)
+from edge.clip_file.jpeg import decode_jpeg, decode_whole_jpeg, encode_jpeg
 from edge.clip_file.read import decode_clip, read_clip
 from edge.clip_file.write import PART_SUFFIX, encode_clip, encode_manifest, write_clip
 
@@ -19,12 +26,18 @@ __all__ = [
     "PART_SUFFIX",
     "Clip",
     "ClipFrame",
+    "EncodedFrame",
+    "Instant",
     "decode_clip",
-    "decode_jpegs",
+    "decode_instant",
+    "decode_jpeg",
     "decode_whole_jpeg",
     "encode_clip",
-    "encode_jpegs",
+    "encode_instant",
+    "encode_jpeg",
     "encode_manifest",
+    "is_usable",
+    "radar_scan",
     "read_clip",
     "write_clip",
 ]

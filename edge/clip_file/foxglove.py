@@ -23,18 +23,27 @@ from foxglove_schemas_protobuf.Vector3_pb2 import Vector3
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from edge.clip_file.instant import Instant
 from edge.contracts.errors import SchemaError
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Camera, Projection
 from edge.contracts.scene import Box3D, Category, Perception, Plan
-from edge.contracts.sensors import RADAR_FIELDS, Camera, EgoState, RadarScan
+from edge.contracts.sensors import RADAR_FIELDS, EgoState, RadarScan
 from edge.contracts.time import NS_PER_S
 
 WORLD, EGO = "world", "ego"
 
 RADAR_COLUMNS = ("x", "y", "z", *RADAR_FIELDS[2:])
 """The point cloud's fields: viewers insist on z, which the radar does not measure and is 0."""
+SENSOR_COLUMN = "sensor"
+"""One more field, uint8, where more than one radar measured."""
 _RADAR_KEPT = (0, 1, 3, 4)
 _RADAR_STRIDE = 4 * len(RADAR_COLUMNS)
+_POINT = np.dtype([("values", "<f4", len(RADAR_COLUMNS)), (SENSOR_COLUMN, "u1")])
+_DISTORTION_MODELS = {
+    Projection.BROWN_CONRADY: "plumb_bob",
+    Projection.FISHEYE: "kannala_brandt",
+}
 
 _COLORS: dict[Category, tuple[float, float, float]] = {
     Category.PEDESTRIAN: (1.0, 0.6, 0.1),
@@ -72,21 +81,32 @@ def jpeg_from_message(payload: bytes) -> bytes:
     return jpeg
 
 
-def point_cloud(scan: RadarScan, stamp_ns: int) -> PointCloud:
-    """Give a radar scan as points in the ego frame."""
-    points = scan.points_ego
+def point_cloud(sensed: Instant, stamp_ns: int) -> PointCloud:
+    """Return a radar scan as points in the ego frame."""
+    points = sensed.radar_points
     columns = np.zeros((len(points), len(RADAR_COLUMNS)), "<f4")
     columns[:, _RADAR_KEPT] = points
+    fields = [
+        PackedElementField(name=name, offset=4 * i, type=PackedElementField.FLOAT32)
+        for i, name in enumerate(RADAR_COLUMNS)
+    ]
+    stride, data = _RADAR_STRIDE, columns.tobytes()
+    if sensed.radar_sensor:
+        rows = np.zeros(len(points), _POINT)
+        rows["values"], rows[SENSOR_COLUMN] = columns, np.frombuffer(sensed.radar_sensor, np.uint8)
+        stride, data = _POINT.itemsize, rows.tobytes()
+        fields.append(
+            PackedElementField(
+                name=SENSOR_COLUMN, offset=_RADAR_STRIDE, type=PackedElementField.UINT8
+            )
+        )
     return PointCloud(
         timestamp=_timestamp(stamp_ns),
         frame_id=EGO,
         pose=_pose(Pose()),
-        point_stride=_RADAR_STRIDE,
-        fields=[
-            PackedElementField(name=name, offset=4 * i, type=PackedElementField.FLOAT32)
-            for i, name in enumerate(RADAR_COLUMNS)
-        ],
-        data=columns.tobytes(),
+        point_stride=stride,
+        fields=fields,
+        data=data,
     )
 
 
@@ -101,23 +121,31 @@ def scan_from_message(payload: bytes) -> RadarScan:
     except DecodeError as error:
         raise SchemaError(f"a radar message does not decode: {error}") from error
     names = tuple(field.name for field in message.fields)
-    if names != RADAR_COLUMNS or message.point_stride != _RADAR_STRIDE:
+    has_sensor = names == (*RADAR_COLUMNS, SENSOR_COLUMN)
+    stride = _POINT.itemsize if has_sensor else _RADAR_STRIDE
+    if not (has_sensor or names == RADAR_COLUMNS) or message.point_stride != stride:
         raise SchemaError(f"a radar message has the columns {names[:8]}, expected {RADAR_COLUMNS}")
-    if len(message.data) % _RADAR_STRIDE:
+    if len(message.data) % stride:
         raise SchemaError(f"a radar message ends within a point: {len(message.data)} bytes")
-    columns = np.frombuffer(message.data, "<f4").reshape(-1, len(RADAR_COLUMNS))  # (N, 5)
-    return RadarScan(points_ego=np.ascontiguousarray(columns[:, _RADAR_KEPT], np.float32))
+    if has_sensor:
+        rows = np.frombuffer(message.data, _POINT)
+        columns, sensor = rows["values"], rows[SENSOR_COLUMN].copy()
+    else:
+        columns, sensor = np.frombuffer(message.data, "<f4").reshape(-1, len(RADAR_COLUMNS)), None
+    return RadarScan(np.ascontiguousarray(columns[:, _RADAR_KEPT], np.float32), sensor)
 
 
 def calibration(camera: Camera, stamp_ns: int) -> CameraCalibration:
-    """Give a camera's pinhole model; there is no distortion."""
+    """Return a camera's projection, with its distortion where it has one."""
     k = camera.intrinsics
     cx_px, cy_px = k.cx_px - 0.5, k.cy_px - 0.5
     return CameraCalibration(
         timestamp=_timestamp(stamp_ns),
-        frame_id=str(camera.name),
+        frame_id=camera.name,
         width=k.width_px,
         height=k.height_px,
+        distortion_model=_DISTORTION_MODELS.get(k.projection, ""),
+        D=k.distortion,
         K=[k.fx_px, 0.0, cx_px, 0.0, k.fy_px, cy_px, 0.0, 0.0, 1.0],
         R=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         P=[k.fx_px, 0.0, cx_px, 0.0, 0.0, k.fy_px, cy_px, 0.0, 0.0, 0.0, 1.0, 0.0],
@@ -126,7 +154,7 @@ def calibration(camera: Camera, stamp_ns: int) -> CameraCalibration:
 
 def camera_transform(camera: Camera, stamp_ns: int) -> FrameTransform:
     """Say where a camera sits in the ego frame."""
-    return _transform(EGO, str(camera.name), camera.ego_from_cam, stamp_ns)
+    return _transform(EGO, camera.name, camera.ego_from_cam, stamp_ns)
 
 
 def ego_transform(ego: EgoState, stamp_ns: int) -> FrameTransform:

@@ -1,4 +1,4 @@
-"""What a clip holds in memory, what is stored of a tick, and what must be true of a whole clip."""
+"""What a clip holds in memory, what its channels carry of a tick, and what must be true of a whole clip."""
 
 from __future__ import annotations
 
@@ -9,49 +9,55 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from edge.clip_file.instant import Instant
 from edge.clip_file.jpeg import check_jpeg, check_size
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
 from edge.contracts.fields import Count, StampNs
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
-from edge.contracts.sensors import (
-    CAMERAS,
-    CameraRig,
-    Dropped,
-    EgoState,
-    RadarScan,
-    Route,
-    UltrasonicScan,
-)
-
-CAMERA_COUNT = len(CAMERAS)
+from edge.contracts.sensors import Dropped, EgoState, FrameStatus, Route
 
 TICK_TOPIC = "/tick"
+EGO_TOPIC = "/ego"
+ROUTE_TOPIC = "/route"
+ULTRASONICS_TOPIC = "/ultrasonics"
+PERCEPTION_TOPIC = "/perception"
+PLAN_TOPIC = "/plan"
 RADAR_TOPIC = "/radar"
-IMAGE_TOPICS = tuple(f"/camera/{name}/image" for name in CAMERAS)
-CALIBRATION_TOPICS = tuple(f"/camera/{name}/calibration" for name in CAMERAS)
 TRANSFORM_TOPIC = "/tf"
 SCENE_TOPIC = "/scene"
 
 MANIFEST_ATTACHMENT = "manifest"
 
 
+def image_topic(camera: str) -> str:
+    """Name the channel of a camera's images."""
+    return f"/camera/{camera}/image"
+
+
+def calibration_topic(camera: str) -> str:
+    """Name the channel of a camera's calibration."""
+    return f"/camera/{camera}/calibration"
+
+
 @dataclass(frozen=True, eq=False)
 class ClipFrame:
-    """One recorded instant: the sensed, with images still encoded, and what was concluded from it."""
+    """One recorded instant: the sensed, and what was concluded from it."""
 
-    index: int
-    stamp_ns: int
-    jpegs: tuple[bytes | None, ...]
-    """In ``CAMERAS`` order; None where the camera gave nothing."""
-    radar: RadarScan
-    ultrasonics: UltrasonicScan
-    ego: EgoState
-    route: Route
+    sensed: Instant
     perception: Perception | None = None
     plan: Plan | None = None
-    dropped: Dropped = ()
-    """Readings that were dropped when it was recorded, or when it was read."""
+
+    @property
+    def index(self) -> int:
+        """Number of the frame set in its drive."""
+        return self.sensed.index
+
+    @property
+    def stamp_ns(self) -> int:
+        """Reference stamp of the frame set."""
+        return self.sensed.stamp_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +69,38 @@ class Clip:
     frames: tuple[ClipFrame, ...]
 
 
+class CameraTick(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one camera's image in one tick."""
+
+    camera: str
+    stamp_ns: StampNs
+    status: FrameStatus
+
+
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/tick`` carries: all of a frame that has no Foxglove schema to be read back from."""
+    """What ``/tick`` carries: which frame set this is, and the state of its images and readings."""
+
+    index: Count
+    stamp_ns: StampNs
+    cameras: tuple[CameraTick, ...]
+    dropped: Dropped = ()
+
+
+class Ranges(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/ultrasonics`` carries."""
+
+    ranges_m: tuple[float, ...]
+    """Unbounded, as radar points are: a reader cleans both."""
+
+
+class FirstTick(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/tick`` carried in schema 1, as msgpack: all of a frame that had no Foxglove schema."""
 
     index: Count
     stamp_ns: StampNs
     ego: EgoState
     route: Route
     ultrasonics_m: tuple[float, ...]
-    """Unbounded, as radar points are: a reader cleans both."""
     perception: Perception | None = None
     plan: Plan | None = None
 
@@ -101,17 +130,18 @@ def check_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> None:
         _check_frame(frame, manifest.rig)
 
 
-def _check_frame(frame: ClipFrame, rig: CameraRig) -> None:
-    if len(frame.jpegs) != CAMERA_COUNT:
+def _check_frame(frame: ClipFrame, rig: Rig) -> None:
+    images = frame.sensed.frames
+    if len(images) != len(rig.cameras):
         raise SchemaError(
-            f"frame {frame.index} has {len(frame.jpegs)} camera slots, expected {CAMERA_COUNT}"
+            f"frame {frame.index} has {len(images)} images, its rig {len(rig.cameras)} cameras"
         )
-    for camera, jpeg in zip(rig.cameras, frame.jpegs, strict=True):
-        if jpeg is not None:
+    for camera, image in zip(rig.cameras, images, strict=True):
+        if image.jpeg:
             size = camera.intrinsics
             try:
-                check_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
+                check_jpeg(image.jpeg, height_px=size.height_px, width_px=size.width_px)
             except SchemaError as error:
                 raise SchemaError(f"{camera.name} of frame {frame.index}: {error}") from error
-    if not np.isfinite(frame.radar.points_ego).all():
+    if not np.isfinite(frame.sensed.radar_points).all():
         raise SchemaError(f"radar points of frame {frame.index} are not finite")

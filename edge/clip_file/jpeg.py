@@ -9,7 +9,7 @@ end (ITU-T T.81, B.1 and B.2). Everything else is refused before anything is all
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import cast
 
 import cv2
@@ -43,11 +43,11 @@ _LUMA = np.array([0.114, 0.587, 0.299])
 _GREY, _GREY_TOLERANCE = 128.0, 2.0
 
 
-def encode_jpegs(images: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> tuple[bytes, ...]:
-    """Encode images with 4:2:0 chroma.
+def encode_jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
+    """Encode an image with 4:2:0 chroma.
 
     Args:
-        images: (N, H, W, 3), RGB.
+        image: (H, W, 3), RGB.
         quality: libjpeg's, 1 to 100.
     """
     options = [
@@ -56,45 +56,23 @@ def encode_jpegs(images: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> tupl
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     ]
-    return tuple(_encode(image, options) for image in images)
-
-
-def decode_jpegs(
-    jpegs: Sequence[bytes | None], *, height_px: int, width_px: int
-) -> NDArray[np.uint8]:
-    """Decode images of one known size; a missing one is black.
-
-    Returns:
-        (N, H, W, 3), RGB.
-
-    Raises:
-        SchemaError: One is not a JPEG of that size, or the size is more than is decoded.
-    """
-    check_size(height_px=height_px, width_px=width_px)
-    images = np.zeros((len(jpegs), height_px, width_px, 3), np.uint8)
-    for image, jpeg in zip(images, jpegs, strict=True):
-        if jpeg is not None:
-            bgr = decode_jpeg(jpeg, height_px=height_px, width_px=width_px)
-            cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=image)
-    return images
+    is_encoded, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not is_encoded:
+        raise ValueError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+    return jpeg.tobytes()
 
 
 def decode_jpeg(jpeg: bytes, *, height_px: int, width_px: int) -> NDArray[np.uint8]:
     """Decode one image of a known size.
 
     Returns:
-        (H, W, 3), BGR as OpenCV has it.
+        (H, W, 3), RGB.
 
     Raises:
         SchemaError: It is not a JPEG of that size, or the size is more than is decoded.
     """
-    check_size(height_px=height_px, width_px=width_px)
-    check_jpeg(jpeg, height_px=height_px, width_px=width_px)
-    _end_of_scan(jpeg)
-    bgr = _decoded(jpeg)
-    if bgr is None or bgr.shape != (height_px, width_px, 3):
-        raise SchemaError(f"an image of {len(jpeg)} bytes is not a JPEG that decodes")
-    return bgr
+    bgr = _decode(jpeg, height_px=height_px, width_px=width_px)
+    return cast(NDArray[np.uint8], cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def decode_whole_jpeg(jpeg: bytes, *, height_px: int, width_px: int) -> NDArray[np.uint8]:
@@ -106,10 +84,10 @@ def decode_whole_jpeg(jpeg: bytes, *, height_px: int, width_px: int) -> NDArray[
     Raises:
         SchemaError: It is not a whole JPEG of that size, or the size is more than is decoded.
     """
-    bgr = decode_jpeg(jpeg, height_px=height_px, width_px=width_px)
+    bgr = _decode(jpeg, height_px=height_px, width_px=width_px)
     if _is_cut(jpeg[: _end_of_scan(jpeg)], bgr):
         raise SchemaError(f"an image of {len(jpeg)} bytes ends before its last pixels")
-    return bgr
+    return cast(NDArray[np.uint8], cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def check_size(*, height_px: int, width_px: int) -> None:
@@ -141,11 +119,15 @@ def check_jpeg(jpeg: bytes, *, height_px: int, width_px: int) -> None:
     raise SchemaError(f"an image of {len(jpeg)} bytes has no JPEG header of a baseline frame")
 
 
-def _encode(image: NDArray[np.uint8], options: list[int]) -> bytes:
-    is_encoded, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    if not is_encoded:
-        raise ValueError(f"an image of shape {image.shape} cannot be encoded as JPEG")
-    return jpeg.tobytes()
+def _decode(jpeg: bytes, *, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """Decode one image of a known size: (H, W, 3), BGR as OpenCV has it."""
+    check_size(height_px=height_px, width_px=width_px)
+    check_jpeg(jpeg, height_px=height_px, width_px=width_px)
+    _end_of_scan(jpeg)
+    bgr = _decoded(jpeg)
+    if bgr is None or bgr.shape != (height_px, width_px, 3):
+        raise SchemaError(f"an image of {len(jpeg)} bytes is not a JPEG that decodes")
+    return bgr
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes, int]]:

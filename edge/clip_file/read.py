@@ -7,31 +7,40 @@ believed beyond the bytes that are there, nothing is decompressed, and every che
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edge.clip_file import foxglove
 from edge.clip_file.frames import (
-    CAMERA_COUNT,
-    IMAGE_TOPICS,
+    EGO_TOPIC,
     MANIFEST_ATTACHMENT,
+    PERCEPTION_TOPIC,
+    PLAN_TOPIC,
     RADAR_TOPIC,
+    ROUTE_TOPIC,
     TICK_TOPIC,
+    ULTRASONICS_TOPIC,
     Clip,
     ClipFrame,
+    FirstTick,
+    Ranges,
     Tick,
     check_clip,
 )
-from edge.contracts.clean import as_dropped, clean_radar, clean_ultrasonics
-from edge.contracts.clip import ClipManifest
+from edge.clip_file.instant import EncodedFrame, Instant, cleaned
+from edge.contracts.clip import decode_clip_manifest
 from edge.contracts.errors import SchemaError
-from edge.contracts.sensors import RadarScan, Reading, UltrasonicScan
-from edge.contracts.wire import MAX_CLIP_BYTES, decode_record
+from edge.contracts.rig import Rig
+from edge.contracts.scene import Perception, Plan
+from edge.contracts.sensors import EgoState, FrameStatus, RadarScan, Route
+from edge.contracts.wire import MAX_CLIP_BYTES, decode_json, decode_record
 
 MAX_TICK_BYTES = 1024 * 1024
 MAX_MANIFEST_BYTES = 1024 * 1024
@@ -42,7 +51,8 @@ _FOOTER = struct.Struct("<BQQQI")
 _DATA_END = struct.Struct("<BQI")
 _CHANNEL, _MESSAGE, _CHUNK, _ATTACHMENT, _DATA_END_CODE, _FOOTER_CODE = 4, 5, 6, 9, 15, 2
 
-_CAMERA_OF_TOPIC = {topic: i for i, topic in enumerate(IMAGE_TOPICS)}
+_IMAGE_TOPIC = re.compile(r"/camera/([^/]{1,64})/image")
+_JSON = "json"
 
 
 def read_clip(source: Path | bytes) -> Clip:
@@ -81,28 +91,51 @@ class _Draft:
 
     sequence: int
     tick: Tick
-    jpegs: list[bytes | None] = field(default_factory=lambda: [None] * CAMERA_COUNT)
+    ego: EgoState | None = None
+    route: Route = field(default_factory=Route)
+    ranges_m: tuple[float, ...] = ()
+    perception: Perception | None = None
+    plan: Plan | None = None
+    jpegs: dict[str, bytes] = field(default_factory=dict)
     radar: RadarScan = field(default_factory=RadarScan)
 
-    def frame(self) -> ClipFrame:
-        """Clean what was measured: the sender may be another recorder than ours, or an older one."""
-        tick = self.tick
-        radar, points = clean_radar(self.radar)
-        ultrasonics, ranges = clean_ultrasonics(
-            UltrasonicScan(ranges_m=np.array(tick.ultrasonics_m))
+    def frame(self, rig: Rig) -> ClipFrame:
+        """Put the messages together and clean what was measured.
+
+        Raises:
+            SchemaError: The tick is without own motion, or has images of a camera that the rig lacks.
+        """
+        if self.ego is None:
+            raise SchemaError(f"tick {self.sequence} has no own motion")
+        names = [camera.name for camera in rig.cameras]
+        strange = sorted(self.jpegs.keys() - set(names))
+        if strange:
+            raise SchemaError(
+                f"tick {self.sequence} has images of {strange[0]!r}, its rig has none"
+            )
+        sensor = self.radar.sensor
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is dropped
+            ranges = np.array(self.ranges_m, np.float64).astype("<f4")
+        instant = Instant(
+            index=self.tick.index,
+            stamp_ns=self.tick.stamp_ns,
+            frames=tuple(self._image(name) for name in names),
+            radar=self.radar.points_ego.astype("<f4").tobytes(),
+            radar_sensor=b"" if sensor is None else sensor.tobytes(),
+            ultrasonics=ranges.tobytes(),
+            ego=self.ego,
+            route=self.route,
+            dropped=self.tick.dropped,
         )
-        return ClipFrame(
-            index=tick.index,
-            stamp_ns=tick.stamp_ns,
-            jpegs=tuple(self.jpegs),
-            radar=radar,
-            ultrasonics=ultrasonics,
-            ego=tick.ego,
-            route=tick.route,
-            perception=tick.perception,
-            plan=tick.plan,
-            dropped=as_dropped({Reading.RADAR_POINT: points, Reading.ULTRASONIC: ranges}),
-        )
+        return ClipFrame(cleaned(instant, rig), self.perception, self.plan)
+
+    def _image(self, camera: str) -> EncodedFrame:
+        jpeg = self.jpegs.get(camera, b"")
+        state = next((c for c in self.tick.cameras if c.camera == camera), None)
+        if state is None:
+            status = FrameStatus.FRESH if jpeg else FrameStatus.MISSING
+            return EncodedFrame(jpeg, self.tick.stamp_ns, status)
+        return EncodedFrame(jpeg, state.stamp_ns, state.status)
 
 
 @dataclass
@@ -110,7 +143,8 @@ class _Assembly:
     """A clip while its records come in; what is not known (a newer writer's topic) is passed over."""
 
     manifest_bytes: bytes | None = None
-    topics: dict[int, str] = field(default_factory=dict)
+    topics: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Topic and message encoding, by channel."""
     drafts: list[_Draft] = field(default_factory=list)
 
     def take(self, code: int, body: memoryview) -> None:
@@ -127,16 +161,17 @@ class _Assembly:
         cursor = _Cursor(body)
         if code == _CHANNEL:
             channel, _schema = cursor.unpack("<HH")
-            self.topics[channel] = cursor.text()
+            self.topics[channel] = cursor.text(), cursor.text()
         elif code == _MESSAGE:
             channel, sequence, _log_ns, _publish_ns = cursor.unpack("<HIQQ")
-            self._take_message(self.topics.get(channel, ""), sequence, cursor.rest())
+            topic, encoding = self.topics.get(channel, ("", ""))
+            self._take_message(topic, encoding, sequence, cursor.rest())
 
     def clip(self) -> Clip:
         if self.manifest_bytes is None:
             raise SchemaError("the file holds no manifest; it is not a clip")
-        manifest: ClipManifest = decode_record(self.manifest_bytes, ClipManifest, "the manifest")
-        frames = tuple(draft.frame() for draft in self.drafts)
+        manifest = decode_clip_manifest(self.manifest_bytes)
+        frames = tuple(draft.frame(manifest.rig) for draft in self.drafts)
         check_clip(manifest, frames)
         return Clip(manifest=manifest, manifest_bytes=self.manifest_bytes, frames=frames)
 
@@ -155,18 +190,36 @@ class _Assembly:
             )
         self.manifest_bytes = bytes(content)
 
-    def _take_message(self, topic: str, sequence: int, payload: memoryview) -> None:
-        if topic == TICK_TOPIC:
+    def _take_message(self, topic: str, encoding: str, sequence: int, payload: memoryview) -> None:
+        image = _IMAGE_TOPIC.fullmatch(topic)
+        if topic in _RECORDS:
             if len(payload) > MAX_TICK_BYTES:
-                raise SchemaError(f"tick of {len(payload)} bytes refused: at most {MAX_TICK_BYTES}")
-            self.drafts.append(_Draft(sequence, decode_record(payload, Tick, f"tick {sequence}")))
+                raise SchemaError(
+                    f"{topic} of {len(payload)} bytes refused: at most {MAX_TICK_BYTES}"
+                )
+            self._take_record(topic, encoding, sequence, payload)
         elif topic == RADAR_TOPIC:
             self._draft(topic, sequence).radar = foxglove.scan_from_message(bytes(payload))
-        elif topic in _CAMERA_OF_TOPIC:
-            jpegs, camera = self._draft(topic, sequence).jpegs, _CAMERA_OF_TOPIC[topic]
-            if jpegs[camera] is not None:
+        elif image is not None:
+            jpegs, camera = self._draft(topic, sequence).jpegs, image[1]
+            if camera in jpegs:
                 raise SchemaError(f"{topic} has two images for tick {sequence}")
             jpegs[camera] = foxglove.jpeg_from_message(bytes(payload))
+
+    def _take_record(self, topic: str, encoding: str, sequence: int, payload: memoryview) -> None:
+        what = f"{topic} of tick {sequence}"
+        if topic == TICK_TOPIC and encoding != _JSON:
+            self.drafts.append(_of_first_schema(sequence, decode_record(payload, FirstTick, what)))
+            return
+        record = decode_json(payload, _RECORDS[topic], what)
+        if topic == TICK_TOPIC:
+            self.drafts.append(_Draft(sequence, record))
+            return
+        draft = self._draft(topic, sequence)
+        if topic == ULTRASONICS_TOPIC:
+            draft.ranges_m = record.ranges_m
+        else:
+            setattr(draft, topic.removeprefix("/"), record)
 
     def _draft(self, topic: str, sequence: int) -> _Draft:
         """Give the frame that a message belongs to: the latest, or the message is out of place."""
@@ -175,6 +228,28 @@ class _Assembly:
                 f"a message on {topic} names tick {sequence}, which it does not follow"
             )
         return self.drafts[-1]
+
+
+_RECORDS: dict[str, type[Any]] = {
+    TICK_TOPIC: Tick,
+    EGO_TOPIC: EgoState,
+    ROUTE_TOPIC: Route,
+    ULTRASONICS_TOPIC: Ranges,
+    PERCEPTION_TOPIC: Perception,
+    PLAN_TOPIC: Plan,
+}
+
+
+def _of_first_schema(sequence: int, tick: FirstTick) -> _Draft:
+    return _Draft(
+        sequence,
+        Tick(index=tick.index, stamp_ns=tick.stamp_ns, cameras=()),
+        ego=tick.ego,
+        route=tick.route,
+        ranges_m=tick.ultrasonics_m,
+        perception=tick.perception,
+        plan=tick.plan,
+    )
 
 
 class _Cursor:

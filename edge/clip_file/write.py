@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -22,21 +23,31 @@ from mcap_protobuf.schema import build_file_descriptor_set
 
 from edge.clip_file import foxglove
 from edge.clip_file.frames import (
-    CALIBRATION_TOPICS,
-    IMAGE_TOPICS,
+    EGO_TOPIC,
     MANIFEST_ATTACHMENT,
+    PERCEPTION_TOPIC,
+    PLAN_TOPIC,
     RADAR_TOPIC,
+    ROUTE_TOPIC,
     SCENE_TOPIC,
     TICK_TOPIC,
     TRANSFORM_TOPIC,
+    ULTRASONICS_TOPIC,
+    CameraTick,
     ClipFrame,
+    Ranges,
     Tick,
+    calibration_topic,
     check_clip,
+    image_topic,
 )
+from edge.clip_file.instant import Instant
 from edge.clip_file.read import decode_clip
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
-from edge.contracts.sensors import CAMERAS, CameraRig
+from edge.contracts.rig import Rig
+from edge.contracts.scene import Perception, Plan
+from edge.contracts.sensors import EgoState, Route
 
 LIBRARY = "ringroad"
 """In place of the writing library's name and version, which would change the bytes."""
@@ -44,12 +55,13 @@ CHUNK_BYTES = 1024 * 1024
 PART_SUFFIX = ".part"
 """Ends the name of a file that is still being written."""
 
-_SCHEMAS: dict[type[Message], tuple[str, ...]] = {
-    CompressedImage: IMAGE_TOPICS,
-    CameraCalibration: CALIBRATION_TOPICS,
-    PointCloud: (RADAR_TOPIC,),
-    FrameTransform: (TRANSFORM_TOPIC,),
-    SceneUpdate: (SCENE_TOPIC,),
+_JSON_TOPICS: dict[str, type[msgspec.Struct]] = {
+    TICK_TOPIC: Tick,
+    EGO_TOPIC: EgoState,
+    ROUTE_TOPIC: Route,
+    ULTRASONICS_TOPIC: Ranges,
+    PERCEPTION_TOPIC: Perception,
+    PLAN_TOPIC: Plan,
 }
 
 
@@ -77,8 +89,8 @@ def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
         media_type="application/msgpack",
         data=encode_manifest(manifest),
     )
-    topics = _Topics(writer)
-    topics.put_rig(manifest.rig, manifest.start_ns)
+    topics = _Topics(writer, manifest.rig)
+    topics.put_rig(manifest.start_ns)
     for sequence, frame in enumerate(frames):
         topics.put_frame(frame, sequence)
     writer.finish()  # type: ignore[no-untyped-call]
@@ -120,51 +132,70 @@ def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) 
 class _Topics:
     """The channels of one clip being written, by topic."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, rig: Rig) -> None:
         self._writer = writer
+        self._rig = rig
         self._channels: dict[str, int] = {}
-        for message, topics in _SCHEMAS.items():
+        names = [camera.name for camera in rig.cameras]
+        protobuf: dict[type[Message], tuple[str, ...]] = {
+            CompressedImage: tuple(map(image_topic, names)),
+            CameraCalibration: tuple(map(calibration_topic, names)),
+            PointCloud: (RADAR_TOPIC,),
+            FrameTransform: (TRANSFORM_TOPIC,),
+            SceneUpdate: (SCENE_TOPIC,),
+        }
+        for message, topics in protobuf.items():
             schema = writer.register_schema(
                 name=message.DESCRIPTOR.full_name,
                 encoding=SchemaEncoding.Protobuf,
                 data=build_file_descriptor_set(message).SerializeToString(deterministic=True),
             )
             for topic in topics:
-                self._channels[topic] = writer.register_channel(
-                    topic=topic, message_encoding=MessageEncoding.Protobuf, schema_id=schema
-                )
-        self._channels[TICK_TOPIC] = writer.register_channel(
-            topic=TICK_TOPIC, message_encoding=MessageEncoding.MessagePack, schema_id=0
-        )
+                self._register(topic, MessageEncoding.Protobuf, schema)
+        for topic, record in _JSON_TOPICS.items():
+            schema = writer.register_schema(
+                name=f"ringroad.{record.__name__}",
+                encoding=SchemaEncoding.JSONSchema,
+                data=json_schema(record),
+            )
+            self._register(topic, MessageEncoding.JSON, schema)
 
-    def put_rig(self, rig: CameraRig, stamp_ns: int) -> None:
+    def put_rig(self, stamp_ns: int) -> None:
         """Write what holds for the whole clip: calibrations, and where the cameras sit."""
-        for topic, camera in zip(CALIBRATION_TOPICS, rig.cameras, strict=True):
+        for camera in self._rig.cameras:
+            topic = calibration_topic(camera.name)
             self._put(topic, foxglove.calibration(camera, stamp_ns), stamp_ns, 0)
             self._put(TRANSFORM_TOPIC, foxglove.camera_transform(camera, stamp_ns), stamp_ns, 0)
 
     def put_frame(self, frame: ClipFrame, sequence: int) -> None:
         """Write one frame; its tick comes first, and everything that follows belongs to it."""
-        stamp_ns = frame.stamp_ns
-        tick = Tick(
-            index=frame.index,
-            stamp_ns=stamp_ns,
-            ego=frame.ego,
-            route=frame.route,
-            ultrasonics_m=tuple(frame.ultrasonics.ranges_m.tolist()),
-            perception=frame.perception,
-            plan=frame.plan,
-        )
-        self._put_bytes(TICK_TOPIC, msgspec.msgpack.encode(tick), stamp_ns, sequence)
-        self._put(RADAR_TOPIC, foxglove.point_cloud(frame.radar, stamp_ns), stamp_ns, sequence)
-        self._put(TRANSFORM_TOPIC, foxglove.ego_transform(frame.ego, stamp_ns), stamp_ns, sequence)
-        for topic, name, jpeg in zip(IMAGE_TOPICS, CAMERAS, frame.jpegs, strict=True):
-            if jpeg is not None:
-                image = foxglove.compressed_image(jpeg, str(name), stamp_ns)
-                self._put(topic, image, stamp_ns, sequence)
+        sensed, stamp_ns = frame.sensed, frame.stamp_ns
+        cameras = [camera.name for camera in self._rig.cameras]
+        records: dict[str, msgspec.Struct | None] = {
+            TICK_TOPIC: _tick(sensed, cameras),
+            EGO_TOPIC: sensed.ego,
+            ROUTE_TOPIC: sensed.route,
+            ULTRASONICS_TOPIC: Ranges(ranges_m=tuple(sensed.ranges_m.tolist())),
+            PERCEPTION_TOPIC: frame.perception,
+            PLAN_TOPIC: frame.plan,
+        }
+        for topic, record in records.items():
+            if record is not None:
+                self._put_bytes(topic, msgspec.json.encode(record), stamp_ns, sequence)
+        self._put(RADAR_TOPIC, foxglove.point_cloud(sensed, stamp_ns), stamp_ns, sequence)
+        self._put(TRANSFORM_TOPIC, foxglove.ego_transform(sensed.ego, stamp_ns), stamp_ns, sequence)
+        for name, image in zip(cameras, sensed.frames, strict=True):
+            if image.jpeg:
+                message = foxglove.compressed_image(image.jpeg, name, image.stamp_ns)
+                self._put(image_topic(name), message, stamp_ns, sequence)
         if frame.perception is not None:
             scene = foxglove.scene_update(frame.perception, frame.plan, stamp_ns)
             self._put(SCENE_TOPIC, scene, stamp_ns, sequence)
+
+    def _register(self, topic: str, encoding: str, schema: int) -> None:
+        self._channels[topic] = self._writer.register_channel(
+            topic=topic, message_encoding=encoding, schema_id=schema
+        )
 
     def _put(self, topic: str, message: Message, stamp_ns: int, sequence: int) -> None:
         self._put_bytes(topic, message.SerializeToString(deterministic=True), stamp_ns, sequence)
@@ -177,6 +208,26 @@ class _Topics:
             sequence=sequence,
             data=payload,
         )
+
+
+@functools.cache
+def json_schema(record: type[msgspec.Struct]) -> bytes:
+    """Return the JSON schema of a record, its own fields at the top, as viewers expect them."""
+    schema = msgspec.json.schema(record)
+    definitions = dict(schema["$defs"])
+    own = definitions.pop(record.__name__)
+    whole = own | ({"$defs": definitions} if definitions else {})
+    return msgspec.json.encode(whole, order="deterministic")
+
+
+def _tick(sensed: Instant, cameras: Sequence[str]) -> Tick:
+    states = tuple(
+        CameraTick(camera=name, stamp_ns=image.stamp_ns, status=image.status)
+        for name, image in zip(cameras, sensed.frames, strict=True)
+    )
+    return Tick(
+        index=sensed.index, stamp_ns=sensed.stamp_ns, cameras=states, dropped=sensed.dropped
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """What a stamp means: integer nanoseconds of a named clock.
 
-Cameras run at 36 Hz, which is not a whole number of nanoseconds, so frame k is computed from the
-epoch each time and never accumulated: an hour of ticks drifts by nothing.
+A period of 36 Hz is not a whole number of nanoseconds, so frame k is computed from the epoch each time and
+never accumulated: an hour of ticks drifts by nothing.
 """
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from edge.contracts.fields import Name, OpenEnum
 
 FRAME_RATE_HZ = 36
+"""Of the simulated vehicles' cameras. Every other source states its own rate."""
 NS_PER_S = 1_000_000_000
 
 VIRTUAL_EPOCH_NS = 1_700_000_000 * NS_PER_S
@@ -38,9 +39,13 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a monotonic stamp needs the boot_id of the machine that read it")
 
 
-def frame_stamp_ns(frame_index: int, epoch_ns: int = VIRTUAL_EPOCH_NS) -> int:
-    """Give the stamp of camera frame ``frame_index`` after ``epoch_ns``."""
-    return epoch_ns + frame_index * NS_PER_S // FRAME_RATE_HZ
+def frame_stamp_ns(
+    frame_index: int, epoch_ns: int = VIRTUAL_EPOCH_NS, rate_hz: float = FRAME_RATE_HZ
+) -> int:
+    """Return the stamp of camera frame ``frame_index`` after ``epoch_ns``, at a rate of a source."""
+    if rate_hz == int(rate_hz):
+        return epoch_ns + frame_index * NS_PER_S // int(rate_hz)
+    return epoch_ns + int(frame_index * NS_PER_S / rate_hz)
 
 
 def is_one_time_base(earlier_ns: int, later_ns: int) -> bool:

@@ -226,3 +226,15 @@ def decode_record(payload: bytes | memoryview, record: type[Any], what: str) -> 
         return msgspec.msgpack.decode(payload, type=record)
     except _UNDECODABLE as error:
         raise SchemaError(f"{what} does not decode: {error}") from error
+
+
+def decode_json(payload: bytes | memoryview, record: type[Any], what: str) -> Any:
+    """Decode a bare record that was written as JSON, for viewers.
+
+    Raises:
+        SchemaError: It does not decode; the text names ``what``.
+    """
+    try:
+        return msgspec.json.decode(payload, type=record)
+    except _UNDECODABLE as error:
+        raise SchemaError(f"{what} does not decode: {error}") from error

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from edge.contracts.bundle import (
     CALIBRATION_TABLE_VERSION,
     BundleManifest,
@@ -22,14 +20,17 @@ from edge.contracts.bundle import (
 )
 from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.release import decode_manifest
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Rung
-from edge.contracts.sensors import CAMERAS, CameraName, CameraRig, FrameSet
+from edge.contracts.sensors import FrameSet, FrameStatus
 from edge.perceive.engine import Engine, open_engine
 from edge.perceive.tensors import (
+    SLOTS,
     SPECS,
     NetOutput,
     NetSpec,
     calibration_table,
+    cameras_of_slots,
     empty_memory,
     network_inputs,
     read_outputs,
@@ -40,13 +41,8 @@ MANIFEST = "manifest.json"
 StageWatch = Callable[[str], AbstractContextManager[None]]
 """Says that a stage of the tick begins; leaving the context ends it."""
 
-SUBSET: tuple[CameraName, ...] = (
-    CameraName.FRONT_MAIN,
-    CameraName.FRONT_WIDE,
-    CameraName.FORWARD_LEFT,
-    CameraName.FORWARD_RIGHT,
-)
-"""The cameras of the rung that drops some: what is ahead and what comes from the sides."""
+SUBSET = ("front_main", "front_wide", "forward_left", "forward_right")
+"""The slots whose cameras the rung that drops some keeps: what is ahead and what comes from the sides."""
 
 
 def unwatched(stage: str) -> AbstractContextManager[None]:
@@ -71,7 +67,7 @@ class NetworkPerceiver:
     """A network on one vehicle's rig, with its memory of the last moments."""
 
     engine: Engine
-    rig: CameraRig
+    rig: Rig
     manifest: BundleManifest
     spec: NetSpec = field(init=False)
 
@@ -97,14 +93,18 @@ class SubsetPerceiver:
     """Another perceiver with only some of its cameras."""
 
     whole: Perceiver
-    kept: tuple[CameraName, ...] = SUBSET
+    rig: Rig
+    kept: tuple[str, ...] = SUBSET
 
     def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
         """Look once with the kept cameras; see ``Perceiver.perceive``."""
-        is_kept = np.array([name in self.kept for name in CAMERAS])
-        return self.whole.perceive(
-            replace(frame_set, is_present=frame_set.is_present & is_kept), watch
+        slots = zip(SLOTS, cameras_of_slots(self.rig), strict=True)
+        kept = {number for slot, number in slots if slot.name in self.kept}
+        frames = tuple(
+            frame if number in kept else replace(frame, image=None, status=FrameStatus.MISSING)
+            for number, frame in enumerate(frame_set.frames)
         )
+        return self.whole.perceive(replace(frame_set, frames=frames), watch)
 
 
 def read_manifest(folder: Path) -> BundleManifest:
@@ -121,7 +121,7 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 
 def load_perceivers(
-    manifest: BundleManifest, folder: Path, rig: CameraRig, profile: DeviceProfile
+    manifest: BundleManifest, folder: Path, rig: Rig, profile: DeviceProfile
 ) -> dict[Rung, Perceiver]:
     """Load every rung that a bundle serves on a board, warm.
 
@@ -149,7 +149,7 @@ def load_perceivers(
             f"which runs {kinds}"
         )
     cheapest = perceivers.get(Rung.SMALL, perceivers[Rung.FULL])
-    perceivers[Rung.CAMERAS_SUBSET] = SubsetPerceiver(cheapest)
+    perceivers[Rung.CAMERAS_SUBSET] = SubsetPerceiver(cheapest, rig)
     return perceivers
 
 

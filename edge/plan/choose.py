@@ -15,13 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import UltrasonicMount
 from edge.contracts.scene import TTC_FREE_S, Agent, Plan, PlanPoint, RadarTrack, Rung
-from edge.contracts.sensors import (
-    EgoState,
-    Route,
-    UltrasonicMount,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import EgoState, Route, UltrasonicScan
 from edge.plan.aside import AsideSettings, aside_m
 from edge.plan.care import CareSettings, careful_speeds
 from edge.plan.checker import CheckSettings, Situation, judge, time_to_collision_s

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicMount, UltrasonicScan
+from edge.contracts.rig import UltrasonicMount
+from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicScan
 from edge.plan.path import Path
 from edge.plan.vehicle import VehicleShape
 

@@ -1,6 +1,6 @@
 """A sealed clip as a source of frame sets, and a run of the vehicle's own code over it.
 
-The images are what JPEG left of them and the ticks are ``frame_step`` apart, so a replay concludes
+The images are what JPEG left of them and fewer were recorded than driven, so a replay concludes
 nearly, not exactly, what the drive did; the stamps are the drive's own.
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from edge.clip_file import Clip, ClipFrame, decode_jpegs
+from edge.clip_file import Clip, ClipFrame, decode_instant
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan, PlanSource, Rung
-from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.sensors import FrameSet
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,12 @@ class ClipSource:
     clip: Clip
 
     @property
-    def rig(self) -> CameraRig:
+    def rate_hz(self) -> float:
+        """How many frame sets a second it has."""
+        return self.clip.manifest.recorded_hz
+
+    @property
+    def rig(self) -> Rig:
         """The calibration that the clip was recorded with."""
         return self.clip.manifest.rig
 
@@ -36,9 +40,8 @@ class ClipSource:
         Raises:
             SchemaError: An image does not decode.
         """
-        size = self.rig.cameras[0].intrinsics
         for frame in self.clip.frames:
-            yield frame_set(frame, height_px=size.height_px, width_px=size.width_px)
+            yield decode_instant(frame.sensed, self.rig)
 
 
 @dataclass(frozen=True)
@@ -70,25 +73,6 @@ def replay(
         perception, plan = tick(sensed)
         rows.append(_row(frame, perception, plan))
     return tuple(rows)
-
-
-def frame_set(frame: ClipFrame, *, height_px: int, width_px: int) -> FrameSet:
-    """Decode one recorded instant.
-
-    Raises:
-        SchemaError: An image does not decode, or is of another size.
-    """
-    return FrameSet(
-        index=frame.index,
-        stamp_ns=frame.stamp_ns,
-        images=decode_jpegs(frame.jpegs, height_px=height_px, width_px=width_px),
-        radar=frame.radar,
-        ultrasonics=frame.ultrasonics,
-        ego=frame.ego,
-        route=frame.route,
-        is_present=np.array([jpeg is not None for jpeg in frame.jpegs]),
-        dropped=frame.dropped,
-    )
 
 
 def _row(frame: ClipFrame, perception: Perception, plan: Plan) -> ReplayedTick:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.clip_file import read_clip
-from edge.contracts.clip import ClipManifest, Privacy
+from edge.contracts.clip import ClipManifest, Privacy, decode_clip_manifest
 from edge.contracts.errors import ContractError, OperatorError, SchemaError, SpoolFullError
-from edge.contracts.wire import MAX_CLIP_BYTES, MAX_HEADER_BYTES, decode_record
+from edge.contracts.wire import MAX_CLIP_BYTES, MAX_HEADER_BYTES
 from edge.upload.disk import (
     copy_synced,
     hash_file,
@@ -109,7 +109,7 @@ def check_manifest(manifest: bytes) -> ClipManifest:
     """
     if len(manifest) > MAX_HEADER_BYTES:
         raise SchemaError(f"manifest of {len(manifest)} bytes refused: at most {MAX_HEADER_BYTES}")
-    record: ClipManifest = decode_record(manifest, ClipManifest, "clip manifest")
+    record = decode_clip_manifest(manifest)
     if record.privacy not in (Privacy.SYNTHETIC, Privacy.BLURRED):
         raise ContractError(
             f"clip {record.clip_id} stays on the vehicle: privacy is {record.privacy}, "

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.clip_file import decode_instant
 from edge.contracts.bundle import EngineKind, Precision, Provenance
 from edge.contracts.scene import CATEGORIES, Category
 from edge.perceive.engine import OnnxEngine
@@ -76,7 +77,7 @@ def real_inputs(dataset: Dataset, spec: NetSpec, count: int) -> Iterator[Inputs]
     for number in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
         sample = dataset[int(number)]
         rig = dataset.rig_of(sample)
-        frame_set = sample.now.to_frame_set(rig)
+        frame_set = decode_instant(sample.now, rig)
         yield network_inputs(frame_set, calibration_table(rig, spec), empty_memory(spec), spec)
 
 

@@ -20,17 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from edge.clip_file import EncodedFrame, Instant, decode_instant
 from edge.contracts.errors import SchemaError
-from edge.contracts.fields import Count, Name, Sha256, Text
-from edge.contracts.sensors import CameraRig
-from edge.perceive.tensors import NetSpec, resize_images
-from fleet.sample.row import Sample, SampleLabels, SensedInstant, training_labels
+from edge.contracts.fields import Count, Name, Sha256, StampNs, Text
+from edge.contracts.rig import Rig
+from edge.contracts.sensors import EgoState, FrameStatus, Route
+from edge.perceive.tensors import SLOTS, NetSpec, slot_images
+from fleet.sample.row import Sample, SampleLabels, senses_of, training_labels
 from fleet.store import BlobStore
 from models.examples import Example, Senses
 
 _log = logging.getLogger(__name__)
 
-DATASET_SCHEMA = 1
+DATASET_SCHEMA = 2
 _COLUMNS = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -80,7 +82,7 @@ def dataset_file(manifest: DatasetManifest, path: Path) -> DatasetFile:
 
 def freeze(
     samples: Iterable[Sample],
-    rigs: Iterable[CameraRig],
+    rigs: Iterable[Rig],
     store: BlobStore,
     *,
     name: str,
@@ -111,7 +113,7 @@ def freeze(
     )
 
 
-def _parquet(rows: list[Sample], rigs: dict[str, CameraRig]) -> bytes:
+def _parquet(rows: list[Sample], rigs: dict[str, Rig]) -> bytes:
     encode = msgspec.msgpack.encode
     columns = {
         "sample_id": [row.sample_id for row in rows],
@@ -124,10 +126,36 @@ def _parquet(rows: list[Sample], rigs: dict[str, CameraRig]) -> bytes:
         "earlier": [encode(row.earlier) if row.earlier else None for row in rows],
         "labels": [encode(row.labels) for row in rows],
     }
-    schema = _COLUMNS.with_metadata({b"rigs": encode(rigs)})
+    schema = _COLUMNS.with_metadata({b"rigs": encode(rigs), b"schema": str(DATASET_SCHEMA)})
     sink = io.BytesIO()
     pq.write_table(pa.table(columns, schema=schema), sink, compression="none", row_group_size=256)
     return sink.getvalue()
+
+
+class _FirstInstant(msgspec.Struct, frozen=True, kw_only=True):
+    """A frame set as schema 1 stored it."""
+
+    stamp_ns: StampNs
+    ego: EgoState
+    route: Route
+    jpegs: tuple[bytes, ...]
+    radar: bytes
+    ultrasonics: bytes
+
+    def instant(self) -> Instant:
+        """Return it as schema 2 stores it; its cameras had no stamps of their own."""
+        return Instant(
+            stamp_ns=self.stamp_ns,
+            frames=tuple(EncodedFrame(jpeg, self.stamp_ns, _status(jpeg)) for jpeg in self.jpegs),
+            radar=self.radar,
+            ultrasonics=self.ultrasonics,
+            ego=self.ego,
+            route=self.route,
+        )
+
+
+def _status(jpeg: bytes) -> FrameStatus:
+    return FrameStatus.FRESH if jpeg else FrameStatus.MISSING
 
 
 class Dataset:
@@ -143,9 +171,14 @@ class Dataset:
             source = content if isinstance(content, Path) else pa.BufferReader(content)
             table = pq.read_table(source, memory_map=True)
             metadata = table.schema.metadata or {}
-            self.rigs = msgspec.msgpack.decode(metadata[b"rigs"], type=dict[str, CameraRig])
-        except (pa.ArrowException, KeyError, msgspec.MsgspecError, OSError) as error:
+            self.rigs = msgspec.msgpack.decode(metadata[b"rigs"], type=dict[str, Rig])
+            self._schema = int(metadata.get(b"schema", b"1"))
+        except (pa.ArrowException, KeyError, ValueError, msgspec.MsgspecError, OSError) as error:
             raise SchemaError(f"not a dataset: {error}") from error
+        if self._schema > DATASET_SCHEMA:
+            raise SchemaError(
+                f"the dataset is of schema {self._schema}; this software reads up to {DATASET_SCHEMA}"
+            )
         self._table = table.combine_chunks()
 
     def __len__(self) -> int:
@@ -161,13 +194,18 @@ class Dataset:
             clip_id=row["clip_id"],
             place_id=row["place_id"],
             rig_id=row["rig_id"],
-            now=decode(row["now"], type=SensedInstant),
-            earlier=decode(row["earlier"], type=SensedInstant) if row["earlier"] else None,
+            now=self._instant(row["now"]),
+            earlier=self._instant(row["earlier"]) if row["earlier"] else None,
             labels=decode(row["labels"], type=SampleLabels),
             tags=tuple(row["tags"]),
         )
 
-    def rig_of(self, sample: Sample) -> CameraRig:
+    def _instant(self, content: bytes) -> Instant:
+        if self._schema == 1:
+            return msgspec.msgpack.decode(content, type=_FirstInstant).instant()
+        return msgspec.msgpack.decode(content, type=Instant)
+
+    def rig_of(self, sample: Sample) -> Rig:
         """Give the calibration that a sample was recorded with."""
         return self.rigs[sample.rig_id]
 
@@ -186,8 +224,8 @@ class TrainingView:
 
     def __init__(self, dataset: Dataset, spec: NetSpec, cache: Path, key: str) -> None:
         self._dataset, self._spec = dataset, spec
-        shape = (len(dataset), 2, 8, 3, spec.image_height_px, spec.image_width_px)
-        self._rows: list[tuple[CameraRig, Senses, Senses | None, SampleLabels]] = []
+        shape = (len(dataset), 2, len(SLOTS), 3, spec.image_height_px, spec.image_width_px)
+        self._rows: list[tuple[Rig, Senses, Senses | None, SampleLabels]] = []
         cache.mkdir(parents=True, exist_ok=True)
         path = cache / f"{key}-{spec.image_width_px}.npy"
         with path.with_suffix(".lock").open("w") as lock:
@@ -204,7 +242,7 @@ class TrainingView:
 
     def _row(
         self, number: int, images: NDArray[np.uint8], is_new: bool
-    ) -> tuple[CameraRig, Senses, Senses | None, SampleLabels]:
+    ) -> tuple[Rig, Senses, Senses | None, SampleLabels]:
         sample = self._dataset[number]
         rig = self._dataset.rig_of(sample)
         instants = [
@@ -242,8 +280,8 @@ def _cached_images(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | No
 
 
 def _senses(
-    instant: SensedInstant, rig: CameraRig, spec: NetSpec, slot: NDArray[np.uint8], is_new: bool
+    instant: Instant, rig: Rig, spec: NetSpec, slot: NDArray[np.uint8], is_new: bool
 ) -> Senses:
     if is_new:
-        slot[...] = resize_images(instant.images(rig), spec)
-    return instant.to_senses(rig, spec, slot)
+        slot[...] = slot_images(decode_instant(instant, rig), rig, spec)
+    return senses_of(instant, rig, spec, slot)

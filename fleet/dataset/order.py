@@ -12,7 +12,7 @@ import msgspec
 
 from edge.clip_file import read_clip
 from edge.contracts.errors import ContractError, OperatorError
-from edge.contracts.sensors import CameraRig
+from edge.contracts.rig import Rig
 from fleet.catalog import ClipRow, DatasetRow, LabelRow, StreamKind
 from fleet.dataset.frozen import DatasetFile, DatasetManifest, dataset_file, freeze
 from fleet.disk import sha256_of, write_whole
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def freeze_samples(
     workshop: Workshop,
     samples: Iterable[Sample],
-    rigs: Iterable[CameraRig],
+    rigs: Iterable[Rig],
     *,
     name: str,
     split: str = "train",
@@ -66,7 +66,7 @@ def freeze_runs(
             "a dataset holds one opinion of a clip"
         )
     samples: list[Sample] = []
-    rigs: dict[str, CameraRig] = {}
+    rigs: dict[str, Rig] = {}
     why = ""
     for row in rows:
         clip_row = workshop.catalog.get(ClipRow, row.clip_id)

@@ -16,15 +16,17 @@ from typing import Protocol
 
 import msgspec
 
+from edge.clip_file import encode_instant
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Name, Ratio, Seconds, Size, Text
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.rig import Rig
+from edge.contracts.sensors import FrameSet
 from fleet.dataset.frozen import DatasetManifest, freeze
 from fleet.disk import write_whole
 from fleet.labeler import Labeler
 from fleet.sample.futures import with_futures
-from fleet.sample.row import Sample, SensedInstant
+from fleet.sample.row import Sample
 from fleet.store import BlobStore
 
 _log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ class RenderedScene:
     scene_id: str
     vehicle_id: str
     place_id: str
-    rig: CameraRig
+    rig: Rig
     instants: tuple[RenderedInstant, ...]
     ego_poses: Mapping[int, Pose]
 
@@ -96,7 +98,7 @@ class RecipeRunner(Protocol):
     def rows(self, recipe: DataRecipe, on_progress: Callable[[int], None]) -> Sequence[Sample]:
         """Give the rows; ``on_progress`` hears how many there are so far."""
 
-    def rigs(self) -> Sequence[CameraRig]:
+    def rigs(self) -> Sequence[Rig]:
         """Give the calibrations that the rows were sensed with."""
 
     def made_of(self, recipe: DataRecipe) -> str:
@@ -115,8 +117,8 @@ def samples_of(scene: RenderedScene, labeler: Labeler) -> Iterator[Sample]:
             clip_id=scene.scene_id,
             place_id=scene.place_id,
             rig_id=scene.rig.rig_id,
-            now=SensedInstant.from_frame_set(instant.now),
-            earlier=SensedInstant.from_frame_set(instant.earlier),
+            now=encode_instant(instant.now),
+            earlier=encode_instant(instant.earlier),
             labels=said,
             tags=instant.tags,
         )

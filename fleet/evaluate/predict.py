@@ -13,9 +13,10 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from edge.clip_file import decode_instant
 from edge.contracts.fields import Name, Sha256
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Box3D
-from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import (
     Memory,
@@ -102,15 +103,15 @@ def without_radar(sample: Sample) -> Sample:
     )
 
 
-def look(sample: Sample, rig: CameraRig, engine: Engine, spec: NetSpec) -> NetOutput:
+def look(sample: Sample, rig: Rig, engine: Engine, spec: NetSpec) -> NetOutput:
     """Run a model on one sample, with the memory of the instant before where there is one."""
     table = calibration_table(rig, spec)
     memory = Memory()
     if sample.earlier is not None:
-        before = sample.earlier.to_frame_set(rig)
+        before = decode_instant(sample.earlier, rig)
         outputs = engine.run(network_inputs(before, table, memory, spec))
         memory = memory.with_(read_outputs(outputs, before, spec, {}).recollection)
-    now = sample.now.to_frame_set(rig)
+    now = decode_instant(sample.now, rig)
     outputs = engine.run(network_inputs(now, table, memory, spec))
     return read_outputs(outputs, now, spec, _FLOORS)
 

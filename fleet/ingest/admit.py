@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edge.contracts.clip import CLIP_SCHEMA, ClipManifest, Privacy
+from edge.contracts.clip import ClipManifest, Privacy, decode_clip_manifest
 from edge.contracts.errors import SchemaError
 from edge.contracts.time import NS_PER_S, VIRTUAL_EPOCH_NS, ClockKind
-from edge.contracts.wire import AdmissionAnswer, ClipOffer, decode_record
+from edge.contracts.wire import AdmissionAnswer, ClipOffer
 from fleet.catalog import TrustState, VehicleRow
 
 _DAY_S = 86_400.0
@@ -110,7 +110,7 @@ def admit(
         Admitted, or quarantined with one reason per broken rule, each beginning with its name.
     """
     try:
-        manifest: ClipManifest = decode_record(manifest_bytes, ClipManifest, "manifest")
+        manifest = decode_clip_manifest(manifest_bytes)
     except SchemaError as error:
         return Admission(AdmissionAnswer.QUARANTINED, (_reason("schema", str(error)),), None)
     evidence = _Evidence(offer, manifest, manifest_bytes, blob, known, settings, now_ns)
@@ -121,11 +121,6 @@ def admit(
 
 def _reason(name: str, why: str) -> str:
     return f"{name}: {why}"[:MAX_REASON_CHARACTERS]
-
-
-def _schema(evidence: _Evidence) -> Iterator[str]:
-    if evidence.manifest.schema > CLIP_SCHEMA:
-        yield f"the manifest has version {evidence.manifest.schema}, this fleet reads {CLIP_SCHEMA}"
 
 
 def _vehicle(evidence: _Evidence) -> Iterator[str]:
@@ -225,7 +220,6 @@ def _quota(evidence: _Evidence) -> Iterator[str]:
 
 
 CHECKS: dict[str, Callable[[_Evidence], Iterator[str]]] = {
-    "schema": _schema,
     "vehicle": _vehicle,
     "identity": _identity,
     "hash": _hash,

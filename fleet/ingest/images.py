@@ -6,7 +6,6 @@ from collections import Counter
 
 from edge.clip_file import Clip, decode_whole_jpeg
 from edge.contracts.errors import SchemaError
-from edge.contracts.sensors import CAMERAS
 
 _NAMED = 3
 """So many of the images that do not decode are named; the others are counted."""
@@ -14,16 +13,17 @@ _NAMED = 3
 
 def undeclared_gaps(clip: Clip) -> tuple[str, ...]:
     """Say of which cameras more images are absent than the manifest declares missing."""
+    names = [camera.name for camera in clip.manifest.rig.cameras]
     absent = Counter(
         name
         for frame in clip.frames
-        for name, jpeg in zip(CAMERAS, frame.jpegs, strict=True)
-        if jpeg is None
+        for name, image in zip(names, frame.sensed.frames, strict=True)
+        if not image.jpeg
     )
     declared = dict(clip.manifest.missing)
     return tuple(
         f"{absent[name]} images of {name} are absent, the manifest declares {declared.get(name, 0)}"
-        for name in CAMERAS
+        for name in names
         if absent[name] > declared.get(name, 0)
     )
 
@@ -38,23 +38,24 @@ def image_faults(clip: Clip, max_pixels: int) -> tuple[str, ...]:
         clip: As read.
         max_pixels: Of all its images together; more are not decoded.
     """
-    sizes = [camera.intrinsics for camera in clip.manifest.rig.cameras]
+    cameras = clip.manifest.rig.cameras
     pixels = sum(
-        size.height_px * size.width_px
+        camera.intrinsics.height_px * camera.intrinsics.width_px
         for frame in clip.frames
-        for size, jpeg in zip(sizes, frame.jpegs, strict=True)
-        if jpeg is not None
+        for camera, image in zip(cameras, frame.sensed.frames, strict=True)
+        if image.jpeg
     )
     if pixels > max_pixels:
         return (f"{pixels} pixels in all its images, at most {max_pixels} are decoded",)
     faults: list[str] = []
     for frame in clip.frames:
-        for name, size, jpeg in zip(CAMERAS, sizes, frame.jpegs, strict=True):
-            if jpeg is None:
+        for camera, image in zip(cameras, frame.sensed.frames, strict=True):
+            if not image.jpeg:
                 continue
+            size = camera.intrinsics
             try:
-                decode_whole_jpeg(jpeg, height_px=size.height_px, width_px=size.width_px)
+                decode_whole_jpeg(image.jpeg, height_px=size.height_px, width_px=size.width_px)
             except SchemaError as error:
-                faults.append(f"{name} of frame {frame.index}: {error}")
+                faults.append(f"{camera.name} of frame {frame.index}: {error}")
     unnamed = len(faults) - _NAMED
     return (*faults[:_NAMED], *((f"{unnamed} more images do not decode",) if unnamed > 0 else ()))

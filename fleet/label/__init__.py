@@ -7,7 +7,7 @@ to ask about), ``asking`` (in what order), ``rows`` (what is learnt from).
 """
 
 from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
-from fleet.label.rows import clip_rows, frame_set_of, sensed_instant
+from fleet.label.rows import clip_rows
 from fleet.label.settings import LabelSettings
 from fleet.label.teacher import Teacher, TeacherSettings
 
@@ -18,8 +18,6 @@ __all__ = [
     "TeacherSettings",
     "clip_rows",
     "clip_samples",
-    "frame_set_of",
     "opine",
-    "sensed_instant",
     "settle",
 ]

@@ -19,8 +19,8 @@ import msgspec
 from edge.clip_file import read_clip
 from edge.contracts.errors import OperatorError, RingroadError
 from edge.contracts.fields import Count, Name, Seconds, Text
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Category
-from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.disk import write_whole
@@ -85,7 +85,7 @@ class Labelled:
     """Rows and the run that made them."""
 
     samples: tuple[Sample, ...]
-    rigs: tuple[CameraRig, ...]
+    rigs: tuple[Rig, ...]
     run: LabelRun
     opinions: tuple[ClipOpinion, ...] = field(default=(), repr=False)
     answers: tuple[ReviewAnswer, ...] = ()
@@ -184,7 +184,7 @@ def write_labelled(labelled: Labelled, path: Path) -> None:
 
 def read_labelled(path: Path) -> Labelled:
     """Read what a labelling child process wrote."""
-    kind = tuple[LabelRun, tuple[Sample, ...], tuple[CameraRig, ...]]
+    kind = tuple[LabelRun, tuple[Sample, ...], tuple[Rig, ...]]
     run, samples, rigs = msgspec.msgpack.decode(path.read_bytes(), type=kind)
     return Labelled(samples, rigs, run)
 

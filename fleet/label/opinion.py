@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from edge.clip_file import Clip, ClipFrame
+from edge.clip_file import Clip, ClipFrame, decode_instant
 from edge.contracts.scene import Box3D, Category
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import NetSpec
 from fleet.label.doubt import Doubt, radar_doubts, weak_track
 from fleet.label.hindsight_tracks import HindsightTrack, hindsight_tracks
 from fleet.label.outline import is_on
-from fleet.label.rows import clip_rows, frame_set_of
+from fleet.label.rows import clip_rows
 from fleet.label.settings import LabelSettings
 from fleet.label.silence import signs
 from fleet.label.teacher import Teacher
@@ -73,7 +73,7 @@ def opine(
     """
     frames = _instants(clip, settings.interval_s)
     teacher = Teacher(engine, spec, clip.manifest.rig, settings.teacher)
-    opinions = [teacher.look(frame_set_of(frame, clip.manifest.rig)) for frame in frames]
+    opinions = [teacher.look(decode_instant(frame.sensed, clip.manifest.rig)) for frame in frames]
     found = [
         detections(frame, opinion, known) for frame, opinion in zip(frames, opinions, strict=True)
     ]
@@ -162,7 +162,7 @@ def clip_samples(
     opinion: ClipOpinion, labels: Mapping[int, SampleLabels], tags: Sequence[str] = ()
 ) -> list[Sample]:
     """Turn a labelled clip into training rows; what later instants know of the futures is added."""
-    poses = {frame.stamp_ns: frame.ego.world_from_ego for frame in opinion.frames}
+    poses = {frame.stamp_ns: frame.sensed.ego.world_from_ego for frame in opinion.frames}
     said = {stamp_ns: with_futures(stamp_ns, labels, poses) for stamp_ns in poses}
     return clip_rows(opinion.clip, said, tags)
 

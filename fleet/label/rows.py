@@ -6,12 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 
-from edge.clip_file import Clip, ClipFrame, decode_jpegs
+from edge.clip_file import Clip
 from edge.contracts.clip import ClipManifest, TriggerRule
-from edge.contracts.sensors import CameraRig, FrameSet
-from fleet.sample.row import Sample, SampleLabels, SensedInstant
+from fleet.sample.row import Sample, SampleLabels
 
 
 def clip_rows(
@@ -27,7 +25,7 @@ def clip_rows(
         tags: Of every row.
     """
     manifest = clip.manifest
-    instants = [sensed_instant(frame) for frame in clip.frames if frame.stamp_ns in said]
+    instants = [frame.sensed for frame in clip.frames if frame.stamp_ns in said]
     teaches_driving = is_random(manifest)
     return [
         Sample(
@@ -51,31 +49,3 @@ def is_random(manifest: ClipManifest) -> bool:
     that this version does not know counts as a trigger.
     """
     return all(event.rule is TriggerRule.RANDOM for event in manifest.events)
-
-
-def frame_set_of(frame: ClipFrame, rig: CameraRig) -> FrameSet:
-    """Decode a recorded frame to what the vehicle saw."""
-    first = rig.cameras[0].intrinsics
-    images = decode_jpegs(frame.jpegs, height_px=first.height_px, width_px=first.width_px)
-    return FrameSet(
-        index=frame.index,
-        stamp_ns=frame.stamp_ns,
-        images=images,
-        radar=frame.radar,
-        ultrasonics=frame.ultrasonics,
-        ego=frame.ego,
-        route=frame.route,
-        is_present=np.array([jpeg is not None for jpeg in frame.jpegs]),
-    )
-
-
-def sensed_instant(frame: ClipFrame) -> SensedInstant:
-    """Keep a recorded frame as a training row does, its JPEGs untouched."""
-    return SensedInstant(
-        stamp_ns=frame.stamp_ns,
-        ego=frame.ego,
-        route=frame.route,
-        jpegs=tuple(jpeg or b"" for jpeg in frame.jpegs),
-        radar=frame.radar.points_ego.astype("<f4").tobytes(),
-        ultrasonics=frame.ultrasonics.ranges_m.astype("<f4").tobytes(),
-    )

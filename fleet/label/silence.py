@@ -39,14 +39,17 @@ def signs(
         settings: How long to listen, how faint a box counts, and how far a sign reaches.
     """
     echoes = [
-        (frame.stamp_ns, _moved(frame.ego.world_from_ego.matrix, frame.radar.points_ego[:, :2]))
+        (
+            frame.stamp_ns,
+            _moved(frame.sensed.ego.world_from_ego.matrix, frame.sensed.radar_points[:, :2]),
+        )
         for frame in clip.frames
     ]
     listen_ns = round(settings.listen_s * NS_PER_S)
     found = {}
     for frame, opinion in zip(frames, opinions, strict=True):
         heard = [xy for stamp_ns, xy in echoes if abs(stamp_ns - frame.stamp_ns) <= listen_ns]
-        here = _moved(frame.ego.world_from_ego.inverse().matrix, np.concatenate(heard))
+        here = _moved(frame.sensed.ego.world_from_ego.inverse().matrix, np.concatenate(heard))
         if len(here) == 0:
             continue
         faint = [(b.x_m, b.y_m) for b in opinion.boxes if b.score >= settings.faint_score]

@@ -15,21 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose, wrap_rad
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Box3D
 from edge.contracts.sensors import (
-    MIRRORED_CAMERAS,
-    CameraRig,
     EgoState,
+    Frame,
     FrameSet,
+    FrameStatus,
     RadarScan,
     Route,
     UltrasonicScan,
 )
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import (
+    MIRRORED_SLOTS,
     Memory,
     NetSpec,
     calibration_table,
+    cameras_of_slots,
+    mirrored_rig,
     network_inputs,
     read_outputs,
 )
@@ -57,11 +61,11 @@ class Teacher:
     """Looks at the instants of one clip, in order, with a memory for each look."""
 
     def __init__(
-        self, engine: Engine, spec: NetSpec, rig: CameraRig, settings: TeacherSettings | None = None
+        self, engine: Engine, spec: NetSpec, rig: Rig, settings: TeacherSettings | None = None
     ) -> None:
         self._engine, self._spec, self._rig = engine, spec, rig
         self._settings = settings or TeacherSettings()
-        self._table = calibration_table(rig, spec)
+        self._tables = [calibration_table(r, spec) for r in (rig, mirrored_rig(rig))]
         self._memories = [Memory(), Memory()]
 
     def look(self, frame_set: FrameSet) -> Opinion:
@@ -76,7 +80,7 @@ class Teacher:
         return Opinion(boxes, segmentation)
 
     def _pass(self, frame_set: FrameSet, side: int) -> tuple[Sequence[Box3D], NDArray[np.uint8]]:
-        inputs = network_inputs(frame_set, self._table, self._memories[side], self._spec)
+        inputs = network_inputs(frame_set, self._tables[side], self._memories[side], self._spec)
         floors = dict.fromkeys(CATEGORIES, self._settings.score_floor)
         output = read_outputs(self._engine.run(inputs), frame_set, self._spec, floors)
         self._memories[side] = self._memories[side].with_(output.recollection)
@@ -129,16 +133,14 @@ def mirrored_box(box: Box3D) -> Box3D:
     )
 
 
-def mirrored(frame_set: FrameSet, rig: CameraRig) -> FrameSet:
-    """Reflect everything sensed left to right; the rig must be its own mirror image."""
-    order = list(MIRRORED_CAMERAS)
+def mirrored(frame_set: FrameSet, rig: Rig) -> FrameSet:
+    """Reflect everything sensed left to right: what ``mirrored_rig`` of the rig sees of a mirrored world."""
     radar = frame_set.radar.points_ego * np.array([1, -1, 1, 1], np.float32)
     ego, route = frame_set.ego, frame_set.route
     pose = ego.world_from_ego
     return replace(
         frame_set,
-        images=np.ascontiguousarray(frame_set.images[order][:, :, ::-1]),
-        is_present=frame_set.is_present[order],
+        frames=_mirrored_frames(frame_set, rig),
         radar=RadarScan(radar),
         ultrasonics=UltrasonicScan(frame_set.ultrasonics.ranges_m[_mirrored_mounts(rig)]),
         ego=EgoState(
@@ -157,7 +159,22 @@ def mirrored(frame_set: FrameSet, rig: CameraRig) -> FrameSet:
     )
 
 
-def _mirrored_mounts(rig: CameraRig) -> list[int]:
+def _mirrored_frames(frame_set: FrameSet, rig: Rig) -> tuple[Frame, ...]:
+    """Flip each image and give it to the camera of the mirrored rig that feeds the mirrored slot."""
+    flipped = mirrored_rig(rig)
+    ours, theirs = cameras_of_slots(rig), cameras_of_slots(flipped)
+    missing = Frame(None, frame_set.stamp_ns, FrameStatus.MISSING)
+    frames = [missing] * len(flipped.cameras)
+    for slot, number in enumerate(ours):
+        place = theirs[MIRRORED_SLOTS[slot]]
+        if number is not None and place is not None:
+            frame = frame_set.frames[number]
+            image = None if frame.image is None else np.ascontiguousarray(frame.image[:, ::-1])
+            frames[place] = replace(frame, image=image)
+    return tuple(frames)
+
+
+def _mirrored_mounts(rig: Rig) -> list[int]:
     """Find, for each ultrasonic sensor, the one that stands where its mirror image does."""
     mounts = [(m.x_m, m.y_m, m.yaw_rad) for m in rig.ultrasonics]
     return [

@@ -20,7 +20,7 @@ _STANDING_MPS = 0.5
 def detections(frame: ClipFrame, opinion: Opinion, known: Sequence[Category]) -> Detections:
     """Bring the teacher's boxes of the classes that it has learnt into the world."""
     boxes = [b for b in opinion.boxes if b.category in known]
-    pose = frame.ego.world_from_ego
+    pose = frame.sensed.ego.world_from_ego
     xyz = np.array([[b.x_m, b.y_m, b.z_m] for b in boxes]).reshape(-1, 3)
     xy_world = (pose @ xyz)[:, :2]
     return Detections(
@@ -39,7 +39,7 @@ def boxes_of(track: HindsightTrack, frames: Sequence[ClipFrame]) -> list[tuple[i
     """Give a track's smoothed boxes, in the ego frame of each of its instants."""
     found = []
     for k, frame in enumerate(track.frame.tolist()):
-        ego_from_world = frames[frame].ego.world_from_ego.inverse()
+        ego_from_world = frames[frame].sensed.ego.world_from_ego.inverse()
         yaw = ego_from_world.yaw_rad
         x, y, _ = ego_from_world @ np.array([*track.xy_world[k], 0.0])
         vx, vy = _turned(track.velocity_world[k], yaw)

@@ -6,27 +6,21 @@ Rows come from two roads, recorded clips and rendered recipes, and look the same
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.clip_file import decode_jpegs, encode_jpegs
-from edge.contracts.clean import clean_radar, clean_ultrasonics
-from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256, StampNs
+from edge.clip_file import Instant, is_usable, radar_scan
+from edge.contracts.clean import clean_ultrasonics
+from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Box3D, Category
-from edge.contracts.sensors import (
-    CameraRig,
-    EgoState,
-    FrameSet,
-    RadarScan,
-    Route,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import UltrasonicScan
 from edge.perceive.tensors import (
     FUTURE_STEPS,
     NetSpec,
+    absent_slots,
     ego_token,
     ultrasonic_tokens,
 )
@@ -90,67 +84,18 @@ class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
     """uint8 (n, n) row-major over +-32 m, n from its length; empty when unknown."""
 
 
-class SensedInstant(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame set as it is stored: JPEGs and little-endian float32 bytes."""
-
-    stamp_ns: StampNs
-    ego: EgoState
-    route: Route
-    jpegs: tuple[bytes, ...]
-    """Eight, in camera order; an empty one is a missing frame."""
-    radar: bytes
-    """float32 (N, 4)."""
-    ultrasonics: bytes
-    """float32 (12,)."""
-
-    @classmethod
-    def from_frame_set(cls, frame_set: FrameSet) -> Self:
-        """Encode a frame set."""
-        return cls(
-            stamp_ns=frame_set.stamp_ns,
-            ego=frame_set.ego,
-            route=frame_set.route,
-            jpegs=encode_jpegs(frame_set.images),
-            radar=frame_set.radar.points_ego.astype("<f4").tobytes(),
-            ultrasonics=frame_set.ultrasonics.ranges_m.astype("<f4").tobytes(),
-        )
-
-    def images(self, rig: CameraRig) -> NDArray[np.uint8]:
-        """Decode the eight images, (8, H, W, 3) RGB; a missing one is black."""
-        size = rig.cameras[0].intrinsics
-        jpegs = [jpeg or None for jpeg in self.jpegs]
-        return decode_jpegs(jpegs, height_px=size.height_px, width_px=size.width_px)
-
-    def to_frame_set(self, rig: CameraRig) -> FrameSet:
-        """Decode to what the vehicle saw, but for JPEG losses."""
-        return FrameSet(
-            index=0,
-            stamp_ns=self.stamp_ns,
-            images=self.images(rig),
-            radar=self._radar(),
-            ultrasonics=self._ultrasonics(),
-            ego=self.ego,
-            route=self.route,
-            is_present=np.array([bool(jpeg) for jpeg in self.jpegs]),
-        )
-
-    def to_senses(self, rig: CameraRig, spec: NetSpec, images: NDArray[np.uint8]) -> Senses:
-        """Pair the network's other inputs with ``images`` (8, 3, h, w), already decoded and resized."""
-        return Senses(
-            stamp_ns=self.stamp_ns,
-            world_from_ego=self.ego.world_from_ego,
-            images=images,
-            radar_points=self._radar().points_ego,
-            ultrasonics=ultrasonic_tokens(self._ultrasonics().ranges_m, rig),
-            ego=ego_token(self.ego, self.route),
-        )
-
-    def _radar(self) -> RadarScan:
-        """Read the points, clean: a dataset may be older than the cleaning of clips."""
-        return clean_radar(RadarScan(np.frombuffer(self.radar, "<f4").reshape(-1, 4)))[0]
-
-    def _ultrasonics(self) -> UltrasonicScan:
-        return clean_ultrasonics(UltrasonicScan(np.frombuffer(self.ultrasonics, "<f4")))[0]
+def senses_of(instant: Instant, rig: Rig, spec: NetSpec, images: NDArray[np.uint8]) -> Senses:
+    """Pair the network's other inputs with ``images`` (8, 3, h, w), already decoded and resized."""
+    ranges = clean_ultrasonics(UltrasonicScan(instant.ranges_m), len(rig.ultrasonics))
+    return Senses(
+        stamp_ns=instant.stamp_ns,
+        world_from_ego=instant.ego.world_from_ego,
+        images=images,
+        absent=absent_slots([is_usable(frame) for frame in instant.frames], rig),
+        radar_points=radar_scan(instant, rig).points_ego,
+        ultrasonics=ultrasonic_tokens(ranges.ranges_m, rig),
+        ego=ego_token(instant.ego, instant.route),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +108,8 @@ class Sample:
     place_id: str
     """Where on which map; a place is in one split only."""
     rig_id: Sha256
-    now: SensedInstant
-    earlier: SensedInstant | None
+    now: Instant
+    earlier: Instant | None
     labels: SampleLabels
     tags: tuple[str, ...] = ()
     """For slicing: ``night``, ``rare``, the scenario's name."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.contracts.sensors import CameraRig, FrameSet
+    from edge.contracts.rig import Rig
+    from edge.contracts.sensors import FrameSet
     from sim.bench.latency import Latency
     from sim.bench.vehicle import BenchResult
 
@@ -142,7 +143,7 @@ def gate(
     show_table(rows, tuple(rows[0]), as_json=as_json, title=f"Guards of classes, {replicates} laps")
 
 
-def _of_simulator(count: int) -> tuple[list[FrameSet], CameraRig]:
+def _of_simulator(count: int) -> tuple[list[FrameSet], Rig]:
     """Drive a little and keep what was sensed."""
     from sim.drive import Drive, DriveSettings
 
@@ -150,7 +151,7 @@ def _of_simulator(count: int) -> tuple[list[FrameSet], CameraRig]:
         return [drive.step()[0] for _ in range(count)], drive.rig
 
 
-def _of_clip(path: Path) -> tuple[list[FrameSet], CameraRig]:
+def _of_clip(path: Path) -> tuple[list[FrameSet], Rig]:
     from edge.clip_file import read_clip
     from edge.sources.replay import ClipSource
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from edge.contracts.bundle import EngineKind, Precision
 from edge.contracts.errors import OperatorError
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Category
-from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.sensors import FrameSet
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import (
     SPECS,
@@ -43,7 +44,7 @@ Inputs = Mapping[str, NDArray[np.generic]]
 
 
 def write_bench_bundle(
-    model: str, frames: Sequence[FrameSet], rig: CameraRig, *, profile: str, out: Path
+    model: str, frames: Sequence[FrameSet], rig: Rig, *, profile: str, out: Path
 ) -> str:
     """Write a bundle of a network size: of the weights that ship, else of random ones.
 
@@ -130,7 +131,7 @@ def _write(
     write_bundle(bundle, out)
 
 
-def _inputs(frames: Sequence[FrameSet], rig: CameraRig, spec: NetSpec) -> list[Inputs]:
+def _inputs(frames: Sequence[FrameSet], rig: Rig, spec: NetSpec) -> list[Inputs]:
     table = calibration_table(rig, spec)
     chosen = np.linspace(0, len(frames) - 1, min(CALIBRATION_FRAMES, len(frames))).astype(int)
     return [network_inputs(frames[k], table, empty_memory(spec), spec) for k in chosen.tolist()]

@@ -21,8 +21,9 @@ from edge.clip import Drive, DriveClips, Recorder, RecorderSettings
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerRule
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Rung
-from edge.contracts.sensors import CameraRig, FrameSet
+from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ, Clock, ClockKind, frame_stamp_ns
 from edge.perceive.perceiver import NetworkPerceiver, load_perceivers
 from edge.perceive.tensors import calibration_table, empty_memory, network_inputs
@@ -96,7 +97,7 @@ class _Series:
 
 def bench_vehicle(
     frames: Sequence[FrameSet],
-    rig: CameraRig,
+    rig: Rig,
     *,
     manifest: BundleManifest,
     bundle_folder: Path,
@@ -149,7 +150,7 @@ def bench_vehicle(
 
 
 def _vehicle(
-    rig: CameraRig,
+    rig: Rig,
     manifest: BundleManifest,
     perceiver: NetworkPerceiver,
     profile: DeviceProfile,
@@ -179,7 +180,7 @@ def _vehicle(
 
 
 def _inputs(
-    frames: Sequence[FrameSet], rig: CameraRig, perceiver: NetworkPerceiver
+    frames: Sequence[FrameSet], rig: Rig, perceiver: NetworkPerceiver
 ) -> list[Mapping[str, NDArray[np.generic]]]:
     table = calibration_table(rig, perceiver.spec)
     memory = empty_memory(perceiver.spec)

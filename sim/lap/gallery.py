@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
+from edge.clip_file import decode_instant
 from edge.contracts.bundle import BundleManifest
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D, Category
-from edge.contracts.sensors import CameraRig
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.catalog import ClipRow
@@ -124,7 +125,7 @@ def _by_clip(samples: Sequence[Sample], rare: Category) -> list[list[Sample]]:
 
 
 def _clearest(
-    samples: Sequence[Sample], rigs: Mapping[str, CameraRig], rare: Category
+    samples: Sequence[Sample], rigs: Mapping[str, Rig], rare: Category
 ) -> tuple[EdgeCase, Sample]:
     """Find the instant of a clip that shows its object best, among the first few."""
     cases = [(_bare(sample, rigs[sample.rig_id], rare), sample) for sample in samples[:_TRIED]]
@@ -163,11 +164,11 @@ def _is_counted(labelled: SampleBox) -> bool:
     return is_near and (labelled.visible_px is None or labelled.visible_px >= SEEN_PX)
 
 
-def _bare(sample: Sample, rig: CameraRig, rare: Category) -> EdgeCase:
+def _bare(sample: Sample, rig: Rig, rare: Category) -> EdgeCase:
     """Lay an instant out before any model has looked at it."""
     return EdgeCase(
         clip_id=sample.clip_id,
-        frame_set=sample.now.to_frame_set(rig),
+        frame_set=decode_instant(sample.now, rig),
         rig=rig,
         category=rare,
         labels=tuple(b.box for b in sample.labels.boxes if _is_counted(b)),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from panda3d import core
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.sensors import CameraRig
+from edge.contracts.rig import Rig
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery, furnish
@@ -78,7 +78,7 @@ class Renderer:
     def __init__(
         self,
         road_map: RoadMap,
-        rig: CameraRig,
+        rig: Rig,
         settings: RenderSettings | None = None,
         *,
         ground: Ground | None = None,
@@ -161,7 +161,7 @@ def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
     return dict(zip(actor_ids.tolist(), counts.tolist(), strict=True))
 
 
-def _common_size(rig: CameraRig) -> tuple[int, int]:
+def _common_size(rig: Rig) -> tuple[int, int]:
     sizes = {(c.intrinsics.width_px, c.intrinsics.height_px) for c in rig.cameras}
     if len(sizes) != 1:
         raise OperatorError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from panda3d import core
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.sensors import Camera
+from edge.contracts.rig import Camera
 
 _PRC = """
 window-type offscreen

@@ -7,6 +7,7 @@ under a millisecond, where drawing normal numbers would cost more than the pictu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -46,12 +47,16 @@ class Night:
         self._noise = np.clip(np.rint(noise), 0, 2 * bias).astype(np.uint8)
         self._offset = np.full(4, float(bias))
 
-    def fall(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Darken images (8, H, W, 3); ``rng`` places the noise. Returns new images."""
-        night = np.empty_like(images)
-        for image, out in zip(images, night, strict=True):
+    def fall(
+        self, images: Iterable[NDArray[np.uint8]], rng: np.random.Generator
+    ) -> list[NDArray[np.uint8]]:
+        """Darken images (H, W, 3); ``rng`` places the noise. Returns new images."""
+        night = []
+        for image in images:
+            out = np.empty_like(image)
             start = int(rng.integers(_TABLE_BYTES - image.size))
             noise = self._noise[start : start + image.size].reshape(image.shape)
             bright = cv2.add(cv2.LUT(image, self._dark), noise)
             cv2.subtract(bright, self._offset, dst=out)
+            night.append(out)
         return night

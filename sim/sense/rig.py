@@ -1,7 +1,7 @@
 """The sensor rig of a simulated vehicle: eight cameras all around and twelve ultrasonics in the bumpers.
 
 The rig is left-right symmetric to the last bit, because training mirrors images, cameras and boxes
-together (``MIRRORED_CAMERAS``) and a mirrored scene must be one that this very rig could have seen.
+together (``mirrored_rig``) and a mirrored scene must be one that this very rig could have seen.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import Camera, CameraName, CameraRig, Intrinsics, UltrasonicMount
+from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from sim.world.ego import EGO_SHAPE
 
 IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX = 256, 128
@@ -32,15 +31,15 @@ class _View:
     fov_deg: float
 
 
-_VIEWS: dict[CameraName, _View] = {
-    CameraName.FRONT_MAIN: _View(1.70, 0.0, 1.50, 0.0, 60.0),
-    CameraName.FRONT_NARROW: _View(1.70, 0.0, 1.55, 0.0, 35.0),
-    CameraName.FRONT_WIDE: _View(1.75, 0.0, 1.50, 0.0, 120.0),
-    CameraName.FORWARD_LEFT: _View(1.10, 0.85, 1.50, 60.0, 75.0),
-    CameraName.FORWARD_RIGHT: _View(1.10, -0.85, 1.50, -60.0, 75.0),
-    CameraName.REARWARD_LEFT: _View(1.40, 0.90, 1.40, 125.0, 75.0),
-    CameraName.REARWARD_RIGHT: _View(1.40, -0.90, 1.40, -125.0, 75.0),
-    CameraName.REAR: _View(-0.90, 0.0, 1.50, 180.0, 75.0),
+_VIEWS: dict[str, _View] = {
+    "front_main": _View(1.70, 0.0, 1.50, 0.0, 60.0),
+    "front_narrow": _View(1.70, 0.0, 1.55, 0.0, 35.0),
+    "front_wide": _View(1.75, 0.0, 1.50, 0.0, 120.0),
+    "forward_left": _View(1.10, 0.85, 1.50, 60.0, 75.0),
+    "forward_right": _View(1.10, -0.85, 1.50, -60.0, 75.0),
+    "rearward_left": _View(1.40, 0.90, 1.40, 125.0, 75.0),
+    "rearward_right": _View(1.40, -0.90, 1.40, -125.0, 75.0),
+    "rear": _View(-0.90, 0.0, 1.50, 180.0, 75.0),
 }
 
 _BUMPER_Y_M = (0.80, 0.50, 0.17)
@@ -60,13 +59,13 @@ def ego_from_cam(x_m: float, y_m: float, z_m: float, *, yaw_rad: float, pitch_ra
     return Pose.from_matrix(matrix)
 
 
-def default_rig(width_px: int = IMAGE_WIDTH_PX, height_px: int = IMAGE_HEIGHT_PX) -> CameraRig:
+def default_rig(width_px: int = IMAGE_WIDTH_PX, height_px: int = IMAGE_HEIGHT_PX) -> Rig:
     """Give the rig that every simulated vehicle carries."""
     cameras = tuple(_camera(name, view, width_px, height_px) for name, view in _VIEWS.items())
-    return CameraRig(name="sim-eight", cameras=cameras, ultrasonics=_bumper_mounts())
+    return Rig(name="sim-eight", cameras=cameras, ultrasonics=_bumper_mounts())
 
 
-def _camera(name: CameraName, view: _View, width_px: int, height_px: int) -> Camera:
+def _camera(name: str, view: _View, width_px: int, height_px: int) -> Camera:
     pose = ego_from_cam(
         view.x_m, view.y_m, view.z_m, yaw_rad=math.radians(view.yaw_deg), pitch_rad=PITCH_RAD
     )
@@ -90,23 +89,3 @@ def _bumper_mounts() -> tuple[UltrasonicMount, ...]:
         for y, yaw, back in row
     ]
     return tuple(front + rear)
-
-
-def pixels_from_ego(camera: Camera, points_ego: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Project points of the ego frame.
-
-    Args:
-        camera: The calibrated camera.
-        points_ego: (..., 3), metres.
-
-    Returns:
-        (..., 3): u and v in pixels, and the depth along the optical axis in metres. Where the depth is
-        not positive the point is behind the camera and u, v mean nothing.
-    """
-    points_cam = camera.ego_from_cam.inverse() @ np.asarray(points_ego, dtype=np.float64)
-    depth_m = points_cam[..., 2]
-    safe_m = np.where(np.abs(depth_m) < 1e-6, 1e-6, depth_m)
-    k = camera.intrinsics
-    u_px = k.cx_px + k.fx_px * points_cam[..., 0] / safe_m
-    v_px = k.cy_px + k.fy_px * points_cam[..., 1] / safe_m
-    return np.stack([u_px, v_px, depth_m], axis=-1)

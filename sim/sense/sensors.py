@@ -13,13 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Category
-from edge.contracts.sensors import (
-    ULTRASONIC_MAX_RANGE_M,
-    CameraRig,
-    RadarScan,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, RadarScan, UltrasonicScan
 from sim.place.scenery import SceneryKind
 from sim.sense.sight import Surroundings, ray_distances
 from sim.world.ego import EGO_SHAPE
@@ -131,7 +127,7 @@ def radar_scan(
 
 
 def ultrasonic_scan(
-    around: Surroundings, rig: CameraRig, settings: UltrasonicSettings, rng: np.random.Generator
+    around: Surroundings, rig: Rig, settings: UltrasonicSettings, rng: np.random.Generator
 ) -> UltrasonicScan:
     """Measure the nearest surface inside each sensor's cone; the maximum range means no echo."""
     mounts = np.array([(m.x_m, m.y_m, m.yaw_rad) for m in rig.ultrasonics]).reshape(-1, 3)

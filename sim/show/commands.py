@@ -206,7 +206,7 @@ def _mosaic(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox], titl
 
     seen = [t.box for t in boxes if t.visible_px >= MIN_VISIBLE_PX]
     layers = [Layer("truth", seen, has_labels=True)]
-    return png_bytes(mosaic(frame_set.images, vehicle.rig, layers, title=title))
+    return png_bytes(mosaic([f.image for f in frame_set.frames], vehicle.rig, layers, title=title))
 
 
 def _birds_eye(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox]) -> bytes:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Camera, Rig
 from edge.contracts.scene import Box3D, Plan
-from edge.contracts.sensors import Camera, CameraName, CameraRig, RadarScan, Route
+from edge.contracts.sensors import RadarScan, Route
 from sim.place.ground import GroundClass
 from sim.world.ego import EGO_SHAPE
 
@@ -41,15 +42,16 @@ _GAP_PX = 6
 
 _LAYOUT = (
     (
-        CameraName.FORWARD_LEFT,
-        CameraName.FRONT_MAIN,
-        CameraName.FORWARD_RIGHT,
-        CameraName.FRONT_NARROW,
+        "forward_left",
+        "front_main",
+        "forward_right",
+        "front_narrow",
     ),
-    (CameraName.REARWARD_LEFT, CameraName.REAR, CameraName.REARWARD_RIGHT, CameraName.FRONT_WIDE),
+    ("rearward_left", "rear", "rearward_right", "front_wide"),
 )
 """Three columns as one would look around, and a fourth for the other two lenses to the front."""
 
+_SIDE_RAD = math.radians(80.0)
 _MIN_LABELLED_PX = 36
 _FRONT = (0, 1, 5, 4)
 """Corners of the front face, clockwise on the screen when it faces the camera."""
@@ -71,12 +73,17 @@ class Layer:
 
 
 def mosaic(
-    images: Image, rig: CameraRig, layers: Sequence[Layer] = (), *, title: str = "", scale: int = 2
+    images: Sequence[Image | None],
+    rig: Rig,
+    layers: Sequence[Layer] = (),
+    *,
+    title: str = "",
+    scale: int = 2,
 ) -> Image:
-    """Lay out the eight cameras of one instant with boxes drawn on them.
+    """Lay out the cameras of one instant with boxes drawn on them.
 
     Args:
-        images: uint8 (8, H, W, 3), RGB.
+        images: uint8 (H, W, 3), RGB, one per camera of the rig; None is shown black.
         rig: Their calibration.
         layers: Boxes in the ego frame of the instant.
         title: Stands above the pictures, before the legend.
@@ -85,13 +92,47 @@ def mosaic(
     Returns:
         uint8 (height, width, 3), RGB.
     """
-    index = {camera.name: k for k, camera in enumerate(rig.cameras)}
+    cameras = {camera.name: k for k, camera in enumerate(rig.cameras)}
     rows = []
-    for names in _LAYOUT:
-        cells = [_view(images[index[n]], rig.cameras[index[n]], layers, scale) for n in names]
-        rows.append(_joined(cells, axis=1))
-    body = _joined(rows, axis=0)
+    for names in _layout(rig):
+        numbers = [cameras[name] for name in names]
+        cells = [_cell(images[k], rig.cameras[k], layers, scale) for k in numbers]
+        rows.append(_joined(_level(cells, axis=0), axis=1))
+    body = _joined(_level(rows, axis=1), axis=0)
     return np.concatenate([_legend(body.shape[1], title, layers), body])
+
+
+def _layout(rig: Rig) -> tuple[tuple[str, ...], ...]:
+    """Arrange the cameras in rows: as the network's eight look around, else by direction, ahead first."""
+    names = {camera.name for camera in rig.cameras}
+    if names == {name for row in _LAYOUT for name in row}:
+        return _LAYOUT
+    ahead = [c for c in rig.cameras if abs(c.yaw_rad) <= _SIDE_RAD]
+    behind = [c for c in rig.cameras if abs(c.yaw_rad) > _SIDE_RAD]
+    rows = (
+        sorted(ahead, key=lambda c: -c.yaw_rad),
+        sorted(behind, key=lambda c: c.yaw_rad % (2.0 * math.pi)),
+    )
+    return tuple(tuple(camera.name for camera in row) for row in rows if row)
+
+
+def _cell(image: Image | None, camera: Camera, layers: Sequence[Layer], scale: int) -> Image:
+    """Draw one camera's picture, black where it gave none."""
+    k = camera.intrinsics
+    shown = np.zeros((k.height_px, k.width_px, 3), np.uint8) if image is None else image
+    return _view(shown, camera, layers, scale)
+
+
+def _level(pictures: Sequence[Image], *, axis: int) -> list[Image]:
+    """Bring pictures to the same height (axis 0) or width (axis 1) by adding paper."""
+    size = max(picture.shape[axis] for picture in pictures)
+    level = []
+    for picture in pictures:
+        shape = list(picture.shape)
+        shape[axis] = size - picture.shape[axis]
+        paper = np.broadcast_to(np.array(_PAPER, np.uint8), shape)
+        level.append(np.concatenate([picture, paper], axis=axis) if shape[axis] else picture)
+    return level
 
 
 def draw_boxes(image: Image, camera: Camera, layer: Layer, *, weight: int = 1) -> None:

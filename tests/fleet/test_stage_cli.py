@@ -13,11 +13,18 @@ import numpy as np
 import pytest
 
 from edge.cli.root import main
-from edge.clip_file import ClipFrame, encode_clip, encode_jpegs, encode_manifest
+from edge.clip_file import (
+    ClipFrame,
+    EncodedFrame,
+    Instant,
+    encode_clip,
+    encode_instant,
+    encode_manifest,
+)
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D, Category, Rung
-from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.upload import load_or_make_keys
@@ -26,7 +33,7 @@ from fleet.dataset.order import files_of, find_dataset, freeze_samples
 from fleet.keys import Enrolment, enrol
 from fleet.label.order import laid_out
 from fleet.repository import DirectorRepository, KeyRing
-from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
+from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.service import StateFolder
 from fleet.store import FolderStore, blob_key
 from fleet.work.workspace import Workshop
@@ -93,21 +100,20 @@ def picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (8, 128, 256, 3), dtype=np.uint8)
 
 
+def standing(instant: Instant, index: int) -> Instant:
+    """The same instant as another frame of its drive."""
+    stamp_ns = frame_stamp_ns(index)
+    frames = tuple(EncodedFrame(frame.jpeg, stamp_ns) for frame in instant.frames)
+    ego = EgoState(stamp_ns=stamp_ns, world_from_ego=Pose())
+    return msgspec.structs.replace(
+        instant, index=index, stamp_ns=stamp_ns, frames=frames, ego=ego, route=Route()
+    )
+
+
 def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
     """Put a clip of a standing vehicle into store and catalog."""
-    jpegs = encode_jpegs(picture(0))
-    recorded = [
-        ClipFrame(
-            index=k,
-            stamp_ns=frame_stamp_ns(k),
-            jpegs=jpegs,
-            radar=RadarScan(),
-            ultrasonics=UltrasonicScan(),
-            ego=EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose()),
-            route=Route(),
-        )
-        for k in range(frames)
-    ]
+    still = encode_instant(frame_set(0))
+    recorded = [ClipFrame(standing(still, k)) for k in range(frames)]
     event = TriggerEvent(
         rule=TriggerRule.LOW_TTC,
         rule_version=1,
@@ -171,7 +177,7 @@ def shelve_set(workshop: Workshop, name: str, split: str, seed: int) -> str:
             clip_id=f"scene-{k}",
             place_id=f"place-{k}",
             rig_id=RIG.rig_id,
-            now=SensedInstant.from_frame_set(frame_set(seed + k)),
+            now=encode_instant(frame_set(seed + k)),
             earlier=None,
             labels=SampleLabels(boxes=(box,)),
         )
@@ -184,7 +190,7 @@ def frame_set(seed: int) -> FrameSet:
     return FrameSet(
         index=0,
         stamp_ns=frame_stamp_ns(0),
-        images=picture(seed),
+        frames=frames_of(picture(seed), 0),
         radar=RadarScan(),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=frame_stamp_ns(0), world_from_ego=Pose(), speed_mps=5.0),

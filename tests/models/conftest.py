@@ -6,19 +6,15 @@ import numpy as np
 import pytest
 
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import (
-    CAMERAS,
-    Camera,
-    CameraRig,
-    Intrinsics,
-    UltrasonicMount,
-)
-from edge.perceive.tensors import EGO_WIDTH, PICO
+from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
+from edge.perceive.tensors import EGO_WIDTH, PICO, SLOTS
 from models.examples import Example, Labels, Senses
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 
 @pytest.fixture(scope="session")
-def rig() -> CameraRig:
+def rig() -> Rig:
     """Eight cameras, left-right symmetric."""
     cameras = []
     for name, yaw_deg in zip(CAMERAS, (0, 0, 0, 60, -60, 120, -120, 180), strict=True):
@@ -31,7 +27,7 @@ def rig() -> CameraRig:
         pose = Pose.from_matrix(matrix)
         cameras.append(Camera(name=name, intrinsics=intrinsics, ego_from_cam=pose))
     mounts = tuple(UltrasonicMount(x_m=3.0, y_m=0.0, yaw_rad=0.0) for _ in range(12))
-    return CameraRig(name="test", cameras=tuple(cameras), ultrasonics=mounts)
+    return Rig(name="test", cameras=tuple(cameras), ultrasonics=mounts)
 
 
 def make_senses(rng: np.random.Generator, stamp_ns: int = 250_000_000) -> Senses:
@@ -53,7 +49,7 @@ def make_box(category: int, x_m: float, y_m: float, yaw_rad: float = 0.0) -> np.
 
 
 @pytest.fixture
-def example(rig: CameraRig) -> Example:
+def example(rig: Rig) -> Example:
     """Two cars, a pair of instants."""
     rng = np.random.default_rng(0)
     boxes = np.stack([make_box(0, 10.0, 2.0, 0.3), make_box(0, -8.0, -5.0, 2.0)])

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Attribute, Category
-from edge.contracts.sensors import CameraRig, EgoState, Route
+from edge.contracts.sensors import EgoState, Route
 from edge.contracts.time import frame_stamp_ns
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap, load_map
@@ -36,14 +37,12 @@ def scenery(road_map: RoadMap, ground: Ground) -> Scenery:
 
 
 @pytest.fixture(scope="session")
-def rig() -> CameraRig:
+def rig() -> Rig:
     return default_rig()
 
 
 @pytest.fixture(scope="session")
-def renderer(
-    road_map: RoadMap, rig: CameraRig, ground: Ground, scenery: Scenery
-) -> Iterator[Renderer]:
+def renderer(road_map: RoadMap, rig: Rig, ground: Ground, scenery: Scenery) -> Iterator[Renderer]:
     renderer = Renderer(road_map, rig, ground=ground, scenery=scenery)
     yield renderer
     renderer.close()

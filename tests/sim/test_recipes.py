@@ -3,6 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from edge.clip_file import decode_instant
 from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, load_recipe
@@ -66,4 +67,5 @@ def test_recipe_is_seen_with_the_rig_that_it_says() -> None:
     stage = RecipeStage(rig)
     rows = stage.rows(DataRecipe(name="small", split="train", parts=(part,)), lambda rows: None)
     assert {row.rig_id for row in rows} == {rig.rig_id} == {r.rig_id for r in stage.rigs()}
-    assert {row.now.images(rig).shape for row in rows} == {(8, 32, 64, 3)}
+    shapes = {f.image.shape for row in rows for f in decode_instant(row.now, rig).frames}
+    assert shapes == {(32, 64, 3)}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.sensors import (
-    ULTRASONIC_MAX_RANGE_M,
-    CameraRig,
-    EgoState,
-    FrameSet,
-    Route,
-)
+from edge.contracts.rig import Rig
+from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, EgoState, FrameSet, Route
 from edge.perceive.tensors.memory import Memory, memory_inputs
+from edge.perceive.tensors.slots import SLOTS, absent_slots, cameras_of_slots
 from edge.perceive.tensors.spec import (
     RADAR_CHANNELS,
     RADAR_TOKEN_WIDTH,
@@ -34,15 +32,15 @@ def network_inputs(
 ) -> dict[str, NDArray[np.generic]]:
     """Build every network input for one tick, by the names of ``input_specs``.
 
-    Cells of a missing camera are read from the next sharpest one that is there.
+    Cells of a camera that cannot be used are read from the next sharpest one that can.
     """
-    table = table_without(table, frame_set.is_present, spec)
+    table = table_without(table, frame_set.usable, spec)
     recollection = memory.at(frame_set.stamp_ns)
     features, pose = memory_inputs(
         recollection, frame_set.stamp_ns, frame_set.ego.world_from_ego, spec
     )
     return {
-        "images": resize_images(frame_set.images, spec),
+        "images": slot_images(frame_set, table.rig, spec),
         "table": table.index,
         "geometry": table.geometry,
         "radar": radar_raster(frame_set.radar.points_ego, spec),
@@ -54,12 +52,20 @@ def network_inputs(
     }
 
 
-def resize_images(images: NDArray[np.uint8], spec: NetSpec) -> NDArray[np.uint8]:
-    """Bring (8, H, W, 3) RGB images to the network's (8, 3, h, w) by area averaging."""
+def slot_images(frame_set: FrameSet, rig: Rig, spec: NetSpec) -> NDArray[np.uint8]:
+    """Resize each slot's image by area averaging: uint8 (8, 3, h, w), RGB; an absent one is black."""
     size = (spec.image_width_px, spec.image_height_px)
-    if images.shape[1:3] != (size[1], size[0]):
-        images = np.stack([cv2.resize(im, size, interpolation=cv2.INTER_AREA) for im in images])
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    images = np.zeros((len(SLOTS), 3, size[1], size[0]), np.uint8)
+    absent = absent_slots(frame_set.usable, rig)
+    for slot, number in enumerate(cameras_of_slots(rig)):
+        if number is None or slot in absent:
+            continue
+        image: NDArray[Any] | None = frame_set.frames[number].image
+        assert image is not None
+        if image.shape[:2] != size[::-1]:
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        images[slot] = image.transpose(2, 0, 1)
+    return images
 
 
 def radar_raster(points_ego: Floats, spec: NetSpec) -> Floats:
@@ -93,11 +99,14 @@ def radar_tokens(points_ego: Floats, spec: NetSpec) -> Floats:
     return tokens
 
 
-def ultrasonic_tokens(ranges_m: Floats, rig: CameraRig) -> Floats:
-    """Place the ultrasonic echoes: float32 (1, 12, 4) of x, y, range, has_echo, scaled by the range."""
+def ultrasonic_tokens(ranges_m: Floats, rig: Rig) -> Floats:
+    """Place the ultrasonic echoes: float32 (1, 12, 4) of x, y, range, has_echo, scaled by the range.
+
+    A vehicle with more sensors than tokens shows the network the first ones; the planner sees all.
+    """
     tokens = np.zeros((1, ULTRASONIC_TOKENS, ULTRASONIC_TOKEN_WIDTH), np.float32)
-    for k, mount in enumerate(rig.ultrasonics[:ULTRASONIC_TOKENS]):
-        reach = float(ranges_m[k])
+    pairs = zip(rig.ultrasonics, ranges_m.tolist(), strict=False)
+    for k, (mount, reach) in enumerate(itertools.islice(pairs, ULTRASONIC_TOKENS)):
         x = mount.x_m + reach * math.cos(mount.yaw_rad)
         y = mount.y_m + reach * math.sin(mount.yaw_rad)
         has_echo = reach < ULTRASONIC_MAX_RANGE_M

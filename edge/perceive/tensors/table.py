@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.sensors import CameraRig
+from edge.contracts.projection import is_visible, pixels_from_cam, sharpness_per_m
+from edge.contracts.rig import Rig
+from edge.perceive.tensors.slots import absent_slots, cameras_of_slots
 from edge.perceive.tensors.spec import Floats, NetSpec
 
 
@@ -25,7 +28,7 @@ class CalibrationTable:
     ``spec.zero_row``. ``geometry``: float32 (1, 4Z + 3, n, n).
     """
 
-    rig: CameraRig
+    rig: Rig
     index: NDArray[np.int32]
     geometry: Floats
 
@@ -39,7 +42,7 @@ def cell_centres_m(spec: NetSpec) -> tuple[Floats, Floats]:
 
 @functools.lru_cache(maxsize=64)
 def calibration_table(
-    rig: CameraRig,
+    rig: Rig,
     spec: NetSpec,
     turn_rad: float = 0.0,
     missing: tuple[int, ...] = (),
@@ -53,7 +56,7 @@ def calibration_table(
         spec: The network that will read the table.
         turn_rad: Rotation of the BEV grid against the vehicle, for augmentation: a point at p in the
             turned grid is at R(turn) p in the ego frame.
-        missing: Indices of cameras that give nothing; their cells go to the next sharpest, if any.
+        missing: Slots whose cameras give nothing; their cells go to the next sharpest, if any.
     """
     n = spec.bev_cells
     x, y = cell_centres_m(spec)
@@ -81,42 +84,39 @@ def calibration_table(
 
 
 def _look_up(
-    rig: CameraRig, spec: NetSpec, points_ego: NDArray[np.float64], missing: tuple[int, ...]
+    rig: Rig, spec: NetSpec, points_ego: NDArray[np.float64], missing: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], Floats]:
     """Choose, per point, the camera with most pixels per metre; (P, 3) -> index (P,), channels (4, P)."""
     h, w = spec.feature_height, spec.feature_width
     sharpest = np.zeros(len(points_ego))
     index = np.full(len(points_ego), spec.zero_row, np.int32)
     channels = np.zeros((4, len(points_ego)), np.float32)  # du, dv, sharpness, valid
-    for number, camera in enumerate(rig.cameras):
-        if number in missing:
+    for slot, number in enumerate(cameras_of_slots(rig)):
+        if number is None or slot in missing:
             continue
+        camera = rig.cameras[number]
         view = camera.intrinsics.scaled(w, h)
         points_cam = camera.ego_from_cam.inverse() @ points_ego
-        depth = np.maximum(points_cam[:, 2], 1e-3)
-        u = view.cx_px + view.fx_px * points_cam[:, 0] / depth
-        v = view.cy_px + view.fy_px * points_cam[:, 1] / depth
-        sharpness = view.fx_px / depth
-        is_seen = (points_cam[:, 2] > 0.3) & (u >= 0.5) & (u < w - 0.5) & (v >= 0) & (v < h)
-        is_best = is_seen & (sharpness > sharpest)
+        u, v = np.moveaxis(pixels_from_cam(view, points_cam)[:, :2], -1, 0)
+        sharpness = sharpness_per_m(view, points_cam)
+        is_inside = (u >= 0.5) & (u < w - 0.5) & (v >= 0) & (v < h)
+        is_best = is_visible(view, points_cam) & is_inside & (sharpness > sharpest)
+        u, v, best = u[is_best], v[is_best], sharpness[is_best]
         column, row = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-        values = np.stack(
-            [u - column - 0.5, v - row - 0.5, np.log1p(sharpness) / 3.0, np.ones_like(u)]
-        )
-        index[is_best] = (number * h * w + row * w + column)[is_best].astype(np.int32)
-        channels[:, is_best] = values[:, is_best].astype(np.float32)
-        sharpest[is_best] = sharpness[is_best]
+        values = [u - column - 0.5, v - row - 0.5, np.log1p(best) / 3.0, np.ones_like(u)]
+        index[is_best] = (slot * h * w + row * w + column).astype(np.int32)
+        channels[:, is_best] = np.stack(values).astype(np.float32)
+        sharpest[is_best] = best
     return index, channels
 
 
 def table_without(
-    table: CalibrationTable, is_present: NDArray[np.bool_], spec: NetSpec
+    table: CalibrationTable, is_usable: Sequence[bool], spec: NetSpec
 ) -> CalibrationTable:
-    """Give the table of a rig's own grid for the cameras that are there, by ``is_present`` (8,).
+    """Return the table of a rig's own grid for the cameras that can be used, one bool per camera.
 
-    What no camera that is there can see points at the zero row.
+    What no such camera can see points at the zero row.
     """
-    if is_present.all():
+    if all(is_usable):
         return table
-    missing = tuple(np.flatnonzero(~is_present).tolist())
-    return calibration_table(table.rig, spec, missing=missing)
+    return calibration_table(table.rig, spec, missing=absent_slots(is_usable, table.rig))

@@ -14,8 +14,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.scene import Box3D, Category
-from edge.contracts.sensors import Camera, CameraRig, FrameSet, Intrinsics
+from edge.contracts.sensors import FrameSet
 from sim.place.ground import Ground
 from sim.show.pictures import (
     CANDIDATE_RGB,
@@ -73,7 +74,7 @@ class EdgeCase:
 
     clip_id: str
     frame_set: FrameSet
-    rig: CameraRig
+    rig: Rig
     category: Category
     """The rare class that the lap is about."""
     labels: tuple[Box3D, ...]
@@ -136,7 +137,7 @@ def mosaic_picture(case: EdgeCase) -> Picture:
     return Picture(
         title="All eight cameras at one instant",
         caption=f"Clip {case.clip_id[:12]}… at the same instant, before any crop, with every label.",
-        png=png_bytes(mosaic(case.frame_set.images, case.rig, layers, scale=1)),
+        png=png_bytes(mosaic([f.image for f in case.frame_set.frames], case.rig, layers, scale=1)),
         kind=PictureKind.MOSAIC,
         clip_id=case.clip_id,
     )
@@ -157,8 +158,8 @@ def _subject(case: EdgeCase) -> tuple[Box3D | None, _View]:
         views = [(box, view) for box in boxes if (view := _best_view(box, case)) is not None]
         if views:
             return max(views, key=lambda found: found[1].clarity_px)
-    height, width = case.frame_set.images.shape[1:3]
-    return None, _View(0, np.zeros(2), np.array([width, height], dtype=np.float64), 0.0)
+    k = case.rig.cameras[0].intrinsics
+    return None, _View(0, np.zeros(2), np.array([k.width_px, k.height_px], np.float64), 0.0)
 
 
 def _of_class(boxes: Sequence[Box3D], category: Category) -> list[Box3D]:
@@ -166,7 +167,8 @@ def _of_class(boxes: Sequence[Box3D], category: Category) -> list[Box3D]:
 
 
 def _best_view(box: Box3D, case: EdgeCase) -> _View | None:
-    views = [_view(box, k, case) for k in np.flatnonzero(case.frame_set.is_present).tolist()]
+    usable = [k for k, is_usable in enumerate(case.frame_set.usable) if is_usable]
+    views = [_view(box, k, case) for k in usable]
     return max(
         (view for view in views if view is not None), key=lambda v: v.clarity_px, default=None
     )
@@ -201,16 +203,23 @@ def _crop(
     camera = case.rig.cameras[view.camera]
     wanted_px = _MARGIN_RATIO * float((view.high_px - view.low_px).max())
     zoom = next((z for z in _ZOOMS if wanted_px * z <= _CROP_PX), _ZOOMS[-1])
-    side_px = min(_CROP_PX // zoom, *case.frame_set.images.shape[1:3])
+    image = _image(case, view.camera)
+    side_px = min(_CROP_PX // zoom, *image.shape[:2])
     size = np.array([camera.intrinsics.width_px, camera.intrinsics.height_px])
     centre = 0.5 * (view.low_px + view.high_px)
     x, y = np.clip(np.rint(centre - 0.5 * side_px), 0, size - side_px).astype(int).tolist()
-    part = case.frame_set.images[view.camera, y : y + side_px, x : x + side_px]
+    part = image[y : y + side_px, x : x + side_px]
     large = np.repeat(np.repeat(part, zoom, axis=0), zoom, axis=1)
     narrow = _cropped(camera, x, y, side_px)
     draw_boxes(large, narrow, Layer("label", shown, TRUTH_RGB), weight=_WEIGHT)
     draw_boxes(large, narrow, Layer("model", boxes, color, has_labels=True), weight=_WEIGHT)
     return large
+
+
+def _image(case: EdgeCase, camera: int) -> Image:
+    """Return a camera's picture, black where it gave none."""
+    image, k = case.frame_set.frames[camera].image, case.rig.cameras[camera].intrinsics
+    return np.zeros((k.height_px, k.width_px, 3), np.uint8) if image is None else image
 
 
 def _cropped(camera: Camera, x_px: int, y_px: int, side_px: int) -> Camera:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edge.clip_file import ClipFrame, encode_jpegs
+from edge.clip_file import ClipFrame, encode_instant
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from edge.contracts.scene import (
     Agent,
     Box3D,
@@ -20,17 +21,11 @@ from edge.contracts.scene import (
     Rung,
     Trajectory,
 )
-from edge.contracts.sensors import (
-    CAMERAS,
-    Camera,
-    CameraRig,
-    EgoState,
-    Intrinsics,
-    RadarScan,
-    Route,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.perceive.tensors import SLOTS
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 HEIGHT_PX, WIDTH_PX = 8, 16
 
@@ -39,14 +34,15 @@ MakeManifest = Callable[..., ClipManifest]
 
 
 @pytest.fixture(scope="session")
-def rig() -> CameraRig:
+def rig() -> Rig:
     intrinsics = Intrinsics.from_fov(1.0, WIDTH_PX, HEIGHT_PX)
-    return CameraRig(
+    return Rig(
         name="tiny",
         cameras=tuple(
             Camera(name=name, intrinsics=intrinsics, ego_from_cam=Pose(x_m=1.0, z_m=1.5))
             for name in CAMERAS
         ),
+        ultrasonics=tuple(UltrasonicMount(x_m=3.0, y_m=0.1 * k, yaw_rad=0.0) for k in range(12)),
     )
 
 
@@ -58,11 +54,11 @@ def make_frame() -> MakeFrame:
         rng = np.random.default_rng((seed, index))
         stamp_ns = frame_stamp_ns(index)
         images = rng.integers(0, 256, (8, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-        jpegs = encode_jpegs(images)
-        return ClipFrame(
+        shown = [None if i in missing else image for i, image in enumerate(images)]
+        frame_set = FrameSet(
             index=index,
             stamp_ns=stamp_ns,
-            jpegs=tuple(None if i in missing else jpeg for i, jpeg in enumerate(jpegs)),
+            frames=frames_of(shown, stamp_ns),
             radar=RadarScan(rng.normal(0, 9, (rng.integers(0, 5), 4)).astype(np.float32)),
             ultrasonics=UltrasonicScan(rng.uniform(0, 5, 12).astype(np.float32)),
             ego=EgoState(
@@ -71,6 +67,9 @@ def make_frame() -> MakeFrame:
                 speed_mps=float(rng.uniform(0, 20)),
             ),
             route=Route(points_ego=((0.0, 0.0), (2.0, float(rng.normal())))),
+        )
+        return ClipFrame(
+            encode_instant(frame_set),
             perception=None if index % 5 == 4 else _perception(index, rng),
             plan=None if index % 7 == 6 else _plan(index, rng),
         )
@@ -79,7 +78,7 @@ def make_frame() -> MakeFrame:
 
 
 @pytest.fixture(scope="session")
-def make_manifest(rig: CameraRig) -> MakeManifest:
+def make_manifest(rig: Rig) -> MakeManifest:
     def make(frames: list[ClipFrame], **changes: object) -> ClipManifest:
         event = TriggerEvent(
             rule=TriggerRule.RADAR_WITHOUT_BOX,

@@ -26,17 +26,20 @@ from edge.clip import (
 )
 from edge.clip_file import Clip, read_clip, write
 from edge.contracts.campaign import Campaign
+from edge.contracts.clean import by_reading
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import (
-    CameraName,
     EgoState,
+    Frame,
     FrameSet,
+    FrameStatus,
     RadarScan,
     Reading,
     Route,
     UltrasonicScan,
+    frames_of,
 )
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 
@@ -60,7 +63,7 @@ def record(drive, tmp_path) -> Callable[..., DriveClips]:
         folder: Path = tmp_path,
         **changes: object,
     ) -> DriveClips:
-        chosen = RecorderSettings(**{"privacy": "synthetic", "frame_step": 1, **changes})
+        chosen = RecorderSettings(**{"privacy": "synthetic", "record_hz": 1000.0, **changes})
         recorder = Recorder(chosen, drive, campaigns or [campaign()], folder)
         for tick in range(ticks):
             recorder.add(frame_set(tick), None, None, events.get(tick, ()))
@@ -95,16 +98,15 @@ def each(events: Iterable[TriggerEvent]) -> dict[int, list[TriggerEvent]]:
 
 def frame_set(tick: int, missing: Sequence[int] = ()) -> FrameSet:
     stamp_ns = frame_stamp_ns(tick)
-    is_present = np.ones(8, np.bool_)
-    is_present[list(missing)] = False
+    images = np.full((8, 8, 16, 3), tick % 256, np.uint8)
+    shown = [None if k in missing else image for k, image in enumerate(images)]
     return FrameSet(
         index=tick,
         stamp_ns=stamp_ns,
-        images=np.full((8, 8, 16, 3), tick % 256, np.uint8),
+        frames=frames_of(shown, stamp_ns),
         radar=RadarScan(),
-        ultrasonics=UltrasonicScan(),
+        ultrasonics=UltrasonicScan(np.full(12, 5.0, np.float32)),
         ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose()),
-        is_present=is_present,
     )
 
 
@@ -126,11 +128,11 @@ def test_clip_holds_exactly_the_asked_frames_before_and_after(record):
     assert not clip.manifest.missing
 
 
-def test_decimated_clip_is_widened_to_recorded_frames_and_says_its_step(record):
-    (clip,) = opened(record(30, each([event(10)]), frame_step=3))
+def test_decimated_clip_is_widened_to_recorded_frames_and_says_its_rate(record):
+    (clip,) = opened(record(30, each([event(10)]), record_hz=12.0))
     assert indices(clip) == [6, 9, 12]
-    assert clip.manifest.frame_step == 3 and not clip.manifest.missing
-    (clip,) = opened(record(30, each([event(11)]), frame_step=3))
+    assert clip.manifest.recorded_hz == 12.0 and not clip.manifest.missing
+    (clip,) = opened(record(30, each([event(11)]), record_hz=12.0))
     assert indices(clip) == [6, 9, 12, 15]
 
 
@@ -150,26 +152,28 @@ def test_manifest_names_vehicle_drive_cause_and_span(record, drive):
 
 def test_frames_that_a_camera_did_not_give_are_counted(drive, tmp_path):
     recorder = Recorder(
-        RecorderSettings(privacy="blurred", frame_step=1), drive, [campaign()], tmp_path
+        RecorderSettings(privacy="synthetic", record_hz=1000.0), drive, [campaign()], tmp_path
     )
     for tick in range(20):
         missing = (7,) if tick in (8, 9) else ()
         recorder.add(frame_set(tick, missing), None, None, [event(10)] if tick == 10 else ())
     (clip,) = opened(recorder.close())
-    assert clip.manifest.missing == ((CameraName.REAR, 2),)
-    assert clip.frames[2].jpegs[7] is None and clip.frames[2].jpegs[0] is not None
+    assert clip.manifest.missing == (("rear", 2),)
+    images = clip.frames[2].sensed.frames
+    assert not images[7].jpeg and images[0].jpeg
+    assert images[7].status is FrameStatus.MISSING
 
 
 def test_frames_from_before_the_drive_and_after_its_end_are_marked_missing(record):
     early, late = opened(record(20, each([event(1), event(19)])))
     assert indices(early) == [0, 1, 2, 3] and indices(late) == [15, 16, 17, 18, 19]
-    assert dict(early.manifest.missing)[CameraName.FRONT_MAIN] == 3
-    assert dict(late.manifest.missing)[CameraName.FRONT_MAIN] == 2
+    assert dict(early.manifest.missing)["front_main"] == 3
+    assert dict(late.manifest.missing)["front_main"] == 2
 
 
 def test_frame_set_that_was_dropped_is_missing_in_all_eight_cameras(drive, tmp_path):
     recorder = Recorder(
-        RecorderSettings(privacy="synthetic", frame_step=1), drive, [campaign()], tmp_path
+        RecorderSettings(privacy="synthetic", record_hz=1000.0), drive, [campaign()], tmp_path
     )
     for tick in (k for k in range(20) if k != 9):
         recorder.add(frame_set(tick), None, None, [event(10)] if tick == 10 else ())
@@ -236,7 +240,7 @@ def test_random_clip_is_not_merged_with_what_a_trigger_found(record):
 
 def test_ring_forgets_what_no_window_can_reach(drive, tmp_path):
     recorder = Recorder(
-        RecorderSettings(privacy="synthetic", frame_step=1), drive, [campaign()], tmp_path
+        RecorderSettings(privacy="synthetic", record_hz=1000.0), drive, [campaign()], tmp_path
     )
     for tick in range(200):
         recorder.add(frame_set(tick), None, None, [event(tick)] if tick % 40 == 0 else ())
@@ -258,7 +262,7 @@ def test_quota_keeps_the_worthiest_and_not_the_first(record, tmp_path):
 
 def test_clip_that_no_quota_would_keep_is_not_even_written(drive, tmp_path):
     recorder = Recorder(
-        RecorderSettings(privacy="synthetic", frame_step=1),
+        RecorderSettings(privacy="synthetic", record_hz=1000.0),
         drive,
         [campaign(max_clips_per_drive=1)],
         tmp_path,
@@ -315,7 +319,7 @@ def test_recorder_refuses_to_start_when_images_may_not_leave(drive, tmp_path, pr
 
 
 def test_killed_drive_leaves_whole_clips_and_its_half_written_one_is_swept(drive, tmp_path):
-    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
     recorder = Recorder(chosen, drive, [campaign()], tmp_path)
     for tick in range(55):
         recorder.add(frame_set(tick), None, None, [event(tick)] if tick % 20 == 10 else ())
@@ -336,12 +340,12 @@ def test_foreign_file_is_passed_over_and_reported(tmp_path, caplog):
 
 def test_disk_that_refuses_loses_a_clip_and_not_the_drive(drive, tmp_path, caplog):
     folder = tmp_path / "clips"
-    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
     recorder = Recorder(chosen, drive, [campaign()], folder)
     for tick in range(60):
         if tick == 20:
             shutil.rmtree(folder)
-        if tick == 25:
+        if tick == 30:
             folder.mkdir()
         recorder.add(frame_set(tick), None, None, [event(tick)] if tick in (17, 40) else ())
     clips = recorder.close()
@@ -380,7 +384,7 @@ def sense(drive, tmp_path) -> Callable[..., DriveClips]:
     """Drive for twenty ticks with an event at tick 10 and this instead of what tick 9 sensed."""
 
     def run(**changes: object) -> DriveClips:
-        chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+        chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
         recorder = Recorder(chosen, drive, [campaign()], tmp_path)
         for tick in range(20):
             sensed = frame_set(tick)
@@ -399,10 +403,10 @@ BAD_ROUTE = Route(points_ego=((0.0, math.nan), (2.0, 0.0)), stop_distance_m=math
 @pytest.mark.parametrize(
     ("changes", "dropped"),
     [
-        ({"radar": BAD_POINTS}, ((Reading.RADAR_POINT, 2),)),
-        ({"ultrasonics": UltrasonicScan(np.full(12, -1, np.float32))}, ((Reading.ULTRASONIC, 12),)),
-        ({"ego": BAD_EGO}, ((Reading.EGO, 2),)),
-        ({"route": BAD_ROUTE}, ((Reading.ROUTE, 2),)),
+        ({"radar": BAD_POINTS}, {Reading.RADAR_POINT: 2}),
+        ({"ultrasonics": UltrasonicScan(np.full(12, -1, np.float32))}, {Reading.ULTRASONIC: 12}),
+        ({"ego": BAD_EGO}, {Reading.POSE: 1, Reading.EGO: 1}),
+        ({"route": BAD_ROUTE}, {Reading.ROUTE: 2}),
     ],
     ids=["radar", "ultrasonics", "ego", "route"],
 )
@@ -410,7 +414,7 @@ def test_reading_that_makes_no_sense_costs_itself_and_the_manifest_says_so(sense
     clips = sense(**changes)
     (clip,) = opened(clips)
     assert clips.lost == 0
-    assert clip.manifest.dropped == dropped
+    assert by_reading(clip.manifest.dropped) == dropped
     assert len(clip.frames) == 7 and not clip.manifest.missing
 
 
@@ -434,7 +438,7 @@ def test_whatever_is_sensed_what_is_sealed_reads_back(drive, values, place_m, sp
         "route": Route(points_ego=((place_m, stop_m),), stop_distance_m=stop_m),
     }
     with tempfile.TemporaryDirectory() as folder:
-        chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+        chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
         recorder = Recorder(chosen, drive, [campaign()], Path(folder))
         for tick in range(8):
             fired = [event(4)] if tick == 4 else ()
@@ -452,18 +456,16 @@ def test_whatever_is_sensed_what_is_sealed_reads_back(drive, values, place_m, sp
     ],
     ids=["stamp before time", "foreign number", "fraction of an index"],
 )
-def test_clip_that_would_not_read_back_is_lost_aloud_and_the_drive_goes_on(
-    sense, tmp_path, caplog, changes
-):
+def test_what_no_record_can_hold_is_cleaned_and_the_clip_reads_back(sense, changes):
     clips = sense(**changes)
-    assert (len(clips.kept), clips.lost) == (0, 1)
-    assert [entry.message for entry in caplog.records] == ["clip_lost"]
-    assert not list(tmp_path.iterdir())
+    assert (len(clips.kept), clips.lost) == (1, 0)
+    (clip,) = opened(clips)
+    assert indices(clip) == [6, 7, 8, 9, 10, 11, 12]
 
 
 def test_clip_without_a_single_camera_is_kept(sense):
-    (clip,) = opened(sense(is_present=np.zeros(8, np.bool_)))
-    assert clip.frames[3].jpegs == (None,) * 8
+    (clip,) = opened(sense(frames=frames_of([None] * 8, frame_stamp_ns(9))))
+    assert not any(image.jpeg for image in clip.frames[3].sensed.frames)
 
 
 # A clock that steps
@@ -471,7 +473,7 @@ def test_clip_without_a_single_camera_is_kept(sense):
 
 def stepping(drive, folder: Path, offsets_s: Sequence[float], fires: Sequence[int]) -> DriveClips:
     """Drive with a clock that is off by so much in each tick; an event in these ticks."""
-    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
     recorder = Recorder(chosen, drive, [campaign()], folder)
     for tick, offset_s in enumerate(offsets_s):
         sensed = frame_set(tick)
@@ -488,7 +490,7 @@ def test_clock_that_steps_within_a_clip_ends_it_there_and_loses_nothing(drive, t
     before, after = sorted(opened(clips), key=lambda clip: clip.frames[0].index)
     assert clips.lost == 0
     assert indices(before) == [6, 7, 8, 9, 10] and before.manifest.time_base == 0
-    assert dict(before.manifest.missing)[CameraName.REAR] == 2, "they came in another time"
+    assert dict(before.manifest.missing)["rear"] == 2, "they came in another time"
     assert indices(after) == list(range(16, 23)) and after.manifest.time_base == 1
 
 
@@ -507,21 +509,21 @@ def test_stamp_that_comes_again_after_a_step_names_another_clip(drive, tmp_path)
 
 
 def test_clock_that_stands_still_gives_one_frame_per_stamp(drive, tmp_path, caplog):
-    """Fifty ticks at one stamp; the two events in them have one name, so that the second is lost."""
-    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    """Fifty ticks at one stamp: the two events in them are one moment, and one clip."""
+    chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
     recorder = Recorder(chosen, drive, [campaign()], tmp_path)
     for tick in range(60):
         sensed = replace(frame_set(tick), stamp_ns=frame_stamp_ns(min(tick, 10)))
         recorder.add(sensed, None, None, [event(10)] if tick in (15, 30) else ())
     clips = recorder.close()
     (clip,) = opened(clips)
-    assert len(clip.frames) == 1
-    assert (clips.captured, clips.lost) == (2, 1)
-    assert [entry.message for entry in caplog.records] == ["clip_lost"]
+    assert indices(clip) == [6, 7, 8, 9, 10]
+    assert (clips.captured, clips.lost) == (1, 0)
+    assert len(clip.manifest.events) == 2 and not caplog.records
 
 
 def test_source_that_counts_anew_ends_the_clip(drive, tmp_path):
-    chosen = RecorderSettings(privacy="synthetic", frame_step=1)
+    chosen = RecorderSettings(privacy="synthetic", record_hz=1000.0)
     recorder = Recorder(chosen, drive, [campaign()], tmp_path)
     for tick in range(1000, 1012):
         recorder.add(frame_set(tick), None, None, [event(tick)] if tick == 1010 else ())
@@ -560,11 +562,11 @@ def test_unbounded_windows_are_the_union_of_their_frames(spans):
     windows: tuple[Window, ...] = ()
     for first, length, is_control in sorted(spans):
         new = Window(first, first + length, (event(first),), is_control)
-        windows = join_window(windows, new, longest=10_000)
+        windows = join_window(windows, new, longest_ns=10_000)
     for stream in (False, True):
         asked = [set(range(a, a + n + 1)) for a, n, control in spans if control is stream]
         own = [w for w in windows if w.is_control is stream]
-        covered = [set(range(w.first, w.last + 1)) for w in own]
+        covered = [set(range(w.start_ns, w.end_ns + 1)) for w in own]
         assert set().union(*covered) == set().union(*asked)
         assert sum(len(c) for c in covered) == len(set().union(*covered))
         assert sum(len(w.events) for w in own) == len(asked)
@@ -584,7 +586,7 @@ def test_kept_clips_are_the_best_k_by_worth_then_id(drive, events, most):
     by_tick = dict(events)
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(
-            RecorderSettings(privacy="synthetic", frame_step=1), drive, [asked], Path(folder)
+            RecorderSettings(privacy="synthetic", record_hz=1000.0), drive, [asked], Path(folder)
         )
         for tick in range(100):
             fired = [event(tick, by_tick[tick])] if tick in by_tick else ()
@@ -607,29 +609,31 @@ def test_kept_clips_are_the_best_k_by_worth_then_id(drive, events, most):
 @pytest.mark.parametrize(
     "images",
     [
-        None,
-        [None] * 8,
+        ["no image"] * 8,
         np.zeros((8, 0, 0, 3), np.uint8),
-        np.zeros((7, 8, 16, 3), np.uint8),
+        np.zeros((8, 8, 15, 3), np.uint8),
         np.zeros((8, 3, 8, 16), np.uint8),
         np.zeros((8, 8, 16, 3), np.bool_),
     ],
 )
-def test_images_that_are_none_cost_their_frames_and_not_the_drive(
-    drive, tmp_path, caplog, images: object
+def test_images_that_are_none_are_missing_and_cost_nothing_else(
+    drive, tmp_path, images: object
 ) -> None:
-    settings = RecorderSettings(privacy="synthetic", frame_step=1)
+    settings = RecorderSettings(privacy="synthetic", record_hz=1000.0)
     recorder = Recorder(settings, drive, [campaign()], tmp_path)
     for tick in range(20):
         sensed = frame_set(tick)
         if tick in (9, 10):
-            sensed = replace(sensed, images=images)
+            sensed = replace(
+                sensed, frames=tuple(Frame(image, sensed.stamp_ns) for image in images)
+            )
         recorder.add(sensed, None, None, [event(tick)] if tick == 10 else ())
     (clip,) = recorder.close().kept
     read = read_clip(clip.path)
-    assert [frame.index for frame in read.frames] == [6, 7, 8, 11, 12]
+    assert indices(read) == [6, 7, 8, 9, 10, 11, 12]
     assert {count for _, count in read.manifest.missing} == {2}
-    assert [entry.message for entry in caplog.records] == ["frame_not_recorded"], "once"
+    (coverage, *_) = read.manifest.coverage
+    assert coverage.statuses == {FrameStatus.CORRUPT: 2, FrameStatus.FRESH: 5}
 
 
 def test_a_clip_that_cannot_be_deleted_does_not_stop_the_drive(record, monkeypatch, caplog) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.clip_file import decode_jpegs, decode_whole_jpeg, encode_jpegs
+from edge.clip_file import decode_jpeg, decode_whole_jpeg, encode_jpeg
 from edge.clip_file.jpeg import MAX_IMAGE_PIXELS
 from edge.contracts.errors import SchemaError
 
@@ -22,12 +22,12 @@ def noise(height_px: int = HEIGHT_PX, width_px: int = WIDTH_PX) -> np.ndarray:
     return rng.integers(0, 256, (1, height_px, width_px, 3), dtype=np.uint8)
 
 
-GOOD = encode_jpegs(noise())[0]
+GOOD = encode_jpeg(noise()[0])
 
 
 def decode(jpeg: bytes, height_px: int = HEIGHT_PX, width_px: int = WIDTH_PX) -> np.ndarray:
     decode_whole_jpeg(jpeg, height_px=height_px, width_px=width_px)
-    return decode_jpegs([jpeg], height_px=height_px, width_px=width_px)[0]
+    return decode_jpeg(jpeg, height_px=height_px, width_px=width_px)
 
 
 def refused(jpeg: bytes) -> str:
@@ -57,7 +57,7 @@ def behind_a_comment(picture: bytes, decoy: bytes) -> bytes:
 
 
 def test_a_fill_byte_before_a_marker_hides_no_other_size() -> None:
-    other = encode_jpegs(noise(24, WIDTH_PX))[0]
+    other = encode_jpeg(noise(24, WIDTH_PX)[0])
     said = refused(behind_a_comment(other, frame_header(HEIGHT_PX, WIDTH_PX)))
     assert "an image is 80x24 pixels, its camera is 80x48" in said
 
@@ -82,7 +82,7 @@ def test_a_huge_picture_behind_a_small_header_costs_no_memory() -> None:
 def test_a_camera_larger_than_what_is_decoded_is_refused_before_its_images_are_made() -> None:
     height_px = MAX_IMAGE_PIXELS // 4096 + 1
     with pytest.raises(SchemaError, match="4096x4097 pixels is refused"):
-        decode_jpegs([None] * 8, height_px=height_px, width_px=4096)
+        decode_jpeg(GOOD, height_px=height_px, width_px=4096)
 
 
 @pytest.mark.parametrize("marker", [0xC0, 0xC1, 0xC2])
@@ -168,22 +168,22 @@ def test_a_cut_picture_that_ends_as_a_whole_one_is_refused(share: float) -> None
 
 @pytest.mark.parametrize("shade", [0, 127, 128, 129, 255])
 def test_a_picture_of_one_shade_is_whole(shade: int) -> None:
-    (jpeg,) = encode_jpegs(np.full((1, HEIGHT_PX, WIDTH_PX, 3), shade, np.uint8))
+    jpeg = encode_jpeg(np.full((HEIGHT_PX, WIDTH_PX, 3), shade, np.uint8))
     assert np.abs(decode(jpeg).astype(int) - shade).max() <= 1
 
 
 def test_a_stage_that_reads_a_grey_picture_prints_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    jpegs = encode_jpegs(np.full((1, HEIGHT_PX, WIDTH_PX, 3), 128, np.uint8))
-    decode_jpegs(jpegs, height_px=HEIGHT_PX, width_px=WIDTH_PX)
+    jpeg = encode_jpeg(np.full((HEIGHT_PX, WIDTH_PX, 3), 128, np.uint8))
+    decode_jpeg(jpeg, height_px=HEIGHT_PX, width_px=WIDTH_PX)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 16), (16, 16), (17, 33), (47, 79)])
 def test_a_picture_of_any_size_and_quality_is_whole(size: tuple[int, int]) -> None:
     for quality in (1, 50, 100):
-        (jpeg,) = encode_jpegs(noise(*size), quality)
+        jpeg = encode_jpeg(noise(*size)[0], quality)
         assert decode(jpeg, *size).shape == (*size, 3)
 
 

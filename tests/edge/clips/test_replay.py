@@ -1,7 +1,10 @@
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
-from edge.clip_file import Clip, decode_clip, encode_clip
+from edge.clip_file import Clip, EncodedFrame, decode_clip, encode_clip
 from edge.contracts.errors import SchemaError
 from edge.contracts.scene import Perception, Plan, PlanSource, Rung
 from edge.contracts.sensors import FrameSet
@@ -19,11 +22,12 @@ def test_clip_gives_back_the_frame_sets_that_were_sensed(clip):
     sets = list(source)
     assert len(sets) == len(source) == 3
     assert [frame_set.index for frame_set in sets] == [3, 6, 9]
-    assert sets[0].images.shape == (8, 8, 16, 3)
-    assert sets[0].is_present.tolist() == [True] * 7 + [False]
-    assert not sets[0].images[7].any()
-    assert sets[1].ego == clip.frames[1].ego and sets[1].route == clip.frames[1].route
-    assert np.array_equal(sets[2].radar.points_ego, clip.frames[2].radar.points_ego)
+    assert {frame.image.shape for frame in sets[0].frames[:7]} == {(8, 16, 3)}
+    assert sets[0].usable == (True,) * 7 + (False,)
+    assert sets[0].frames[7].image is None
+    assert sets[1].ego == clip.frames[1].sensed.ego
+    assert sets[1].route == clip.frames[1].sensed.route
+    assert np.array_equal(sets[2].radar.points_ego, clip.frames[2].sensed.radar_points)
     assert [frame_set.stamp_ns for frame_set in source] == [f.stamp_ns for f in clip.frames]
 
 
@@ -45,7 +49,9 @@ def test_replay_sets_what_is_concluded_beside_what_the_drive_had(clip):
 
 def test_image_that_does_not_decode_is_refused(clip, make_frame, make_manifest):
     frame = make_frame(3)
-    torn = frame.jpegs[0][: frame.jpegs[0].index(b"\xff\xda")]  # headers, and no scan
-    frames = [type(frame)(**{**vars(frame), "jpegs": (torn, *frame.jpegs[1:])})]
+    first, *others = frame.sensed.frames
+    torn = first.jpeg[: first.jpeg.index(b"\xff\xda")]  # headers, and no scan
+    images = (EncodedFrame(torn, first.stamp_ns), *others)
+    frames = [replace(frame, sensed=msgspec.structs.replace(frame.sensed, frames=images))]
     with pytest.raises(SchemaError):
         list(ClipSource(decode_clip(encode_clip(make_manifest(frames), frames))))

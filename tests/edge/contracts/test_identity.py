@@ -17,10 +17,13 @@ from edge.contracts.bundle import (
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import SchemaError
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.scene import Category
-from edge.contracts.sensors import CAMERAS, Camera, CameraRig, Intrinsics
 from edge.contracts.time import Clock, ClockKind
 from edge.contracts.wire import decode_record
+from edge.perceive.tensors import SLOTS
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 EVENT = TriggerEvent(
     rule=TriggerRule.LOW_TTC,
@@ -31,7 +34,7 @@ EVENT = TriggerEvent(
     threshold=1.5,
     worth=0.5,
 )
-RIG = CameraRig(
+RIG = Rig(
     name="rig",
     cameras=tuple(
         Camera(name=n, intrinsics=Intrinsics.from_fov(1.0, 64, 32), ego_from_cam=Pose())

@@ -22,14 +22,17 @@ from msgspec import inspect
 import edge.contracts
 from edge.contracts.bundle import BundleManifest
 from edge.contracts.campaign import ArmedRule
-from edge.contracts.clip import ClipManifest
+from edge.contracts.clip import ClipManifest, Privacy
 from edge.contracts.errors import SchemaError
 from edge.contracts.fields import OpenEnum
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Body, Intrinsics, Rig
 from edge.contracts.scene import CATEGORIES, Category
-from edge.contracts.sensors import CAMERAS, CameraRig, Intrinsics
 from edge.contracts.time import Clock, ClockKind
 from edge.contracts.wire import Message, decode_record
+from edge.perceive.tensors import SLOTS
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 Path = tuple[str | int, ...]
 
@@ -111,13 +114,25 @@ def unit_quaternion(values: dict[str, Any], rng: random.Random) -> None:
 
 
 def eight_cameras(values: dict[str, Any], rng: random.Random) -> None:
-    camera = fields_of(CameraRig)["cameras"]
+    camera = fields_of(Rig)["cameras"]
     assert isinstance(camera, inspect.VarTupleType)
-    values["cameras"] = [plain(camera.item_type, rng) | {"name": name.value} for name in CAMERAS]
+    values["cameras"] = [plain(camera.item_type, rng) | {"name": name} for name in CAMERAS]
 
 
-def positive_focal_length(values: dict[str, Any], rng: random.Random) -> None:
+def lens(values: dict[str, Any], rng: random.Random) -> None:
     values |= {"fx_px": rng.uniform(1.0, 1e4), "fy_px": rng.uniform(1.0, 1e4)}
+    values |= {"projection": "fisheye", "distortion": [rng.uniform(-1.0, 1.0) for _ in range(4)]}
+
+
+def body_longer_than_its_wheelbase(values: dict[str, Any], rng: random.Random) -> None:
+    values["length_m"] = rng.uniform(10.0, 20.0)
+    values["wheelbase_m"] = rng.uniform(1.0, 5.0)
+    values["rear_overhang_m"] = rng.uniform(0.0, 5.0)
+
+
+def clip_of_images_that_may_leave(values: dict[str, Any], rng: random.Random) -> None:
+    end_after_start(values, rng)
+    values["privacy"] = Privacy.SYNTHETIC.value
 
 
 def boot_when_monotonic(values: dict[str, Any], rng: random.Random) -> None:
@@ -142,10 +157,11 @@ def some_of_more(values: dict[str, Any], rng: random.Random) -> None:
 RULES: dict[type, Callable[[dict[str, Any], random.Random], None]] = {
     ArmedRule: some_of_more,
     BundleManifest: threshold_per_category,
-    CameraRig: eight_cameras,
-    ClipManifest: end_after_start,
+    Rig: eight_cameras,
+    ClipManifest: clip_of_images_that_may_leave,
     Clock: boot_when_monotonic,
-    Intrinsics: positive_focal_length,
+    Intrinsics: lens,
+    Body: body_longer_than_its_wheelbase,
     Pose: unit_quaternion,
 }
 
@@ -249,7 +265,7 @@ def place(path: Path) -> str:
 
 def test_all_records_are_found() -> None:
     names = {record.__name__ for record in RECORDS}
-    assert {"Pose", "Box3D", "CameraRig", "ClipManifest", "Campaign", "Hello", "Bye"} <= names
+    assert {"Pose", "Box3D", "Rig", "ClipManifest", "Campaign", "Hello", "Bye"} <= names
     assert len(RECORDS) >= 35
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import math
 
@@ -6,13 +7,7 @@ import pytest
 
 from edge.contracts.errors import SchemaError
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import (
-    CAMERAS,
-    MIRRORED_CAMERAS,
-    Camera,
-    CameraRig,
-    Intrinsics,
-)
+from edge.contracts.rig import Body, Camera, Intrinsics, Projection, RadarMount, Rig
 from edge.contracts.time import (
     VIRTUAL_EPOCH_NS,
     Clock,
@@ -20,6 +15,9 @@ from edge.contracts.time import (
     frame_stamp_ns,
 )
 from edge.contracts.wire import decode_record
+from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 WIDE = Intrinsics.from_fov(math.pi / 2, 256, 128)
 
@@ -47,28 +45,85 @@ def test_focal_length_that_is_not_positive_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [(1, 0, 2, 3, 4, 5, 6, 7), IN_ORDER[:7], (), (*IN_ORDER, 0), IN_ORDER[::-1]]
+    ("names", "complaint"),
+    [
+        ((), "1 to 8 cameras, got 0"),
+        (tuple(f"c{k}" for k in range(9)), "1 to 8 cameras, got 9"),
+        (("front", "rear", "front"), "two cameras of a rig are called front"),
+    ],
 )
-def test_rig_whose_cameras_are_not_the_eight_in_order_is_refused(order: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="eight cameras in order"):
-        CameraRig(name="rig", cameras=cameras(order))
-    sent = {"name": "rig", "cameras": cameras(order)}
-    with pytest.raises(SchemaError, match="eight cameras in order"):
-        decode_record(msgspec.msgpack.encode(sent), CameraRig, "rig")
+def test_rig_that_cannot_be_is_refused(names: tuple[str, ...], complaint: str) -> None:
+    few = tuple(Camera(name=name, intrinsics=WIDE, ego_from_cam=Pose()) for name in names)
+    with pytest.raises(ValueError, match=complaint):
+        Rig(name="rig", cameras=few)
+    with pytest.raises(SchemaError, match=complaint):
+        decode_record(msgspec.msgpack.encode({"name": "rig", "cameras": few}), Rig, "rig")
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2, 3, 4, 5, 6, 7), IN_ORDER[:6], (3,), IN_ORDER[::-1]])
+def test_rig_of_one_to_eight_cameras_in_any_order_is_a_rig(order: tuple[int, ...]) -> None:
+    rig = Rig(name="rig", cameras=cameras(order))
+    assert decode_record(msgspec.msgpack.encode(rig), Rig, "rig") == rig
+
+
+def test_what_schema_1_could_not_say_changes_no_id_until_it_says_something_else() -> None:
+    first = {
+        "name": "rig",
+        "cameras": [
+            {
+                "name": "front",
+                "intrinsics": {
+                    "fx_px": 128.0, "fy_px": 128.0, "cx_px": 128.0, "cy_px": 64.0,
+                    "width_px": 256, "height_px": 128,
+                },
+                "ego_from_cam": msgspec.to_builtins(Pose()),
+            }
+        ],
+        "ultrasonics": [],
+    }  # fmt: skip
+    rig = decode_record(msgspec.msgpack.encode(first), Rig, "rig")
+    assert rig.rig_id == hashlib.sha256(msgspec.msgpack.encode(first)).hexdigest()
+    longer = msgspec.structs.replace(rig, body=Body(length_m=5.2))
+    turned = msgspec.structs.replace(rig, radars=(RadarMount(name="front", x_m=3.6),))
+    lens = msgspec.structs.replace(WIDE, projection=Projection.FISHEYE, distortion=(0.1, 0, 0, 0))
+    bent = msgspec.structs.replace(rig.cameras[0], intrinsics=lens)
+    told = msgspec.structs.replace(rig.cameras[0], slot="rear")
+    others = [longer, turned, *(msgspec.structs.replace(rig, cameras=(c,)) for c in (bent, told))]
+    assert len({rig.rig_id, *(other.rig_id for other in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("projection", "distortion", "complaint"),
+    [
+        (Projection.PINHOLE, (0.1,), "has 0 distortion coefficients, got 1"),
+        (Projection.FISHEYE, (0.1,), "has 4 distortion coefficients, got 1"),
+        (Projection.BROWN_CONRADY, (), "has 4 or 5 distortion coefficients, got 0"),
+    ],
+)
+def test_lens_with_another_number_of_coefficients_is_refused(
+    projection: Projection, distortion: tuple[float, ...], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        msgspec.structs.replace(WIDE, projection=projection, distortion=distortion)
+
+
+def test_body_shorter_than_its_wheelbase_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"3.0 m long cannot hold a wheelbase of 2.8 m"):
+        Body(length_m=3.0)
 
 
 def test_rig_id_is_the_calibration() -> None:
-    rig = CameraRig(name="rig", cameras=cameras(IN_ORDER))
-    decoded = decode_record(msgspec.msgpack.encode(rig), CameraRig, "rig")
+    rig = Rig(name="rig", cameras=cameras(IN_ORDER))
+    decoded = decode_record(msgspec.msgpack.encode(rig), Rig, "rig")
     moved = msgspec.structs.replace(rig.cameras[0], ego_from_cam=Pose(x_m=0.001))
     assert decoded.rig_id == rig.rig_id
-    assert CameraRig(name="rig", cameras=(moved, *rig.cameras[1:])).rig_id != rig.rig_id
+    assert Rig(name="rig", cameras=(moved, *rig.cameras[1:])).rig_id != rig.rig_id
 
 
 def test_mirroring_twice_gives_the_same_camera() -> None:
-    assert [MIRRORED_CAMERAS[MIRRORED_CAMERAS[i]] for i in IN_ORDER] == list(IN_ORDER)
+    assert [MIRRORED_SLOTS[MIRRORED_SLOTS[i]] for i in IN_ORDER] == list(IN_ORDER)
     mirrored = [CAMERAS[i].replace("left", "right") for i in IN_ORDER if "left" in CAMERAS[i]]
-    assert mirrored == [CAMERAS[MIRRORED_CAMERAS[i]] for i in IN_ORDER if "left" in CAMERAS[i]]
+    assert mirrored == [CAMERAS[MIRRORED_SLOTS[i]] for i in IN_ORDER if "left" in CAMERAS[i]]
 
 
 def test_a_day_of_frames_does_not_drift_by_a_nanosecond() -> None:

@@ -79,9 +79,7 @@ def test_tampered_metadata_is_refused(fleet, server, vehicle, repository, role):
 
 
 def test_one_person_signing_twice_is_still_one_person(fleet, vehicle):
-    release = fleet.release(
-        fleet.build(2.0, 2), signers=("release-b", "release-b"), minimum=1
-    )
+    release = fleet.release(fleet.build(2.0, 2), signers=("release-b", "release-b"), minimum=1)
     fleet.assign(release)
     assert vehicle.step().refusal.kind is RefusalKind.SIGNATURE
 

@@ -1,6 +1,7 @@
 """The one definition of what enters and leaves a network."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contracts.geometry import Pose, wrap_rad
+from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from edge.contracts.scene import CATEGORIES, Category
 from edge.contracts.sensors import (
-    CAMERAS,
-    Camera,
-    CameraRig,
     EgoState,
+    Frame,
     FrameSet,
-    Intrinsics,
+    FrameStatus,
     RadarScan,
     Route,
-    UltrasonicMount,
     UltrasonicScan,
+    frames_of,
 )
 from edge.perceive.tensors import (
     BOX_CHANNELS,
     PICO,
+    SLOTS,
     SPECS,
     Memory,
     OutputFault,
@@ -40,6 +41,8 @@ from edge.perceive.tensors import (
     yaw_from_double,
 )
 
+CAMERAS = tuple(slot.name for slot in SLOTS)
+
 LOW = dict.fromkeys(CATEGORIES, 0.3)
 
 
@@ -53,14 +56,14 @@ def _looking(yaw_rad: float, fov_deg: float) -> tuple[Pose, Intrinsics]:
 
 
 @pytest.fixture(scope="module")
-def rig() -> CameraRig:
+def rig() -> Rig:
     views = [(0, 60), (0, 30), (0, 120), (60, 70), (-60, 70), (120, 70), (-120, 70), (180, 70)]
     cameras = []
     for name, (yaw_deg, fov_deg) in zip(CAMERAS, views, strict=True):
         pose, intrinsics = _looking(math.radians(yaw_deg), fov_deg)
         cameras.append(Camera(name=name, intrinsics=intrinsics, ego_from_cam=pose))
     mounts = tuple(UltrasonicMount(x_m=3.0, y_m=0.0, yaw_rad=0.0) for _ in range(12))
-    return CameraRig(name="test", cameras=tuple(cameras), ultrasonics=mounts)
+    return Rig(name="test", cameras=tuple(cameras), ultrasonics=mounts)
 
 
 def _frame_set(stamp_ns: int = 0, x_m: float = 0.0) -> FrameSet:
@@ -68,7 +71,7 @@ def _frame_set(stamp_ns: int = 0, x_m: float = 0.0) -> FrameSet:
     return FrameSet(
         index=0,
         stamp_ns=stamp_ns,
-        images=rng.integers(0, 255, (8, 128, 256, 3), dtype=np.uint8),
+        frames=frames_of(rng.integers(0, 255, (8, 128, 256, 3), dtype=np.uint8), 0),
         radar=RadarScan(np.array([[10.0, 0.0, -2.0, 5.0]], np.float32)),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose.from_xy_yaw(x_m, 0.0, 0.0)),
@@ -79,7 +82,7 @@ def _outputs() -> dict[str, np.ndarray]:
     return {t.name: np.zeros(t.shape, np.float32) for t in output_specs(PICO)}
 
 
-def test_a_cell_ahead_is_read_from_the_sharpest_camera_that_sees_it(rig: CameraRig) -> None:
+def test_a_cell_ahead_is_read_from_the_sharpest_camera_that_sees_it(rig: Rig) -> None:
     table = calibration_table(rig, PICO)
     n = PICO.bev_cells
     row, column = n - 1, n // 2  # 31 m ahead, just left of the axis
@@ -87,7 +90,7 @@ def test_a_cell_ahead_is_read_from_the_sharpest_camera_that_sees_it(rig: CameraR
     assert camera == CAMERAS.index("front_narrow")
 
 
-def test_a_turned_table_looks_where_the_turned_grid_points(rig: CameraRig) -> None:
+def test_a_turned_table_looks_where_the_turned_grid_points(rig: Rig) -> None:
     plain = calibration_table(rig, PICO).index.reshape(2, PICO.bev_cells, PICO.bev_cells)
     turned = calibration_table(rig, PICO, math.pi / 2)
     turned_index = turned.index.reshape(2, PICO.bev_cells, PICO.bev_cells)
@@ -95,7 +98,7 @@ def test_a_turned_table_looks_where_the_turned_grid_points(rig: CameraRig) -> No
     assert np.array_equal(turned_index[0, 40, 24], plain[0, 23, 40])
 
 
-def test_inputs_have_the_shapes_and_types_of_the_contract(rig: CameraRig) -> None:
+def test_inputs_have_the_shapes_and_types_of_the_contract(rig: Rig) -> None:
     for spec in SPECS.values():
         inputs = network_inputs(_frame_set(), calibration_table(rig, spec), Memory(), spec)
         assert list(inputs) == [t.name for t in input_specs(spec)]
@@ -104,15 +107,17 @@ def test_inputs_have_the_shapes_and_types_of_the_contract(rig: CameraRig) -> Non
             assert inputs[tensor.name].dtype == tensor.dtype
 
 
-def _looked_up(rig: CameraRig, *missing: str) -> tuple[np.ndarray, np.ndarray]:
+def _looked_up(rig: Rig, *missing: str) -> tuple[np.ndarray, np.ndarray]:
     """Say which camera each cell is read from, 8 for none, and the geometry beside it."""
     frame_set = _frame_set()
-    frame_set.is_present[[CAMERAS.index(name) for name in missing]] = False
+    gone = Frame(None, 0, FrameStatus.MISSING)
+    frames = [gone if CAMERAS[k] in missing else f for k, f in enumerate(frame_set.frames)]
+    frame_set = replace(frame_set, frames=tuple(frames))
     inputs = network_inputs(frame_set, calibration_table(rig, PICO), Memory(), PICO)
     return inputs["table"] // (PICO.feature_height * PICO.feature_width), inputs["geometry"]
 
 
-def test_cells_of_a_missing_camera_go_to_the_next_sharpest_that_sees_them(rig: CameraRig) -> None:
+def test_cells_of_a_missing_camera_go_to_the_next_sharpest_that_sees_them(rig: Rig) -> None:
     whole, _ = _looked_up(rig)
     for missing in CAMERAS:
         cameras, geometry = _looked_up(rig, missing)
@@ -126,20 +131,20 @@ def test_cells_of_a_missing_camera_go_to_the_next_sharpest_that_sees_them(rig: C
     assert narrow.any() and (seen_by[narrow] == CAMERAS.index("front_main")).all()
 
 
-def test_with_two_front_cameras_missing_the_third_looks_ahead(rig: CameraRig) -> None:
+def test_with_two_front_cameras_missing_the_third_looks_ahead(rig: Rig) -> None:
     whole, _ = _looked_up(rig)
     ahead = whole == CAMERAS.index("front_narrow")
     seen_by, _ = _looked_up(rig, "front_narrow", "front_main")
     assert (seen_by[ahead] == CAMERAS.index("front_wide")).all()
 
 
-def test_with_every_camera_missing_no_cell_is_seen(rig: CameraRig) -> None:
+def test_with_every_camera_missing_no_cell_is_seen(rig: Rig) -> None:
     cameras, geometry = _looked_up(rig, *CAMERAS)
     assert (cameras == 8).all()
     assert not geometry[0, : 4 * len(PICO.heights_m)].any()
 
 
-def test_a_missing_camera_is_looked_up_once_and_the_table_kept(rig: CameraRig) -> None:
+def test_a_missing_camera_is_looked_up_once_and_the_table_kept(rig: Rig) -> None:
     _looked_up(rig, "rear")
     made = calibration_table.cache_info().misses
     _looked_up(rig, "rear")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import UltrasonicMount
 from edge.contracts.scene import (
     TTC_FREE_S,
     Agent,
@@ -22,7 +23,7 @@ from edge.contracts.scene import (
     RadarTrack,
     Rung,
 )
-from edge.contracts.sensors import EgoState, Route, UltrasonicMount, UltrasonicScan
+from edge.contracts.sensors import EgoState, Route, UltrasonicScan
 from edge.plan.choose import PlanInputs, PlanSettings, plan
 from edge.plan.overlap import box_gap_m
 from edge.plan.vehicle import VehicleShape

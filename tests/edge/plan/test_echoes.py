@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicMount, UltrasonicScan
+from edge.contracts.rig import UltrasonicMount
+from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicScan
 from edge.plan.echoes import EchoSettings, free_travel_m
 from edge.plan.path import Path, path_from_points
 from edge.plan.vehicle import VehicleShape

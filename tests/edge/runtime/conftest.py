@@ -16,21 +16,13 @@ from edge.contracts.bundle import (
     Precision,
 )
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from edge.contracts.scene import CATEGORIES, Box3D, Category
-from edge.contracts.sensors import (
-    CAMERAS,
-    Camera,
-    CameraRig,
-    EgoState,
-    FrameSet,
-    Intrinsics,
-    RadarScan,
-    Route,
-    UltrasonicMount,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import frame_stamp_ns
-from edge.perceive.tensors import PICO, input_specs, output_specs
+from edge.perceive.tensors import PICO, SLOTS, input_specs, output_specs
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 MODELLED_MS = {
     "sense": 2.0,
@@ -110,12 +102,14 @@ def box() -> Callable[..., Box3D]:
 
 
 @pytest.fixture
-def rig() -> CameraRig:
+def rig() -> Rig:
     intrinsics = Intrinsics.from_fov(1.2, 64, 32)
     pose = Pose(z_m=1.6, qw=0.5, qx=-0.5, qy=0.5, qz=-0.5)  # looks along ego x
-    return CameraRig(
+    return Rig(
         name="paper",
-        cameras=tuple(Camera(name=n, intrinsics=intrinsics, ego_from_cam=pose) for n in CAMERAS),
+        cameras=tuple(
+            Camera(name=n, intrinsics=intrinsics, ego_from_cam=pose, slot=n) for n in CAMERAS
+        ),
         ultrasonics=(UltrasonicMount(x_m=3.6, y_m=0.0, yaw_rad=0.0),),
     )
 
@@ -148,9 +142,9 @@ def make_frame_set(index: int, x_m: float = 0.0, speed_mps: float = 0.0, **chang
     fields = {
         "index": index,
         "stamp_ns": stamp_ns,
-        "images": np.zeros((8, 32, 64, 3), np.uint8),
+        "frames": frames_of(np.zeros((8, 32, 64, 3), np.uint8), stamp_ns),
         "radar": RadarScan(),
-        "ultrasonics": UltrasonicScan(),
+        "ultrasonics": UltrasonicScan(np.full(1, 5.0, np.float32)),
         "ego": EgoState(
             stamp_ns=stamp_ns, world_from_ego=Pose.from_xy_yaw(x_m, 0.0, 0.0), speed_mps=speed_mps
         ),

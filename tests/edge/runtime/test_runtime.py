@@ -13,11 +13,12 @@ import pytest
 from edge.budget import Slowdown, VirtualClock
 from edge.clip import Drive, Recorder, RecorderSettings
 from edge.contracts.campaign import ArmedRule, Campaign
+from edge.contracts.clean import by_reading
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Category, Plan, PlanSource, Rung
-from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 from edge.perceive.perceiver import NetworkPerceiver, SubsetPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult, drive
@@ -36,7 +37,10 @@ def wake(rig, manifest, profile) -> Callable[..., Runtime]:
         fields = {
             "rig": rig,
             "manifest": manifest,
-            "perceivers": {Rung.FULL: perceiver, Rung.CAMERAS_SUBSET: SubsetPerceiver(perceiver)},
+            "perceivers": {
+                Rung.FULL: perceiver,
+                Rung.CAMERAS_SUBSET: SubsetPerceiver(perceiver, rig),
+            },
             "profile": profile,
             "control": ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             "clock": VirtualClock(),
@@ -179,7 +183,7 @@ def test_a_reading_that_makes_no_sense_costs_itself_and_not_the_network(
     assert all(math.isfinite(r.plan.acceleration_mps2 + r.plan.steering_rad) for r in results)
     assert [bool(r.dropped) for r in results] == [False] * 5 + [True] * 3 + [False] * 4
     assert runtime.health.faults == 0
-    assert sum(runtime.health.dropped.values()) == 3 * sum(dict(results[5].dropped).values())
+    assert sum(runtime.health.dropped.values()) == 3 * sum(by_reading(results[5].dropped).values())
     assert [entry.message for entry in caplog.records] == ["readings_dropped"], "once, not at 36 Hz"
 
 
@@ -238,10 +242,12 @@ def test_a_clean_tick_excuses_nothing(wake, scripted_engine, frame_set) -> None:
 def test_a_vehicle_drives_on_without_some_or_all_of_its_cameras(
     wake, scripted_engine, frame_set, missing
 ) -> None:
-    is_present = np.ones(8, np.bool_)
-    is_present[list(missing)] = False
+    black = np.zeros((32, 64, 3), np.uint8)
+    shown = [None if k in missing else black for k in range(8)]
     runtime = wake(scripted_engine())
-    results = run(runtime, [frame_set(k, is_present=is_present) for k in range(3)])
+    results = run(
+        runtime, [frame_set(k, frames=frames_of(shown, frame_stamp_ns(k))) for k in range(3)]
+    )
     assert not any(r.perception.has_fault for r in results)
     assert results[-1].plan.source is PlanSource.ROUTE
 

@@ -13,6 +13,7 @@ from edge.clip_file import read_clip
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.scene import (
     TTC_FREE_S,
     Agent,
@@ -25,19 +26,10 @@ from edge.contracts.scene import (
     RadarTrack,
     Rung,
 )
-from edge.contracts.sensors import (
-    CAMERAS,
-    Camera,
-    CameraRig,
-    EgoState,
-    FrameSet,
-    Intrinsics,
-    RadarScan,
-    Route,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.perceive.radar_track import RadarTracker
+from edge.perceive.tensors import SLOTS
 from edge.trigger import (
     RULES,
     ControlStream,
@@ -53,6 +45,8 @@ from edge.trigger import (
 )
 from edge.trigger.arming import Armed, step
 from edge.trigger.moment import Finding
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 SETTINGS = TriggerSettings()
 CONTROL = ControlStream(seed=1, vehicle_id="v-1", drive_id="d-1")
@@ -168,7 +162,7 @@ def test_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(tmp_path):
         campaign_id="c-1", rules=(rule,), before_s=1.0, after_s=0.5, until_ns=FOREVER_NS
     )
     small = Intrinsics.from_fov(1.0, 16, 8)
-    rig = CameraRig(
+    rig = Rig(
         name="tiny",
         cameras=tuple(Camera(name=n, intrinsics=small, ego_from_cam=Pose()) for n in CAMERAS),
     )
@@ -189,7 +183,7 @@ def test_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(tmp_path):
         frames = FrameSet(
             index=tick,
             stamp_ns=now.stamp_ns,
-            images=np.zeros((8, 8, 16, 3), np.uint8),
+            frames=frames_of(np.zeros((8, 8, 16, 3), np.uint8), now.stamp_ns),
             radar=RadarScan(),
             ultrasonics=UltrasonicScan(),
             ego=now.ego,

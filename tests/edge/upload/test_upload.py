@@ -25,7 +25,7 @@ from edge.contracts.campaign import Campaign
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import ContractError, OperatorError, SchemaError, SpoolFullError
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import CAMERAS, Camera, CameraRig, Intrinsics
+from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.time import VIRTUAL_EPOCH_NS, Clock, ClockKind
 from edge.contracts.wire import (
     CHUNK_BYTES,
@@ -43,6 +43,7 @@ from edge.contracts.wire import (
     UpdateNotice,
     Welcome,
 )
+from edge.perceive.tensors import SLOTS
 from edge.upload import (
     Outbox,
     Spool,
@@ -52,6 +53,8 @@ from edge.upload import (
     UplinkState,
     load_or_make_keys,
 )
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 S = 10**9
 HELLO = Hello(vehicle_id="v-01", boot_id="b", profile="laptop", bundle_id="b-0", release_counter=0)
@@ -63,7 +66,7 @@ def manifest(name: str, privacy: Privacy = Privacy.SYNTHETIC) -> ClipManifest:
     cameras = tuple(
         Camera(name=camera, intrinsics=intrinsics, ego_from_cam=Pose()) for camera in CAMERAS
     )
-    rig = CameraRig(name="test-rig", cameras=cameras)
+    rig = Rig(name="test-rig", cameras=cameras)
     event = TriggerEvent(
         rule=TriggerRule.LOW_TTC,
         rule_version=1,

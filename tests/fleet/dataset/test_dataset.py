@@ -7,17 +7,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.clip_file import EncodedFrame, decode_instant, encode_instant
 from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import CATEGORIES, Box3D, Category
 from edge.contracts.sensors import (
     EgoState,
     FrameSet,
+    FrameStatus,
     RadarScan,
     Route,
     UltrasonicScan,
+    frames_of,
 )
-from edge.perceive.tensors import PICO
+from edge.perceive.tensors import PICO, slot_images
 from fleet.dataset.frozen import Dataset, TrainingView, drop_images, freeze, open_dataset
 from fleet.dataset.recipe import DataRecipe, RecipePart, build_set, load_recipe
 from fleet.labeler import LabelCost
@@ -28,7 +31,7 @@ from fleet.sample.row import (
     Sample,
     SampleBox,
     SampleLabels,
-    SensedInstant,
+    senses_of,
     training_labels,
 )
 from fleet.store import FolderStore, blob_key
@@ -45,7 +48,7 @@ def _frame_set(stamp_ns: int, shade: int = 90) -> FrameSet:
     return FrameSet(
         index=0,
         stamp_ns=stamp_ns,
-        images=images,
+        frames=frames_of(images, stamp_ns),
         radar=RadarScan(np.array([[10.0, 1.0, -2.0, 5.0]], np.float32)),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose(), speed_mps=5.0),
@@ -66,8 +69,8 @@ def _sample(name: str, *boxes: SampleBox) -> Sample:
         clip_id="clip",
         place_id=f"place-{name}",
         rig_id=RIG.rig_id,
-        now=SensedInstant.from_frame_set(_frame_set(QUARTER_NS)),
-        earlier=SensedInstant.from_frame_set(_frame_set(0)),
+        now=encode_instant(_frame_set(QUARTER_NS)),
+        earlier=encode_instant(_frame_set(0)),
         labels=SampleLabels(boxes=boxes),
         tags=("none",),
     )
@@ -109,8 +112,9 @@ def test_what_is_no_dataset_is_refused() -> None:
 
 def test_images_survive_their_jpeg() -> None:
     frame_set = _frame_set(0)
-    again = SensedInstant.from_frame_set(frame_set).to_frame_set(RIG)
-    assert np.abs(again.images.astype(int) - frame_set.images).mean() < 2.0
+    again = decode_instant(encode_instant(frame_set), RIG)
+    for seen, shown in zip(again.frames, frame_set.frames, strict=True):
+        assert np.abs(seen.image.astype(int) - shown.image).mean() < 2.0
     assert np.array_equal(again.radar.points_ego, frame_set.radar.points_ego)
 
 
@@ -121,22 +125,24 @@ def test_a_reading_that_makes_no_sense_is_not_learnt_from() -> None:
     silent = replace(
         _frame_set(0), ultrasonics=UltrasonicScan(np.array([*[5.0] * 3, *[2.0] * 9], np.float32))
     )
-    rows = [SensedInstant.from_frame_set(frame_set) for frame_set in (wild, silent)]
+    rows = [encode_instant(frame_set) for frame_set in (wild, silent)]
     images = np.zeros((8, 3, 96, 192), np.uint8)
-    learnt, expected = (row.to_senses(RIG, PICO, images) for row in rows)
+    learnt, expected = (senses_of(row, RIG, PICO, images) for row in rows)
     np.testing.assert_array_equal(learnt.radar_points, expected.radar_points)
     np.testing.assert_array_equal(learnt.ultrasonics, expected.ultrasonics)
-    judged = rows[0].to_frame_set(RIG)
+    judged = decode_instant(rows[0], RIG)
     np.testing.assert_array_equal(judged.radar.points_ego, points[2:])
     np.testing.assert_array_equal(judged.ultrasonics.ranges_m, silent.ultrasonics.ranges_m)
 
 
 def test_a_missing_camera_stays_missing() -> None:
-    instant = SensedInstant.from_frame_set(_frame_set(0))
-    cut = msgspec.structs.replace(instant, jpegs=(b"", *instant.jpegs[1:]))
-    again = cut.to_frame_set(RIG)
-    assert not again.is_present[0] and again.is_present[1:].all()
-    assert again.images[0].max() == 0
+    instant = encode_instant(_frame_set(0))
+    gone = EncodedFrame(b"", 0, FrameStatus.MISSING)
+    again = decode_instant(
+        msgspec.structs.replace(instant, frames=(gone, *instant.frames[1:])), RIG
+    )
+    assert again.usable == (False,) + (True,) * 7
+    assert again.frames[0].image is None and not slot_images(again, RIG, PICO)[0].any()
 
 
 def test_two_openings_share_one_decoded_file(store: FolderStore, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.sensors import CameraRig
+from edge.contracts.rig import Rig
 from fleet.catalog import Catalog, TrustState, VehicleRow
 from fleet.dataset.frozen import DatasetFile, freeze
 from fleet.dataset.order import files_of
@@ -26,13 +26,13 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
     catalog.close()
 
 
-def enrol(workshop: Workshop, name: str, rig: CameraRig | None) -> None:
+def enrol(workshop: Workshop, name: str, rig: Rig | None) -> None:
     rig_id = None if rig is None else rig.rig_id
     with workshop.catalog.write(at_ns=0, actor="test") as tx:
         tx.add(VehicleRow(vehicle_id=name, profile="laptop", rig_id=rig_id, at_ns=0))
 
 
-def seen_with(workshop: Workshop, *rigs: CameraRig) -> dict[str, DatasetFile]:
+def seen_with(workshop: Workshop, *rigs: Rig) -> dict[str, DatasetFile]:
     """A tune set of the vehicles' rig, and a gate set of these."""
     sets = {
         TUNE: freeze([], [RIG], workshop.store, name="tune", split="tune"),

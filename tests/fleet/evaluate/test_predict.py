@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge.clip_file import EncodedFrame, Instant
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Trajectory
 from edge.contracts.sensors import EgoState, Route
 from edge.perceive.tensors import PICO, NetOutput, Recollection
 from fleet.evaluate.predict import open_loop
-from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels, SensedInstant
+from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 
 STEPS = PICO.plan_steps
 STILL = ((0.0, 0.0),) * STEPS
@@ -32,11 +33,11 @@ def sample(box):
     moving = tuple((k + 1.0, 0.0) for k in range(STEPS))
     boxes = (label("a", 4.0, moving), label("b", 0.0, STILL, y_m=8.0))
     driven = tuple((2.5 * (k + 1), 0.0, 0.0) for k in range(STEPS))
-    now = SensedInstant(
+    now = Instant(
         stamp_ns=0,
         ego=EgoState(stamp_ns=0, world_from_ego=Pose(), speed_mps=10.0),
         route=Route(points_ego=((0.0, 0.0), (30.0, 0.0))),
-        jpegs=(b"",) * 8,
+        frames=(EncodedFrame(b"", 0),) * 8,
         radar=b"",
         ultrasonics=b"",
     )

@@ -19,7 +19,7 @@ from moto import mock_aws
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from edge.clip_file import decode_clip, encode_clip
+from edge.clip_file import EncodedFrame, decode_clip, encode_clip
 from edge.contracts.errors import OperatorError, StoreUnavailableError
 from edge.contracts.wire import (
     CHUNK_BYTES,
@@ -263,8 +263,10 @@ def with_tail(sealed: Any, tail_bytes: int) -> Any:
     while (short := (tail_bytes - len(content)) % CHUNK_BYTES) != 0:
         padding += short
         first, *others = read.frames
-        jpeg, *jpegs = first.jpegs
-        padded = replace(first, jpegs=(jpeg + bytes(padding), *jpegs))
+        image, *images = first.sensed.frames
+        image = EncodedFrame(image.jpeg + bytes(padding), image.stamp_ns)
+        sensed = msgspec.structs.replace(first.sensed, frames=(image, *images))
+        padded = replace(first, sensed=sensed)
         content = encode_clip(read.manifest, [padded, *others])
     return replace(sealed, content=content)
 

@@ -1,17 +1,20 @@
 """Every image of a clip is decoded before the clip is admitted, within a bound."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
-from edge.clip_file import Clip, decode_clip, encode_clip
-from edge.contracts.sensors import CAMERAS, CameraName
+from edge.clip_file import Clip, EncodedFrame, decode_clip, encode_clip
 from edge.contracts.wire import AdmissionAnswer, ClipDone
+from edge.perceive.tensors import SLOTS
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
 from fleet.ingest import Desk
 from fleet.ingest.images import image_faults, undeclared_gaps
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 NOW_NS = 1_800_000_000 * 10**9
 PIXELS = 3 * len(CAMERAS) * 224 * 128
@@ -24,10 +27,11 @@ def with_jpegs(sealed: Any, change: Callable[[bytes], bytes | None], *at: int) -
     read = decode_clip(sealed.content)
     frames = list(read.frames)
     for frame in at:
-        jpegs: Sequence[bytes | None] = frames[frame].jpegs
-        first = jpegs[0]
-        assert first is not None
-        frames[frame] = replace(frames[frame], jpegs=(change(first), *jpegs[1:]))
+        sensed = frames[frame].sensed
+        first, *others = sensed.frames
+        changed = EncodedFrame(change(first.jpeg) or b"", first.stamp_ns)
+        sensed = msgspec.structs.replace(sensed, frames=(changed, *others))
+        frames[frame] = replace(frames[frame], sensed=sensed)
     return replace(sealed, content=encode_clip(read.manifest, frames))
 
 
@@ -76,7 +80,7 @@ def test_an_absent_image_costs_nothing_and_must_be_declared(
     assert undeclared_gaps(read(sealed)) == (
         "2 images of front_main are absent, the manifest declares 0",
     )
-    declared = clip(missing=((CameraName.FRONT_MAIN, 2), (CameraName.REAR, 1)))
+    declared = clip(missing=(("front_main", 2), ("rear", 1)))
     assert undeclared_gaps(read(with_jpegs(declared, lambda jpeg: None, 0, 1))) == ()
 
 

@@ -5,10 +5,10 @@ from typing import cast
 
 import pytest
 
-from edge.clip_file import Clip, ClipFrame
+from edge.clip_file import Clip, ClipFrame, EncodedFrame, Instant
 from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import EgoState, RadarScan, Route, UltrasonicScan
+from edge.contracts.sensors import EgoState, FrameStatus, Route
 from fleet.label import clip_rows
 from fleet.sample.row import SampleLabels
 
@@ -17,16 +17,13 @@ RANDOM, BRAKE, UNHEARD_OF = TriggerRule.RANDOM, TriggerRule.HARD_BRAKE, TriggerR
 
 def _clip(*rules: TriggerRule) -> Clip:
     """One instant of a clip with these causes; rows read no more of a manifest than this."""
-    frame = ClipFrame(
-        index=0,
+    sensed = Instant(
         stamp_ns=0,
-        jpegs=(None,) * 8,
-        radar=RadarScan(),
-        ultrasonics=UltrasonicScan(),
+        frames=(EncodedFrame(b"", 0, FrameStatus.MISSING),) * 8,
+        radar=b"",
+        ultrasonics=b"",
         ego=EgoState(stamp_ns=0, world_from_ego=Pose(), speed_mps=3.0),
         route=Route(points_ego=((0.0, 0.0), (30.0, 0.0))),
-        perception=None,
-        plan=None,
     )
     manifest = SimpleNamespace(
         clip_id="c",
@@ -34,7 +31,7 @@ def _clip(*rules: TriggerRule) -> Clip:
         rig_id="r",
         events=tuple(SimpleNamespace(rule=rule) for rule in rules),
     )
-    return cast(Clip, SimpleNamespace(manifest=manifest, frames=(frame,)))
+    return cast(Clip, SimpleNamespace(manifest=manifest, frames=(ClipFrame(sensed),)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from edge.clip_file import Clip, ClipFrame
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D, Category
-from edge.contracts.sensors import RadarScan
 from fleet.label.settings import LabelSettings
 from fleet.label.silence import signs
 from fleet.label.teacher import Opinion
@@ -26,7 +25,8 @@ def _frame(at_s: float, ego_x_m: float, *echoes_ego: tuple[float, float]) -> Cli
     points = np.array([(x, y, 0.0, 0.0) for x, y in echoes_ego], np.float32).reshape(-1, 4)
     ego = SimpleNamespace(world_from_ego=Pose.from_xy_yaw(ego_x_m, 0.0, 0.0))
     stamp_ns = round(at_s * SECOND_NS)
-    frame = SimpleNamespace(stamp_ns=stamp_ns, ego=ego, radar=RadarScan(points_ego=points))
+    sensed = SimpleNamespace(ego=ego, radar_points=points)
+    frame = SimpleNamespace(stamp_ns=stamp_ns, sensed=sensed)
     return cast(ClipFrame, frame)
 
 

@@ -7,16 +7,12 @@ import pytest
 
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D, Category
-from edge.contracts.sensors import (
-    CAMERAS,
-    EgoState,
-    FrameSet,
-    RadarScan,
-    Route,
-    UltrasonicScan,
-)
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
+from edge.perceive.tensors import SLOTS
 from fleet.label.teacher import TeacherSettings, merge, mirrored, mirrored_box
 from sim.sense.rig import default_rig
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 
 def _box(x_m: float, y_m: float = 0.0, score: float = 0.8, yaw_rad: float = 0.0) -> Box3D:
@@ -56,7 +52,7 @@ def test_mirroring_a_frame_set_swaps_sides_and_keeps_front_and_rear() -> None:
     frame_set = FrameSet(
         index=0,
         stamp_ns=0,
-        images=images,
+        frames=frames_of(images, 0),
         radar=RadarScan(np.array([[10.0, 3.0, 1.0, 0.0]], np.float32)),
         ultrasonics=UltrasonicScan(ranges),
         ego=EgoState(stamp_ns=0, world_from_ego=Pose.from_xy_yaw(1.0, 2.0, 0.3), steering_rad=0.1),
@@ -64,10 +60,11 @@ def test_mirroring_a_frame_set_swaps_sides_and_keeps_front_and_rear() -> None:
     )
     mirror = mirrored(frame_set, rig)
     left, right = CAMERAS.index("forward_left"), CAMERAS.index("forward_right")
-    assert mirror.images[left, 0, 7, 0] == 10 * (right + 1)
+    assert mirror.frames[left].image[0, 7, 0] == 10 * (right + 1)
     assert mirror.radar.points_ego[0, 1] == -3.0
     assert mirror.route.points_ego[1] == (5.0, -1.0)
     assert mirror.ego.steering_rad == -0.1
     twice = mirrored(mirror, rig)
-    assert np.array_equal(twice.images, frame_set.images)
+    pairs = zip(twice.frames, frame_set.frames, strict=True)
+    assert all(np.array_equal(a.image, b.image) for a, b in pairs)
     assert np.array_equal(twice.ultrasonics.ranges_m, ranges)

@@ -23,7 +23,7 @@ from edge.contracts.bundle import (
     Precision,
 )
 from edge.contracts.scene import CATEGORIES, Plan, Rung
-from edge.contracts.sensors import FrameSet
+from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.perceiver import StageWatch, unwatched
@@ -176,7 +176,7 @@ class Road:
         return FrameSet(
             index=index,
             stamp_ns=snapshot.stamp_ns,
-            images=self._black,
+            frames=frames_of(self._black, snapshot.stamp_ns),
             radar=radar_scan(around, RadarSettings(), stream(self.seed, "radar", index)),
             ultrasonics=ultrasonic_scan(
                 around, self.rig, UltrasonicSettings(), stream(self.seed, "ultrasonics", index)

@@ -22,10 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from edge.cli.console import stages
+from edge.clip_file import encode_instant
+from edge.contracts.sensors import frames_of
 from edge.contracts.geometry import Pose
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
 from fleet.dataset.frozen import freeze
-from fleet.sample.row import Sample, SampleLabels, SensedInstant
+from fleet.sample.row import Sample, SampleLabels
 from fleet.work.workspace import ProgressFeed
 from sim.lap import road, run
 from sim.lap.folders import LapFolders
@@ -38,12 +40,12 @@ def one_grey_frame(settings, folders, store, heard):
     rig = default_rig()
     ego = EgoState(stamp_ns=0, world_from_ego=Pose())
     frame_set = FrameSet(
-        index=0, stamp_ns=0, images=np.full((8, 128, 256, 3), 90, np.uint8),
+        index=0, stamp_ns=0, frames=frames_of(np.full((8, 128, 256, 3), 90, np.uint8), 0),
         radar=RadarScan(), ultrasonics=UltrasonicScan(), ego=ego, route=Route(),
     )
     sample = Sample(
         sample_id="s", clip_id="c", place_id="p", rig_id=rig.rig_id,
-        now=SensedInstant.from_frame_set(frame_set), earlier=None, labels=SampleLabels(),
+        now=encode_instant(frame_set), earlier=None, labels=SampleLabels(),
     )
     return {"tune": freeze([sample], [rig], store, name="tune", split="tune")}
 

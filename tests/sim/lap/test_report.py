@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,17 @@ import numpy as np
 import pytest
 
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D, Category
-from edge.contracts.sensors import CameraRig, EgoState, FrameSet, RadarScan, UltrasonicScan
+from edge.contracts.sensors import (
+    EgoState,
+    Frame,
+    FrameSet,
+    FrameStatus,
+    RadarScan,
+    UltrasonicScan,
+    frames_of,
+)
 from fleet.evaluate import Decision, Reason
 from sim.lap.record import (
     ClassScore,
@@ -671,12 +681,12 @@ def animal(x_m: float, y_m: float, score: float = 1.0, category: str = "animal")
 
 
 @pytest.fixture
-def edge_case(rig: CameraRig, ego_pose: Pose) -> EdgeCase:
+def edge_case(rig: Rig, ego_pose: Pose) -> EdgeCase:
     """An animal that stands 9 m ahead and 1 m to the left, on grey pictures."""
     frame_set = FrameSet(
         index=0,
         stamp_ns=0,
-        images=np.full((8, 128, 256, 3), 90, dtype=np.uint8),
+        frames=frames_of(np.full((8, 128, 256, 3), 90, dtype=np.uint8), 0),
         radar=RadarScan(),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=0, world_from_ego=ego_pose),
@@ -759,9 +769,9 @@ def test_crop_comes_from_the_camera_that_shows_the_object_best(edge_case: EdgeCa
     ahead = edge_case_pictures(edge_case)[0]
     behind = edge_case_pictures(replaced(edge_case, labels=(animal(-12.0, 0.0),)))[0]
     assert "front narrow" in ahead.title and "rear camera" in behind.title
-    present = edge_case.frame_set.is_present.copy()
-    present[1] = False
-    frame_set = FrameSet(**(vars(edge_case.frame_set) | {"is_present": present}))
+    first, _, *others = edge_case.frame_set.frames
+    gone = Frame(None, 0, FrameStatus.MISSING)
+    frame_set = replace(edge_case.frame_set, frames=(first, gone, *others))
     without = edge_case_pictures(replaced(edge_case, frame_set=frame_set))[0]
     assert "front main" in without.title
 

@@ -8,7 +8,7 @@ import pytest
 
 from edge.budget import TickLedger
 from edge.contracts.scene import Perception, Plan, PlanSource, Rung
-from edge.contracts.sensors import Dropped, Reading
+from edge.contracts.sensors import Drop, Dropped, Reading
 from edge.runtime import TickResult
 from sim.lap.vehicle import report_to
 
@@ -38,8 +38,8 @@ def result(has_fault: bool, dropped: Dropped) -> TickResult:
     [
         (False, (), [(1, 0)]),
         (True, (), [(1, 1)]),
-        (False, ((Reading.RADAR_POINT, 1),), [(1, 0)]),
-        (True, ((Reading.RADAR_POINT, 1),), []),
+        (False, (Drop(Reading.RADAR_POINT, 1),), [(1, 0)]),
+        (True, (Drop(Reading.RADAR_POINT, 1),), []),
     ],
     ids=["good", "faulty", "good on cleaned readings", "faulty on cleaned readings"],
 )

@@ -11,14 +11,14 @@ import pytest
 
 from edge.cli.console import stages
 from edge.clip import CLIP_SUFFIX
-from edge.clip_file import read_clip
+from edge.clip_file import encode_instant, read_clip
 from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan
+from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from fleet.campaign import CampaignSettings, RuleSettings
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest, freeze
-from fleet.sample.row import Sample, SampleLabels, SensedInstant
+from fleet.sample.row import Sample, SampleLabels
 from fleet.store import BlobStore
 from fleet.work.process import JobError, Progress
 from fleet.work.workspace import Heard, unheard_of
@@ -52,7 +52,7 @@ def one_grey_frame(
     frame_set = FrameSet(
         index=0,
         stamp_ns=0,
-        images=np.full((8, 128, 256, 3), 90, np.uint8),
+        frames=frames_of(np.full((8, 128, 256, 3), 90, np.uint8), 0),
         radar=RadarScan(),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=0, world_from_ego=Pose()),
@@ -63,7 +63,7 @@ def one_grey_frame(
         clip_id="c",
         place_id="p",
         rig_id=rig.rig_id,
-        now=SensedInstant.from_frame_set(frame_set),
+        now=encode_instant(frame_set),
         earlier=None,
         labels=SampleLabels(),
     )

@@ -16,14 +16,8 @@ from panda3d import core
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
-from edge.contracts.sensors import (
-    CAMERAS,
-    MIRRORED_CAMERAS,
-    Camera,
-    CameraName,
-    CameraRig,
-    Intrinsics,
-)
+from edge.contracts.rig import Camera, Intrinsics, Rig
+from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
@@ -34,10 +28,12 @@ from sim.sense.rig import default_rig, pixels_from_ego
 from sim.sense.sight import survey
 from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
 
+CAMERAS = tuple(slot.name for slot in SLOTS)
+
 ActorMaker = Callable[..., Actor]
 SnapshotMaker = Callable[..., Snapshot]
 
-FRONT_MAIN = CAMERAS.index(CameraName.FRONT_MAIN)
+FRONT_MAIN = CAMERAS.index("front_main")
 
 
 def test_images_are_contiguous_rgb_of_the_rigs_size(
@@ -58,7 +54,7 @@ def test_images_are_contiguous_rgb_of_the_rigs_size(
 
 def test_actors_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
     road_map: RoadMap,
-    rig: CameraRig,
+    rig: Rig,
     ground: Ground,
     actor_at: ActorMaker,
     snapshot_of: SnapshotMaker,
@@ -127,7 +123,7 @@ def test_squares_lie_at_their_pixels_all_over_the_view(pipe: str, size_px: tuple
         cx_px=0.47 * width,
         cy_px=0.4 * height,
     )
-    camera = Camera(name=CameraName.FRONT_MAIN, intrinsics=intrinsics, ego_from_cam=Pose())
+    camera = Camera(name="front_main", intrinsics=intrinsics, ego_from_cam=Pose())
     root = core.NodePath("world")
     view = camera_node(camera, 0.4, 100.0, undrawn_px=UNDRAWN_PX.get(pipe, 0.0))
     view.reparent_to(root)
@@ -210,7 +206,7 @@ def test_every_code_comes_back_exactly(
         assert set(render.visible_px) <= {actor.actor_id for actor in crowd[: len(shown)]}
         assert len(render.visible_px) > 0.9 * min(len(shown), MAX_ACTORS)
     x, y = survey(snapshot_of(*crowd)).boxes_ego[:, :2].T
-    first = CAMERAS.index(CameraName.FRONT_MAIN)
+    first = CAMERAS.index("front_main")
     for actor_id in (1, 2, 3):
         u, v, _ = pixels_from_ego(
             default_rig().cameras[first], np.array([x[actor_id - 1], y[actor_id - 1], 0.4])
@@ -296,7 +292,7 @@ def test_mirrored_scene_of_actors_gives_mirrored_ids(
         return render.ids
 
     here, there = ids_of(1.0), ids_of(-1.0)
-    mirrored = there[list(MIRRORED_CAMERAS), :, ::-1]
+    mirrored = there[list(MIRRORED_SLOTS), :, ::-1]
     assert (here > 0).sum() > 10_000
     assert (here != mirrored).sum() < 0.03 * (here > 0).sum()
 

@@ -3,9 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from edge.contracts.sensors import CAMERAS, MIRRORED_CAMERAS, Camera
+from edge.contracts.rig import Camera
+from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.sense.rig import default_rig, ego_from_cam, pixels_from_ego
 from sim.world.ego import EGO_SHAPE
+
+CAMERAS = tuple(slot.name for slot in SLOTS)
 
 RIG = default_rig()
 BODY_REAR_M, BODY_FRONT_M = -EGO_SHAPE.rear_overhang_m, EGO_SHAPE.front_m
@@ -60,7 +63,7 @@ def test_yaw_turns_a_camera_to_the_left() -> None:
 def test_rig_is_its_own_mirror_image() -> None:
     points = np.random.default_rng(0).uniform((-30, -30, 0), (30, 30, 3), (200, 3))
     for index, name in enumerate(CAMERAS):
-        camera, mirrored = RIG.cameras[index], RIG.cameras[MIRRORED_CAMERAS[index]]
+        camera, mirrored = RIG.cameras[index], RIG.cameras[MIRRORED_SLOTS[index]]
         assert camera.name == name
         here = pixels_from_ego(camera, points)
         there = pixels_from_ego(mirrored, points * (1.0, -1.0, 1.0))

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 import conf
+from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Category
-from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M, CameraRig
+from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M
 from sim.drive import DriveSettings
 from sim.place.scenery import Scenery, SceneryKind
 from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
@@ -151,7 +152,7 @@ def clear(settings: UltrasonicSettings | None = None) -> UltrasonicSettings:
 
 
 def test_ultrasonics_measure_the_gap_ahead(
-    rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    rig: Rig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
 ) -> None:
     # The body ends at 3.6 m; a barrier plate at 5.75 m is 2.0 m from the middle of the bumper.
     wall = actor_at("barrier", 5.85, width_m=12.0, length_m=0.5)
@@ -162,7 +163,7 @@ def test_ultrasonics_measure_the_gap_ahead(
 
 
 def test_ultrasonics_look_no_further_than_their_cone(
-    rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    rig: Rig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
 ) -> None:
     beside = actor_at("traffic_cone", 1.3, 3.0)
     scan = ultrasonic_scan(survey(snapshot_of(beside)), rig, clear(), np.random.default_rng(0))
@@ -173,7 +174,7 @@ def test_ultrasonics_look_no_further_than_their_cone(
 
 
 def test_ultrasonics_jitter_and_drop_out(
-    rig: CameraRig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    rig: Rig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
 ) -> None:
     around = survey(snapshot_of(actor_at("barrier", 5.85, width_m=12.0)))
     rng = np.random.default_rng(0)

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D, Category, Plan, PlanPoint, PlanSource
-from edge.contracts.sensors import CAMERAS, CameraName, CameraRig, RadarScan, Route
+from edge.contracts.sensors import RadarScan, Route
+from edge.perceive.tensors import SLOTS
 from sim.place.ground import GroundClass
 from sim.sense.rig import pixels_from_ego
 from sim.show.pictures import (
@@ -21,7 +23,9 @@ from sim.show.pictures import (
     png_bytes,
 )
 
-FRONT_MAIN = CAMERAS.index(CameraName.FRONT_MAIN)
+CAMERAS = tuple(slot.name for slot in SLOTS)
+
+FRONT_MAIN = CAMERAS.index("front_main")
 
 
 def car(x_m: float, y_m: float, yaw_rad: float = 0.0) -> Box3D:
@@ -49,7 +53,7 @@ def test_corners_begin_at_the_front_left() -> None:
     np.testing.assert_allclose(corners[5], (11.0, 2.0, 1.5), atol=1e-12)
 
 
-def test_drawn_box_covers_its_projection_and_nothing_else(rig: CameraRig) -> None:
+def test_drawn_box_covers_its_projection_and_nothing_else(rig: Rig) -> None:
     camera = rig.cameras[FRONT_MAIN]
     image = np.zeros((256, 512, 3), dtype=np.uint8)
     draw_boxes(image, camera, Layer("truth", [car(14.0, 2.0)]))
@@ -59,7 +63,7 @@ def test_drawn_box_covers_its_projection_and_nothing_else(rig: CameraRig) -> Non
     assert (rows.min(), rows.max()) == pytest.approx((v.min(), v.max()), abs=2)
 
 
-def test_front_face_is_tinted_only_when_it_faces_the_camera(rig: CameraRig) -> None:
+def test_front_face_is_tinted_only_when_it_faces_the_camera(rig: Rig) -> None:
     def filled(yaw_rad: float) -> float:
         image = np.full((256, 512, 3), 100, dtype=np.uint8)
         draw_boxes(image, rig.cameras[FRONT_MAIN], Layer("truth", [car(10.0, 0.0, yaw_rad)]))
@@ -68,7 +72,7 @@ def test_front_face_is_tinted_only_when_it_faces_the_camera(rig: CameraRig) -> N
     assert filled(math.pi) > 2.0 * filled(0.0)
 
 
-def test_boxes_behind_and_across_the_near_plane_do_no_harm(rig: CameraRig) -> None:
+def test_boxes_behind_and_across_the_near_plane_do_no_harm(rig: Rig) -> None:
     image = np.zeros((128, 256, 3), dtype=np.uint8)
     draw_boxes(image, rig.cameras[FRONT_MAIN], Layer("truth", [car(-20.0, 0.0)]))
     assert not image.any()
@@ -76,7 +80,7 @@ def test_boxes_behind_and_across_the_near_plane_do_no_harm(rig: CameraRig) -> No
     assert image.any()
 
 
-def test_words_of_boxes_in_one_place_do_not_cover_each_other(rig: CameraRig) -> None:
+def test_words_of_boxes_in_one_place_do_not_cover_each_other(rig: Rig) -> None:
     def plates(count: int) -> int:
         image = np.full((768, 768, 3), 200, dtype=np.uint8)
         boxes = [car(14.0, 0.0)] * count
@@ -87,7 +91,7 @@ def test_words_of_boxes_in_one_place_do_not_cover_each_other(rig: CameraRig) -> 
     assert plates(3) == pytest.approx(3 * plates(1), rel=0.1)
 
 
-def test_mosaic_shows_eight_views_and_a_legend_in_every_layers_colour(rig: CameraRig) -> None:
+def test_mosaic_shows_eight_views_and_a_legend_in_every_layers_colour(rig: Rig) -> None:
     images = np.full((8, 128, 256, 3), 60, dtype=np.uint8)
     layers = [
         Layer("truth", [car(12.0, 0.0)]),
@@ -104,10 +108,10 @@ def test_mosaic_shows_eight_views_and_a_legend_in_every_layers_colour(rig: Camer
     assert not (images != 60).any(), "the images themselves stay as they were"
 
 
-def test_mosaic_puts_each_camera_in_its_place(rig: CameraRig) -> None:
+def test_mosaic_puts_each_camera_in_its_place(rig: Rig) -> None:
     images = np.zeros((8, 128, 256, 3), dtype=np.uint8)
-    images[CAMERAS.index(CameraName.FORWARD_LEFT)] = (200, 0, 0)
-    images[CAMERAS.index(CameraName.REARWARD_RIGHT)] = (0, 0, 200)
+    images[CAMERAS.index("forward_left")] = (200, 0, 0)
+    images[CAMERAS.index("rearward_right")] = (0, 0, 200)
     body = mosaic(images, rig)[26:]
     reds, blues = painted(body, (200, 0, 0)), painted(body, (0, 0, 200))
     assert reds.max(axis=0)[0] < 256 and reds.max(axis=0)[1] < 512
