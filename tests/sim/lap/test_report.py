@@ -824,7 +824,7 @@ def test_six_real_edge_cases_and_a_mosaic_stay_under_three_megabytes(
         actor_at("animal", 9.0, 1.0, 1.4), actor_at("car", 16.0, -2.0, actor_id=2)
     )
     images = renderer.render(snapshot).images
-    frame_set = FrameSet(**(vars(edge_case.frame_set) | {"images": images}))
+    frame_set = replace(edge_case.frame_set, frames=frames_of(images, 0))
     case = replaced(edge_case, frame_set=frame_set)
     cases = [replaced(case, clip_id=f"c-{k}") for k in range(6)]
     pictures = [p for c in cases for p in edge_case_pictures(c, ground)]

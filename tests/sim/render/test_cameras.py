@@ -16,6 +16,7 @@ from panda3d import core
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
+from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.place.ground import Ground
@@ -24,7 +25,7 @@ from sim.place.scenery import Scenery
 from sim.render.cameras import MAX_ACTORS, Renderer, RenderSettings, visible_pixels, world_from_unit
 from sim.render.meshes import mesh_of
 from sim.render.panda import UNDRAWN_PX, camera_node, geom, open_buffer, vertex_rows
-from sim.sense.rig import default_rig, pixels_from_ego
+from sim.sense.rig import default_rig
 from sim.sense.sight import survey
 from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
 

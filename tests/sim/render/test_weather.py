@@ -11,7 +11,7 @@ def night_of(seed: int) -> Night:
 def test_night_darkens_by_its_gain_and_adds_its_noise() -> None:
     night = night_of(0)
     images = np.full((8, 128, 256, 3), 200, dtype=np.uint8)
-    dark = night.fall(images, np.random.default_rng(1))
+    dark = np.stack(night.fall(images, np.random.default_rng(1)))
     assert 0.16 <= night.gain_ratio <= 0.30
     assert dark.mean() == pytest.approx(200 * night.gain_ratio, abs=0.6)
     assert dark.std() == pytest.approx(5.0, rel=0.05)
@@ -20,7 +20,7 @@ def test_night_darkens_by_its_gain_and_adds_its_noise() -> None:
 def test_lamps_stay_bright() -> None:
     images = np.zeros((8, 64, 64, 3), dtype=np.uint8)
     images[..., 0] = 255
-    dark = night_of(0).fall(images, np.random.default_rng(1))
+    dark = np.stack(night_of(0).fall(images, np.random.default_rng(1)))
     assert dark[..., 0].mean() > 220
     assert dark[..., 1].mean() < 5
 
@@ -28,8 +28,8 @@ def test_lamps_stay_bright() -> None:
 def test_night_is_the_same_for_the_same_seeds_and_leaves_its_input_alone() -> None:
     images = np.random.default_rng(5).integers(0, 255, (8, 32, 64, 3), dtype=np.uint8)
     before = images.copy()
-    first = night_of(3).fall(images, np.random.default_rng(9))
+    first = np.stack(night_of(3).fall(images, np.random.default_rng(9)))
     np.testing.assert_array_equal(first, night_of(3).fall(images, np.random.default_rng(9)))
     np.testing.assert_array_equal(images, before)
-    assert (first != night_of(3).fall(images, np.random.default_rng(10))).any()
+    assert (first != np.stack(night_of(3).fall(images, np.random.default_rng(10)))).any()
     assert night_of(3).gain_ratio != night_of(4).gain_ratio

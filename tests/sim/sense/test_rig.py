@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera
 from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
-from sim.sense.rig import default_rig, ego_from_cam, pixels_from_ego
+from sim.sense.rig import default_rig, ego_from_cam
 from sim.world.ego import EGO_SHAPE
 
 CAMERAS = tuple(slot.name for slot in SLOTS)

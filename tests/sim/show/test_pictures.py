@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.contracts.rig import Rig
+from edge.contracts.projection import pixels_from_ego
+from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.scene import Box3D, Category, Plan, PlanPoint, PlanSource
 from edge.contracts.sensors import RadarScan, Route
 from edge.perceive.tensors import SLOTS
 from sim.place.ground import GroundClass
-from sim.sense.rig import pixels_from_ego
+from sim.sense.rig import ego_from_cam
 from sim.show.pictures import (
     CANDIDATE_RGB,
     INCUMBENT_RGB,
@@ -160,3 +161,24 @@ def test_png_keeps_the_colours() -> None:
     image[..., 0] = 255
     decoded = cv2.imdecode(np.frombuffer(png_bytes(image), dtype=np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded[..., ::-1], image)
+
+
+def test_mosaic_lays_out_any_rig_and_shows_a_missing_camera_black() -> None:
+    cameras = [
+        Camera(
+            name=name,
+            intrinsics=Intrinsics.from_fov(1.2, *size),
+            ego_from_cam=ego_from_cam(1.0, 0.0, 1.5, yaw_rad=yaw_rad, pitch_rad=0.0),
+        )
+        for name, yaw_rad, size in (
+            ("rear", 3.1, (64, 48)),
+            ("right", -1.0, (32, 32)),
+            ("left", 1.0, (64, 32)),
+        )
+    ]
+    other = Rig(name="three", cameras=tuple(cameras))
+    red = np.full((48, 64, 3), (200, 0, 0), np.uint8)
+    green = np.full((32, 64, 3), (0, 200, 0), np.uint8)
+    body = mosaic([red, None, green], other, scale=1)[26:]
+    assert painted(body, (0, 200, 0)).max(axis=0).tolist() == [31, 63], "left is on the left, ahead"
+    assert painted(body, (200, 0, 0)).min(axis=0)[0] > 31, "the rear is below"

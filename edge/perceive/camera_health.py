@@ -1,0 +1,229 @@
+"""Tell from the images alone which cameras cannot be trusted: black, saturated, frozen, noise, swapped.
+
+Each image is sampled on a coarse grid of pixels, so that eight cameras cost a hundredth of a tick. A verdict
+needs a stretch of time and is withdrawn at once: one dark frame under a bridge is no fault, and a camera that
+shows the road again is used again.
+
+Own motion is the yardstick for two faults. While the vehicle moves, a camera that shows the same pixels is
+frozen. While it drives straight ahead, the scene passes a camera on the left side to the left, and one on the
+right side to the right. Two cameras whose scenes pass the wrong way have swapped cables, one alone is turned.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.rig import Camera, Rig
+from edge.contracts.sensors import Frame, FrameSet, FrameStatus
+from edge.contracts.time import NS_PER_S
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass
+class CameraHealthSettings:
+    """What is not an image of the road, and for how long it must last."""
+
+    black_level: float = 6.0
+    """Mean of 255 below which an image is black: a moonless road lit by low beams has about 12."""
+    saturated_ratio: float = 0.9
+    """Part of the pixels at 250 or above: the sun in the image fills less than half of it."""
+    noise_correlation: float = 0.2
+    """Correlation of neighbouring pixels below which an image is noise; roads at night have 0.6 and more."""
+    min_contrast: float = 8.0
+    """Standard deviation of 255 below which an image says nothing about noise or passing: fog, a wall."""
+    look_s: float = 0.07
+    """How often each camera is judged; between two looks its status stays."""
+    fault_s: float = 0.25
+    """How long an image must look faulty. Faults of 0.2 s and less cost less than a false alarm."""
+    frozen_m: float = 0.5
+    """How far the vehicle must have moved while the pixels stayed the same."""
+    swap_min_mps: float = 3.0
+    """Below this speed the scene of a side camera hardly passes between two frames."""
+    swap_max_turn_radps: float = 0.05
+    """Above this rate of turning the scene passes because of the turn."""
+    swap_s: float = 2.0
+    """How much longer the scene must have passed the wrong way than the right way."""
+
+
+_LONGEST_S = 0.2
+"""A longer time between two looks counts as this much: nothing is known of the images between."""
+_ROWS, _COLUMNS = 16, 32
+"""Grid of pixels per image."""
+_STRIP = 64
+"""Columns of the strip in which passing is measured."""
+_SHIFTS = np.arange(-8, 9)
+"""Shifts of the strip between two frames that are tried, in its columns."""
+_SIDE_RAD = (math.radians(35.0), math.radians(145.0))
+"""Between these angles off straight ahead a camera looks to the side."""
+
+
+@dataclass(eq=False)
+class _Watched:
+    """What is remembered of one camera."""
+
+    grid: Bytes | None = None
+    strip: Floats | None = None
+    stamp_ns: int = 0
+    status: FrameStatus = FrameStatus.FRESH
+    suspected: FrameStatus = FrameStatus.FRESH
+    suspected_s: float = 0.0
+    still_m: float = 0.0
+    still_s: float = 0.0
+    wrong_way_s: float = 0.0
+
+
+@dataclass(eq=False)
+class CameraMonitor:
+    """Watches the cameras of one vehicle; call ``update`` with every frame set, oldest first."""
+
+    rig: Rig
+    settings: CameraHealthSettings = field(default_factory=CameraHealthSettings)
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as after a step of the clock."""
+        self._watched = [_Watched() for _ in self.rig.cameras]
+
+    def update(self, frame_set: FrameSet) -> FrameSet:
+        """Return the frame set with the status of each image that cannot be trusted.
+
+        Args:
+            frame_set: As ``edge.contracts.clean`` left it.
+        """
+        cameras = zip(frame_set.frames, self.rig.cameras, self._watched, strict=True)
+        statuses = [self._judge(*camera, frame_set) for camera in cameras]
+        pairs = list(zip(frame_set.frames, statuses, strict=True))
+        if all(frame.status is status for frame, status in pairs):
+            return frame_set
+        frames = tuple(f if f.status is s else replace(f, status=s) for f, s in pairs)
+        return replace(frame_set, frames=frames)
+
+    @property
+    def swapped(self) -> tuple[str, ...]:
+        """The cameras whose scenes pass the wrong way."""
+        limit_s = self.settings.swap_s
+        pairs = zip(self.rig.cameras, self._watched, strict=True)
+        return tuple(camera.name for camera, seen in pairs if seen.wrong_way_s > limit_s)
+
+    def _judge(
+        self, frame: Frame, camera: Camera, seen: _Watched, frame_set: FrameSet
+    ) -> FrameStatus:
+        if frame.image is None or not frame.is_usable:
+            seen.grid = seen.strip = None
+            return frame.status
+        passed_s = (frame.stamp_ns - seen.stamp_ns) / NS_PER_S
+        if not 0.0 <= passed_s < self.settings.look_s:
+            seen.stamp_ns = frame.stamp_ns
+            self._look(frame.image, camera, seen, frame_set, min(abs(passed_s), _LONGEST_S))
+        return frame.status if seen.status is FrameStatus.FRESH else seen.status
+
+    def _look(
+        self, image: Bytes, camera: Camera, seen: _Watched, frame_set: FrameSet, gap_s: float
+    ) -> None:
+        """Judge one camera, ``gap_s`` after the last time."""
+        grid, beside = _grid(image), _grid(image, right_px=1)
+        looks = self._looks(grid[..., 1], beside[..., 1])
+        seen.suspected_s = seen.suspected_s + gap_s if looks is seen.suspected else 0.0
+        seen.suspected = looks
+        self._note_stillness(seen, grid, gap_s, frame_set)
+        self._note_passing(seen, image, camera, gap_s, frame_set)
+        seen.status = self._status(seen)
+
+    def _status(self, seen: _Watched) -> FrameStatus:
+        s = self.settings
+        if seen.suspected is not FrameStatus.FRESH and seen.suspected_s >= s.fault_s:
+            return seen.suspected
+        if seen.still_m >= s.frozen_m and seen.still_s >= s.fault_s:
+            return FrameStatus.FROZEN
+        if seen.wrong_way_s > s.swap_s:
+            return FrameStatus.CORRUPT
+        return FrameStatus.FRESH
+
+    def _looks(self, green: Bytes, beside: Bytes) -> FrameStatus:
+        """Say what one image looks like by itself, from its green values and those of the pixels beside."""
+        s = self.settings
+        level = float(green.mean())
+        if level < s.black_level:
+            return FrameStatus.BLACK
+        if level > 200.0 and np.count_nonzero(green >= 250) >= s.saturated_ratio * green.size:
+            return FrameStatus.SATURATED
+        if _correlation(green, beside, s.min_contrast) < s.noise_correlation:
+            return FrameStatus.CORRUPT
+        return FrameStatus.FRESH
+
+    def _note_stillness(
+        self, seen: _Watched, grid: Bytes, gap_s: float, frame_set: FrameSet
+    ) -> None:
+        """Count time and way for as long as the pixels stay the very same."""
+        is_same = seen.grid is not None and np.array_equal(seen.grid, grid)
+        seen.still_s = seen.still_s + gap_s if is_same else 0.0
+        seen.still_m = seen.still_m + gap_s * abs(frame_set.ego.speed_mps) if is_same else 0.0
+        seen.grid = grid
+
+    def _note_passing(
+        self, seen: _Watched, image: Bytes, camera: Camera, gap_s: float, frame_set: FrameSet
+    ) -> None:
+        """Count how much longer the scene of a side camera has passed the wrong way than the right way."""
+        s, ego, yaw_rad = self.settings, frame_set.ego, camera.yaw_rad
+        is_straight = abs(ego.yaw_rate_radps) <= s.swap_max_turn_radps
+        is_side = _SIDE_RAD[0] <= abs(yaw_rad) <= _SIDE_RAD[1]
+        if not (is_side and is_straight and ego.speed_mps >= s.swap_min_mps):
+            seen.strip = None
+            return
+        strip = _strip(image)
+        if seen.strip is not None and strip.std() >= s.min_contrast:
+            passed = _shift(seen.strip, strip)
+            expected = -1 if yaw_rad > 0.0 else 1  # the scene passes towards the rear
+            sign = -float(np.sign(passed * expected))
+            seen.wrong_way_s = min(max(0.0, seen.wrong_way_s + sign * gap_s), 2.0 * s.swap_s)
+        seen.strip = strip
+
+
+def _grid(image: Bytes, right_px: int = 0) -> Bytes:
+    """Pick a coarse grid of pixels, (16, 32, 3) or all of a smaller image, so far to the right of its places."""
+    rows, columns = max(1, image.shape[0] // _ROWS), max(1, image.shape[1] // _COLUMNS)
+    picked = image[rows // 2 :: rows, columns // 2 + right_px :: columns]
+    return np.ascontiguousarray(picked[:_ROWS, :_COLUMNS])
+
+
+def _strip(image: Bytes) -> Floats:
+    """Average the middle band of an image over its height, (64,): what stands on and beside the road."""
+    height, width = image.shape[:2]
+    step = max(1, width // _STRIP)
+    band = image[height // 3 : 2 * height // 3 : 4, ::step, 1]
+    return np.asarray(band.mean(axis=0, dtype=np.float32)[:_STRIP])
+
+
+def _shift(before: Floats, now: Floats) -> int:
+    """Find by how many columns a strip has moved to the right: the shift with the least difference."""
+    reach = int(_SHIFTS[-1])
+    inner = now[reach:-reach] if len(now) > 2 * reach else now
+    errors = [
+        float(np.abs(before[reach - k : len(before) - reach - k] - inner).mean())
+        for k in _SHIFTS.tolist()
+    ]
+    best = int(np.argmin(errors))
+    is_clear = errors[best] < 0.8 * errors[len(errors) // 2]
+    return int(_SHIFTS[best]) if is_clear else 0
+
+
+def _correlation(green: Bytes, beside: Bytes, min_contrast: float) -> float:
+    """Correlate pixels with those beside them: 0 for noise, 1 for a smooth picture or one without contrast.
+
+    Contrast is a standard deviation in levels of 255.
+    """
+    left = green[:, : beside.shape[1]].astype(np.float32).ravel()
+    right = beside.astype(np.float32).ravel()
+    left, right = left - left.mean(), right - right.mean()
+    spread = math.sqrt(float(left @ left) * float(right @ right))
+    if spread < min_contrast**2 * len(left):
+        return 1.0
+    return float(left @ right) / spread
