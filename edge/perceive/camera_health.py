@@ -41,7 +41,7 @@ class CameraHealthSettings:
     """How often each camera is judged; between two looks its status stays."""
     fault_s: float = 0.25
     """How long an image must look faulty. Faults of 0.2 s and less cost less than a false alarm."""
-    frozen_m: float = 0.5
+    frozen_m: float = 1.0
     """How far the vehicle must have moved while the pixels stayed the same."""
     swap_min_mps: float = 3.0
     """Below this speed the scene of a side camera hardly passes between two frames."""
