@@ -188,7 +188,7 @@ class CameraMonitor:
 
 
 def _grid(image: Bytes, right_px: int = 0) -> Bytes:
-    """Pick a coarse grid of pixels, (16, 32, 3) or all of a smaller image, so far to the right of its places."""
+    """Pick a coarse grid of pixels, (16, 32, 3) or all of a smaller image, ``right_px`` to the right."""
     rows, columns = max(1, image.shape[0] // _ROWS), max(1, image.shape[1] // _COLUMNS)
     picked = image[rows // 2 :: rows, columns // 2 + right_px :: columns]
     return np.ascontiguousarray(picked[:_ROWS, :_COLUMNS])
