@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 
 from edge.contracts.rig import Rig
-from fleet.dataset.recipe import DataRecipe
-from sim.place.maps import net_path
+from fleet.dataset.recipe import DataRecipe, RecipePart
+from sim.place.description import find_map
 from sim.world.encounters import scenario_path
 
 _ROOT = Path(__file__).parents[1]
@@ -34,13 +34,15 @@ def made_of(recipe: DataRecipe, rig: Rig) -> str:
     Raises:
         OperatorError: The recipe names a map or a scenario that is not there.
     """
-    data = {
-        path.name: _sha256(path)
-        for part in recipe.parts
-        for path in (net_path(part.road_map), scenario_path(part.scenario))
-    }
+    data = {path.name: _sha256(path) for part in recipe.parts for path in _files_of(part)}
     parts = (rig.rig_id, data, hash_of_sources(), versions())
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+
+
+def _files_of(part: RecipePart) -> tuple[Path, ...]:
+    """List the files that a part names."""
+    files = find_map(part.road_map)
+    return files.net, files.description, scenario_path(part.scenario)
 
 
 @cache

@@ -17,7 +17,7 @@ from edge.clip import Drive as DriveIdentity
 from edge.clip import DriveClips, Recorder, RecorderSettings
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import Campaign
-from edge.contracts.fields import Count, Finite, Name, Seconds
+from edge.contracts.fields import Count, Finite, Name, Seconds, Text
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ, Clock, ClockKind
@@ -39,7 +39,7 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     vehicle_id: Name
     drive_id: Name
-    road_map: Name
+    road_map: Text
     place_id: Name
     scenario: Name = "none"
     seconds: Seconds

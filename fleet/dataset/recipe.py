@@ -37,7 +37,8 @@ PAIR_GAP_S = 0.25
 class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One map and one kind of trouble: how often it is visited and how closely it is looked at."""
 
-    road_map: Name
+    road_map: Text
+    """Name of a shipped map, or path of one's own."""
     scenario: Name = "none"
     places: Size
     """How many of the split's places are visited, spread evenly over the map's own order."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.fields import Count, Finite, Metres, Name, Seconds
+from edge.contracts.fields import Count, Finite, Metres, Name, Seconds, Text
 
 
 class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     episode_id: Name
     scenario: Name
-    map_name: Name
+    map_name: Text
     place_id: Name
     seed: Count
     duration_s: Seconds

@@ -1,9 +1,10 @@
 """Make the committed road networks: ``python -m sim.place.build``. Needs the extra ``maps``.
 
-SUMO's ``netgenerate`` draws a bare graph; this recipe prunes its dead ends (so that no drive ever has
-to end), bends its roads, gives every road one or two driving lanes, a parking strip and a pavement on
-each side, and SUMO's ``netconvert`` makes junctions, crossings and traffic lights of it. The same
-recipe gives the same bytes: comments and stamps are stripped and the archive carries no time.
+The ``recipe`` in a map's YAML file says how. SUMO's ``netgenerate`` draws a bare graph. Then dead ends
+are pruned, so that no drive ever has to end, roads are bent, and every road gets one or two driving
+lanes, a parking strip and a pavement on each side. SUMO's ``netconvert`` adds junctions, crossings and
+traffic lights. The same recipe gives the same bytes: comments and stamps are stripped and the archive
+carries no time.
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
 from edge.contracts.errors import OperatorError
-
-NETS = Path(__file__).parent / "nets"
+from sim.place.description import NETS, NetRecipe, find_map, map_names, read_description
 
 DRIVING_WIDTH_M = 3.25
 PARKING_WIDTH_M = 2.4
@@ -39,63 +38,10 @@ _NETCONVERT = (
 )
 
 
-@dataclass(frozen=True)
-class NetRecipe:
-    """How one network is drawn: arguments of ``netgenerate`` and the share of each kind of road."""
-
-    name: str
-    netgenerate: tuple[str, ...]
-    seed: int
-    avenue_ratio: float
-    """Share of roads with two driving lanes each way; the others have one."""
-    bend_ratio: float
-    """Largest sideways bend of a road over its length."""
-    light_ratio: float
-    """Share of three-way junctions that have traffic lights; larger ones always have."""
-    speeds_mps: tuple[float, ...]
-    extent_m: tuple[float, float] = (math.inf, math.inf)
-    """Width and height, about the middle, beyond which roads are left out."""
-
-
-RECIPES = (
-    NetRecipe(
-        name="grid",
-        netgenerate=("--grid", "--grid.number", "8", "--grid.length", "140"),
-        seed=11,
-        avenue_ratio=0.4,
-        bend_ratio=0.0,
-        light_ratio=1.0,
-        speeds_mps=(13.89, 11.11),
-    ),
-    NetRecipe(
-        name="suburb",
-        netgenerate=(
-            *("--rand", "--rand.iterations", "350", "--rand.connectivity", "0.95"),
-            *("--rand.min-distance", "90", "--rand.max-distance", "190"),
-            *("--rand.min-angle", "45"),
-        ),
-        seed=23,
-        avenue_ratio=0.2,
-        bend_ratio=0.09,
-        light_ratio=0.2,
-        speeds_mps=(13.89, 11.11, 8.33),
-        extent_m=(1250.0, 1050.0),
-    ),
-    NetRecipe(
-        name="suburb_gate",
-        netgenerate=(
-            *("--rand", "--rand.iterations", "300", "--rand.connectivity", "0.9"),
-            *("--rand.min-distance", "100", "--rand.max-distance", "220"),
-            *("--rand.min-angle", "40"),
-        ),
-        seed=80,
-        avenue_ratio=0.3,
-        bend_ratio=0.07,
-        light_ratio=0.35,
-        speeds_mps=(13.89, 11.11),
-        extent_m=(1150.0, 1150.0),
-    ),
-)
+def recipes() -> tuple[NetRecipe, ...]:
+    """Give the recipe of every shipped map that has one."""
+    told = (read_description(find_map(name)).recipe for name in map_names())
+    return tuple(recipe for recipe in told if recipe is not None)
 
 
 def build_net(recipe: NetRecipe) -> bytes:
@@ -297,9 +243,8 @@ def _run(tool: str, *arguments: str) -> None:
 
 
 def main() -> None:
-    """Write every network of ``RECIPES`` beside this file."""
-    NETS.mkdir(exist_ok=True)
-    for recipe in RECIPES:
+    """Write the network of every shipped map beside its YAML file."""
+    for recipe in recipes():
         path = NETS / f"{recipe.name}.net.xml.gz"
         path.write_bytes(build_net(recipe))
         sys.stdout.write(f"{path.name}: {path.stat().st_size} bytes\n")

@@ -1,96 +1,26 @@
-"""Read a committed SUMO network into lanes that can be driven, walked and painted.
+"""A road map: lanes that can be driven, walked and painted, and the places where drives can start.
 
-The networks are made once by ``python -m sim.place.build`` and committed, so that a run needs none of
-SUMO's tools; the part of the format that is used here is small enough to be read with the standard
-library, so that a renderer needs no SUMO at all.
+A map is data: a network file, and a YAML file beside it that says what its parts may be used for. The
+shipped networks are made once by ``python -m sim.place.build`` and committed, so that a run needs none of
+SUMO's tools.
 """
 
 from __future__ import annotations
 
-import enum
-import gzip
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.errors import OperatorError
-from sim.place.line import Line
+from sim.place.description import ListedPlace, MapDescription, Split, find_map, read_description
+from sim.place.net import Lane, LaneKind, Link, read_net
 
-MAP_NAMES = ("grid", "suburb", "suburb_gate")
-NETS = Path(__file__).parent / "nets"
-
-PLACE_SPACING_M = 32.0
-"""No two places of a map are nearer than this."""
-SPLIT_MARGIN_M = 40.0
-"""Half of the strip between the training and the tuning part of a map, in which no drive starts."""
-_TUNE_FROM_RATIO = 0.62
-"""Share of the suburb's width, from the west, after which places are for tuning."""
-
-
-class LaneKind(enum.StrEnum):
-    """What a strip of ground is for."""
-
-    DRIVING = "driving"
-    PARKING = "parking"
-    """Asphalt between the rightmost driving lane and the pavement where vehicles stand at the kerb."""
-    PAVEMENT = "pavement"
-    CROSSING = "crossing"
-    JUNCTION = "junction"
-    """A driving lane inside a junction."""
-    WALKINGAREA = "walkingarea"
-    """A polygon where pavements and crossings meet."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lane:
-    """One strip of ground.
-
-    ``line_world``: float64 (N, 2), metres, world frame; the centre line in driving direction, or the
-    closed outline (first point not repeated) of a walking area, whose width is 0.
-    """
-
-    lane_id: str
-    edge_id: str
-    kind: LaneKind
-    line_world: NDArray[np.float64]
-    width_m: float
-    speed_limit_mps: float
-    is_rightmost: bool = False
-    """The driving lane nearest to the kerb."""
-
-    @cached_property
-    def line(self) -> Line:
-        """The centre line, to be walked along."""
-        return Line(self.line_world)
-
-
-@dataclass(frozen=True)
-class Link:
-    """A way from one driving lane over a junction to another."""
-
-    from_lane: str
-    to_lane: str
-    via: tuple[str, ...]
-    """The junction lanes in between, in order."""
-    turn: str
-    """SUMO's letter: s straight, l left, r right, L and R slight."""
-    light_id: str | None = None
-    light_index: int = 0
-    """Which letter of the light's state string is this link's."""
-
-
-class Split(enum.StrEnum):
-    """What frames of a place may be used for."""
-
-    TRAIN = "train"
-    TUNE = "tune"
-    GATE = "gate"
+__all__ = ["Lane", "LaneKind", "Link", "Place", "RoadMap", "Split", "load_map"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +47,11 @@ class RoadMap:
     """Outlines (N, 2) of the junctions: asphalt under everything else that lies on them."""
     bounds_m: tuple[float, float, float, float]
     """x min, y min, x max, y max of everything."""
+    description: MapDescription
+    ends_of_edge: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The junctions that each road leads from and to."""
+    net: Path = Path()
+    """The network file that it was read from."""
 
     @cached_property
     def lane(self) -> dict[str, Lane]:
@@ -140,9 +75,15 @@ class RoadMap:
         return {lane_id: tuple(group) for lane_id, group in links.items()}
 
     @cached_property
+    def through_edges(self) -> frozenset[str]:
+        """Roads that lead on to another one; nothing drives on the others."""
+        return frozenset(self.lane[link.from_lane].edge_id for link in self.links)
+
+    @cached_property
     def places(self) -> tuple[Place, ...]:
         """Where drives can start: the same ones, in the same order, every time."""
-        return tuple(_places(self))
+        listed = self.description.places.listed
+        return tuple(_listed(self, listed) if listed else _spread(self))
 
     @cached_property
     def _place_of(self) -> dict[str, Place]:
@@ -166,130 +107,80 @@ class RoadMap:
         return tuple(place for place in self.places if place.split is split)
 
     def split_at(self, x_m: float) -> Split | None:
-        """Tell what a frame taken this far east may be used for; None in the strip between two parts."""
-        if self.name == "suburb_gate":
-            return Split.GATE
-        if self.name == "grid":
-            return Split.TRAIN
-        west, _, east, _ = self.bounds_m
-        border = west + _TUNE_FROM_RATIO * (east - west)
-        if abs(x_m - border) < SPLIT_MARGIN_M:
-            return None
-        return Split.TRAIN if x_m < border else Split.TUNE
+        """Return what a frame taken this far east may be used for; None between two parts."""
+        west_m, _, east_m, _ = self.bounds_m
+        return self.description.use_at(x_m, west_m, east_m)
 
 
-def net_path(name: str) -> Path:
-    """Give the committed network file of a map.
+def load_map(name_or_path: str) -> RoadMap:
+    """Read a shipped map by its name, or a map of one's own by the path of one of its two files.
 
     Raises:
-        OperatorError: There is no such map.
+        OperatorError: There is no such map, a part of it is missing or makes no sense, or no drive can
+            start on it.
     """
-    if name not in MAP_NAMES:
-        raise OperatorError(f"there is no map {name!r}; there are {', '.join(MAP_NAMES)}")
-    return NETS / f"{name}.net.xml.gz"
-
-
-def load_map(name: str) -> RoadMap:
-    """Read one of ``MAP_NAMES``.
-
-    Raises:
-        OperatorError: There is no such map.
-    """
-    with gzip.open(net_path(name)) as file:
-        root = ElementTree.parse(file).getroot()
-    lanes = tuple(lane for edge in root.iter("edge") for lane in _lanes(edge))
-    areas = tuple(
-        _points(junction.attrib["shape"])
-        for junction in root.iter("junction")
-        if junction.attrib["type"] != "internal"
-    )
-    corners = np.concatenate([lane.line_world for lane in lanes])
+    files = find_map(name_or_path)
+    description, net = read_description(files), read_net(files.net)
+    if not net.links:
+        raise OperatorError(f"map {files.net} refused: none of its roads leads on to another one")
+    corners = np.concatenate([lane.line_world for lane in net.lanes])
     (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
-    return RoadMap(
-        name=name,
-        lanes=lanes,
-        links=tuple(_links(root)),
-        junction_areas=areas,
+    road_map = RoadMap(
+        name=files.name,
+        net=files.net,
+        description=description,
+        lanes=net.lanes,
+        links=net.links,
+        junction_areas=net.junction_areas,
+        ends_of_edge=net.ends_of_edge,
         bounds_m=(x0, y0, x1, y1),
     )
-
-
-def _points(shape: str) -> NDArray[np.float64]:
-    return np.array([[float(v) for v in point.split(",")[:2]] for point in shape.split()])
-
-
-def _lanes(edge: ElementTree.Element) -> Iterator[Lane]:
-    function = edge.get("function", "normal")
-    has_rightmost = False
-    for element in edge.iter("lane"):
-        kind = _kind(function, element)
-        is_rightmost = kind is LaneKind.DRIVING and not has_rightmost
-        has_rightmost |= is_rightmost
-        yield Lane(
-            lane_id=element.attrib["id"],
-            edge_id=edge.attrib["id"],
-            kind=kind,
-            line_world=_points(element.attrib["shape"]),
-            width_m=0.0 if kind is LaneKind.WALKINGAREA else float(element.attrib["width"]),
-            speed_limit_mps=float(element.attrib["speed"]),
-            is_rightmost=is_rightmost,
+    if not road_map.places:
+        raise OperatorError(
+            f"map {files.description} refused: its rule for places finds none; "
+            "shorten places.first_m and places.end_m, or list places"
         )
+    return road_map
 
 
-def _kind(function: str, lane: ElementTree.Element) -> LaneKind:
-    inside = {
-        "internal": LaneKind.JUNCTION,
-        "crossing": LaneKind.CROSSING,
-        "walkingarea": LaneKind.WALKINGAREA,
-    }
-    if function in inside:
-        return inside[function]
-    if lane.get("allow") == "pedestrian":
-        return LaneKind.PAVEMENT
-    return LaneKind.PARKING if lane.get("disallow") == "all" else LaneKind.DRIVING
-
-
-def _links(root: ElementTree.Element) -> Iterator[Link]:
-    next_via = {
-        f"{c.attrib['from']}_{c.attrib['fromLane']}": c.get("via")
-        for c in root.iter("connection")
-        if c.attrib["from"].startswith(":")
-    }
-    for connection in root.iter("connection"):
-        first_via = connection.get("via")
-        if first_via is None or connection.attrib["from"].startswith(":"):
-            continue
-        chain = [first_via]
-        while (following := next_via.get(chain[-1])) is not None:
-            chain.append(following)
-        yield Link(
-            from_lane=f"{connection.attrib['from']}_{connection.attrib['fromLane']}",
-            to_lane=f"{connection.attrib['to']}_{connection.attrib['toLane']}",
-            via=tuple(chain),
-            turn=connection.attrib["dir"],
-            light_id=connection.get("tl"),
-            light_index=int(connection.get("linkIndex", "0")),
-        )
-
-
-def _places(road_map: RoadMap) -> Iterator[Place]:
+def _spread(road_map: RoadMap) -> Iterator[Place]:
     """Spread places over the kerb-side driving lanes, none nearer than the spacing to another."""
+    rule = road_map.description.places
     taken: list[tuple[float, float]] = []
     for lane in road_map.lanes:
-        if not lane.is_rightmost:
+        if not lane.is_rightmost or lane.edge_id not in road_map.through_edges:
             continue
-        for offset_m in np.arange(15.0, lane.line.length_m - 8.0, 10.0).tolist():
-            x, y, yaw = lane.line.at(offset_m)
+        stop_m = lane.line.length_m - rule.end_m
+        for offset_m in np.arange(rule.first_m, stop_m, rule.step_m).tolist():
+            x, y, _ = lane.line.at(offset_m)
             split = road_map.split_at(x)
-            if split is None or any(math.hypot(x - u, y - v) < PLACE_SPACING_M for u, v in taken):
+            if split is None or any(math.hypot(x - u, y - v) < rule.spacing_m for u, v in taken):
                 continue
             taken.append((x, y))
-            yield Place(
-                place_id=f"{road_map.name}-{len(taken):03d}",
-                lane_id=lane.lane_id,
-                offset_m=offset_m,
-                x_m=x,
-                y_m=y,
-                yaw_rad=yaw,
-                split=split,
+            yield _place(road_map, len(taken), lane, offset_m, split)
+
+
+def _listed(road_map: RoadMap, listed: list[ListedPlace]) -> Iterator[Place]:
+    """Find the places that the description names; each must be on a driving lane that leads on."""
+    for number, told in enumerate(listed, start=1):
+        lane = road_map.lane.get(told.lane_id)
+        is_driven = lane is not None and lane.kind is LaneKind.DRIVING
+        if lane is None or not is_driven or lane.edge_id not in road_map.through_edges:
+            raise OperatorError(
+                f"map {road_map.name} refused: place {number} is on lane {told.lane_id!r}, which is "
+                "no driving lane of the network that leads on to another road"
             )
+        split = road_map.split_at(lane.line.at(told.offset_m)[0])
+        if split is None or not 0.0 <= told.offset_m < lane.line.length_m:
+            raise OperatorError(
+                f"map {road_map.name} refused: place {number} is at {told.offset_m} m of lane "
+                f"{told.lane_id}, expected 0 to {lane.line.length_m:.1f} m and a point that is not "
+                "between two parts of the split"
+            )
+        yield _place(road_map, number, lane, told.offset_m, split)
+
+
+def _place(road_map: RoadMap, number: int, lane: Lane, offset_m: float, split: Split) -> Place:
+    x, y, yaw = lane.line.at(offset_m)
+    place_id = f"{road_map.name}-{number:03d}"
+    return Place(place_id, lane.lane_id, offset_m, x, y, yaw, split)

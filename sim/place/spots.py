@@ -28,10 +28,11 @@ class Spots:
 
 
 def spots_of(road_map: RoadMap, kind: LaneKind) -> Spots:
-    """List the spots of all lanes of one kind, away from the lanes' ends."""
+    """List the spots of all lanes of one kind, away from the lanes' ends and not on dead ends."""
     found: list[tuple[str, float, float, float]] = []
     for lane in road_map.lanes:
-        if lane.kind is not kind:
+        is_dead_end = kind is LaneKind.DRIVING and lane.edge_id not in road_map.through_edges
+        if lane.kind is not kind or is_dead_end:
             continue
         stop_m = lane.line.length_m - _END_MARGIN_M
         for offset_m in np.arange(_END_MARGIN_M, stop_m, SPOT_SPACING_M).tolist():
@@ -40,7 +41,7 @@ def spots_of(road_map: RoadMap, kind: LaneKind) -> Spots:
     return Spots(
         lane_ids=tuple(lane_id for lane_id, _, _, _ in found),
         offsets_m=tuple(offset_m for _, offset_m, _, _ in found),
-        xy_world=np.array([(x, y) for _, _, x, y in found]),
+        xy_world=np.array([(x, y) for _, _, x, y in found]).reshape(-1, 2),
     )
 
 
@@ -54,10 +55,10 @@ def edges_after(road_map: RoadMap) -> dict[str, tuple[str, ...]]:
 
 
 def pavements_at(road_map: RoadMap) -> dict[str, tuple[str, ...]]:
-    """Give for each junction the roads whose pavements meet there; a road's id is ``from-to``."""
+    """Give for each junction the roads whose pavements meet there."""
     at: dict[str, list[str]] = {}
     for lane in road_map.lanes:
         if lane.kind is LaneKind.PAVEMENT:
-            for junction in lane.edge_id.split("-"):
+            for junction in road_map.ends_of_edge[lane.edge_id]:
                 at.setdefault(junction, []).append(lane.edge_id)
     return {junction: tuple(sorted(edges)) for junction, edges in at.items()}

@@ -27,7 +27,9 @@ MIN_VISIBLE_PX = 12
 LONGEST_S = 86_400.0
 """Longest drive: a day."""
 
-Map = Annotated[str, typer.Option("--map", help="grid, suburb or suburb_gate.")]
+Map = Annotated[
+    str, typer.Option("--map", help="A shipped map by its name, or the path of one's own.")
+]
 Place = Annotated[str | None, typer.Option(help="Where to start; the map's first place otherwise.")]
 ScenarioName = Annotated[str, typer.Option("--scenario", help="A file of conf/sim/scenario.")]
 Seed = Annotated[

@@ -6,11 +6,12 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import libsumo
 import numpy as np
 
-from sim.place.maps import LaneKind, RoadMap, net_path
+from sim.place.maps import LaneKind, RoadMap
 from sim.place.spots import SPOT_SPACING_M, edges_after, pavements_at, spots_of
 from sim.world.ego import EGO_SHAPE
 from sim.world.props import MESH_CATEGORIES, Look, drawn_look
@@ -161,11 +162,14 @@ class Crowd:
                 break
             if any(math.dist((u, v), other) < ROOM_M for other in taken):
                 continue
-            taken.append((u, v))
-            missing -= 1
             mesh = meshes[int(self._rng.choice(len(meshes), p=shares / shares.sum()))]
             lane_id = self._driving.lane_ids[spot]
-            edge_ids = self._wandering(self._road_map.lane[lane_id].edge_id)
+            lane = self._road_map.lane[lane_id]
+            if not lane.access.permits(_SUMO_CLASSES[mesh]):
+                continue
+            taken.append((u, v))
+            missing -= 1
+            edge_ids = self._wandering(lane.edge_id)
             name = self.add_vehicle(
                 mesh, lane_id, self._driving.offsets_m[spot], edge_ids, speed="avg"
             )
@@ -193,12 +197,14 @@ class Crowd:
 
     def _strolling(self, lane_id: str) -> list[str]:
         edge_ids = [self._road_map.lane[lane_id].edge_id]
-        ends = edge_ids[0].split("-")
-        junction = ends[int(self._rng.integers(2))]
+        ends_of_edge = self._road_map.ends_of_edge
+        junction = ends_of_edge[edge_ids[0]][int(self._rng.integers(2))]
         for _ in range(_WALKER_ROADS):
             choices = [e for e in self._pavements_at[junction] if e != edge_ids[-1]]
+            if not choices:
+                break
             edge_ids.append(choices[int(self._rng.integers(len(choices)))])
-            start, end = edge_ids[-1].split("-")
+            start, end = ends_of_edge[edge_ids[-1]]
             junction = end if junction == start else start
         return edge_ids
 
@@ -208,11 +214,11 @@ class Crowd:
         self.actor_ids[name] = self._next_actor_id()
 
 
-def start_sumo(map_name: str, seed: int) -> None:
-    """Start the process's simulation of a map, with one type for each kind of vehicle."""
+def start_sumo(net: Path, seed: int) -> None:
+    """Start the process's simulation of a network file, with one type for each kind of vehicle."""
     libsumo.start(
         [
-            *("sumo", "--net-file", str(net_path(map_name)), "--seed", str(seed % 2**31)),
+            *("sumo", "--net-file", str(net), "--seed", str(seed % 2**31)),
             *("--step-length", str(STEP_MS / 1000.0), "--lanechange.duration", "2"),
             *("--collision.action", "none", "--time-to-teleport", "-1", "--max-depart-delay", "0"),
             *("--time-to-impatience", "12"),

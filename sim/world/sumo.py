@@ -89,7 +89,7 @@ class Traffic:
         self._hazards: Hazards | None = None
         self._held: set[str] = set()
         self._before = self._now = _State()
-        start_sumo(road_map.name, seed)
+        start_sumo(road_map.net, seed)
         _open.append(self)
 
     def __enter__(self) -> Self:

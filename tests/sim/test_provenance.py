@@ -27,6 +27,7 @@ Edit = tuple[str, str, str]
 
 OF_THE_SET: tuple[Edit, ...] = (
     ("conf/sim/scenario/animal_crossing.yaml", "mesh: animal", "mesh: debris"),
+    ("sim/place/nets/suburb_gate.yaml", "- {use: gate}", "- {use: gate, until_ratio: 1.0}"),
     ("sim/render/meshes.py", "UNDERSIDE = Paint(0.16", "UNDERSIDE = Paint(0.96"),
     ("sim/sense/rig.py", "_View(1.70, 0.0, 1.50", "_View(1.80, 0.0, 1.50"),
     ("sim/sense/rig.py", "PITCH_RAD = -0.06", "PITCH_RAD = -0.07"),

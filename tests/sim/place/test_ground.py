@@ -3,6 +3,7 @@ import math
 import numpy as np
 
 from edge.contracts.geometry import Pose
+from sim.place.description import MapDescription, Split, Strip
 from sim.place.ground import TILE_TEXELS, Ground, GroundClass, GroundSettings, Surface
 from sim.place.maps import Lane, LaneKind, RoadMap
 from sim.place.scenery import Scenery, SceneryKind
@@ -23,7 +24,8 @@ def straight_road() -> RoadMap:
         lane("walk_0", LaneKind.PAVEMENT, [(100, 4.0), (0, 4.0)], 2.0),
         lane("cross_0", LaneKind.CROSSING, [(50, -3.0), (50, 3.0)], 4.0),
     )
-    return RoadMap("toy", lanes, (), (), (0.0, -3.0, 100.0, 5.0))
+    description = MapDescription(split=[Strip(Split.TRAIN)])
+    return RoadMap("toy", lanes, (), (), (0.0, -3.0, 100.0, 5.0), description)
 
 
 GROUND = Ground(straight_road(), FINE)
