@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -20,54 +19,55 @@ from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet, frames_of
 from sim.place.ground import Ground
-from sim.place.maps import load_map
-from sim.place.scenery import ScenerySettings, furnish
-from sim.render.cameras import Renderer, RenderSettings
-from sim.render.weather import Night, NightSettings
+from sim.place.scenery import furnish
+from sim.render.cameras import Renderer
+from sim.render.weather import Night
 from sim.sense.rig import default_rig
-from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
+from sim.sense.sensors import radar_scan, ultrasonic_scan
 from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import TruthBox, truth_boxes
+from sim.settings import WorldSettings
 from sim.world.snapshot import Snapshot
-from sim.world.world import World, WorldSettings
-
-
-@dataclass
-class DriveSettings:
-    """A drive: where, among what, and with which sensors."""
-
-    road_map: str = "suburb"
-    world: WorldSettings = field(default_factory=WorldSettings)
-    is_night: bool = False
-    render: RenderSettings = field(default_factory=RenderSettings)
-    scenery: ScenerySettings = field(default_factory=ScenerySettings)
-    radar: RadarSettings = field(default_factory=RadarSettings)
-    ultrasonics: UltrasonicSettings = field(default_factory=UltrasonicSettings)
-    night: NightSettings = field(default_factory=NightSettings)
+from sim.world.sumo.world import SumoWorld
+from sim.world.trip import Trip
+from sim.world.world import World
 
 
 class Drive:
-    """A vehicle in a world. One per process, as the world is; a context manager.
+    """A vehicle in a world, which it closes at its end; a context manager.
 
     Raises:
-        OperatorError: The map, the place or the display does not exist, or another world is open.
+        OperatorError: The display does not exist, or the cameras cannot be rendered. The world is
+            closed then too.
     """
 
-    def __init__(self, settings: DriveSettings, rig: Rig | None = None) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        world: World,
+        settings: WorldSettings | None = None,
+        rig: Rig | None = None,
+        *,
+        seed: int = 0,
+        is_night: bool = False,
+    ) -> None:
+        """Build the sensors of a vehicle; ``seed`` is that of their noise."""
+        self.world = world
+        self.settings = settings = settings or WorldSettings()
         self.rig = rig or default_rig()
-        road_map = load_map(settings.road_map)
-        self.ground = Ground(road_map)
-        self.scenery = furnish(road_map, self.ground, settings.scenery)
-        self._seed = settings.world.seed
-        self._night = Night(settings.night, stream(self._seed, "night"))
-        self._renderer = Renderer(
-            road_map, self.rig, settings.render, ground=self.ground, scenery=self.scenery
-        )
+        self._seed = seed
+        self._night = Night(settings.night, stream(seed, "night")) if is_night else None
         try:
-            self.world = World(settings.world, road_map)
+            self.ground = Ground(world.road_map, settings.ground)
+            self.scenery = furnish(world.road_map, self.ground, settings.scenery)
+            self._renderer = Renderer(
+                world.road_map,
+                self.rig,
+                settings.render,
+                ground=self.ground,
+                scenery=self.scenery,
+            )
         except BaseException:
-            self._renderer.close()
+            world.close()
             raise
 
     def step(self, plan: Plan | None = None) -> tuple[FrameSet, tuple[TruthBox, ...]]:
@@ -85,7 +85,7 @@ class Drive:
         around = survey(snapshot, self.scenery)
         render = self._renderer.render(snapshot)
         images: Iterable[NDArray[np.uint8]] = render.images
-        if self.settings.is_night:
+        if self._night is not None:
             images = self._night.fall(images, stream(self._seed, "night", index))
         frame_set = FrameSet(
             index=index,
@@ -130,6 +130,20 @@ class Drive:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def drive_in_sumo(
+    trip: Trip, settings: WorldSettings | None = None, rig: Rig | None = None
+) -> Drive:
+    """Open SUMO's world at the start of a trip, with a vehicle in it.
+
+    Raises:
+        OperatorError: The map, the place or the display does not exist, or another world of SUMO's is
+            open in this process.
+    """
+    settings = settings or WorldSettings()
+    world = SumoWorld(trip, settings.sumo)
+    return Drive(world, settings, rig, seed=trip.seed, is_night=trip.is_night)
 
 
 def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:

@@ -34,12 +34,13 @@ from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.work.process import Work, run_all
-from sim.drive import Drive, DriveSettings
+from sim.drive import Drive, drive_in_sumo
 from sim.place.ground import Ground, GroundClass
+from sim.settings import WorldSettings
 from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import Snapshot
-from sim.world.world import EgoMode, WorldSettings
+from sim.world.trip import EgoMode, Trip
 
 EPISODES = Path(next(iter(conf.__path__))) / "episodes"
 
@@ -55,6 +56,7 @@ class EpisodeOrder(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str
     """Folder of the bundle that drives."""
     profile: Name
+    world: WorldSettings = msgspec.field(default_factory=WorldSettings)
 
 
 @dataclass
@@ -93,6 +95,7 @@ class ChildEpisodes:
     logs: Path
     profile: str = "laptop"
     heard: Callable[[EpisodeResult], None] = lambda result: None
+    world: WorldSettings = field(default_factory=WorldSettings)
 
     def run(self, episodes: Sequence[EpisodeSpec], bundle_dir: Path) -> tuple[EpisodeResult, ...]:
         """Drive a bundle through episodes.
@@ -104,7 +107,9 @@ class ChildEpisodes:
         results: dict[str, Path] = {}
         work = []
         for episode in episodes:
-            order = EpisodeOrder(spec=episode, bundle=str(bundle_dir), profile=self.profile)
+            order = EpisodeOrder(
+                spec=episode, bundle=str(bundle_dir), profile=self.profile, world=self.world
+            )
             told = msgspec.json.encode(order)
             name = f"episode-{episode.episode_id}-{hashlib.sha256(told).hexdigest()[:8]}"
             path, results[name] = self.logs / f"{name}.json", self.logs / f"{name}.result.json"
@@ -127,16 +132,14 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
     """
     spec, folder = order.spec, Path(order.bundle)
     manifest, profile = read_manifest(folder), device_profile(order.profile)
-    settings = DriveSettings(
+    trip = Trip(
         road_map=spec.map_name,
-        world=WorldSettings(
-            seed=spec.seed,
-            place_id=spec.place_id,
-            ego_mode=EgoMode.PLAN,
-            scenario=load_scenario(spec.scenario),
-        ),
+        place_id=spec.place_id,
+        scenario=load_scenario(spec.scenario),
+        seed=spec.seed,
+        ego_mode=EgoMode.PLAN,
     )
-    with Drive(settings) as vehicle:
+    with drive_in_sumo(trip, order.world) as vehicle:
         runtime = Runtime(
             RuntimeSettings(),
             rig=vehicle.rig,

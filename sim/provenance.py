@@ -1,4 +1,4 @@
-"""Name by one hash what a rendered set is made of, besides its recipe: code, packages, data, calibration.
+"""Name by one hash what a rendered set is made of, besides its recipe: code, packages, data, settings.
 
 The list is computed and not kept by hand: every source file of ours that ``sim.recipes`` reaches through
 imports, and every foreign package that the simulator's own files among them import. It names too much
@@ -21,6 +21,7 @@ import msgspec
 from edge.contracts.rig import Rig
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim.place.description import find_map
+from sim.settings import WorldSettings
 from sim.world.encounters import scenario_path
 
 _ROOT = Path(__file__).parents[1]
@@ -28,14 +29,15 @@ _OURS = ("edge", "fleet", "models", "sim", "conf")
 _RENDERER = "sim.recipes"
 
 
-def made_of(recipe: DataRecipe, rig: Rig) -> str:
+def made_of(recipe: DataRecipe, rig: Rig, world: WorldSettings) -> str:
     """Hash everything that decides the rows of a recipe, apart from the recipe's own words.
 
     Raises:
         OperatorError: The recipe names a map or a scenario that is not there.
     """
     data = {path.name: _sha256(path) for part in recipe.parts for path in _files_of(part)}
-    parts = (rig.rig_id, data, hash_of_sources(), versions())
+    settings = msgspec.to_builtins(world, str_keys=True)
+    parts = (rig.rig_id, settings, data, hash_of_sources(), versions())
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 

@@ -24,14 +24,15 @@ from fleet.dataset.recipe import DataRecipe, RecipePart, RenderedInstant, Render
 from fleet.sample.row import NIGHT, Sample
 from fleet.work.process import JobError, Progress, Work, read_progress, run_all, write_progress
 from sim.annotator import Annotator
-from sim.drive import Drive, DriveSettings
+from sim.drive import Drive, drive_in_sumo
 from sim.place.maps import Place, Split, load_map
 from sim.provenance import made_of
-from sim.render.weather import Night, NightSettings
+from sim.render.weather import Night
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthFrame
+from sim.settings import WorldSettings
 from sim.world.encounters import load_scenario
-from sim.world.world import WorldSettings
+from sim.world.trip import Trip
 
 SHARES = 2
 _STEP_FRAMES = round(FUTURE_STEP_S * FRAME_RATE_HZ)
@@ -44,21 +45,23 @@ class RecipeJob(msgspec.Struct, frozen=True, kw_only=True):
 
     recipe: DataRecipe
     rig: Rig
+    world: WorldSettings = msgspec.field(default_factory=WorldSettings)
 
 
 class RecipeStage:
     """Makes the rows of recipes in child processes; a ``RecipeRunner``."""
 
-    def __init__(self, rig: Rig | None = None) -> None:
+    def __init__(self, rig: Rig | None = None, world: WorldSettings | None = None) -> None:
         self._rig = rig or default_rig()
+        self._world = world or WorldSettings()
 
     def rigs(self) -> Sequence[Rig]:
         """Give the one rig that everything is seen with."""
         return [self._rig]
 
     def made_of(self, recipe: DataRecipe) -> str:
-        """Hash code, packages, map, scenarios and rig."""
-        return made_of(recipe, self._rig)
+        """Hash code, packages, map, scenarios, rig and the world's settings."""
+        return made_of(recipe, self._rig, self._world)
 
     def rows(self, recipe: DataRecipe, on_progress: Callable[[int], None]) -> list[Sample]:
         """Render every share side by side and join the rows.
@@ -68,7 +71,8 @@ class RecipeStage:
         """
         with TemporaryDirectory(prefix="ringroad-recipe-") as folder:
             job = Path(folder) / "job.json"
-            job.write_bytes(msgspec.json.encode(RecipeJob(recipe=recipe, rig=self._rig)))
+            told = RecipeJob(recipe=recipe, rig=self._rig, world=self._world)
+            job.write_bytes(msgspec.json.encode(told))
             words = [(str(job), str(share)) for share in range(SHARES)]
             work = [Work(f"share-{n}", "sim.recipes", words[n]) for n in range(SHARES)]
             try:
@@ -101,16 +105,23 @@ def _rows_path(job: Path, share: int) -> Path:
     return job.with_suffix(f".{share}.rows")
 
 
-def rows_of_share(recipe: DataRecipe, share: int, rig: Rig) -> Iterator[Sample]:
+def rows_of_share(
+    recipe: DataRecipe, share: int, rig: Rig, settings: WorldSettings | None = None
+) -> Iterator[Sample]:
     """Render and label one share of a recipe in this process.
 
     Raises:
         OperatorError: See ``check_recipe``; said before anything is rendered.
     """
     check_recipe(recipe)
+    settings = settings or WorldSettings()
     for number, part in enumerate(recipe.parts):
-        for scene, truth in _scenes(recipe, number, part, share, rig):
-            yield from samples_of(scene, Annotator({scene.vehicle_id: truth}.__getitem__))
+        if not _places(recipe, part)[share::SHARES]:
+            continue
+        with _opened(recipe, number, share, rig, settings) as drive:
+            for scene, truth in _scenes(recipe, number, part, share, drive):
+                annotator = Annotator({scene.vehicle_id: truth}.__getitem__, settings.annotator)
+                yield from samples_of(scene, annotator)
 
 
 def check_recipe(recipe: DataRecipe) -> None:
@@ -125,24 +136,35 @@ def check_recipe(recipe: DataRecipe) -> None:
         _places(recipe, part)
 
 
+def _opened(
+    recipe: DataRecipe, number: int, share: int, rig: Rig, settings: WorldSettings
+) -> Drive:
+    """Open the world of one part's share at the first of its places."""
+    part = recipe.parts[number]
+    trip = Trip(
+        road_map=part.road_map,
+        place_id=_places(recipe, part)[share].place_id,
+        scenario=load_scenario(part.scenario),
+        seed=_seed(recipe, number, share),
+    )
+    return drive_in_sumo(trip, settings, rig)
+
+
+def _seed(recipe: DataRecipe, number: int, share: int) -> int:
+    return recipe.seed * 1000 + number * 10 + share
+
+
 def _scenes(
-    recipe: DataRecipe, number: int, part: RecipePart, share: int, rig: Rig
+    recipe: DataRecipe, number: int, part: RecipePart, share: int, drive: Drive
 ) -> Iterator[tuple[RenderedScene, dict[int, TruthFrame]]]:
     """Visit this share's places of one part, one scene a visit."""
-    chosen = _places(recipe, part)[share::SHARES]
-    world = WorldSettings(
-        seed=recipe.seed * 1000 + number * 10 + share,
-        place_id=chosen[0].place_id,
-        scenario=load_scenario(part.scenario),
-    )
-    with Drive(DriveSettings(road_map=part.road_map, world=world), rig) as drive:
-        nights = np.random.default_rng([world.seed, 1])
-        for place in chosen:
-            for visit in range(part.visits_per_place):
-                drive.world.visit(place.place_id)
-                name = f"{recipe.name}-{number}-{place.place_id}-v{visit}"
-                yield _scene(drive, name, place.place_id, part, nights)
-        drive.world.require_placed()
+    nights = np.random.default_rng([_seed(recipe, number, share), 1])
+    for place in _places(recipe, part)[share::SHARES]:
+        for visit in range(part.visits_per_place):
+            drive.world.visit(place.place_id)
+            name = f"{recipe.name}-{number}-{place.place_id}-v{visit}"
+            yield _scene(drive, name, place.place_id, part, nights)
+    drive.world.require_placed()
 
 
 def _places(recipe: DataRecipe, part: RecipePart) -> list[Place]:
@@ -164,7 +186,7 @@ def _scene(
     drive: Drive, name: str, place_id: str, part: RecipePart, nights: np.random.Generator
 ) -> tuple[RenderedScene, dict[int, TruthFrame]]:
     """Follow one visit: an instant and the one before it, every ``instant_gap_s``."""
-    night = Night(NightSettings(), nights) if nights.uniform() < part.night_ratio else None
+    night = Night(drive.settings.night, nights) if nights.uniform() < part.night_ratio else None
     gap = max(_STEP_FRAMES, round(part.instant_gap_s / FUTURE_STEP_S) * _STEP_FRAMES)
     due = {k * gap + _STEP_FRAMES for k in range(part.instants_per_visit)}
     last = max(due) + (FUTURE_STEPS * _STEP_FRAMES if part.has_futures else 0)
@@ -208,7 +230,7 @@ def main(arguments: list[str]) -> None:
     job, share = Path(arguments[0]), int(arguments[1])
     told = msgspec.json.decode(job.read_bytes(), type=RecipeJob)
     rows: list[Sample] = []
-    for row in rows_of_share(told.recipe, share, told.rig):
+    for row in rows_of_share(told.recipe, share, told.rig, told.world):
         rows.append(row)
         write_progress(_progress_path(job, share), Progress(done=len(rows)))
     _rows_path(job, share).write_bytes(msgspec.msgpack.encode(rows))

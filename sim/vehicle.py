@@ -25,11 +25,11 @@ from edge.perceive.perceiver import load_perceivers
 from edge.runtime import BundleHealth, Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
 from sim.annotator import truth_path
-from sim.drive import Drive, DriveSettings
+from sim.drive import Drive, drive_in_sumo
 from sim.sense.truth import TruthBox, TruthFrame, TruthLog
-from sim.world.crowd import TrafficSettings
+from sim.settings import WorldSettings
 from sim.world.encounters import load_scenario
-from sim.world.world import EgoMode, WorldSettings
+from sim.world.trip import EgoMode, Trip
 
 SOFTWARE = "ringroad-sim"
 
@@ -45,8 +45,9 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Seconds
     seed: Count = 0
     is_night: bool = False
-    vehicles_per_km: Finite = TrafficSettings.vehicles_per_km
-    """How much else drives, per kilometre of driving lane."""
+    vehicles_per_km: Finite | None = None
+    """How much else drives, per kilometre of driving lane; None: as the world's settings say."""
+    world: WorldSettings = msgspec.field(default_factory=WorldSettings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,19 +123,20 @@ def drive_order(
     Raises:
         OperatorError: The scenario placed nothing, or the world cannot be built.
     """
-    settings = DriveSettings(
+    trip = Trip(
         road_map=order.road_map,
-        world=WorldSettings(
-            seed=order.seed,
-            place_id=order.place_id,
-            ego_mode=EgoMode.PLAN,
-            scenario=load_scenario(order.scenario),
-            traffic=TrafficSettings(vehicles_per_km=order.vehicles_per_km),
-        ),
+        place_id=order.place_id,
+        scenario=load_scenario(order.scenario),
+        seed=order.seed,
         is_night=order.is_night,
+        ego_mode=EgoMode.PLAN,
+        vehicles_per_km=order.vehicles_per_km,
     )
     log_path = truth_path(truth_folder, order.vehicle_id)
-    with Drive(settings) as world, TruthLog.open(log_path, order.vehicle_id) as log:
+    with (
+        drive_in_sumo(trip, order.world) as world,
+        TruthLog.open(log_path, order.vehicle_id) as log,
+    ):
         identity = DriveIdentity(
             vehicle_id=order.vehicle_id,
             drive_id=order.drive_id,

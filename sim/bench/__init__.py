@@ -145,9 +145,10 @@ def gate(
 
 def _of_simulator(count: int) -> tuple[list[FrameSet], Rig]:
     """Drive a little and keep what was sensed."""
-    from sim.drive import Drive, DriveSettings
+    from sim.drive import drive_in_sumo
+    from sim.world.trip import Trip
 
-    with Drive(DriveSettings()) as drive:
+    with drive_in_sumo(Trip()) as drive:
         return [drive.step()[0] for _ in range(count)], drive.rig
 
 

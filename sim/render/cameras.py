@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -37,25 +37,14 @@ from sim.render.panda import (
     refill,
     vertex_rows,
 )
-from sim.render.stage import Stage, StageSettings
+from sim.render.settings import RenderSettings
+from sim.render.stage import Stage
 from sim.world.snapshot import Actor, Snapshot
 
 MAX_ACTORS = 254
 """One byte holds the codes; code 0 is the still world and 255 is never given."""
 
 _COLUMNS, _ROWS = 4, 2
-
-
-@dataclass
-class RenderSettings:
-    """How the world is drawn."""
-
-    pipe: str = "p3tinydisplay"
-    """Panda3D display: ``p3tinydisplay`` (software, pip only) or ``p3headlessgl`` (EGL)."""
-    near_m: float = 0.4
-    far_m: float = 100.0
-    sky_rgb: tuple[float, float, float] = (0.62, 0.75, 0.90)
-    stage: StageSettings = field(default_factory=StageSettings)
 
 
 @dataclass(frozen=True, eq=False)

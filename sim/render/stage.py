@@ -19,24 +19,13 @@ from panda3d import core
 from sim.place.ground import TILE_TEXELS, Ground
 from sim.place.scenery import Scenery, SceneryKind
 from sim.render.panda import fill_texture, geom, texture, vertex_rows
+from sim.render.settings import StageSettings
 
 STATIC_ID = 0
 """Alpha of everything that is not an actor; see ``cameras.py``."""
 
 _FACADE_M = 3.2
 """Height of a storey and width of a window's bay on a facade."""
-
-
-@dataclass
-class StageSettings:
-    """What is kept ready around the ego."""
-
-    tile_reach: int = 2
-    """Ground tiles on each side of the ego's own; 2 tiles of 51 m cover the far plane."""
-    cells: int = 24
-    """Scenery is merged in this many by this many cells of the map."""
-    horizon_m: float = 97.0
-    """Radius of the hazy ring that hides the edge of the ground; a little inside the far plane."""
 
 
 class Stage:

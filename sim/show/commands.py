@@ -112,12 +112,18 @@ def show(
 
 
 def _opened(road_map: str, place: str | None, scenario: str, seed: int, is_night: bool) -> Drive:
-    from sim.drive import Drive, DriveSettings
+    from sim.drive import drive_in_sumo
     from sim.world.encounters import load_scenario
-    from sim.world.world import WorldSettings
+    from sim.world.trip import Trip
 
-    world = WorldSettings(seed=seed, place_id=place, scenario=load_scenario(scenario))
-    return Drive(DriveSettings(road_map=road_map, world=world, is_night=is_night))
+    trip = Trip(
+        road_map=road_map,
+        place_id=place,
+        scenario=load_scenario(scenario),
+        seed=seed,
+        is_night=is_night,
+    )
+    return drive_in_sumo(trip)
 
 
 @dataclass

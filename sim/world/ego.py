@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from edge.contracts.geometry import wrap_rad
+from sim.place.rectangles import Rectangle, ahead_of
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,25 @@ def driven(
         yaw_rate_radps=speed * math.tan(steering) / shape.wheelbase_m,
         steering_rad=steering,
     )
+
+
+def body_of(state: VehicleState, ahead_s: float = 0.0) -> Rectangle:
+    """Return the ground that the ego covers, or will have covered after ``ahead_s``."""
+    x = state.x_m + EGO_SHAPE.centre_m * math.cos(state.yaw_rad)
+    y = state.y_m + EGO_SHAPE.centre_m * math.sin(state.yaw_rad)
+    travel_m = state.speed_mps * ahead_s
+    return ahead_of(x, y, state.yaw_rad, EGO_SHAPE.length_m, EGO_SHAPE.width_m, travel_m)
+
+
+def with_steering(state: VehicleState) -> VehicleState:
+    """Work out the steering of an ego that follows given positions, no further than it can steer.
+
+    Such an ego turns at the corners of its path at once.
+    """
+    if state.speed_mps < 1.0:
+        return replace(state, yaw_rate_radps=0.0)
+    steering = math.atan(EGO_SHAPE.wheelbase_m * state.yaw_rate_radps / state.speed_mps)
+    limit = EGO_SHAPE.max_steering_rad
+    steering = min(max(steering, -limit), limit)
+    yaw_rate = state.speed_mps * math.tan(steering) / EGO_SHAPE.wheelbase_m
+    return replace(state, steering_rad=steering, yaw_rate_radps=yaw_rate)

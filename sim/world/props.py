@@ -16,6 +16,7 @@ from edge.contracts.geometry import wrap_rad
 from edge.contracts.scene import Attribute, Category
 from sim.place.line import Line
 from sim.place.rectangles import Rectangle
+from sim.world.path import Motion
 from sim.world.snapshot import MESH_SIZES, Actor
 
 MESH_CATEGORIES: dict[str, Category] = {
@@ -35,6 +36,7 @@ MESH_CATEGORIES: dict[str, Category] = {
 }
 """What each mesh is; a van counts as a car."""
 
+STANDSTILL_MPS = 0.15
 GREYS = (0.1, 0.33, 0.6, 0.93)
 
 
@@ -64,6 +66,37 @@ def drawn_look(
     if abs(math.sin(roll_rad)) > 0.5:
         width, height = height, width
     return Look(category, mesh, length, width, height, drawn_color(rng, category), roll_rad)
+
+
+def nominal_look(mesh: str, color_rgb: tuple[float, float, float] = (0.6, 0.6, 0.6)) -> Look:
+    """Return what a mesh looks like at its nominal size."""
+    return Look(MESH_CATEGORIES[mesh], mesh, *MESH_SIZES[mesh], color_rgb)
+
+
+def actor_at(actor_id: int, look: Look, motion: Motion, attribute: Attribute) -> Actor:
+    """Put something of a given look at a place and a speed."""
+    x, y, yaw, speed = motion
+    return Actor(
+        actor_id=actor_id,
+        category=look.category,
+        mesh=look.mesh,
+        x_m=x,
+        y_m=y,
+        yaw_rad=yaw,
+        length_m=look.length_m,
+        width_m=look.width_m,
+        height_m=look.height_m,
+        color_rgb=look.color_rgb,
+        vx_mps=speed * math.cos(yaw),
+        vy_mps=speed * math.sin(yaw),
+        attribute=attribute,
+        roll_rad=look.roll_rad,
+    )
+
+
+def moving_or_stopped(speed_mps: float) -> Attribute:
+    """Return what traffic that drives or stands is called."""
+    return Attribute.MOVING if speed_mps > STANDSTILL_MPS else Attribute.STOPPED
 
 
 def drawn_color(rng: np.random.Generator, category: Category) -> tuple[float, float, float]:
@@ -194,22 +227,8 @@ class Prop:
             Category.ANIMAL,
         ):
             attribute = Attribute.MOVING if self.speed_mps else Attribute.STOPPED
-        return Actor(
-            actor_id=self.actor_id,
-            category=look.category,
-            mesh=look.mesh,
-            x_m=self.x_m,
-            y_m=self.y_m,
-            yaw_rad=self.yaw_rad,
-            length_m=look.length_m,
-            width_m=look.width_m,
-            height_m=look.height_m,
-            color_rgb=look.color_rgb,
-            vx_mps=self.speed_mps * math.cos(self.yaw_rad),
-            vy_mps=self.speed_mps * math.sin(self.yaw_rad),
-            attribute=attribute,
-            roll_rad=look.roll_rad,
-        )
+        motion = (self.x_m, self.y_m, self.yaw_rad, self.speed_mps)
+        return actor_at(self.actor_id, look, motion, attribute)
 
 
 def straight_walk(

@@ -25,7 +25,7 @@ CORNER_M = 9.0
 
 
 @dataclass
-class ExtrasSettings:
+class RoadsideSettings:
     """How much stands along the roads."""
 
     parked_ratio: float = 0.42
@@ -63,7 +63,7 @@ class Roadside:
     def __init__(
         self,
         road_map: RoadMap,
-        settings: ExtrasSettings,
+        settings: RoadsideSettings,
         *,
         seed: Sequence[int],
         spots: Spots,
@@ -100,7 +100,7 @@ class Roadside:
 def extras_of_edge(
     road_map: RoadMap,
     edge_id: str,
-    settings: ExtrasSettings,
+    settings: RoadsideSettings,
     *,
     rng: np.random.Generator,
     next_id: Callable[[], int],
@@ -127,7 +127,7 @@ def _poisson(rng: np.random.Generator, per_km: float, length_m: float) -> int:
 
 
 def _parked(
-    kerb: Lane, settings: ExtrasSettings, rng: np.random.Generator, next_id: Callable[[], int]
+    kerb: Lane, settings: RoadsideSettings, rng: np.random.Generator, next_id: Callable[[], int]
 ) -> Iterator[Prop]:
     """Park along the kerb from one corner to the other, denser on some roads than on others."""
     meshes, shares = list(settings.parked_shares), np.array(list(settings.parked_shares.values()))
@@ -148,7 +148,7 @@ def _parked(
 
 
 def _strollers(
-    pavement: Lane, settings: ExtrasSettings, rng: np.random.Generator, next_id: Callable[[], int]
+    pavement: Lane, settings: RoadsideSettings, rng: np.random.Generator, next_id: Callable[[], int]
 ) -> Iterator[Prop]:
     length_m = pavement.line.length_m
     for _ in range(_poisson(rng, settings.strollers_per_km, length_m)):
@@ -170,7 +170,7 @@ def _strollers(
 def _crossers(
     road_map: RoadMap,
     pavement: Lane,
-    settings: ExtrasSettings,
+    settings: RoadsideSettings,
     rng: np.random.Generator,
     next_id: Callable[[], int],
 ) -> Iterator[Prop]:
@@ -209,7 +209,7 @@ def _walker(actor_id: int, look: Look, walk: Walk, rng: np.random.Generator) -> 
 
 
 def _works(
-    kerb: Lane, settings: ExtrasSettings, rng: np.random.Generator, next_id: Callable[[], int]
+    kerb: Lane, settings: RoadsideSettings, rng: np.random.Generator, next_id: Callable[[], int]
 ) -> Iterator[Prop]:
     """Set up road works at the kerb: a row of cones beside the traffic, often barriers behind it."""
     span_m = kerb.line.length_m - 2.0 * CORNER_M - 12.0

@@ -4,10 +4,16 @@ These records are all that renderer, sensors and truth may know about traffic: t
 SUMO. They never leave the process, so they are plain dataclasses and not contracts.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge.contracts.geometry import Pose
 from edge.contracts.scene import Attribute, Category
 from edge.contracts.sensors import EgoState, Route
+from edge.contracts.time import frame_stamp_ns
+from sim.place.rectangles import Rectangle, overlaps
+from sim.world.ego import VehicleState, body_of
 
 
 @dataclass(frozen=True)
@@ -68,3 +74,35 @@ MESH_SIZES: dict[str, tuple[float, float, float]] = {
     "debris": (0.9, 0.7, 0.4),
 }
 """Nominal length, width and height in metres; motorcycle and bicycle include their rider."""
+
+
+def snapshot_at(
+    frame_index: int, ego: VehicleState, route: Route, actors: Sequence[Actor]
+) -> Snapshot:
+    """Put one frame together: the ego's state as a vehicle reports it, and what its body touches."""
+    stamp_ns = frame_stamp_ns(frame_index)
+    return Snapshot(
+        frame_index=frame_index,
+        stamp_ns=stamp_ns,
+        ego=EgoState(
+            stamp_ns=stamp_ns,
+            world_from_ego=Pose.from_xy_yaw(ego.x_m, ego.y_m, ego.yaw_rad),
+            speed_mps=ego.speed_mps,
+            acceleration_mps2=ego.acceleration_mps2,
+            yaw_rate_radps=ego.yaw_rate_radps,
+            steering_rad=ego.steering_rad,
+        ),
+        route=route,
+        actors=tuple(actors),
+        collisions=collisions(body_of(ego), actors),
+    )
+
+
+def collisions(ego: Rectangle, actors: Sequence[Actor]) -> tuple[int, ...]:
+    """List the ids of the actors whose footprint overlaps the ego's body."""
+    near = (a for a in actors if math.dist((ego.x_m, ego.y_m), (a.x_m, a.y_m)) < 15.0)
+    return tuple(
+        a.actor_id
+        for a in near
+        if overlaps(ego, Rectangle(a.x_m, a.y_m, a.yaw_rad, a.length_m, a.width_m))
+    )

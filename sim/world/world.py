@@ -1,222 +1,51 @@
-"""The world as the renderer, the sensors and the vehicle see it: one ``step()`` per camera frame.
+"""What a world must be able to do: move by camera frames and say what is in it.
 
-Who drives the ego is a setting: SUMO (to make data) or the plans of a vehicle (closed loop). In both the
-ego follows the same endless route, meets the same scenario and reports the same snapshot.
+Renderer, sensors and vehicles know worlds by this protocol alone. SUMO's is one (``sim.world.sumo``), one
+of given paths another (``sim.world.scripted``).
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-import zlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping
+from typing import Protocol
 
-import numpy as np
-
-from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.scene import Plan
-from edge.contracts.sensors import EgoState, Route
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, frame_stamp_ns
-from sim.place.maps import LaneKind, Place, RoadMap
-from sim.place.rectangles import Rectangle, ahead_of, overlaps
-from sim.place.spots import spots_of
-from sim.world.braking import hazards_of
-from sim.world.ego import EGO_SHAPE, VehicleState, driven
-from sim.world.encounters import Encounters, Scenario, require_placed
-from sim.world.props import Prop
-from sim.world.roadside import ExtrasSettings, Roadside
-from sim.world.route import ROUTE_LENGTH_M, RouteAhead
-from sim.world.snapshot import MESH_SIZES, SNAPSHOT_RANGE_M, Actor, Snapshot
-from sim.world.sumo import Traffic, TrafficSettings
-from sim.world.walkers import trigger, walk
-
-__all__ = [
-    "MESH_SIZES",
-    "SNAPSHOT_RANGE_M",
-    "Actor",
-    "EgoMode",
-    "Snapshot",
-    "World",
-    "WorldSettings",
-]
-
-_DRESS_RANGE_M = 110.0
-_DRESS_EVERY_M = 5.0
-_PLACE_AHEAD_M = 105.0
-"""Encounters are put on the route this far ahead: beyond what can be seen."""
-_FORGET_M = 140.0
-_ROUTE_AHEAD_M = 900.0
-"""SUMO's ego always has this much of its route before it."""
-_OFF_ROUTE_M = 10.0
-_SAME_WAY_RAD = 1.0
-_YELLOW_BRAKING_MPS2 = 3.0
+from sim.place.maps import RoadMap
+from sim.world.snapshot import Snapshot
 
 
-class EgoMode(StrEnum):
-    """Who drives."""
+class World(Protocol):
+    """A map, an ego on it, and everything around the ego. The same calls give the same world."""
 
-    SUMO = "sumo"
-    PLAN = "plan"
+    @property
+    def road_map(self) -> RoadMap:
+        """The map that the ego is on."""
 
-
-@dataclass
-class WorldSettings:
-    """Everything that makes a world, apart from its map."""
-
-    seed: int = 0
-    place_id: str | None = None
-    """Where the first drive starts; the first place of the map by default."""
-    ego_mode: EgoMode = EgoMode.SUMO
-    start_speed_mps: float = 5.0
-    """Of an ego that plans drive."""
-    settle_s: float = 1.0
-    """How long traffic moves before the ego appears among it."""
-    traffic: TrafficSettings = field(default_factory=TrafficSettings)
-    extras: ExtrasSettings = field(default_factory=ExtrasSettings)
-    scenario: Scenario = field(default_factory=Scenario)
-
-
-class World:
-    """A map with traffic, an ego and everything around it. One per process; a context manager.
-
-    ``placed`` and ``rejected`` count, by category, what the scenario put into the world so far and what
-    found no room.
-
-    Raises:
-        OperatorError: Another world is open in this process, or the place does not exist.
-    """
-
-    def __init__(self, settings: WorldSettings, road_map: RoadMap) -> None:
-        self.settings = settings
-        self.road_map = road_map
-        self.placed: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self._next_id = itertools.count(1).__next__
-        self._visits: Counter[str] = Counter()
-        self._encounter_of: dict[int, str] = {}
-        self._driving_lanes = [lane for lane in road_map.lanes if lane.kind is LaneKind.DRIVING]
-        self._pavement = spots_of(road_map, LaneKind.PAVEMENT)
-        first = road_map.places[0].place_id if settings.place_id is None else settings.place_id
-        road_map.place(first)
-        self._traffic = Traffic(
-            road_map, settings.seed, settings.traffic, next_actor_id=self._next_id
-        )
-        try:
-            self.visit(first)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the simulation, so that another world can be opened in this process."""
-        self._traffic.close()
+    @property
+    def placed(self) -> Mapping[str, int]:
+        """Things that the scenario put into the world so far, by category."""
 
     def visit(self, place_id: str) -> None:
-        """Start anew at a place of the same map: new traffic, extras and encounters around it.
-
-        The frame index goes on. The same sequence of calls gives the same world; a second visit to a
-        place dresses it differently.
+        """Start anew at a place of the map; the frame index goes on and never back.
 
         Raises:
             OperatorError: The map has no such place.
         """
-        place = self.road_map.place(place_id)
-        self._visits[place_id] += 1
-        seed = self._seed_of(place)
-        self._route = RouteAhead(
-            self.road_map, place.lane_id, np.random.default_rng([*seed, 1]), -place.offset_m
-        )
-        self._route.extend_to(2.0 * _ROUTE_AHEAD_M)
-        is_driven_outside = self.settings.ego_mode is EgoMode.PLAN
-        self._traffic.warn_of(None)
-        self._traffic.place_ego(
-            place.lane_id,
-            place.offset_m,
-            self._route.edge_ids(),
-            settle_s=self.settings.settle_s,
-            is_driven_outside=is_driven_outside,
-        )
-        self.frame_index = self._traffic.elapsed_ns * FRAME_RATE_HZ // NS_PER_S
-        self._ego = _with_steering(self._traffic.ego_at(self._elapsed_ns))
-        self._command = (0.0, 0.0)
-        if is_driven_outside:
-            speed_mps = self.settings.start_speed_mps
-            self._ego = VehicleState(place.x_m, place.y_m, place.yaw_rad, speed_mps)
-        self._odometer_m, _ = self._route.project(self._ego.x_m, self._ego.y_m, 0.0)
-        self._roadside = Roadside(
-            self.road_map,
-            self.settings.extras,
-            seed=[*seed, 2],
-            spots=self._pavement,
-            free=self._room_of_ego(),
-            next_id=self._next_id,
-        )
-        self._dressed_at = (math.inf, math.inf)
-        self._extras: list[Prop] = []
-        scenario = self.settings.scenario
-        self._encounters = Encounters(
-            self.road_map,
-            scenario,
-            rng=np.random.default_rng([*seed, 3]),
-            next_id=self._next_id,
-            prefix=f"{scenario.name}-s{self.settings.seed}-{place_id}-v{self._visits[place_id]}",
-        )
-        self._dress()
-        self._snapshot = self._seen()
 
     def now(self) -> Snapshot:
-        """Give the snapshot of the current frame again."""
-        return self._snapshot
+        """Return the snapshot of the current frame."""
 
     def step(self) -> Snapshot:
-        """Advance exactly one frame."""
-        return self.skip(1)
+        """Advance exactly one frame and return its snapshot."""
 
     def skip(self, frames: int) -> Snapshot:
-        """Advance so many frames, and give the snapshot of the last."""
-        for _ in range(frames):
-            self._advance()
-        self._snapshot = self._seen()
-        return self._snapshot
-
-    def _advance(self) -> None:
-        dt_s = 1.0 / FRAME_RATE_HZ
-        self.frame_index += 1
-        self._warn_drivers()
-        if self.settings.ego_mode is EgoMode.PLAN:
-            self._ego = driven(self._ego, *self._command, dt_s)
-            self._advance_traffic_around(self._ego)
-        else:
-            self._traffic.advance_to(self._elapsed_ns)
-            self._ego = _with_steering(self._traffic.ego_at(self._elapsed_ns))
-        self._follow_route()
-        self._dress()
-        self._walk(dt_s)
+        """Advance so many frames and return the snapshot of the last."""
 
     def apply(self, plan: Plan | None) -> None:
-        """Let the next frames be driven by a plan; None keeps the last one's commands."""
-        if plan is not None:
-            self._command = (plan.acceleration_mps2, plan.steering_rad)
+        """Drive the next frames by a plan where plans drive; None keeps the last plan's commands."""
 
     def encounter_of(self, actor_id: int) -> str | None:
-        """Give the encounter that an actor belongs to, for as long as the world lives."""
-        return self._encounter_of.get(actor_id)
+        """Return the encounter that an actor belongs to, for as long as the world lives."""
 
     def require_placed(self) -> None:
         """Refuse a world whose scenario placed nothing.
@@ -224,180 +53,6 @@ class World:
         Raises:
             OperatorError: The scenario has placements, but none of its things was ever in the world.
         """
-        require_placed(self.settings.scenario, self.placed, self.rejected)
 
-    @property
-    def _elapsed_ns(self) -> int:
-        return self.frame_index * NS_PER_S // FRAME_RATE_HZ
-
-    def _seed_of(self, place: Place) -> list[int]:
-        visit = self._visits[place.place_id]
-        return [self.settings.seed, zlib.crc32(place.place_id.encode()), visit]
-
-    def _advance_traffic_around(self, ego: VehicleState) -> None:
-        """Step SUMO up to this frame with the ego where it is at this frame."""
-        while self._traffic.elapsed_ns < self._elapsed_ns:
-            self._traffic.drive_ego(ego)
-            self._traffic.step()
-
-    def _ego_rectangle(self, ahead_s: float = 0.0) -> Rectangle:
-        """Give the ground that the ego covers, or will have covered after ``ahead_s``."""
-        ego, shape = self._ego, EGO_SHAPE
-        x = ego.x_m + shape.centre_m * math.cos(ego.yaw_rad)
-        y = ego.y_m + shape.centre_m * math.sin(ego.yaw_rad)
-        travel_m = ego.speed_mps * ahead_s
-        return ahead_of(x, y, ego.yaw_rad, shape.length_m, shape.width_m, travel_m)
-
-    def _props(self) -> list[Prop]:
-        return [*self._extras, *self._encounters.props]
-
-    def _warn_drivers(self) -> None:
-        hazards = [(p.rectangle, p.speed_mps) for p in self._props() if p.is_hazard]
-        self._traffic.warn_of(hazards_of(hazards) if hazards else None)
-
-    def _follow_route(self) -> None:
-        """Move the odometer on, and the route too when the ego has left it."""
-        self._odometer_m, off_m = self._route.project(
-            self._ego.x_m, self._ego.y_m, self._odometer_m
-        )
-        if self.settings.ego_mode is EgoMode.SUMO:
-            self._keep_sumo_on_route()
-        elif off_m > _OFF_ROUTE_M:
-            self._reroute()
-
-    def _keep_sumo_on_route(self) -> None:
-        """Follow the lane that SUMO chose, and tell it where to go before its route ends."""
-        lane = self.road_map.lane[self._traffic.ego_lane_id]
-        front_m = self._odometer_m + EGO_SHAPE.front_m
-        if lane.kind is not LaneKind.DRIVING or not self._route.is_on_road(front_m, 1.0):
-            return
-        if lane.lane_id != self._route.lane_at(front_m):
-            along_m, _ = lane.line.project(*_front_of(self._ego))
-            self._route = self._route.restarted(lane.lane_id, front_m - along_m)
-        elif self._route.end_m - self._odometer_m > _ROUTE_AHEAD_M:
-            return
-        self._route.extend_to(self._odometer_m + 2.0 * _ROUTE_AHEAD_M)
-        self._traffic.follow(self._route.edge_ids(front_m))
-
-    def _reroute(self) -> None:
-        """Go on from the nearest lane that leads the way the ego faces, if there is one."""
-        x, y = self._ego.x_m, self._ego.y_m
-        for lane in self._driving_lanes:
-            along_m, left_m = lane.line.project(x, y)
-            turned = wrap_rad(lane.line.at(along_m)[2] - self._ego.yaw_rad)
-            if abs(left_m) < lane.width_m and abs(turned) < _SAME_WAY_RAD:
-                self._route = self._route.restarted(lane.lane_id, self._odometer_m - along_m)
-                return
-
-    def _dress(self) -> None:
-        """Let the roadside and the scenario appear where the ego comes near."""
-        x, y = self._ego.x_m, self._ego.y_m
-        if math.dist((x, y), self._dressed_at) > _DRESS_EVERY_M:
-            self._extras = self._roadside.around(x, y, _DRESS_RANGE_M)
-            self._encounters.forget(x, y, _FORGET_M)
-            self._dressed_at = (x, y)
-        new = self._encounters.extend(
-            self._route,
-            from_m=self._odometer_m,
-            to_m=self._odometer_m + _PLACE_AHEAD_M,
-            taken=self._footprints,
-        )
-        self._encounter_of |= {p.actor_id: p.encounter_id for p in new if p.encounter_id}
-        self.placed += self._encounters.placed
-        self.rejected += self._encounters.rejected
-        self._encounters.placed.clear()
-        self._encounters.rejected.clear()
-
-    def _footprints(self) -> list[Rectangle]:
-        props = (prop.rectangle for prop in self._extras)
-        return [*props, *self._traffic.vehicle_rectangles(), self._room_of_ego()]
-
-    def _room_of_ego(self) -> Rectangle:
-        """Give the ground under the ego and a little around it, more in front than behind."""
-        body = self._ego_rectangle(ahead_s=0.5)
-        return replace(body, length_m=body.length_m + 2.0, width_m=body.width_m + 1.0)
-
-    def _walk(self, dt_s: float) -> None:
-        front = _front_of(self._ego)
-        near = [p for p in self._props() if math.dist(front, (p.x_m, p.y_m)) < SNAPSHOT_RANGE_M]
-        trigger(near, front)
-        walk(near, dt_s, self._vehicles_ahead)
-
-    def _vehicles_ahead(self, ahead_s: float) -> list[Rectangle]:
-        return [*self._traffic.vehicle_rectangles(ahead_s), self._ego_rectangle(ahead_s)]
-
-    def _seen(self) -> Snapshot:
-        ego = self._ego
-        stamp_ns = frame_stamp_ns(self.frame_index)
-        actors = self._traffic.actors_at(self._elapsed_ns, ego.x_m, ego.y_m)
-        actors.extend(
-            prop.actor
-            for prop in self._props()
-            if math.dist((ego.x_m, ego.y_m), (prop.x_m, prop.y_m)) < SNAPSHOT_RANGE_M
-        )
-        return Snapshot(
-            frame_index=self.frame_index,
-            stamp_ns=stamp_ns,
-            ego=EgoState(
-                stamp_ns=stamp_ns,
-                world_from_ego=Pose.from_xy_yaw(ego.x_m, ego.y_m, ego.yaw_rad),
-                speed_mps=ego.speed_mps,
-                acceleration_mps2=ego.acceleration_mps2,
-                yaw_rate_radps=ego.yaw_rate_radps,
-                steering_rad=ego.steering_rad,
-            ),
-            route=self._route_seen(),
-            actors=tuple(actors),
-            collisions=collisions(self._ego_rectangle(), actors),
-        )
-
-    def _route_seen(self) -> Route:
-        ego = self._ego
-        front_m = self._odometer_m + EGO_SHAPE.front_m
-        return Route(
-            points_ego=self._route.points_ego(self._odometer_m, ego.x_m, ego.y_m, ego.yaw_rad),
-            speed_limit_mps=self._route.speed_limit_mps(front_m),
-            stop_distance_m=self._stop_distance_m(front_m),
-        )
-
-    def _stop_distance_m(self, front_m: float) -> float | None:
-        """Give the way from the rear axle to the first stop line that is closed."""
-        braking_m = self._ego.speed_mps**2 / (2.0 * _YELLOW_BRAKING_MPS2)
-        for line_m, link in self._route.junctions(front_m - 1.0, front_m + ROUTE_LENGTH_M):
-            if link.light_id is None:
-                continue
-            letter = self._traffic.light_of(link.light_id, link.light_index)
-            if letter in "rRu" or (letter in "yY" and line_m - front_m > braking_m):
-                return max(0.0, line_m - self._odometer_m)
-        return None
-
-
-def collisions(ego: Rectangle, actors: Sequence[Actor]) -> tuple[int, ...]:
-    """List the ids of the actors whose footprint overlaps the ego's body."""
-    near = (a for a in actors if math.dist((ego.x_m, ego.y_m), (a.x_m, a.y_m)) < 15.0)
-    return tuple(
-        a.actor_id
-        for a in near
-        if overlaps(ego, Rectangle(a.x_m, a.y_m, a.yaw_rad, a.length_m, a.width_m))
-    )
-
-
-def _front_of(ego: VehicleState) -> tuple[float, float]:
-    return (
-        ego.x_m + EGO_SHAPE.front_m * math.cos(ego.yaw_rad),
-        ego.y_m + EGO_SHAPE.front_m * math.sin(ego.yaw_rad),
-    )
-
-
-def _with_steering(ego: VehicleState) -> VehicleState:
-    """Work out the steering of an ego that SUMO drives, no further than it can steer.
-
-    SUMO turns a vehicle at the corners of its lanes' polylines at once.
-    """
-    if ego.speed_mps < 1.0:
-        return replace(ego, yaw_rate_radps=0.0)
-    steering = math.atan(EGO_SHAPE.wheelbase_m * ego.yaw_rate_radps / ego.speed_mps)
-    limit = EGO_SHAPE.max_steering_rad
-    steering = min(max(steering, -limit), limit)
-    yaw_rate = ego.speed_mps * math.tan(steering) / EGO_SHAPE.wheelbase_m
-    return replace(ego, steering_rad=steering, yaw_rate_radps=yaw_rate)
+    def close(self) -> None:
+        """Free what the world holds; closing twice is fine."""

@@ -9,19 +9,24 @@ from typer.testing import CliRunner
 from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import frame_stamp_ns
-from sim.drive import Drive, DriveSettings, stream
+from sim.drive import Drive, drive_in_sumo, stream
+from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthBox, read_truth
+from sim.settings import WorldSettings
 from sim.show.commands import app
 from sim.world.encounters import load_scenario
-from sim.world.world import WorldSettings
+from sim.world.path import TimedPath
+from sim.world.props import nominal_look
+from sim.world.scripted import Script, Scripted, ScriptedWorld
+from sim.world.trip import Trip
 
-ANIMALS = DriveSettings(world=WorldSettings(seed=4, scenario=load_scenario("animal_crossing")))
+ANIMALS = Trip(seed=4, scenario=load_scenario("animal_crossing"))
 Driven = list[tuple[FrameSet, tuple[TruthBox, ...]]]
 
 
-def driven(settings: DriveSettings, frames: int = 3, width_px: int = 64) -> Driven:
-    with Drive(settings, default_rig(width_px, width_px // 2)) as drive:
+def driven(trip: Trip, frames: int = 3, width_px: int = 64) -> Driven:
+    with drive_in_sumo(trip, rig=default_rig(width_px, width_px // 2)) as drive:
         drive.skip(20)
         return [drive.step() for _ in range(frames)]
 
@@ -85,10 +90,32 @@ def test_streams_differ_by_name_seed_and_frame() -> None:
 
 
 def test_a_drive_that_cannot_begin_leaves_nothing_open() -> None:
-    nowhere = replace(ANIMALS, world=WorldSettings(place_id="nowhere"))
     with pytest.raises(OperatorError, match="no place 'nowhere'"):
-        Drive(nowhere)
+        drive_in_sumo(replace(ANIMALS, place_id="nowhere"))
+    blind = WorldSettings(render=RenderSettings(pipe="p3nothing"))
+    with pytest.raises(OperatorError, match="p3nothing"):
+        drive_in_sumo(ANIMALS, blind)
     assert driven(ANIMALS, frames=1)
+
+
+def test_what_a_script_puts_20_m_ahead_is_seen_there_by_truth_radar_and_the_front_camera() -> None:
+    """Side by side: a bus 20 m ahead, 4 m to the left, and the ego standing on a place of the map."""
+    bus = Scripted(nominal_look("bus"), TimedPath.standing(20.0, 4.0))
+    still = TimedPath.standing(0.0, 0.0)
+    rig = default_rig(64, 32)
+    shown = []
+    for things in ((bus,), ()):
+        world = ScriptedWorld(Trip(place_id="suburb-020"), Script(things, still))
+        with Drive(world, rig=rig) as drive:
+            shown.append(drive.step())
+    (with_bus, (truth,)), (without, nothing) = shown
+    assert not nothing
+    assert (truth.box.x_m, truth.box.y_m, truth.box.yaw_rad) == pytest.approx((20.0, 4.0, 0.0))
+    assert truth.visible_px > 20
+    echoes = with_bus.radar.points_ego[:, :2] - (20.0, 4.0)
+    assert (np.abs(echoes) < (6.5, 2.5)).all(axis=1).any()
+    pairs = zip(with_bus.frames, without.frames, strict=True)
+    assert 0 < sum(bool((a.image != b.image).any()) for a, b in pairs) < len(rig.cameras)
 
 
 def test_command_line_drives_and_writes_truth_and_pictures(tmp_path: Path) -> None:

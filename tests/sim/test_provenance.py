@@ -12,8 +12,10 @@ import pytest
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim import provenance
 from sim.recipes import RecipeStage
+from sim.render.weather import NightSettings
 from sim.sense import rig
 from sim.sense.rig import default_rig
+from sim.settings import WorldSettings
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = DataRecipe(
@@ -34,7 +36,11 @@ OF_THE_SET: tuple[Edit, ...] = (
     ("sim/world/ego.py", "length_m: float = 4.6", "length_m: float = 5.2"),
     ("sim/render/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
     ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
-    ("sim/world/crowd.py", "vehicles_per_km: float = 20.0", "vehicles_per_km: float = 30.0"),
+    (
+        "sim/world/sumo/settings.py",
+        "vehicles_per_km: float = 20.0",
+        "vehicles_per_km: float = 30.0",
+    ),
     ("sim/recipes.py", "SHARES = 2", "SHARES = 3"),
     ("edge/perceive/tensors/spec.py", "FUTURE_STEP_S = 0.25", "FUTURE_STEP_S = 0.5"),
     ("edge/clip_file/jpeg.py", "import", "import  "),
@@ -56,11 +62,12 @@ sys.path.insert(0, "")
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim import provenance
 from sim.sense.rig import default_rig
+from sim.settings import WorldSettings
 
 def made_of():
     provenance.sources.cache_clear()
     provenance.hash_of_sources.cache_clear()
-    return provenance.made_of({ANIMALS!r}, default_rig())
+    return provenance.made_of({ANIMALS!r}, default_rig(), WorldSettings())
 
 said = [made_of()]
 for name, old, new in json.load(sys.stdin):
@@ -126,9 +133,14 @@ def test_camera_that_is_moved_makes_another_set(monkeypatch: pytest.MonkeyPatch)
     assert RecipeStage().made_of(ANIMALS) != before
 
 
+def test_other_settings_of_the_world_make_another_set() -> None:
+    dusk = WorldSettings(night=NightSettings(max_gain_ratio=0.5))
+    assert RecipeStage(world=dusk).made_of(ANIMALS) != RecipeStage().made_of(ANIMALS)
+
+
 def test_another_renderer_library_makes_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = provenance.made_of(ANIMALS, default_rig())
+    before = provenance.made_of(ANIMALS, default_rig(), WorldSettings())
     versions = provenance.versions()
     assert {"Panda3D", "libsumo", "numpy", "opencv-python-headless"} <= set(versions)
     monkeypatch.setattr(provenance, "versions", lambda: versions | {"Panda3D": "2.0"})
-    assert provenance.made_of(ANIMALS, default_rig()) != before
+    assert provenance.made_of(ANIMALS, default_rig(), WorldSettings()) != before

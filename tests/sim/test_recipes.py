@@ -7,9 +7,11 @@ from edge.clip_file import decode_instant
 from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, load_recipe
+from sim.annotator import AnnotatorSettings
 from sim.lap.opening import RECIPES
 from sim.recipes import RecipeStage, check_recipe, rows_of_share
 from sim.sense.rig import default_rig
+from sim.settings import WorldSettings
 
 
 def test_recipe_that_asks_for_places_that_do_not_exist_says_so_by_name() -> None:
@@ -59,6 +61,28 @@ def test_replay_rows_carry_the_futures_of_ego_and_agents() -> None:
     assert all(row.labels.teaches_driving for row in rows)
     seen = [box for row in rows for box in row.labels.boxes if box.visible_px]
     assert sum(len(box.future) == FUTURE_STEPS for box in seen) > 0.5 * len(seen)
+
+
+def test_share_without_a_place_has_no_rows() -> None:
+    part = RecipePart(road_map="grid", places=1, instants_per_visit=1)
+    recipe = DataRecipe(name="one_place", split="train", parts=(part,))
+    assert not list(rows_of_share(recipe, 1, default_rig()))
+
+
+def test_rows_are_rendered_and_labelled_with_the_settings_of_the_world() -> None:
+    """A camera of 32 pixels and an annotator who sees no further than 1 m: pictures, and no box."""
+    world = WorldSettings(annotator=AnnotatorSettings(max_range_m=1.0))
+    world.render.sky_rgb = (1.0, 0.0, 0.0)
+    part = RecipePart(road_map="grid", places=2, instants_per_visit=1)
+    recipe = DataRecipe(name="red_sky", split="train", parts=(part,))
+    rig = default_rig(64, 32)
+    rows = RecipeStage(rig, world).rows(recipe, lambda rows: None)
+    assert len(rows) == 2
+    assert not any(row.labels.boxes for row in rows)
+    image = decode_instant(rows[0].now, rig).frames[0].image
+    assert image is not None
+    sky = image[0].mean(axis=0)
+    assert sky[0] > 2.0 * sky[2]
 
 
 def test_recipe_is_seen_with_the_rig_that_it_says() -> None:

@@ -40,7 +40,9 @@ from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import truth_boxes
 from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
-from sim.world.world import EgoMode, World, WorldSettings
+from sim.world.sumo.world import SumoWorld
+from sim.world.trip import EgoMode, Trip
+from sim.world.world import World
 
 
 @dataclass(eq=False)
@@ -253,11 +255,11 @@ def drive_blind_or_seeing(
     on_tick=lambda tick, road, result: None,
 ) -> Driven:
     """Drive from a place on the oracle's perception, or on radar and ultrasonics alone."""
-    settings = WorldSettings(
-        seed=seed, place_id=place_id, ego_mode=EgoMode.PLAN, scenario=load_scenario(scenario)
+    trip = Trip(
+        place_id=place_id, scenario=load_scenario(scenario), seed=seed, ego_mode=EgoMode.PLAN
     )
     shared = Surround()
-    with World(settings, road_map) as world:
+    with SumoWorld(trip, road_map=road_map) as world:
         road = Road(world, scenery, seed, round(seconds * FRAME_RATE_HZ), shared)
         runtime = Runtime(
             RuntimeSettings(),

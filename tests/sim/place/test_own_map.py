@@ -13,7 +13,8 @@ from sim.place.description import NETS, Split
 from sim.place.maps import LaneKind, load_map
 from sim.place.spots import spots_of
 from sim.world.route import RouteAhead
-from sim.world.sumo import Traffic, TrafficSettings
+from sim.world.sumo.settings import TrafficSettings
+from sim.world.sumo.traffic import Traffic
 
 MapMaker = Callable[..., Path]
 GRID = gzip.decompress((NETS / "grid.net.xml.gz").read_bytes()).decode()

@@ -22,9 +22,10 @@ from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
-from sim.render.cameras import MAX_ACTORS, Renderer, RenderSettings, visible_pixels, world_from_unit
+from sim.render.cameras import MAX_ACTORS, Renderer, visible_pixels, world_from_unit
 from sim.render.meshes import mesh_of
 from sim.render.panda import UNDRAWN_PX, camera_node, geom, open_buffer, vertex_rows
+from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.sight import survey
 from sim.world.snapshot import MESH_SIZES, Actor, Snapshot

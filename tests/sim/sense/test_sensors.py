@@ -11,10 +11,10 @@ import conf
 from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Category
 from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M
-from sim.drive import DriveSettings
 from sim.place.scenery import Scenery, SceneryKind
 from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
 from sim.sense.sight import EYE_EGO, Surroundings, survey
+from sim.settings import WorldSettings
 from sim.world.encounters import Scenario
 from sim.world.snapshot import Actor, Snapshot
 
@@ -144,7 +144,7 @@ def test_no_scenario_can_touch_the_sensors() -> None:
     assert not names & sensor_words
     for path in (Path(conf.__file__).parent / "sim" / "scenario").glob("*.yaml"):
         assert set(yaml.safe_load(path.read_text())) <= names, path.name
-    assert DriveSettings().radar == RadarSettings()
+    assert WorldSettings().radar == RadarSettings()
 
 
 def clear(settings: UltrasonicSettings | None = None) -> UltrasonicSettings:

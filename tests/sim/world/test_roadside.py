@@ -9,7 +9,7 @@ from sim.place.maps import LaneKind, RoadMap
 from sim.place.rectangles import Rectangle, overlaps
 from sim.place.spots import spots_of
 from sim.world.props import Prop
-from sim.world.roadside import ExtrasSettings, Roadside, extras_of_edge
+from sim.world.roadside import Roadside, RoadsideSettings, extras_of_edge
 
 NOWHERE = Rectangle(-1e4, -1e4, 0.0, 1.0, 1.0)
 
@@ -18,7 +18,7 @@ def dressed(road_map: RoadMap, edge_id: str, seed: int = 0) -> tuple[Prop, ...]:
     return extras_of_edge(
         road_map,
         edge_id,
-        ExtrasSettings(parked_ratio=0.6),
+        RoadsideSettings(parked_ratio=0.6),
         rng=np.random.default_rng(seed),
         next_id=itertools.count(1).__next__,
     )
@@ -59,7 +59,7 @@ def test_a_map_holds_every_kind_that_stands_along_roads(road_map: RoadMap) -> No
 def test_roads_stay_as_they_were_when_the_ego_comes_back(road_map: RoadMap) -> None:
     roadside = Roadside(
         road_map,
-        ExtrasSettings(),
+        RoadsideSettings(),
         seed=[1],
         spots=spots_of(road_map, LaneKind.PAVEMENT),
         free=NOWHERE,
@@ -76,7 +76,7 @@ def test_nobody_stands_where_the_ego_starts(road_map: RoadMap) -> None:
     free = Rectangle(place.x_m, place.y_m, place.yaw_rad, 40.0, 20.0)
     roadside = Roadside(
         road_map,
-        ExtrasSettings(parked_ratio=0.9),
+        RoadsideSettings(parked_ratio=0.9),
         seed=[1],
         spots=spots_of(road_map, LaneKind.PAVEMENT),
         free=free,

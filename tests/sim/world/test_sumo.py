@@ -11,8 +11,10 @@ import pytest
 from edge.contracts.errors import OperatorError
 from sim.place.maps import RoadMap
 from sim.world.ego import EGO_SHAPE, VehicleState
+from sim.world.path import between
 from sim.world.route import RouteAhead
-from sim.world.sumo import BEAT_NS, STEP_NS, Traffic, TrafficSettings, between
+from sim.world.sumo.settings import TrafficSettings
+from sim.world.sumo.traffic import BEAT_NS, STEP_NS, Traffic
 
 
 def start(traffic: Traffic, place_index: int = 20, *, is_driven_outside: bool = False) -> None:
@@ -129,7 +131,7 @@ import hashlib, sys
 import numpy as np
 from sim.place.maps import load_map
 from sim.world.route import RouteAhead
-from sim.world.sumo import Traffic
+from sim.world.sumo.traffic import Traffic
 
 road_map, digest = load_map("grid"), hashlib.sha256()
 with Traffic(road_map, int(sys.argv[1])) as traffic:

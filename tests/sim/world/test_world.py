@@ -11,19 +11,19 @@ from edge.contracts.time import frame_stamp_ns
 from sim.place.maps import RoadMap
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import SNAPSHOT_RANGE_M, Snapshot
-from sim.world.world import World, WorldSettings
+from sim.world.sumo.world import SumoWorld
+from sim.world.trip import Trip
 
 
 @pytest.fixture(scope="module")
-def world(road_map: RoadMap) -> Iterator[World]:
-    with World(
-        WorldSettings(seed=3, scenario=load_scenario("animal_crossing")), road_map
-    ) as opened:
+def world(road_map: RoadMap) -> Iterator[SumoWorld]:
+    trip = Trip(seed=3, scenario=load_scenario("animal_crossing"))
+    with SumoWorld(trip, road_map=road_map) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def drive(world: World) -> list[Snapshot]:
+def drive(world: SumoWorld) -> list[Snapshot]:
     """Twenty seconds driven by SUMO."""
     world.visit("suburb-030")
     return [world.now(), *(world.step() for _ in range(720))]
@@ -40,7 +40,7 @@ def test_a_step_is_exactly_one_frame(drive: list[Snapshot]) -> None:
     assert all(s.stamp_ns == s.ego.stamp_ns == frame_stamp_ns(s.frame_index) for s in drive)
 
 
-def test_the_world_is_full_from_its_first_frame(world: World) -> None:
+def test_the_world_is_full_from_its_first_frame(world: SumoWorld) -> None:
     counts = []
     for place in world.road_map.places[::24]:
         world.visit(place.place_id)
@@ -91,7 +91,7 @@ def test_the_route_leads_ahead_from_the_ego_in_steps_of_2_m(drive: list[Snapshot
 
 
 def test_every_animal_belongs_to_an_encounter_and_is_counted(
-    world: World, drive: list[Snapshot]
+    world: SumoWorld, drive: list[Snapshot]
 ) -> None:
     animals = {a.actor_id for s in drive for a in s.actors if a.category is Category.ANIMAL}
     assert len(animals) >= 2
@@ -105,7 +105,7 @@ def test_every_animal_belongs_to_an_encounter_and_is_counted(
     assert all(world.encounter_of(actor_id) is None for actor_id in cars)
 
 
-def test_two_visits_to_a_place_dress_it_differently(world: World) -> None:
+def test_two_visits_to_a_place_dress_it_differently(world: SumoWorld) -> None:
     scenes = []
     for _ in range(2):
         world.visit("suburb-050")
@@ -115,4 +115,4 @@ def test_two_visits_to_a_place_dress_it_differently(world: World) -> None:
 
 def test_an_unknown_place_is_refused_and_leaves_no_world_open(road_map: RoadMap) -> None:
     with pytest.raises(OperatorError, match="no place"):
-        World(WorldSettings(place_id="suburb-999"), road_map)
+        SumoWorld(Trip(place_id="suburb-999"), road_map=road_map)

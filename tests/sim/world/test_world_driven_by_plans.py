@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from edge.contracts.scene import Category, Plan, PlanSource
-from sim.place.maps import load_map
 from sim.place.rectangles import Rectangle
 from sim.world.ego import EGO_SHAPE
-from sim.world.snapshot import Actor, Snapshot
-from sim.world.world import EgoMode, World, WorldSettings, collisions
+from sim.world.snapshot import Actor, Snapshot, collisions
+from sim.world.sumo.world import SumoWorld
+from sim.world.trip import EgoMode, Trip
 
 
 def commanded(acceleration_mps2: float, steering_rad: float = 0.0) -> Plan:
@@ -27,13 +27,13 @@ def commanded(acceleration_mps2: float, steering_rad: float = 0.0) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    settings = WorldSettings(seed=4, ego_mode=EgoMode.PLAN, place_id="grid-020")
-    with World(settings, load_map("grid")) as opened:
+def world() -> Iterator[SumoWorld]:
+    trip = Trip(road_map="grid", place_id="grid-020", seed=4, ego_mode=EgoMode.PLAN)
+    with SumoWorld(trip) as opened:
         yield opened
 
 
-def run(world: World, frames: int, plan: Plan | None) -> Snapshot:
+def run(world: SumoWorld, frames: int, plan: Plan | None) -> Snapshot:
     for _ in range(frames):
         world.apply(plan)
         world.step()
@@ -45,7 +45,7 @@ def moved_m(before: Snapshot, after: Snapshot) -> float:
     return math.dist((a.x_m, a.y_m), (b.x_m, b.y_m))
 
 
-def test_the_ego_starts_at_its_place_and_one_second_at_5_m_per_s_is_5_m(world: World) -> None:
+def test_the_ego_starts_at_its_place_and_one_second_at_5_m_per_s_is_5_m(world: SumoWorld) -> None:
     world.visit("grid-020")
     place, start = world.road_map.place("grid-020"), world.now()
     pose = start.ego.world_from_ego
@@ -53,13 +53,13 @@ def test_the_ego_starts_at_its_place_and_one_second_at_5_m_per_s_is_5_m(world: W
     assert moved_m(start, run(world, 36, commanded(0.0))) == pytest.approx(5.0)
 
 
-def test_without_a_new_plan_the_last_one_goes_on(world: World) -> None:
+def test_without_a_new_plan_the_last_one_goes_on(world: SumoWorld) -> None:
     world.visit("grid-020")
     run(world, 1, commanded(1.0))
     assert run(world, 36, None).ego.speed_mps == pytest.approx(5.0 + 37.0 / 36.0)
 
 
-def test_braking_stops_the_ego_and_a_stopped_one_is_hit_by_nobody(world: World) -> None:
+def test_braking_stops_the_ego_and_a_stopped_one_is_hit_by_nobody(world: SumoWorld) -> None:
     world.visit("grid-020")
     stopped = run(world, 72, commanded(-4.0))
     assert stopped.ego.speed_mps == 0.0
@@ -68,7 +68,7 @@ def test_braking_stops_the_ego_and_a_stopped_one_is_hit_by_nobody(world: World) 
     assert moved_m(stopped, world.now()) == 0.0
 
 
-def test_steering_turns_the_route_in_the_egos_eyes(world: World) -> None:
+def test_steering_turns_the_route_in_the_egos_eyes(world: SumoWorld) -> None:
     world.visit("grid-020")
     left = run(world, 30, commanded(0.0, 0.3))
     assert left.ego.yaw_rate_radps == pytest.approx(
@@ -77,7 +77,7 @@ def test_steering_turns_the_route_in_the_egos_eyes(world: World) -> None:
     assert left.route.points_ego[10][1] < -2.0
 
 
-def test_an_ego_that_follows_its_route_is_never_lost(world: World) -> None:
+def test_an_ego_that_follows_its_route_is_never_lost(world: SumoWorld) -> None:
     """Pure pursuit, whatever stands in the way: only the route is asked here."""
     world.visit("grid-060")
     for _ in range(40 * 36):
@@ -89,7 +89,7 @@ def test_an_ego_that_follows_its_route_is_never_lost(world: World) -> None:
 
 
 def test_whoever_drives_straight_on_where_the_route_turns_gets_a_route_that_goes_straight_on(
-    world: World,
+    world: SumoWorld,
 ) -> None:
     road_map = world.road_map
     for place in road_map.places:
@@ -109,15 +109,15 @@ def test_whoever_drives_straight_on_where_the_route_turns_gets_a_route_that_goes
 def test_a_red_light_ahead_gives_a_stop_distance_that_shrinks() -> None:
     """On the grid all junctions have lights; its lights and its traffic are another process's."""
     script = """
-from sim.place.maps import load_map
-from sim.world.world import World, WorldSettings
-from sim.world.sumo import TrafficSettings
-from sim.world.roadside import ExtrasSettings
+from sim.world.roadside import RoadsideSettings
+from sim.world.sumo.settings import SumoSettings, TrafficSettings
+from sim.world.sumo.world import SumoWorld
+from sim.world.trip import Trip
 
-settings = WorldSettings(
-    seed=1, traffic=TrafficSettings(0.0, 0.0), extras=ExtrasSettings(0.0, 0.0, 0.0, 0.0)
+settings = SumoSettings(
+    traffic=TrafficSettings(0.0, 0.0), roadside=RoadsideSettings(0.0, 0.0, 0.0, 0.0)
 )
-with World(settings, load_map("grid")) as world:
+with SumoWorld(Trip(road_map="grid", seed=1), settings) as world:
     for place in world.road_map.places[::25]:
         world.visit(place.place_id)
         for _ in range(144):
@@ -156,13 +156,13 @@ def test_collisions_are_the_boxes_that_overlap_the_body() -> None:
 
 SEQUENCE = """
 import hashlib, sys
-from sim.place.maps import load_map
 from sim.world.encounters import load_scenario
-from sim.world.world import World, WorldSettings
+from sim.world.sumo.world import SumoWorld
+from sim.world.trip import Trip
 
-settings = WorldSettings(seed=int(sys.argv[1]), scenario=load_scenario("jaywalker"))
+trip = Trip("suburb_gate", scenario=load_scenario("jaywalker"), seed=int(sys.argv[1]))
 digest = hashlib.sha256()
-with World(settings, load_map("suburb_gate")) as world:
+with SumoWorld(trip) as world:
     for index in (3, 90, 3):
         world.visit(world.road_map.places[index].place_id)
         for _ in range(90):

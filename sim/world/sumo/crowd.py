@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import libsumo
@@ -14,8 +13,10 @@ import numpy as np
 from sim.place.maps import LaneKind, RoadMap
 from sim.place.spots import SPOT_SPACING_M, edges_after, pavements_at, spots_of
 from sim.world.ego import EGO_SHAPE
+from sim.world.path import Motion
 from sim.world.props import MESH_CATEGORIES, Look, drawn_look
 from sim.world.snapshot import MESH_SIZES
+from sim.world.sumo.settings import TrafficSettings
 
 STEP_MS = 50
 EGO_TYPE = "ego"
@@ -37,33 +38,6 @@ _SUMO_CLASSES = {
 _TOP_SPEEDS_MPS = {"truck": 22.0, "bus": 20.0, "bicycle": 5.5}
 _MAY_BRAKE_HARD = 27
 """SUMO's speed mode with all its checks but the one that brakes comfortably at most."""
-
-Pose2 = tuple[float, float, float, float]
-"""x, y, yaw, speed: of the middle of a box, or of the rear axle for the ego."""
-
-
-@dataclass
-class TrafficSettings:
-    """How much moves around the ego, and how far from it."""
-
-    vehicles_per_km: float = 20.0
-    """Moving vehicles per kilometre of driving lane."""
-    pedestrians_per_km: float = 22.0
-    """Pedestrians per kilometre of pavement who go somewhere, over crossings too."""
-    bubble_radius_m: float = 170.0
-    """Nobody is put further than this from the ego."""
-    hidden_radius_m: float = 95.0
-    """Newcomers appear no nearer than this to the ego."""
-    vehicle_shares: dict[str, float] = field(
-        default_factory=lambda: {
-            "car": 0.38,
-            "van": 0.08,
-            "truck": 0.16,
-            "bus": 0.12,
-            "motorcycle": 0.12,
-            "bicycle": 0.14,
-        }
-    )
 
 
 class Crowd:
@@ -99,7 +73,7 @@ class Crowd:
         self.actor_ids.clear()
 
     def trim(
-        self, x_m: float, y_m: float, vehicles: dict[str, Pose2], persons: dict[str, Pose2]
+        self, x_m: float, y_m: float, vehicles: dict[str, Motion], persons: dict[str, Motion]
     ) -> None:
         """Take out whom the ego has left behind, from SUMO and from both groups."""
         far_m = self._settings.bubble_radius_m + _RIM_M
@@ -118,7 +92,7 @@ class Crowd:
         x_m: float,
         y_m: float,
         *,
-        vehicles: Mapping[str, Pose2],
+        vehicles: Mapping[str, Motion],
         person_count: int,
         inner_m: float,
     ) -> None:

@@ -22,26 +22,25 @@ import numpy as np
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import Attribute
 from sim.place.maps import RoadMap
 from sim.place.rectangles import Rectangle, ahead_of
 from sim.world.braking import EMERGENCY_BRAKING_MPS2, Hazards, allowed_speeds_mps
-from sim.world.crowd import EGO_TYPE, ROOM_M, STEP_MS, Crowd, Pose2, TrafficSettings, start_sumo
 from sim.world.ego import EGO_SHAPE, VehicleState
+from sim.world.path import Motion, between
+from sim.world.props import actor_at, moving_or_stopped
 from sim.world.snapshot import SNAPSHOT_RANGE_M, Actor
+from sim.world.sumo.crowd import EGO_TYPE, ROOM_M, STEP_MS, Crowd, start_sumo
+from sim.world.sumo.settings import TrafficSettings
 
 STEP_NS = STEP_MS * 1_000_000
 BEAT_NS = 250_000_000
 """Five SUMO steps are nine frames: at its multiples both clocks meet."""
 
-STANDSTILL_MPS = 0.15
 _REFILL_EVERY = 10
 _ANYWHERE = 2
 """SUMO's keepRoute flag for "exactly there, on whatever lane or beside all of them"."""
 _PATIENCE_S = 12.0
 """How long a driver waits for something that does not move, before driving on through it."""
-
-__all__ = ["BEAT_NS", "STEP_NS", "Traffic", "TrafficSettings", "between"]
 
 _open: list[Traffic] = []
 """The one simulation of this process: a second start would silently replace it."""
@@ -51,9 +50,9 @@ _open: list[Traffic] = []
 class _State:
     """Everything that moves at one SUMO step, by SUMO's ids."""
 
-    vehicles: dict[str, Pose2] = field(default_factory=dict)
-    persons: dict[str, Pose2] = field(default_factory=dict)
-    ego: Pose2 = (0.0, 0.0, 0.0, 0.0)
+    vehicles: dict[str, Motion] = field(default_factory=dict)
+    persons: dict[str, Motion] = field(default_factory=dict)
+    ego: Motion = (0.0, 0.0, 0.0, 0.0)
     crossing: tuple[str, ...] = ()
     """The persons on the road; SUMO's drivers do not always mind them."""
 
@@ -225,31 +224,16 @@ class Traffic:
     def _ratio(self, elapsed_ns: int) -> float:
         return 1.0 - (self.elapsed_ns - elapsed_ns) / STEP_NS
 
-    def _actor(self, name: str, pose: Pose2) -> Actor:
-        x, y, yaw, speed = pose
-        look = self._crowd.looks[name]
-        return Actor(
-            actor_id=self._crowd.actor_ids[name],
-            category=look.category,
-            mesh=look.mesh,
-            x_m=x,
-            y_m=y,
-            yaw_rad=yaw,
-            length_m=look.length_m,
-            width_m=look.width_m,
-            height_m=look.height_m,
-            color_rgb=look.color_rgb,
-            vx_mps=speed * math.cos(yaw),
-            vy_mps=speed * math.sin(yaw),
-            attribute=Attribute.MOVING if speed > STANDSTILL_MPS else Attribute.STOPPED,
-        )
+    def _actor(self, name: str, motion: Motion) -> Actor:
+        actor_id, look = self._crowd.actor_ids[name], self._crowd.looks[name]
+        return actor_at(actor_id, look, motion, moving_or_stopped(motion[3]))
 
     def _advance_sumo(self) -> None:
         libsumo.simulationStep()
         self.steps += 1
 
     def _read(self) -> _State:
-        vehicles: dict[str, Pose2] = {}
+        vehicles: dict[str, Motion] = {}
         ego = self._now.ego
         for name in libsumo.vehicle.getIDList():
             x, y = libsumo.vehicle.getPosition(name)
@@ -259,7 +243,7 @@ class Traffic:
                 ego = _backed((x, y, yaw, speed), EGO_SHAPE.front_m)
             elif name in self._crowd.looks:
                 vehicles[name] = _backed((x, y, yaw, speed), 0.5 * self._crowd.looks[name].length_m)
-        persons: dict[str, Pose2] = {}
+        persons: dict[str, Motion] = {}
         crossing = []
         for name in libsumo.person.getIDList():
             if name not in self._crowd.looks:
@@ -377,17 +361,7 @@ class Traffic:
         self._crowd.fill(x, y, vehicles=vehicles, person_count=len(persons), inner_m=inner_m)
 
 
-def between(before: Pose2, now: Pose2, ratio: float) -> Pose2:
-    """Interpolate two poses, the heading by the shorter way round."""
-    return (
-        before[0] + ratio * (now[0] - before[0]),
-        before[1] + ratio * (now[1] - before[1]),
-        wrap_rad(before[2] + ratio * wrap_rad(now[2] - before[2])),
-        before[3] + ratio * (now[3] - before[3]),
-    )
-
-
-def _backed(pose: Pose2, back_m: float) -> Pose2:
+def _backed(pose: Motion, back_m: float) -> Motion:
     """Move a pose back along its heading: SUMO gives the middle of the front bumper."""
     x, y, yaw, speed = pose
     return x - back_m * math.cos(yaw), y - back_m * math.sin(yaw), yaw, speed

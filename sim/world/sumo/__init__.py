@@ -1,0 +1,1 @@
+"""SUMO as a world: its traffic, and around it what SUMO does not know of."""
