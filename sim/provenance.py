@@ -22,7 +22,7 @@ from edge.contracts.rig import Rig
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim.place.description import find_map
 from sim.settings import WorldSettings
-from sim.world.encounters import scenario_path
+from sim.world.encounters import scenario_files
 
 _ROOT = Path(__file__).parents[1]
 _OURS = ("edge", "fleet", "models", "sim", "conf")
@@ -44,7 +44,7 @@ def made_of(recipe: DataRecipe, rig: Rig, world: WorldSettings) -> str:
 def _files_of(part: RecipePart) -> tuple[Path, ...]:
     """List the files that a part names."""
     files = find_map(part.road_map)
-    return files.net, files.description, scenario_path(part.scenario)
+    return files.net, files.description, *scenario_files(part.scenario)
 
 
 @cache

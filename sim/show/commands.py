@@ -87,9 +87,21 @@ def show(
     scenario: ScenarioName = "none",
     seed: Seed = 0,
     at_s: Annotated[
-        float,
-        typer.Option(min=0.0, max=LONGEST_S, help="How far into the drive to look."),
-    ] = 3.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=LONGEST_S,
+            help="How far into the drive to look, or after --encounter is near.",
+            show_default="3, or 0 with --encounter",
+        ),
+    ] = None,
+    encounter: Annotated[
+        int | None,
+        typer.Option(min=1, help="Look at this encounter of the scenario; 1 is the first."),
+    ] = None,
+    near_m: Annotated[
+        float, typer.Option(min=1.0, max=80.0, help="Look when --encounter is this near.")
+    ] = 15.0,
     is_night: IsNight = False,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the pictures.")] = Path(),
     as_json: Json = False,
@@ -97,9 +109,13 @@ def show(
     """Write two pictures of one instant: the eight cameras with true boxes, and the scene from above."""
     from edge.cli.console import show_record
     from edge.contracts.time import FRAME_RATE_HZ
+    from sim.show.aim import advance_to_encounter
 
     with _opened(road_map, place, scenario, seed, is_night) as vehicle:
-        vehicle.skip(round(at_s * FRAME_RATE_HZ))
+        if encounter is not None:
+            advance_to_encounter(vehicle.world, encounter, near_m=near_m)
+        default_s = 3.0 if encounter is None else 0.0
+        vehicle.skip(round((default_s if at_s is None else at_s) * FRAME_RATE_HZ))
         frame_set, boxes = vehicle.step()
         vehicle.world.require_placed()
         out.mkdir(parents=True, exist_ok=True)

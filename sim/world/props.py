@@ -152,6 +152,9 @@ class Prop:
     clock_s: float = 0.0
     trigger_m: float | None = None
     """Waits until the ego is this near; None once it has begun."""
+    leader: Prop | None = None
+    """Waits until this one has begun, and ``delay_s`` longer; None once it has begun."""
+    delay_s: float = 0.0
     encounter_id: str | None = None
     stops_traffic: bool = False
     """Drivers brake for it."""
@@ -177,7 +180,12 @@ class Prop:
     @property
     def is_walking(self) -> bool:
         """Whether it has somewhere to go now."""
-        return self.walk is not None and self.trigger_m is None
+        return self.walk is not None and self.has_begun
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it waits for nothing any more: neither for the ego nor for another thing."""
+        return self.trigger_m is None and self.leader is None
 
     @property
     def is_hazard(self) -> bool:
@@ -216,7 +224,7 @@ class Prop:
     def _stand_where_the_walk_is(self) -> None:
         if self.walk is not None:
             self.x_m, self.y_m, self.yaw_rad, self.speed_mps = self.walk.at(self.clock_s)
-            if self.trigger_m is not None:
+            if not self.has_begun:
                 self.speed_mps = 0.0
 
     def _as_actor(self) -> Actor:

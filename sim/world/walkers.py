@@ -19,13 +19,17 @@ SHY_AFTER_S, SHY_M = 1.0, 9.0
 """Whoever belongs to an encounter turns off after this long, so that nobody waits for one another."""
 
 
-def trigger(props: Sequence[Prop], ego_xy: tuple[float, float]) -> None:
-    """Let everything begin whose ego has come near enough."""
+def trigger(props: Sequence[Prop], ego_xy: tuple[float, float], dt_s: float) -> None:
+    """Let begin what waits for the ego to be near, and what waits for another thing to have begun."""
     for prop in props:
-        if prop.trigger_m is None:
-            continue
-        if math.dist(ego_xy, (prop.x_m, prop.y_m)) < prop.trigger_m:
+        if prop.trigger_m is not None and math.dist(ego_xy, (prop.x_m, prop.y_m)) < prop.trigger_m:
             prop.trigger_m = None
+    for prop in props:
+        if prop.leader is not None and prop.leader.has_begun:
+            if prop.delay_s < 0.5 * dt_s:
+                prop.leader = None
+            else:
+                prop.delay_s -= dt_s
 
 
 def walk(

@@ -14,11 +14,13 @@ from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthBox, read_truth
 from sim.settings import WorldSettings
+from sim.show.aim import advance_to_encounter
 from sim.show.commands import app
 from sim.world.encounters import load_scenario
 from sim.world.path import TimedPath
 from sim.world.props import nominal_look
 from sim.world.scripted import Script, Scripted, ScriptedWorld
+from sim.world.sumo.world import SumoWorld
 from sim.world.trip import Trip
 
 ANIMALS = Trip(seed=4, scenario=load_scenario("animal_crossing"))
@@ -137,6 +139,17 @@ def test_command_line_shows_an_instant(tmp_path: Path) -> None:
     paths = json.loads(said.stdout)
     assert {Path(p).read_bytes()[1:4] for p in paths.values()} == {b"PNG"}
     assert set(paths) == {"mosaic", "birds_eye"}
+
+
+def test_command_line_shows_the_encounter_that_it_is_asked_for(tmp_path: Path) -> None:
+    words = ["show", "--scenario", "ball_and_child", "--encounter", "1", "--near-m", "25"]
+    said = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--json"])
+    assert said.exit_code == 0, said.output
+    frame = int(Path(json.loads(said.stdout)["mosaic"]).name.split("-f")[1].split("-")[0])
+    trip = Trip(scenario=load_scenario("ball_and_child"))
+    with SumoWorld(trip) as world:
+        near = advance_to_encounter(world, 1, near_m=25.0)
+    assert frame == near.frame_index + 1
 
 
 def test_command_line_refuses_a_scenario_that_does_not_exist() -> None:

@@ -16,6 +16,7 @@ from sim.render.weather import NightSettings
 from sim.sense import rig
 from sim.sense.rig import default_rig
 from sim.settings import WorldSettings
+from sim.world import encounters
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = DataRecipe(
@@ -144,3 +145,19 @@ def test_another_renderer_library_makes_another_set(monkeypatch: pytest.MonkeyPa
     assert {"Panda3D", "libsumo", "numpy", "opencv-python-headless"} <= set(versions)
     monkeypatch.setattr(provenance, "versions", lambda: versions | {"Panda3D": "2.0"})
     assert provenance.made_of(ANIMALS, default_rig(), WorldSettings()) != before
+
+
+def test_scenario_that_is_extended_is_part_of_the_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(encounters.SCENARIOS, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(encounters, "SCENARIOS", tmp_path)
+    rare = DataRecipe(
+        name="rare",
+        split="gate",
+        parts=(RecipePart(road_map="grid", scenario="animal_rare", places=1),),
+    )
+    before = RecipeStage().made_of(rare)
+    base = tmp_path / "animal_crossing.yaml"
+    base.write_text(base.read_text().replace("corner_m: 4.0", "corner_m: 5.0"))
+    assert RecipeStage().made_of(rare) != before

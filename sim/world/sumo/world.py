@@ -25,7 +25,8 @@ from sim.place.rectangles import Rectangle
 from sim.place.spots import spots_of
 from sim.world.braking import hazards_of
 from sim.world.ego import EGO_SHAPE, VehicleState, body_of, driven, with_steering
-from sim.world.encounters import Encounters, require_placed
+from sim.world.encounters import require_placed
+from sim.world.placing import Encounters
 from sim.world.props import Prop
 from sim.world.roadside import Roadside
 from sim.world.route import ROUTE_LENGTH_M, RouteAhead
@@ -287,7 +288,7 @@ class SumoWorld:
     def _walk(self, dt_s: float) -> None:
         front = _front_of(self._ego)
         near = [p for p in self._props() if math.dist(front, (p.x_m, p.y_m)) < SNAPSHOT_RANGE_M]
-        trigger(near, front)
+        trigger(near, front, dt_s)
         walk(near, dt_s, self._vehicles_ahead)
 
     def _vehicles_ahead(self, ahead_s: float) -> list[Rectangle]:

@@ -11,6 +11,8 @@ HUGE = str(10**30)
 ABSURD = [
     *(f"sim {verb} --seed {v}" for verb in ("show", "drive") for v in ("-1", HUGE, "1.5", "nan")),
     *(f"sim show --at-s {value}" for value in ("-1", "nan", "inf", "1e30", "soon")),
+    *(f"sim show --encounter {value}" for value in ("0", "-1", "1.5")),
+    *(f"sim show --encounter 1 --near-m {value}" for value in ("0", "nan", "1e30")),
     *(f"sim drive --seconds {value}" for value in ("-1", "0", "nan", "inf", "1e30", "soon")),
     *(f"sim {verb} --map moon" for verb in ("show", "drive")),
     *(f"sim {verb} --scenario nosuch" for verb in ("show", "drive")),

@@ -14,13 +14,14 @@ from sim.place.rectangles import Rectangle, overlaps
 from sim.world.encounters import (
     SCENARIOS,
     Datum,
-    Encounters,
     Heading,
     Placement,
     Scenario,
     load_scenario,
     require_placed,
+    scenario_files,
 )
+from sim.world.placing import Encounters
 from sim.world.route import RouteAhead
 
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
@@ -64,10 +65,28 @@ def test_every_scenario_file_loads_under_its_own_name(name: str) -> None:
     [
         ("name: x\nspacing: [1.0, 2.0]", "no key spacing"),
         ("name: x\nplacements: [{mesh: animal, cuont: [1, 2]}]", "cuont"),
-        ("name: x\nplacements: [{mesh: dragon}]", "dragon"),
+        ("name: x\nplacements: [{mesh: dragon}]", "dragon.* added in sim/render/meshes.py"),
         ("name: x\nplacements: [{mesh: animal, ahead_m: [3.0, 1.0]}]", "reversed"),
         ("name: x\nplacements: [{mesh: animal, heading: sideways}]", "sideways"),
         ("name: x\nplacements: [{mesh: animal, speed_mps: [0.0, 1.0]}]", "positive"),
+        ("name: x\nplacements: [{mesh: animal, datum: same_kerb}]", "needs after"),
+        ("name: x\nplacements: [{mesh: animal, after: {placement: ball}}]", "'ball'"),
+        (
+            "name: x\nplacements: [{mesh: animal, trigger_m: [1, 2], after: {placement: ball}}]",
+            "not both",
+        ),
+        (
+            "placements: [{mesh: bus, name: a}, {mesh: bus, datum: same_kerb, after: {placement: a}}]",
+            "'a' stands at no kerb",
+        ),
+        (
+            "placements: [{mesh: bus, name: a, count: [0, 1]}, {mesh: bus, after: {placement: a}}]",
+            "in every encounter",
+        ),
+        ("name: x\nplacements: [{mesh: animal, name: a}, {mesh: bus, name: a}]", "two placements"),
+        ("name: x\nextends: x", "extends itself"),
+        ("name: x\nextends: y", "no scenario 'y'"),
+        ("- x", "holds no keys"),
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused(
@@ -189,3 +208,50 @@ def test_an_encounter_that_lacks_one_of_its_kinds_is_not_placed_at_all(road_map:
     assert not encounters.placed
     assert encounters.rejected["car"] > 0
     assert encounters.rejected["animal"] > 0
+
+
+def test_thing_that_comes_after_another_starts_at_the_same_kerb_and_goes_the_same_way(
+    road_map: RoadMap,
+) -> None:
+    encounters = placed_along(road_map, load_scenario("ball_and_child"))
+    balls, children = encounters.props[::2], encounters.props[1::2]
+    assert len(balls) > 10
+    headings = [ball.yaw_rad - route_yaw(road_map, ball.x_m, ball.y_m) for ball in balls]
+    assert {math.sin(heading) > 0.0 for heading in headings} == {True, False}
+    for ball, child in zip(balls, children, strict=True):
+        assert (ball.look.mesh, child.look.mesh) == ("debris", "pedestrian")
+        assert ball.encounter_id == child.encounter_id
+        assert child.leader is ball
+        assert math.cos(ball.yaw_rad - child.yaw_rad) > 0.9
+        assert math.dist((ball.x_m, ball.y_m), (child.x_m, child.y_m)) < 2.0
+
+
+def route_yaw(road_map: RoadMap, x_m: float, y_m: float) -> float:
+    """Heading of the route at its point nearest to (x, y)."""
+    route = route_of(road_map)
+    points = [route.beside(s) for s in np.arange(0.0, 2000.0, 2.0).tolist()]
+    return min(points, key=lambda point: math.dist(point[:2], (x_m, y_m)))[2]
+
+
+def test_scenario_that_extends_another_says_only_what_differs(tmp_path: Path) -> None:
+    crossing, rare = load_scenario("animal_crossing"), load_scenario("animal_rare")
+    assert rare.spacing_m == (170.0, 250.0) != crossing.spacing_m
+    assert rare.corner_m == crossing.corner_m == 4.0
+    walks, stands = rare.placements
+    assert (walks.name, walks.count, walks.mesh) == ("crossing", (2, 4), "animal")
+    assert walks.turned_rad == crossing.placements[0].turned_rad
+    assert (stands.count, stands.is_returning) == ((3, 5), True)
+    assert [path.stem for path in scenario_files("animal_rare")] == [
+        "animal_rare",
+        "animal_crossing",
+    ]
+
+
+def test_placement_that_the_extended_scenario_lacks_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base.yaml").write_text("name: base\nplacements: [{name: a, mesh: bus}]")
+    text = "name: x\nextends: base\nplacements: [{name: a, mesh: van}, {mesh: animal}]"
+    (tmp_path / "x.yaml").write_text(text)
+    monkeypatch.setattr(sim.world.encounters, "SCENARIOS", tmp_path)
+    assert [p.mesh for p in load_scenario("x").placements] == ["van", "animal"]

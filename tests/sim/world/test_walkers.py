@@ -49,7 +49,23 @@ def test_who_belongs_to_an_encounter_turns_off_after_a_while() -> None:
 def test_a_trigger_goes_off_when_the_ego_is_near_enough() -> None:
     prop = northward(0.0, 0.0)
     prop.trigger_m = 12.0
-    trigger([prop], (-13.0, 0.0))
+    trigger([prop], (-13.0, 0.0), DT_S)
     assert not prop.is_walking
-    trigger([prop], (-11.0, 0.0))
+    trigger([prop], (-11.0, 0.0), DT_S)
     assert prop.is_walking
+
+
+def test_one_that_comes_after_another_begins_so_many_seconds_after_it() -> None:
+    """Steps of 0.1 s: the leader begins at once, the follower five steps later, its own 0.3 s on."""
+    first, second, third = (northward(10.0 * k, 0.0, encounter_id="e-1") for k in (1, 2, 3))
+    first.trigger_m = 12.0
+    second.leader, second.delay_s = first, 0.5
+    third.leader, third.delay_s = second, 0.3
+    props = [first, second, third]
+    trigger(props, (30.0, 30.0), DT_S)
+    assert not any(prop.has_begun for prop in props)
+    begun = []
+    for _ in range(10):
+        trigger(props, (10.0, -5.0), DT_S)
+        begun.append(sum(prop.has_begun for prop in props))
+    assert begun == [1] * 5 + [2] * 3 + [3] * 2
