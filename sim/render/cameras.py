@@ -38,7 +38,7 @@ from sim.render.panda import (
     vertex_rows,
 )
 from sim.render.settings import RenderSettings
-from sim.render.stage import Stage
+from sim.render.static_scene import StaticScene
 from sim.world.snapshot import Actor, Snapshot
 
 MAX_ACTORS = 254
@@ -88,8 +88,10 @@ class Renderer:
         self._buffer.set_clear_color((*self.settings.sky_rgb, 0.0))
         self._root = core.NodePath("world")
         self._root.set_bin("unsorted", 0)
-        self._stage = Stage(self._root, self.ground, self.scenery, self.settings.stage)
-        self._cast = _Cast(self._root.attach_new_node("actors"))
+        self._static_scene = StaticScene(
+            self._root, self.ground, self.scenery, self.settings.static_scene
+        )
+        self._actor_nodes = _ActorNodes(self._root.attach_new_node("actors"))
         self._ego = self._root.attach_new_node("ego")
         for k, camera in enumerate(rig.cameras):
             node = camera_node(
@@ -114,8 +116,8 @@ class Renderer:
     def render(self, snapshot: Snapshot, with_ids: bool = False) -> Render:
         """Draw one instant through all cameras."""
         pose = snapshot.ego.world_from_ego
-        codes = self._cast.play(_nearest(snapshot, MAX_ACTORS))
-        self._stage.move(pose.x_m, pose.y_m)
+        codes = self._actor_nodes.show(_nearest(snapshot, MAX_ACTORS))
+        self._static_scene.move(pose.x_m, pose.y_m)
         self._ego.set_mat(panda_matrix(pose.matrix))
         self._engine.render_frame()
         return self._read(codes, with_ids)
@@ -169,35 +171,35 @@ def _nearest(snapshot: Snapshot, limit: int) -> list[Actor]:
     return sorted(by_range[:limit], key=lambda a: a.actor_id)
 
 
-class _Cast:
-    """Nodes that play actors. An actor keeps its node while it is seen; others reuse it later."""
+class _ActorNodes:
+    """Nodes that show actors. An actor keeps its node while it is in range; others reuse it later."""
 
     def __init__(self, parent: Any) -> None:
         self._parent = parent
-        self._playing: dict[tuple[int, str], _Role] = {}
-        self._resting: dict[str, list[_Role]] = defaultdict(list)
+        self._shown: dict[tuple[int, str], _ActorNode] = {}
+        self._spare: dict[str, list[_ActorNode]] = defaultdict(list)
 
-    def play(self, actors: Sequence[Actor]) -> NDArray[np.int32]:
+    def show(self, actors: Sequence[Actor]) -> NDArray[np.int32]:
         """Show exactly these actors; return the actor_id of each code, (256,)."""
         wanted = {(actor.actor_id, actor.mesh) for actor in actors}
-        for key in [key for key in self._playing if key not in wanted]:
-            role = self._playing.pop(key)
-            role.hide()
-            self._resting[key[1]].append(role)
+        for key in [key for key in self._shown if key not in wanted]:
+            node = self._shown.pop(key)
+            node.hide()
+            self._spare[key[1]].append(node)
         actor_of_code = np.zeros(256, dtype=np.int32)
         for actor in actors:
-            role = self._role(actor)
+            node = self._node_of(actor)
             code = _free_code(actor.actor_id, actor_of_code)
-            role.play(actor, code)
+            node.show(actor, code)
             actor_of_code[code] = actor.actor_id
         return actor_of_code
 
-    def _role(self, actor: Actor) -> _Role:
+    def _node_of(self, actor: Actor) -> _ActorNode:
         key = (actor.actor_id, actor.mesh)
-        if key not in self._playing:
-            resting = self._resting[actor.mesh]
-            self._playing[key] = resting.pop() if resting else _Role(self._parent, actor.mesh)
-        return self._playing[key]
+        if key not in self._shown:
+            spare = self._spare[actor.mesh]
+            self._shown[key] = spare.pop() if spare else _ActorNode(self._parent, actor.mesh)
+        return self._shown[key]
 
 
 def _free_code(actor_id: int, actor_of_code: NDArray[np.int32]) -> int:
@@ -208,7 +210,7 @@ def _free_code(actor_id: int, actor_of_code: NDArray[np.int32]) -> int:
     return slot + 1
 
 
-class _Role:
+class _ActorNode:
     """One node with a mesh; colour, and the code in the alpha of all vertices, are repainted."""
 
     def __init__(self, parent: Any, mesh: str) -> None:
@@ -219,7 +221,7 @@ class _Role:
         self._node.add_geom(geom(self._rows, corner))
         self._path = core.NodePath(self._node)
 
-    def play(self, actor: Actor, code: int) -> None:
+    def show(self, actor: Actor, code: int) -> None:
         if self._paint != (actor.color_rgb, code):
             self._paint = (actor.color_rgb, code)
             refill(self._node, self._painted(actor.color_rgb, code))

@@ -1,6 +1,6 @@
 """What this simulator needs of Panda3D: an offscreen buffer, triangles from arrays, a calibrated lens.
 
-The only files that know Panda3D are this one, ``stage.py`` and ``cameras.py``.
+The only files that know Panda3D are this one, ``static_scene.py`` and ``cameras.py``.
 """
 
 from __future__ import annotations

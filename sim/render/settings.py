@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class StageSettings:
-    """What is kept ready around the ego."""
+class StaticSceneSettings:
+    """How much of the ground, the scenery and the horizon is kept ready around the ego."""
 
     tile_reach: int = 2
     """Ground tiles on each side of the ego's own; 2 tiles of 51 m cover the far plane."""
@@ -26,4 +26,4 @@ class RenderSettings:
     near_m: float = 0.4
     far_m: float = 100.0
     sky_rgb: tuple[float, float, float] = (0.62, 0.75, 0.90)
-    stage: StageSettings = field(default_factory=StageSettings)
+    static_scene: StaticSceneSettings = field(default_factory=StaticSceneSettings)

@@ -19,7 +19,7 @@ from panda3d import core
 from sim.place.ground import TILE_TEXELS, Ground
 from sim.place.scenery import Scenery, SceneryKind
 from sim.render.panda import fill_texture, geom, texture, vertex_rows
-from sim.render.settings import StageSettings
+from sim.render.settings import StaticSceneSettings
 
 STATIC_ID = 0
 """Alpha of everything that is not an actor; see ``cameras.py``."""
@@ -28,14 +28,18 @@ _FACADE_M = 3.2
 """Height of a storey and width of a window's bay on a facade."""
 
 
-class Stage:
+class StaticScene:
     """Static nodes under ``root``; call ``move`` with the ego's position before each frame."""
 
     def __init__(
-        self, root: Any, ground: Ground, scenery: Scenery, settings: StageSettings | None = None
+        self,
+        root: Any,
+        ground: Ground,
+        scenery: Scenery,
+        settings: StaticSceneSettings | None = None,
     ) -> None:
         """Build the static world under a Panda3D node."""
-        self._settings = settings or StageSettings()
+        self._settings = settings or StaticSceneSettings()
         self._ground = ground
         self._tiles = _TileWindow(root.attach_new_node("ground"), ground, self._settings.tile_reach)
         self._horizon = root.attach_new_node(_horizon_node(self._settings.horizon_m))
