@@ -34,9 +34,9 @@ from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.work.process import Work, run_all
-from sim.drive import Drive, drive_in_sumo
 from sim.place.ground import Ground, GroundClass
 from sim.settings import WorldSettings
+from sim.simulation import Simulation, simulate
 from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import Snapshot
@@ -139,7 +139,7 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
         seed=spec.seed,
         ego_mode=EgoMode.PLAN,
     )
-    with drive_in_sumo(trip, order.world) as vehicle:
+    with simulate(trip, order.world) as vehicle:
         runtime = Runtime(
             RuntimeSettings(),
             rig=vehicle.rig,
@@ -201,7 +201,7 @@ class Tally:
 class _Course:
     """A simulated world as the runtime's source of frames; counts as it goes."""
 
-    vehicle: Drive
+    vehicle: Simulation
     frames_left: int
     tally: Tally = field(default_factory=Tally)
 

@@ -24,13 +24,13 @@ from fleet.dataset.recipe import DataRecipe, RecipePart, RenderedInstant, Render
 from fleet.sample.row import NIGHT, Sample
 from fleet.work.process import JobError, Progress, Work, read_progress, run_all, write_progress
 from sim.annotator import Annotator
-from sim.drive import Drive, drive_in_sumo
 from sim.place.maps import Place, Split, load_map
 from sim.provenance import made_of
 from sim.render.weather import Night
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthFrame
 from sim.settings import WorldSettings
+from sim.simulation import Simulation, simulate
 from sim.world.encounters import load_scenario
 from sim.world.trip import Trip
 
@@ -118,8 +118,8 @@ def rows_of_share(
     for number, part in enumerate(recipe.parts):
         if not _places(recipe, part)[share::SHARES]:
             continue
-        with _opened(recipe, number, share, rig, settings) as drive:
-            for scene, truth in _scenes(recipe, number, part, share, drive):
+        with _opened(recipe, number, share, rig, settings) as simulation:
+            for scene, truth in _scenes(recipe, number, part, share, simulation):
                 annotator = Annotator({scene.vehicle_id: truth}.__getitem__, settings.annotator)
                 yield from samples_of(scene, annotator)
 
@@ -138,7 +138,7 @@ def check_recipe(recipe: DataRecipe) -> None:
 
 def _opened(
     recipe: DataRecipe, number: int, share: int, rig: Rig, settings: WorldSettings
-) -> Drive:
+) -> Simulation:
     """Open the world of one part's share at the first of its places."""
     part = recipe.parts[number]
     trip = Trip(
@@ -147,7 +147,7 @@ def _opened(
         scenario=load_scenario(part.scenario),
         seed=_seed(recipe, number, share),
     )
-    return drive_in_sumo(trip, settings, rig)
+    return simulate(trip, settings, rig)
 
 
 def _seed(recipe: DataRecipe, number: int, share: int) -> int:
@@ -155,16 +155,16 @@ def _seed(recipe: DataRecipe, number: int, share: int) -> int:
 
 
 def _scenes(
-    recipe: DataRecipe, number: int, part: RecipePart, share: int, drive: Drive
+    recipe: DataRecipe, number: int, part: RecipePart, share: int, simulation: Simulation
 ) -> Iterator[tuple[RenderedScene, dict[int, TruthFrame]]]:
     """Visit this share's places of one part, one scene a visit."""
     nights = np.random.default_rng([_seed(recipe, number, share), 1])
     for place in _places(recipe, part)[share::SHARES]:
         for visit in range(part.visits_per_place):
-            drive.world.visit(place.place_id)
+            simulation.world.visit(place.place_id)
             name = f"{recipe.name}-{number}-{place.place_id}-v{visit}"
-            yield _scene(drive, name, place.place_id, part, nights)
-    drive.world.require_placed()
+            yield _scene(simulation, name, place.place_id, part, nights)
+    simulation.world.require_placed()
 
 
 def _places(recipe: DataRecipe, part: RecipePart) -> list[Place]:
@@ -183,10 +183,12 @@ def _places(recipe: DataRecipe, part: RecipePart) -> list[Place]:
 
 
 def _scene(
-    drive: Drive, name: str, place_id: str, part: RecipePart, nights: np.random.Generator
+    simulation: Simulation, name: str, place_id: str, part: RecipePart, nights: np.random.Generator
 ) -> tuple[RenderedScene, dict[int, TruthFrame]]:
     """Follow one visit: an instant and the one before it, every ``instant_gap_s``."""
-    night = Night(drive.settings.night, nights) if nights.uniform() < part.night_ratio else None
+    night = (
+        Night(simulation.settings.night, nights) if nights.uniform() < part.night_ratio else None
+    )
     gap = max(_STEP_FRAMES, round(part.instant_gap_s / FUTURE_STEP_S) * _STEP_FRAMES)
     due = {k * gap + _STEP_FRAMES for k in range(part.instants_per_visit)}
     last = max(due) + (FUTURE_STEPS * _STEP_FRAMES if part.has_futures else 0)
@@ -195,30 +197,30 @@ def _scene(
     earlier: FrameSet | None = None
     for frame in range(0, last + 1, _STEP_FRAMES):
         if frame > 0:
-            drive.skip(_STEP_FRAMES)
-        snapshot = drive.world.now()
+            simulation.skip(_STEP_FRAMES)
+        snapshot = simulation.world.now()
         if frame in due or frame + _STEP_FRAMES in due:
-            now, boxes = drive.sense(snapshot)
+            now, boxes = simulation.sense(snapshot)
             if night is not None:
                 images = night.fall([f.image for f in now.frames if f.image is not None], nights)
                 now = replace(now, frames=frames_of(images, now.stamp_ns))
             if frame in due and earlier is not None:
-                instants.append(_instant(drive, now, earlier, part, night is not None))
+                instants.append(_instant(simulation, now, earlier, part, night is not None))
             earlier = now
         else:
-            boxes = drive.truth(snapshot)
+            boxes = simulation.truth(snapshot)
         pose = snapshot.ego.world_from_ego
         truth[snapshot.stamp_ns] = TruthFrame(
             stamp_ns=snapshot.stamp_ns, world_from_ego=pose, boxes=boxes
         )
     poses = {stamp: frame.world_from_ego for stamp, frame in truth.items()}
-    return RenderedScene(name, "recipe", place_id, drive.rig, tuple(instants), poses), truth
+    return RenderedScene(name, "recipe", place_id, simulation.rig, tuple(instants), poses), truth
 
 
 def _instant(
-    drive: Drive, now: FrameSet, earlier: FrameSet, part: RecipePart, is_night: bool
+    simulation: Simulation, now: FrameSet, earlier: FrameSet, part: RecipePart, is_night: bool
 ) -> RenderedInstant:
-    raster = drive.ground.drivable_raster(
+    raster = simulation.ground.drivable_raster(
         now.ego.world_from_ego, cells=_BEV_CELLS, range_m=_BEV_RANGE_M
     )
     tags = (part.scenario, NIGHT) if is_night else (part.scenario,)

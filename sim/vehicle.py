@@ -25,9 +25,9 @@ from edge.perceive.perceiver import load_perceivers
 from edge.runtime import BundleHealth, Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
 from sim.annotator import truth_path
-from sim.drive import Drive, drive_in_sumo
 from sim.sense.truth import TruthBox, TruthFrame, TruthLog
 from sim.settings import WorldSettings
+from sim.simulation import Simulation, simulate
 from sim.world.encounters import load_scenario
 from sim.world.trip import EgoMode, Trip
 
@@ -70,7 +70,7 @@ class DriveOutcome:
 class _Road:
     """A simulated world as the runtime's source of frames; remembers the truth of each."""
 
-    world: Drive
+    world: Simulation
     log: TruthLog
     frames_left: int
     collisions: set[int] = field(default_factory=set)
@@ -134,7 +134,7 @@ def drive_order(
     )
     log_path = truth_path(truth_folder, order.vehicle_id)
     with (
-        drive_in_sumo(trip, order.world) as world,
+        simulate(trip, order.world) as world,
         TruthLog.open(log_path, order.vehicle_id) as log,
     ):
         identity = DriveIdentity(

@@ -145,10 +145,10 @@ def gate(
 
 def _of_simulator(count: int) -> tuple[list[FrameSet], Rig]:
     """Drive a little and keep what was sensed."""
-    from sim.drive import drive_in_sumo
+    from sim.simulation import simulate
     from sim.world.trip import Trip
 
-    with drive_in_sumo(Trip()) as drive:
+    with simulate(Trip()) as drive:
         return [drive.step()[0] for _ in range(count)], drive.rig
 
 

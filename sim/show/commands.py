@@ -13,8 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from edge.contracts.sensors import FrameSet
-    from sim.drive import Drive
     from sim.sense.truth import TruthBox
+    from sim.simulation import Simulation
 
 app = typer.Typer(help="The simulator.", no_args_is_help=True)
 
@@ -127,8 +127,10 @@ def show(
     show_record({kind: str(path) for kind, path in paths.items()}, as_json=as_json)
 
 
-def _opened(road_map: str, place: str | None, scenario: str, seed: int, is_night: bool) -> Drive:
-    from sim.drive import drive_in_sumo
+def _opened(
+    road_map: str, place: str | None, scenario: str, seed: int, is_night: bool
+) -> Simulation:
+    from sim.simulation import simulate
     from sim.world.encounters import load_scenario
     from sim.world.trip import Trip
 
@@ -139,7 +141,7 @@ def _opened(road_map: str, place: str | None, scenario: str, seed: int, is_night
         seed=seed,
         is_night=is_night,
     )
-    return drive_in_sumo(trip)
+    return simulate(trip)
 
 
 @dataclass
@@ -156,7 +158,7 @@ class _Met:
 class DriveLog:
     """Counts what a drive meets, and writes its truth and its pictures where asked."""
 
-    def __init__(self, vehicle: Drive, truth: Path | None, pictures: Path | None) -> None:
+    def __init__(self, vehicle: Simulation, truth: Path | None, pictures: Path | None) -> None:
         from sim.sense.truth import TruthLog
 
         self._vehicle = vehicle
@@ -225,7 +227,9 @@ class DriveLog:
             self._met[category].frames += 1
 
 
-def _mosaic(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox], title: str) -> bytes:
+def _mosaic(
+    vehicle: Simulation, frame_set: FrameSet, boxes: Sequence[TruthBox], title: str
+) -> bytes:
     from sim.show.pictures import Layer, mosaic, png_bytes
 
     seen = [t.box for t in boxes if t.visible_px >= MIN_VISIBLE_PX]
@@ -233,7 +237,7 @@ def _mosaic(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox], titl
     return png_bytes(mosaic([f.image for f in frame_set.frames], vehicle.rig, layers, title=title))
 
 
-def _birds_eye(vehicle: Drive, frame_set: FrameSet, boxes: Sequence[TruthBox]) -> bytes:
+def _birds_eye(vehicle: Simulation, frame_set: FrameSet, boxes: Sequence[TruthBox]) -> bytes:
     from sim.show.pictures import Layer, birds_eye, png_bytes
 
     range_m = 45.0

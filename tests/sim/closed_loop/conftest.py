@@ -31,13 +31,13 @@ from edge.perceive.tensors import PICO, NetOutput, Recollection, input_specs, ou
 from edge.runtime import Runtime, RuntimeSettings, drive
 from edge.trigger import ControlStream
 from fleet.bundle.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
-from sim.drive import stream
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
 from sim.sense.rig import default_rig
 from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
 from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import truth_boxes
+from sim.simulation import stream
 from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
 from sim.world.sumo.world import SumoWorld

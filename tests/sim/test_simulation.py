@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import frame_stamp_ns
-from sim.drive import Drive, drive_in_sumo, stream
 from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthBox, read_truth
 from sim.settings import WorldSettings
 from sim.show.aim import advance_to_encounter
 from sim.show.commands import app
+from sim.simulation import Simulation, simulate, stream
 from sim.world.encounters import load_scenario
 from sim.world.path import TimedPath
 from sim.world.props import nominal_look
@@ -28,7 +28,7 @@ Driven = list[tuple[FrameSet, tuple[TruthBox, ...]]]
 
 
 def driven(trip: Trip, frames: int = 3, width_px: int = 64) -> Driven:
-    with drive_in_sumo(trip, rig=default_rig(width_px, width_px // 2)) as drive:
+    with simulate(trip, rig=default_rig(width_px, width_px // 2)) as drive:
         drive.skip(20)
         return [drive.step() for _ in range(frames)]
 
@@ -93,10 +93,10 @@ def test_streams_differ_by_name_seed_and_frame() -> None:
 
 def test_a_drive_that_cannot_begin_leaves_nothing_open() -> None:
     with pytest.raises(OperatorError, match="no place 'nowhere'"):
-        drive_in_sumo(replace(ANIMALS, place_id="nowhere"))
+        simulate(replace(ANIMALS, place_id="nowhere"))
     blind = WorldSettings(render=RenderSettings(pipe="p3nothing"))
     with pytest.raises(OperatorError, match="p3nothing"):
-        drive_in_sumo(ANIMALS, blind)
+        simulate(ANIMALS, blind)
     assert driven(ANIMALS, frames=1)
 
 
@@ -108,7 +108,7 @@ def test_what_a_script_puts_20_m_ahead_is_seen_there_by_truth_radar_and_the_fron
     shown = []
     for things in ((bus,), ()):
         world = ScriptedWorld(Trip(place_id="suburb-020"), Script(things, still))
-        with Drive(world, rig=rig) as drive:
+        with Simulation(world, rig=rig) as drive:
             shown.append(drive.step())
     (with_bus, (truth,)), (without, nothing) = shown
     assert not nothing

@@ -1,7 +1,7 @@
-"""One simulated vehicle on the road: the world moves, its sensors look, and the truth is known.
+"""A vehicle in a simulated world: the world moves, the sensors sense it, and the truth is known.
 
 This is the composition that vehicles, closed-loop episodes and the command line share. Every random
-thing has a stream of its own, named and numbered by frame: a change of the cameras, or a drive that
+thing has a stream of its own, named and numbered by frame: a change of the cameras, or a simulation that
 skips frames, leaves the radar's noise as it was.
 """
 
@@ -33,7 +33,7 @@ from sim.world.trip import Trip
 from sim.world.world import World
 
 
-class Drive:
+class Simulation:
     """A vehicle in a world, which it closes at its end; a context manager.
 
     Raises:
@@ -104,7 +104,7 @@ class Drive:
         return frame_set, self._truth(around, render.visible_px)
 
     def truth(self, snapshot: Snapshot) -> tuple[TruthBox, ...]:
-        """Give the truth of one instant without looking: who is where, nobody showing a pixel."""
+        """Return the truth of one instant without rendering it; every box has 0 visible pixels."""
         return self._truth(survey(snapshot, self.scenery), {})
 
     def _truth(self, around: Surroundings, visible_px: Mapping[int, int]) -> tuple[TruthBox, ...]:
@@ -132,9 +132,9 @@ class Drive:
         self.close()
 
 
-def drive_in_sumo(
+def simulate(
     trip: Trip, settings: WorldSettings | None = None, rig: Rig | None = None
-) -> Drive:
+) -> Simulation:
     """Open SUMO's world at the start of a trip, with a vehicle in it.
 
     Raises:
@@ -143,7 +143,7 @@ def drive_in_sumo(
     """
     settings = settings or WorldSettings()
     world = SumoWorld(trip, settings.sumo)
-    return Drive(world, settings, rig, seed=trip.seed, is_night=trip.is_night)
+    return Simulation(world, settings, rig, seed=trip.seed, is_night=trip.is_night)
 
 
 def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:
