@@ -91,7 +91,7 @@ class Annotator:
             near = [t for t in frame.boxes if _range_m(t.box) < self._settings.max_range_m]
             boxes = tuple(self._drawn(t, LabelSource.ANNOTATED, rng, t.box.category) for t in near)
             labels[stamp_ns] = SampleLabels(boxes=boxes)
-            tracks.update(t.actor_id for t in near)
+            tracks.update(t.entity_id for t in near)
             self._count(tracks=0, boxes=len(boxes))
         self._count(tracks=len(tracks), boxes=0)
         return labels
@@ -105,13 +105,13 @@ class Annotator:
         truth = self._truth_of(question.vehicle_id)
         rng = self._rng(question.track)
         votes = self._votes(question.sightings, truth)
-        actor_id = _majority(votes, len(question.sightings))
+        entity_id = _majority(votes, len(question.sightings))
         is_overlooked = bool(rng.uniform() < self._settings.overlooked_ratio)
         is_wrong = bool(rng.uniform() < self._settings.wrong_class_ratio)
         boxes: dict[int, SampleBox] = {}
-        if actor_id is not None and not is_overlooked:
+        if entity_id is not None and not is_overlooked:
             for stamp_ns in stamps_ns:
-                seen = self._visible(truth.get(stamp_ns), actor_id)
+                seen = self._visible(truth.get(stamp_ns), entity_id)
                 if seen is not None:
                     category = seen.box.category
                     said = _MISTAKEN_FOR.get(category, category) if is_wrong else category
@@ -132,12 +132,12 @@ class Annotator:
                     _outline_distance_m(candidate.box, sighting)
                     < self._settings.pointing_distance_m
                 ):
-                    votes[candidate.actor_id] += 1
+                    votes[candidate.entity_id] += 1
         return votes
 
-    def _visible(self, frame: TruthFrame | None, actor_id: int) -> TruthBox | None:
+    def _visible(self, frame: TruthFrame | None, entity_id: int) -> TruthBox | None:
         for candidate in frame.boxes if frame else ():
-            if candidate.actor_id == actor_id:
+            if candidate.entity_id == entity_id:
                 is_seen = candidate.visible_px >= self._settings.min_visible_px
                 return candidate if is_seen else None
         return None
@@ -162,7 +162,7 @@ class Annotator:
                 source=BoxSource.ANNOTATOR,
                 track_id=None,
             ),
-            track=f"a{truth.actor_id}",
+            track=f"a{truth.entity_id}",
             source=source,
             visible_px=truth.visible_px,
             encounter_id=truth.encounter_id,
@@ -196,8 +196,8 @@ def _majority(votes: Counter[int], sightings: int) -> int | None:
     """Find the object that most sightings point at; None when fewer than half point at one."""
     if not votes:
         return None
-    actor_id, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
-    return actor_id if 2 * count >= sightings else None
+    entity_id, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
+    return entity_id if 2 * count >= sightings else None
 
 
 def _outline_distance_m(box: Box3D, sighting: Sighting) -> float:

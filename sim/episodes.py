@@ -171,7 +171,7 @@ class Tally:
 
     def add(self, snapshot: Snapshot, ground: Ground) -> None:
         """Take in the next instant."""
-        touching = frozenset(snapshot.collisions)
+        touching = frozenset(snapshot.touched_ids)
         self.collisions += len(touching - self._touching)
         self._touching = touching
         deceleration = -snapshot.ego.acceleration_mps2
@@ -227,7 +227,7 @@ def time_to_collision_s(snapshot: Snapshot) -> float:
     others = np.array(
         [
             (a.x_m - x, a.y_m - y, a.yaw_rad, a.length_m, a.width_m, a.vx_mps, a.vy_mps)
-            for a in snapshot.actors
+            for a in snapshot.entities
             if abs(a.x_m - x) < 2.0 * reach_m and abs(a.y_m - y) < 2.0 * reach_m
         ]
     ).reshape(-1, 7)

@@ -109,9 +109,9 @@ class Simulation:
 
     def _truth(self, around: Surroundings, visible_px: Mapping[int, int]) -> tuple[TruthBox, ...]:
         encounters = {
-            actor.actor_id: encounter_id
-            for actor in around.actors
-            if (encounter_id := self.world.encounter_of(actor.actor_id)) is not None
+            entity.entity_id: encounter_id
+            for entity in around.entities
+            if (encounter_id := self.world.encounter_of(entity.entity_id)) is not None
         }
         return truth_boxes(around, visible_px, encounters)
 

@@ -86,7 +86,7 @@ class _Road:
         return frame_set
 
     def _remember(self, frame_set: FrameSet, boxes: tuple[TruthBox, ...]) -> None:
-        self.collisions.update(self.world.world.now().collisions)
+        self.collisions.update(self.world.world.now().touched_ids)
         self.progress_m += frame_set.ego.speed_mps / FRAME_RATE_HZ
         self.log.append(
             TruthFrame(

@@ -1,9 +1,9 @@
-"""Render the eight cameras of a vehicle at one instant, and which actor every pixel shows.
+"""Render the eight cameras of a vehicle at one instant, and which entity every pixel shows.
 
 All eight views are regions of one buffer with a single read-back. Colour and identity come from one and
 the same pass: nothing in this world is transparent, so the alpha channel is free and carries a code of
-one byte per actor (0: not an actor). That gives exact ids at no cost, where a second pass with flat
-colours cost as much as the picture. Each frame is a pure function of its snapshot: actors are assigned
+one byte per entity (0: not an entity). That gives exact ids at no cost, where a second pass with flat
+colours cost as much as the picture. Each frame is a pure function of its snapshot: entities are assigned
 to nodes afresh, in order of their ids, and drawn in that order.
 """
 
@@ -39,9 +39,9 @@ from sim.render.panda import (
 )
 from sim.render.settings import RenderSettings
 from sim.render.static_scene import StaticScene
-from sim.world.snapshot import Actor, Snapshot
+from sim.world.snapshot import Entity, Snapshot
 
-MAX_ACTORS = 254
+MAX_ENTITIES = 254
 """One byte holds the codes; code 0 is the still world and 255 is never given."""
 
 _COLUMNS, _ROWS = 4, 2
@@ -51,9 +51,9 @@ _COLUMNS, _ROWS = 4, 2
 class Render:
     """Eight images of one instant.
 
-    ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the actor_id that each
-    pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by actor_id, the number of
-    pixels over all cameras that show it; actors that nobody sees are left out.
+    ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the entity_id that each
+    pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by entity_id, the number of
+    pixels over all cameras that show it; entities that nobody sees are left out.
     """
 
     images: NDArray[np.uint8]
@@ -91,7 +91,7 @@ class Renderer:
         self._static_scene = StaticScene(
             self._root, self.ground, self.scenery, self.settings.static_scene
         )
-        self._actor_nodes = _ActorNodes(self._root.attach_new_node("actors"))
+        self._entity_nodes = _EntityNodes(self._root.attach_new_node("entities"))
         self._ego = self._root.attach_new_node("ego")
         for k, camera in enumerate(rig.cameras):
             node = camera_node(
@@ -116,7 +116,7 @@ class Renderer:
     def render(self, snapshot: Snapshot, with_ids: bool = False) -> Render:
         """Draw one instant through all cameras."""
         pose = snapshot.ego.world_from_ego
-        codes = self._actor_nodes.show(_nearest(snapshot, MAX_ACTORS))
+        codes = self._entity_nodes.show(_nearest(snapshot, MAX_ENTITIES))
         self._static_scene.move(pose.x_m, pose.y_m)
         self._ego.set_mat(panda_matrix(pose.matrix))
         self._engine.render_frame()
@@ -127,7 +127,7 @@ class Renderer:
         self._engine.remove_all_windows()
         self._root.remove_node()
 
-    def _read(self, actor_of_code: NDArray[np.int32], with_ids: bool) -> Render:
+    def _read(self, entity_of_code: NDArray[np.int32], with_ids: bool) -> Render:
         """Cut the buffer, BGRA from the bottom up, into views."""
         h, w = self._height, self._width
         flat = np.frombuffer(self._target.get_ram_image(), dtype=np.uint8)
@@ -138,18 +138,18 @@ class Renderer:
             cv2.cvtColor(view, cv2.COLOR_BGRA2RGB, dst=image)
         counts = cv2.calcHist([bgra], [3], None, [256], [0, 256]).ravel().astype(int).tolist()
         visible_px = {
-            actor_id: pixels
-            for actor_id, pixels in zip(actor_of_code.tolist(), counts, strict=True)
-            if actor_id and pixels
+            entity_id: pixels
+            for entity_id, pixels in zip(entity_of_code.tolist(), counts, strict=True)
+            if entity_id and pixels
         }
-        ids = np.stack([actor_of_code[view[..., 3]] for view in views]) if with_ids else None
+        ids = np.stack([entity_of_code[view[..., 3]] for view in views]) if with_ids else None
         return Render(images, visible_px, ids)
 
 
 def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
-    """Count the pixels that show each actor in any array of ids, such as one camera's."""
-    actor_ids, counts = np.unique(ids[ids > 0], return_counts=True)
-    return dict(zip(actor_ids.tolist(), counts.tolist(), strict=True))
+    """Count the pixels that show each entity in any array of ids, such as one camera's."""
+    entity_ids, counts = np.unique(ids[ids > 0], return_counts=True)
+    return dict(zip(entity_ids.tolist(), counts.tolist(), strict=True))
 
 
 def _common_size(rig: Rig) -> tuple[int, int]:
@@ -161,56 +161,56 @@ def _common_size(rig: Rig) -> tuple[int, int]:
     return sizes.pop()
 
 
-def _nearest(snapshot: Snapshot, limit: int) -> list[Actor]:
-    """Give at most ``limit`` actors, the nearest ones, in order of their ids."""
+def _nearest(snapshot: Snapshot, limit: int) -> list[Entity]:
+    """Give at most ``limit`` entities, the nearest ones, in order of their ids."""
     pose = snapshot.ego.world_from_ego
     by_range = sorted(
-        snapshot.actors,
-        key=lambda a: (math.hypot(a.x_m - pose.x_m, a.y_m - pose.y_m), a.actor_id),
+        snapshot.entities,
+        key=lambda a: (math.hypot(a.x_m - pose.x_m, a.y_m - pose.y_m), a.entity_id),
     )
-    return sorted(by_range[:limit], key=lambda a: a.actor_id)
+    return sorted(by_range[:limit], key=lambda a: a.entity_id)
 
 
-class _ActorNodes:
-    """Nodes that show actors. An actor keeps its node while it is in range; others reuse it later."""
+class _EntityNodes:
+    """Nodes that show entities. An entity keeps its node while it is in range; others reuse it later."""
 
     def __init__(self, parent: Any) -> None:
         self._parent = parent
-        self._shown: dict[tuple[int, str], _ActorNode] = {}
-        self._spare: dict[str, list[_ActorNode]] = defaultdict(list)
+        self._shown: dict[tuple[int, str], _EntityNode] = {}
+        self._spare: dict[str, list[_EntityNode]] = defaultdict(list)
 
-    def show(self, actors: Sequence[Actor]) -> NDArray[np.int32]:
-        """Show exactly these actors; return the actor_id of each code, (256,)."""
-        wanted = {(actor.actor_id, actor.mesh) for actor in actors}
+    def show(self, entities: Sequence[Entity]) -> NDArray[np.int32]:
+        """Show exactly these entities; return the entity_id of each code, (256,)."""
+        wanted = {(entity.entity_id, entity.mesh) for entity in entities}
         for key in [key for key in self._shown if key not in wanted]:
             node = self._shown.pop(key)
             node.hide()
             self._spare[key[1]].append(node)
-        actor_of_code = np.zeros(256, dtype=np.int32)
-        for actor in actors:
-            node = self._node_of(actor)
-            code = _free_code(actor.actor_id, actor_of_code)
-            node.show(actor, code)
-            actor_of_code[code] = actor.actor_id
-        return actor_of_code
+        entity_of_code = np.zeros(256, dtype=np.int32)
+        for entity in entities:
+            node = self._node_of(entity)
+            code = _free_code(entity.entity_id, entity_of_code)
+            node.show(entity, code)
+            entity_of_code[code] = entity.entity_id
+        return entity_of_code
 
-    def _node_of(self, actor: Actor) -> _ActorNode:
-        key = (actor.actor_id, actor.mesh)
+    def _node_of(self, entity: Entity) -> _EntityNode:
+        key = (entity.entity_id, entity.mesh)
         if key not in self._shown:
-            spare = self._spare[actor.mesh]
-            self._shown[key] = spare.pop() if spare else _ActorNode(self._parent, actor.mesh)
+            spare = self._spare[entity.mesh]
+            self._shown[key] = spare.pop() if spare else _EntityNode(self._parent, entity.mesh)
         return self._shown[key]
 
 
-def _free_code(actor_id: int, actor_of_code: NDArray[np.int32]) -> int:
-    """Choose a code for an actor: one that stays its own from frame to frame, unless two want it."""
-    slot = actor_id % MAX_ACTORS
-    while actor_of_code[slot + 1]:
-        slot = (slot + 1) % MAX_ACTORS
+def _free_code(entity_id: int, entity_of_code: NDArray[np.int32]) -> int:
+    """Choose a code for an entity: one that stays its own from frame to frame, unless two want it."""
+    slot = entity_id % MAX_ENTITIES
+    while entity_of_code[slot + 1]:
+        slot = (slot + 1) % MAX_ENTITIES
     return slot + 1
 
 
-class _ActorNode:
+class _EntityNode:
     """One node with a mesh; colour, and the code in the alpha of all vertices, are repainted."""
 
     def __init__(self, parent: Any, mesh: str) -> None:
@@ -221,14 +221,14 @@ class _ActorNode:
         self._node.add_geom(geom(self._rows, corner))
         self._path = core.NodePath(self._node)
 
-    def show(self, actor: Actor, code: int) -> None:
-        if self._paint != (actor.color_rgb, code):
-            self._paint = (actor.color_rgb, code)
-            refill(self._node, self._painted(actor.color_rgb, code))
+    def show(self, entity: Entity, code: int) -> None:
+        if self._paint != (entity.color_rgb, code):
+            self._paint = (entity.color_rgb, code)
+            refill(self._node, self._painted(entity.color_rgb, code))
         if self._path.get_sort() != code or not self._path.has_parent():
             # Drawn in order of their codes, so that the picture does not depend on who came first.
             self._path.reparent_to(self._parent, code)
-        self._path.set_mat(panda_matrix(world_from_unit(actor)))
+        self._path.set_mat(panda_matrix(world_from_unit(entity)))
 
     def hide(self) -> None:
         self._path.detach_node()
@@ -243,7 +243,7 @@ class _ActorNode:
 
 @cache
 def _mesh_rows(name: str) -> tuple[Rows, NDArray[np.intp], NDArray[np.bool_]]:
-    """Give a mesh's vertices, its corners, and which vertices take the actor's colour (V,)."""
+    """Give a mesh's vertices, its corners, and which vertices take the entity's colour (V,)."""
     mesh = mesh_of(name)
     rgba = np.empty((len(mesh.colors), 3, 4), dtype=np.uint8)
     rgba[..., :3] = np.rint(mesh.colors * 255.0)[:, None, :]
@@ -252,20 +252,20 @@ def _mesh_rows(name: str) -> tuple[Rows, NDArray[np.intp], NDArray[np.bool_]]:
     return rows, corner, rows["rgba"][:, 3] > 0
 
 
-def world_from_unit(actor: Actor) -> NDArray[np.float64]:
+def world_from_unit(entity: Entity) -> NDArray[np.float64]:
     """Give the (4, 4) matrix that places a unit mesh.
 
     The roll turns the mesh inside its unit box about the length axis, so that quarter turns fill the
-    actor's box exactly; then the box is scaled, turned by the yaw and moved.
+    entity's box exactly; then the box is scaled, turned by the yaw and moved.
     """
-    c, s = math.cos(actor.yaw_rad), math.sin(actor.yaw_rad)
-    cr, sr = math.cos(actor.roll_rad), math.sin(actor.roll_rad)
-    length, width, height = actor.length_m, actor.width_m, actor.height_m
+    c, s = math.cos(entity.yaw_rad), math.sin(entity.yaw_rad)
+    cr, sr = math.cos(entity.roll_rad), math.sin(entity.roll_rad)
+    length, width, height = entity.length_m, entity.width_m, entity.height_m
     # Columns of Rz(yaw) diag(length, width, height) Rx(roll), and the box's centre kept in place.
     forward = (c * length, s * length, 0.0)
     left = (-s * width * cr, c * width * cr, height * sr)
     up = (s * width * sr, -c * width * sr, height * cr)
-    x = actor.x_m - 0.5 * up[0]
-    y = actor.y_m - 0.5 * up[1]
-    z = actor.z_m + 0.5 * (height - up[2])
+    x = entity.x_m - 0.5 * up[0]
+    y = entity.y_m - 0.5 * up[1]
+    z = entity.z_m + 0.5 * (height - up[2])
     return np.array([(*forward, 0.0), (*left, 0.0), (*up, 0.0), (x, y, z, 1.0)]).T

@@ -4,7 +4,7 @@ A network learns heading only from meshes that show it: with front-back symmetri
 cosine of the two possible answers cancel and the learnt yaw is noise. So bonnets are lower than cabins,
 head lamps are white and tail lamps red, windscreens differ from rear windows, cabs from boxes, faces
 from hair. Every mesh fills the unit box x, y in [-0.5, 0.5], z in [0, 1] (x forward, y left, z up), so
-that a truth box scaled to an actor's size touches the drawn object on all sides. Shading is baked into
+that a truth box scaled to an entity's size touches the drawn object on all sides. Shading is baked into
 the face colours (a bright sky, no sun direction), because software rendering pays for lights.
 """
 

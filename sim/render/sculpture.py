@@ -23,7 +23,7 @@ class Mesh:
     """Triangles in the unit box, wound counter-clockwise seen from outside.
 
     ``triangles``: float64 (T, 3, 3). ``colors``: float64 (T, 3) in [0, 1], shaded. ``is_tinted``: bool
-    (T,): the triangle's colour is multiplied by the actor's.
+    (T,): the triangle's colour is multiplied by the entity's.
     """
 
     triangles: NDArray[np.float64]
@@ -33,7 +33,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Paint:
-    """The colour of a face; a tinted one takes the actor's colour, a glowing one is not shaded."""
+    """The colour of a face; a tinted one takes the entity's colour, a glowing one is not shaded."""
 
     red: float
     green: float

@@ -22,7 +22,7 @@ from sim.render.panda import fill_texture, geom, texture, vertex_rows
 from sim.render.settings import StaticSceneSettings
 
 STATIC_ID = 0
-"""Alpha of everything that is not an actor; see ``cameras.py``."""
+"""Alpha of everything that is not an entity; see ``cameras.py``."""
 
 _FACADE_M = 3.2
 """Height of a storey and width of a window's bay on a facade."""

@@ -75,7 +75,7 @@ class RadarSettings:
     )
     """Per scan, for each thing beside the road: echoes that are real and nobody's business."""
     hidden_above_ratio: float = 0.6
-    """An actor that is covered by more than this counts as hidden."""
+    """An entity that is covered by more than this counts as hidden."""
     hidden_factor: float = 0.35
     """Multiplies the return probability of a hidden one: echoes pass under and around vehicles."""
     range_sigma_m: float = 0.15
@@ -109,7 +109,7 @@ def radar_scan(
     """
     sensor = np.array([settings.x_m, 0.0])
     parts = [
-        _actor_echoes(around, sensor, settings, rng),
+        _entity_echoes(around, sensor, settings, rng),
         _clutter(around, sensor, settings, rng),
         _ghosts(settings, rng),
     ]
@@ -149,15 +149,15 @@ def ultrasonic_scan(
     )
 
 
-def _actor_echoes(
+def _entity_echoes(
     around: Surroundings,
     sensor: NDArray[np.float64],
     settings: RadarSettings,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Return noiseless echoes (K, 4) of road users: range, azimuth, radial speed, RCS."""
-    n = len(around.actors)
-    categories = [actor.category for actor in around.actors]
+    n = len(around.entities)
+    categories = [entity.category for entity in around.entities]
     chance = _looked_up(settings.return_probability, categories)
     is_hidden = around.hidden_ratio > settings.hidden_above_ratio
     chance *= np.where(is_hidden, settings.hidden_factor, 1.0)

@@ -1,8 +1,8 @@
 """Line up what is around the ego, in its own frame, and work out who hides behind whom.
 
 Radar and truth need to know what stands in the way without asking the renderer. A fan of rays goes to
-each actor; whatever a ray meets earlier throws a shadow, and the shadow's height where the actor stands
-says how much of the actor it covers. So a car hides a child and not a bus.
+each entity; whatever a ray meets earlier throws a shadow, and the shadow's height where the entity stands
+says how much of the entity it covers. So a car hides a child and not a bus.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.contracts.geometry import Pose
 from sim.place.scenery import Scenery, SceneryKind
 from sim.world.ego import EGO_SHAPE
-from sim.world.snapshot import Actor, Snapshot
+from sim.world.snapshot import Entity, Snapshot
 
 EYE_EGO = (EGO_SHAPE.centre_m, 0.0, 1.5)
 """From where it is judged: the middle of the car, at the height of its cameras."""
@@ -27,14 +27,14 @@ _SEE_THROUGH = (SceneryKind.LAMP_POST, SceneryKind.BUSH)
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What is around the ego at one instant, in the ego frame; row i belongs to ``actors[i]``.
+    """What is around the ego at one instant, in the ego frame; row i belongs to ``entities[i]``.
 
     ``boxes_ego``: float64 (N, 6): x, y, yaw (rad), length, width, height. ``velocities_ego``: float64
-    (N, 2), m/s over the ground. ``hidden_ratio``: float64 (N,), the share of each actor that something
+    (N, 2), m/s over the ground. ``hidden_ratio``: float64 (N,), the share of each entity that something
     nearer covers. ``statics_ego``: float64 (M, 6), scenery near the ego; ``static_kinds``: uint8 (M,).
     """
 
-    actors: tuple[Actor, ...]
+    entities: tuple[Entity, ...]
     boxes_ego: NDArray[np.float64]
     velocities_ego: NDArray[np.float64]
     hidden_ratio: NDArray[np.float64]
@@ -43,12 +43,12 @@ class Surroundings:
 
 
 def survey(snapshot: Snapshot, scenery: Scenery | None = None) -> Surroundings:
-    """Bring actors and the scenery near the ego into its frame, and judge what is hidden."""
+    """Bring entities and the scenery near the ego into its frame, and judge what is hidden."""
     pose = snapshot.ego.world_from_ego
     world = np.array(
         [
             (a.x_m, a.y_m, a.yaw_rad, a.length_m, a.width_m, a.height_m, a.vx_mps, a.vy_mps)
-            for a in snapshot.actors
+            for a in snapshot.entities
         ]
     ).reshape(-1, 8)
     boxes = _boxes_in_frame(world[:, :6], pose)
@@ -56,7 +56,7 @@ def survey(snapshot: Snapshot, scenery: Scenery | None = None) -> Surroundings:
     statics, kinds = _near_statics(scenery, pose)
     blockers = np.concatenate([boxes, statics[~np.isin(kinds, _SEE_THROUGH)]])
     return Surroundings(
-        actors=snapshot.actors,
+        entities=snapshot.entities,
         boxes_ego=boxes,
         velocities_ego=velocities,
         hidden_ratio=hidden_ratios(blockers, len(boxes), EYE_EGO),

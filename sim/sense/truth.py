@@ -24,7 +24,7 @@ from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.scene import Box3D, BoxSource
 from sim.sense.sight import Surroundings
 
-MAGIC = b"RRTRUTH1"
+MAGIC = b"RRTRUTH2"
 _HEAD = struct.Struct("<II")
 """Length and CRC-32 of the deflated msgpack that follows."""
 MAX_RECORD_BYTES = 1 << 20
@@ -37,7 +37,7 @@ class TruthBox(msgspec.Struct, frozen=True, kw_only=True):
     """One road user as it really was, in the ego frame."""
 
     box: Box3D
-    actor_id: Count
+    entity_id: Count
     visible_px: Count
     """Pixels that show it, over all cameras."""
     hidden_ratio: Ratio
@@ -65,16 +65,16 @@ def truth_boxes(
     visible_px: Mapping[int, int],
     encounter_of: Mapping[int, str] | None = None,
 ) -> tuple[TruthBox, ...]:
-    """Give the truth about every actor around the ego, nearest or not, seen or not.
+    """Give the truth about every entity around the ego, nearest or not, seen or not.
 
     Args:
-        around: The actors in the ego frame.
-        visible_px: Pixels by actor_id; who is missing shows none.
-        encounter_of: Encounter by actor_id, for those that a scenario placed.
+        around: The entities in the ego frame.
+        visible_px: Pixels by entity_id; who is missing shows none.
+        encounter_of: Encounter by entity_id, for those that a scenario placed.
     """
     encounter_of = encounter_of or {}
     rows = zip(
-        around.actors,
+        around.entities,
         around.boxes_ego.tolist(),
         around.velocities_ego.tolist(),
         around.hidden_ratio.tolist(),
@@ -83,26 +83,26 @@ def truth_boxes(
     return tuple(
         TruthBox(
             box=Box3D(
-                category=actor.category,
+                category=entity.category,
                 x_m=x,
                 y_m=y,
-                z_m=actor.z_m + 0.5 * height,
+                z_m=entity.z_m + 0.5 * height,
                 length_m=length,
                 width_m=width,
                 height_m=height,
                 yaw_rad=wrap_rad(yaw),
                 vx_mps=vx,
                 vy_mps=vy,
-                attribute=actor.attribute,
+                attribute=entity.attribute,
                 source=BoxSource.UNKNOWN,
-                track_id=actor.actor_id,
+                track_id=entity.entity_id,
             ),
-            actor_id=actor.actor_id,
-            visible_px=visible_px.get(actor.actor_id, 0),
+            entity_id=entity.entity_id,
+            visible_px=visible_px.get(entity.entity_id, 0),
             hidden_ratio=hidden,
-            encounter_id=encounter_of.get(actor.actor_id),
+            encounter_id=encounter_of.get(entity.entity_id),
         )
-        for actor, (x, y, yaw, length, width, height), (vx, vy), hidden in rows
+        for entity, (x, y, yaw, length, width, height), (vx, vy), hidden in rows
     )
 
 

@@ -48,9 +48,9 @@ def _distances_m(world: World, snapshot: Snapshot) -> dict[str, float]:
     """Return how near each encounter is, the order being that of the snapshot."""
     pose = snapshot.ego.world_from_ego
     nearest: dict[str, float] = {}
-    for actor in snapshot.actors:
-        encounter_id = world.encounter_of(actor.actor_id)
+    for entity in snapshot.entities:
+        encounter_id = world.encounter_of(entity.entity_id)
         if encounter_id is not None:
-            distance_m = math.dist((actor.x_m, actor.y_m), (pose.x_m, pose.y_m))
+            distance_m = math.dist((entity.x_m, entity.y_m), (pose.x_m, pose.y_m))
             nearest[encounter_id] = min(distance_m, nearest.get(encounter_id, math.inf))
     return nearest

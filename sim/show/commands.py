@@ -148,7 +148,7 @@ def _opened(
 class _Met:
     """What is known about the road users of one class."""
 
-    actors: set[int] = field(default_factory=set)
+    entities: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
     encounters: set[str] = field(default_factory=set)
     frames: int = 0
@@ -198,11 +198,11 @@ class DriveLog:
 
     def rows(self) -> list[dict[str, object]]:
         """List one row per class, most met first."""
-        order = sorted(self._met.items(), key=lambda item: (-len(item[1].actors), item[0]))
+        order = sorted(self._met.items(), key=lambda item: (-len(item[1].entities), item[0]))
         return [
             {
                 "category": category,
-                "met": len(met.actors),
+                "met": len(met.entities),
                 "seen": len(met.seen),
                 "nearest_m": round(met.nearest_m, 1),
                 "frames": met.frames,
@@ -216,12 +216,12 @@ class DriveLog:
         for truth in boxes:
             category = str(truth.box.category)
             met = self._met[category]
-            met.actors.add(truth.actor_id)
+            met.entities.add(truth.entity_id)
             met.nearest_m = min(met.nearest_m, (truth.box.x_m**2 + truth.box.y_m**2) ** 0.5)
             if truth.encounter_id is not None:
                 met.encounters.add(truth.encounter_id)
             if truth.visible_px >= MIN_VISIBLE_PX:
-                met.seen.add(truth.actor_id)
+                met.seen.add(truth.entity_id)
                 in_frame[category] += 1
         for category in in_frame:
             self._met[category].frames += 1

@@ -40,7 +40,7 @@ class Encounters:
 
     Args:
         rng: Draws everything, in the order in which encounters come.
-        next_id: Gives actor ids.
+        next_id: Gives entity ids.
         prefix: Beginning of every encounter id; unique in the world.
     """
 

@@ -17,7 +17,7 @@ from edge.contracts.scene import Attribute, Category
 from sim.place.line import Line
 from sim.place.rectangles import Rectangle
 from sim.world.path import Motion
-from sim.world.snapshot import MESH_SIZES, Actor
+from sim.world.snapshot import MESH_SIZES, Entity
 
 MESH_CATEGORIES: dict[str, Category] = {
     "car": Category.CAR,
@@ -73,11 +73,11 @@ def nominal_look(mesh: str, color_rgb: tuple[float, float, float] = (0.6, 0.6, 0
     return Look(MESH_CATEGORIES[mesh], mesh, *MESH_SIZES[mesh], color_rgb)
 
 
-def actor_at(actor_id: int, look: Look, motion: Motion, attribute: Attribute) -> Actor:
+def entity_at(entity_id: int, look: Look, motion: Motion, attribute: Attribute) -> Entity:
     """Put something of a given look at a place and a speed."""
     x, y, yaw, speed = motion
-    return Actor(
-        actor_id=actor_id,
+    return Entity(
+        entity_id=entity_id,
         category=look.category,
         mesh=look.mesh,
         x_m=x,
@@ -142,7 +142,7 @@ class Walk:
 class Prop:
     """One such thing: its look, where it stands, and the walk it is on, if any."""
 
-    actor_id: int
+    entity_id: int
     look: Look
     x_m: float
     y_m: float
@@ -165,7 +165,7 @@ class Prop:
     def __post_init__(self) -> None:
         if self.walk is not None:
             self._stand_where_the_walk_is()
-        self._actor = self._as_actor()
+        self._entity = self._as_entity()
 
     @property
     def rectangle(self) -> Rectangle:
@@ -173,9 +173,9 @@ class Prop:
         return Rectangle(self.x_m, self.y_m, self.yaw_rad, self.look.length_m, self.look.width_m)
 
     @property
-    def actor(self) -> Actor:
+    def entity(self) -> Entity:
         """Its record as it is now."""
-        return self._actor
+        return self._entity
 
     @property
     def is_walking(self) -> bool:
@@ -205,14 +205,14 @@ class Prop:
         self.clock_s += dt_s
         self.waited_s = 0.0
         self._stand_where_the_walk_is()
-        self._actor = self._as_actor()
+        self._entity = self._as_entity()
 
     def wait(self, dt_s: float) -> None:
         """Stand still because somebody is in the way."""
         self.waited_s += dt_s
         if self.speed_mps:
             self.speed_mps = 0.0
-            self._actor = self._as_actor()
+            self._entity = self._as_entity()
 
     def shy_away(self, yaw_rad: float, length_m: float) -> None:
         """Give up its walk and take another way."""
@@ -227,7 +227,7 @@ class Prop:
             if not self.has_begun:
                 self.speed_mps = 0.0
 
-    def _as_actor(self) -> Actor:
+    def _as_entity(self) -> Entity:
         look = self.look
         attribute = self.attribute
         if attribute is Attribute.UNKNOWN and look.category in (
@@ -236,7 +236,7 @@ class Prop:
         ):
             attribute = Attribute.MOVING if self.speed_mps else Attribute.STOPPED
         motion = (self.x_m, self.y_m, self.yaw_rad, self.speed_mps)
-        return actor_at(self.actor_id, look, motion, attribute)
+        return entity_at(self.entity_id, look, motion, attribute)
 
 
 def straight_walk(

@@ -57,7 +57,7 @@ class Roadside:
         seed: Together with a road's id, all that its extras depend on.
         spots: Those of the map's pavements, which tell which roads are near.
         free: Where the ego starts: nobody stands there.
-        next_id: Gives actor ids.
+        next_id: Gives entity ids.
     """
 
     def __init__(
@@ -202,10 +202,10 @@ def _crossers(
         yield prop
 
 
-def _walker(actor_id: int, look: Look, walk: Walk, rng: np.random.Generator) -> Prop:
+def _walker(entity_id: int, look: Look, walk: Walk, rng: np.random.Generator) -> Prop:
     """Put a pedestrian somewhere on its way."""
     clock_s = float(rng.uniform(0.0, 2.0 * (walk.line.length_m / walk.speed_mps + walk.pause_s)))
-    return Prop(actor_id, look, 0.0, 0.0, 0.0, walk=walk, clock_s=clock_s)
+    return Prop(entity_id, look, 0.0, 0.0, 0.0, walk=walk, clock_s=clock_s)
 
 
 def _works(

@@ -25,7 +25,7 @@ from edge.contracts.time import FRAME_RATE_HZ
 from sim.place.maps import Place, RoadMap, load_map
 from sim.world.ego import EGO_SHAPE, VehicleState, driven, with_steering
 from sim.world.path import Motion, TimedPath
-from sim.world.props import Look, actor_at, moving_or_stopped
+from sim.world.props import Look, entity_at, moving_or_stopped
 from sim.world.route import RouteAhead
 from sim.world.snapshot import SNAPSHOT_RANGE_M, Snapshot, snapshot_at
 from sim.world.trip import EgoMode, Trip
@@ -138,9 +138,9 @@ class ScriptedWorld:
         if plan is not None and self.trip.ego_mode is EgoMode.PLAN:
             self._command = (plan.acceleration_mps2, plan.steering_rad)
 
-    def encounter_of(self, actor_id: int) -> str | None:
-        """Return the encounter that an actor belongs to, for as long as the world lives."""
-        return self._encounter_of.get(actor_id)
+    def encounter_of(self, entity_id: int) -> str | None:
+        """Return the encounter that an entity belongs to, for as long as the world lives."""
+        return self._encounter_of.get(entity_id)
 
     def require_placed(self) -> None:
         """Refuse a script of which no encounter came near the ego.
@@ -182,8 +182,8 @@ class ScriptedWorld:
 
     def _seen(self) -> Snapshot:
         ego = self._ego
-        actors = []
-        for actor_id, thing in zip(self._ids, self.script.things, strict=True):
+        entities = []
+        for entity_id, thing in zip(self._ids, self.script.things, strict=True):
             motion = thing.path.at(self._elapsed_s)
             if motion is None:
                 continue
@@ -192,15 +192,15 @@ class ScriptedWorld:
                 attribute = thing.attribute
                 if attribute is Attribute.UNKNOWN:
                     attribute = moving_or_stopped(at[3])
-                actors.append(actor_at(actor_id, thing.look, at, attribute))
-                self._count(actor_id, thing)
-        return snapshot_at(self.frame_index, ego, self._route_seen(), actors)
+                entities.append(entity_at(entity_id, thing.look, at, attribute))
+                self._count(entity_id, thing)
+        return snapshot_at(self.frame_index, ego, self._route_seen(), entities)
 
-    def _count(self, actor_id: int, thing: Scripted) -> None:
+    def _count(self, entity_id: int, thing: Scripted) -> None:
         """Count a thing of an encounter when it comes into sight."""
-        if thing.encounter and actor_id in self._unseen:
-            self._unseen.discard(actor_id)
-            self._encounter_of[actor_id] = f"{thing.encounter}-v{self._visits}"
+        if thing.encounter and entity_id in self._unseen:
+            self._unseen.discard(entity_id)
+            self._encounter_of[entity_id] = f"{thing.encounter}-v{self._visits}"
             self.placed[thing.look.category.value] += 1
 
     def _route_seen(self) -> Route:

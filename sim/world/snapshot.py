@@ -1,4 +1,4 @@
-"""What the simulated world looks like at one frame: the ego, its route and every actor around it.
+"""What the simulated world looks like at one frame: the ego, its route and every entity around it.
 
 These records are all that renderer, sensors and truth may know about traffic: they import nothing of
 SUMO. They never leave the process, so they are plain dataclasses and not contracts.
@@ -17,18 +17,21 @@ from sim.world.ego import VehicleState, body_of
 
 
 @dataclass(frozen=True)
-class Actor:
+class Entity:
     """One thing on or beside the road, as an oriented box in the world frame.
+
+    The word is OpenSCENARIO's, for vehicles, pedestrians, animals and objects alike. An *agent* is what
+    a vehicle tracks of it.
 
     The box is centred at (x, y), stands on ``z_m`` and has its length along ``yaw_rad``. A roll of 90
     degrees lays the *mesh* on its side; length, width and height are always those of the box as it lies.
     """
 
-    actor_id: int
+    entity_id: int
     """At least 1, unique and stable for as long as the world lives."""
     category: Category
     mesh: str
-    """A key of ``MESH_SIZES``; the mesh is scaled from that nominal size to this actor's."""
+    """A key of ``MESH_SIZES``; the mesh is scaled from that nominal size to this entity's."""
     x_m: float
     y_m: float
     yaw_rad: float
@@ -45,15 +48,15 @@ class Actor:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything at one frame; ``actors`` are those within ``SNAPSHOT_RANGE_M`` of the ego, without it."""
+    """Everything at one frame; ``entities`` are those within ``SNAPSHOT_RANGE_M`` of the ego, without it."""
 
     frame_index: int
     stamp_ns: int
     ego: EgoState
     route: Route
-    actors: tuple[Actor, ...]
-    collisions: tuple[int, ...] = ()
-    """Ids of the actors whose box overlaps the ego's body."""
+    entities: tuple[Entity, ...]
+    touched_ids: tuple[int, ...] = ()
+    """Ids of the entities whose box overlaps the ego's body."""
 
 
 SNAPSHOT_RANGE_M = 90.0
@@ -77,7 +80,7 @@ MESH_SIZES: dict[str, tuple[float, float, float]] = {
 
 
 def snapshot_at(
-    frame_index: int, ego: VehicleState, route: Route, actors: Sequence[Actor]
+    frame_index: int, ego: VehicleState, route: Route, entities: Sequence[Entity]
 ) -> Snapshot:
     """Put one frame together: the ego's state as a vehicle reports it, and what its body touches."""
     stamp_ns = frame_stamp_ns(frame_index)
@@ -93,16 +96,16 @@ def snapshot_at(
             steering_rad=ego.steering_rad,
         ),
         route=route,
-        actors=tuple(actors),
-        collisions=collisions(body_of(ego), actors),
+        entities=tuple(entities),
+        touched_ids=touched_by(body_of(ego), entities),
     )
 
 
-def collisions(ego: Rectangle, actors: Sequence[Actor]) -> tuple[int, ...]:
-    """List the ids of the actors whose footprint overlaps the ego's body."""
-    near = (a for a in actors if math.dist((ego.x_m, ego.y_m), (a.x_m, a.y_m)) < 15.0)
+def touched_by(ego: Rectangle, entities: Sequence[Entity]) -> tuple[int, ...]:
+    """List the ids of the entities whose footprint overlaps the ego's body."""
+    near = (a for a in entities if math.dist((ego.x_m, ego.y_m), (a.x_m, a.y_m)) < 15.0)
     return tuple(
-        a.actor_id
+        a.entity_id
         for a in near
         if overlaps(ego, Rectangle(a.x_m, a.y_m, a.yaw_rad, a.length_m, a.width_m))
     )

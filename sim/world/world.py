@@ -44,8 +44,8 @@ class World(Protocol):
     def apply(self, plan: Plan | None) -> None:
         """Drive the next frames by a plan where plans drive; None keeps the last plan's commands."""
 
-    def encounter_of(self, actor_id: int) -> str | None:
-        """Return the encounter that an actor belongs to, for as long as the world lives."""
+    def encounter_of(self, entity_id: int) -> str | None:
+        """Return the encounter that an entity belongs to, for as long as the world lives."""
 
     def require_placed(self) -> None:
         """Refuse a world whose scenario placed nothing.

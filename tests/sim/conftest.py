@@ -15,9 +15,9 @@ from sim.place.maps import RoadMap, load_map
 from sim.place.scenery import Scenery, furnish
 from sim.render.cameras import Renderer
 from sim.sense.rig import default_rig
-from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
+from sim.world.snapshot import MESH_SIZES, Entity, Snapshot
 
-ActorMaker = Callable[..., Actor]
+EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 
 
@@ -56,8 +56,8 @@ def ego_pose(road_map: RoadMap) -> Pose:
 
 
 @pytest.fixture(scope="session")
-def actor_at(ego_pose: Pose) -> ActorMaker:
-    """Make an actor at a place relative to the ego, of its mesh's nominal size."""
+def entity_at(ego_pose: Pose) -> EntityMaker:
+    """Make an entity at a place relative to the ego, of its mesh's nominal size."""
 
     def make(
         mesh: str,
@@ -65,10 +65,10 @@ def actor_at(ego_pose: Pose) -> ActorMaker:
         left_m: float = 0.0,
         turn_rad: float = 0.0,
         *,
-        actor_id: int = 1,
+        entity_id: int = 1,
         speed_mps: float = 0.0,
         **changes: object,
-    ) -> Actor:
+    ) -> Entity:
         x, y, _ = ego_pose @ [ahead_m, left_m, 0.0]
         yaw = ego_pose.yaw_rad + turn_rad
         length, width, height = MESH_SIZES[mesh]
@@ -80,8 +80,8 @@ def actor_at(ego_pose: Pose) -> ActorMaker:
             "color_rgb": (0.2, 0.4, 0.8),
             "attribute": Attribute.MOVING if speed_mps else Attribute.STOPPED,
         }
-        return Actor(
-            actor_id=actor_id,
+        return Entity(
+            entity_id=entity_id,
             mesh=mesh,
             x_m=float(x),
             y_m=float(y),
@@ -96,11 +96,11 @@ def actor_at(ego_pose: Pose) -> ActorMaker:
 
 @pytest.fixture(scope="session")
 def snapshot_of(ego_pose: Pose) -> SnapshotMaker:
-    """Make a snapshot of actors around the ego."""
+    """Make a snapshot of entities around the ego."""
 
-    def make(*actors: Actor, frame_index: int = 0) -> Snapshot:
+    def make(*entities: Entity, frame_index: int = 0) -> Snapshot:
         stamp_ns = frame_stamp_ns(frame_index)
         ego = EgoState(stamp_ns=stamp_ns, world_from_ego=ego_pose, speed_mps=8.0)
-        return Snapshot(frame_index, stamp_ns, ego, Route(), actors)
+        return Snapshot(frame_index, stamp_ns, ego, Route(), entities)
 
     return make

@@ -22,7 +22,9 @@ PERFECT = AnnotatorSettings(
 def _truth(stamp_ns: int, x_m: float, visible_px: int = 200) -> TruthFrame:
     box = Box3D(category=Category.ANIMAL, x_m=x_m, y_m=1.0, z_m=0.7, length_m=1.7, width_m=0.6,
                 height_m=1.5, yaw_rad=0.0)  # fmt: skip
-    seen = TruthBox(box=box, actor_id=7, visible_px=visible_px, hidden_ratio=0.0, encounter_id="e1")
+    seen = TruthBox(
+        box=box, entity_id=7, visible_px=visible_px, hidden_ratio=0.0, encounter_id="e1"
+    )
     return TruthFrame(stamp_ns=stamp_ns, world_from_ego=Pose(), boxes=(seen,))
 
 

@@ -41,21 +41,21 @@ _MAY_BRAKE_HARD = 27
 
 
 class Crowd:
-    """All whom this package adds to SUMO, by SUMO's names, with their looks and actor ids."""
+    """All whom this package adds to SUMO, by SUMO's names, with their looks and entity ids."""
 
     def __init__(
         self,
         road_map: RoadMap,
         seed: int,
         settings: TrafficSettings,
-        next_actor_id: Callable[[], int],
+        next_entity_id: Callable[[], int],
     ) -> None:
         self.looks: dict[str, Look] = {}
-        self.actor_ids: dict[str, int] = {}
+        self.entity_ids: dict[str, int] = {}
         self._road_map = road_map
         self._seed = seed
         self._settings = settings
-        self._next_actor_id = next_actor_id
+        self._next_entity_id = next_entity_id
         self._rng = np.random.default_rng([seed, zlib.crc32(b"traffic")])
         self._driving = spots_of(road_map, LaneKind.DRIVING)
         self._pavement = spots_of(road_map, LaneKind.PAVEMENT)
@@ -70,7 +70,7 @@ class Crowd:
         for name in libsumo.person.getIDList():
             libsumo.person.remove(name)
         self.looks.clear()
-        self.actor_ids.clear()
+        self.entity_ids.clear()
 
     def trim(
         self, x_m: float, y_m: float, vehicles: dict[str, Motion], persons: dict[str, Motion]
@@ -84,7 +84,7 @@ class Crowd:
             gone = [name for name, at in group.items() if math.dist((x_m, y_m), at[:2]) > far_m]
             for name in gone:
                 remove(name)
-                for known in (group, self.looks, self.actor_ids):
+                for known in (group, self.looks, self.entity_ids):
                     known.pop(name)
 
     def fill(
@@ -185,7 +185,7 @@ class Crowd:
     def _give_look(self, name: str, mesh: str) -> None:
         rng = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
         self.looks[name] = drawn_look(rng, MESH_CATEGORIES[mesh], mesh)
-        self.actor_ids[name] = self._next_actor_id()
+        self.entity_ids[name] = self._next_entity_id()
 
 
 def start_sumo(net: Path, seed: int) -> None:

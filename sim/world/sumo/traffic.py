@@ -27,8 +27,8 @@ from sim.place.rectangles import Rectangle, ahead_of
 from sim.world.braking import EMERGENCY_BRAKING_MPS2, Hazards, allowed_speeds_mps
 from sim.world.ego import EGO_SHAPE, VehicleState
 from sim.world.path import Motion, between
-from sim.world.props import actor_at, moving_or_stopped
-from sim.world.snapshot import SNAPSHOT_RANGE_M, Actor
+from sim.world.props import entity_at, moving_or_stopped
+from sim.world.snapshot import SNAPSHOT_RANGE_M, Entity
 from sim.world.sumo.crowd import EGO_TYPE, ROOM_M, STEP_MS, Crowd, start_sumo
 from sim.world.sumo.settings import TrafficSettings
 
@@ -70,7 +70,7 @@ class Traffic:
         seed: int,
         settings: TrafficSettings | None = None,
         *,
-        next_actor_id: Callable[[], int] | None = None,
+        next_entity_id: Callable[[], int] | None = None,
     ) -> None:
         if _open:
             raise OperatorError(
@@ -81,8 +81,8 @@ class Traffic:
         self.road_map: RoadMap = road_map
         self.settings = settings or TrafficSettings()
         self.steps = 0
-        next_actor_id = next_actor_id or itertools.count(1).__next__
-        self._crowd = Crowd(road_map, seed, self.settings, next_actor_id)
+        next_entity_id = next_entity_id or itertools.count(1).__next__
+        self._crowd = Crowd(road_map, seed, self.settings, next_entity_id)
         self._ego_id = ""
         self._outside: VehicleState | None = None
         self._hazards: Hazards | None = None
@@ -192,9 +192,9 @@ class Traffic:
             yaw_rate_radps=wrap_rad(self._now.ego[2] - self._before.ego[2]) / step_s,
         )
 
-    def actors_at(self, elapsed_ns: int, x_m: float, y_m: float) -> list[Actor]:
+    def entities_at(self, elapsed_ns: int, x_m: float, y_m: float) -> list[Entity]:
         """Interpolate everybody near a point, vehicles first."""
-        ratio, actors = self._ratio(elapsed_ns), []
+        ratio, entities = self._ratio(elapsed_ns), []
         pairs = (
             (self._before.vehicles, self._now.vehicles),
             (self._before.persons, self._now.persons),
@@ -203,8 +203,8 @@ class Traffic:
             for name, newest in now.items():
                 if name not in before or math.dist((x_m, y_m), newest[:2]) > SNAPSHOT_RANGE_M:
                     continue
-                actors.append(self._actor(name, between(before[name], newest, ratio)))
-        return actors
+                entities.append(self._entity(name, between(before[name], newest, ratio)))
+        return entities
 
     def vehicle_rectangles(self, ahead_s: float = 0.0) -> list[Rectangle]:
         """Give the ground that each vehicle but the ego covers, or will have after ``ahead_s``."""
@@ -224,9 +224,9 @@ class Traffic:
     def _ratio(self, elapsed_ns: int) -> float:
         return 1.0 - (self.elapsed_ns - elapsed_ns) / STEP_NS
 
-    def _actor(self, name: str, motion: Motion) -> Actor:
-        actor_id, look = self._crowd.actor_ids[name], self._crowd.looks[name]
-        return actor_at(actor_id, look, motion, moving_or_stopped(motion[3]))
+    def _entity(self, name: str, motion: Motion) -> Entity:
+        entity_id, look = self._crowd.entity_ids[name], self._crowd.looks[name]
+        return entity_at(entity_id, look, motion, moving_or_stopped(motion[3]))
 
     def _advance_sumo(self) -> None:
         libsumo.simulationStep()

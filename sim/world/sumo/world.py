@@ -81,7 +81,7 @@ class SumoWorld:
         traffic = self.settings.traffic
         if trip.vehicles_per_km is not None:
             traffic = replace(traffic, vehicles_per_km=trip.vehicles_per_km)
-        self._traffic = Traffic(road_map, trip.seed, traffic, next_actor_id=self._next_id)
+        self._traffic = Traffic(road_map, trip.seed, traffic, next_entity_id=self._next_id)
         try:
             self.visit(first)
         except BaseException:
@@ -190,9 +190,9 @@ class SumoWorld:
         if plan is not None:
             self._command = (plan.acceleration_mps2, plan.steering_rad)
 
-    def encounter_of(self, actor_id: int) -> str | None:
-        """Give the encounter that an actor belongs to, for as long as the world lives."""
-        return self._encounter_of.get(actor_id)
+    def encounter_of(self, entity_id: int) -> str | None:
+        """Give the encounter that an entity belongs to, for as long as the world lives."""
+        return self._encounter_of.get(entity_id)
 
     def require_placed(self) -> None:
         """Refuse a world whose scenario placed nothing.
@@ -270,7 +270,7 @@ class SumoWorld:
             to_m=self._odometer_m + _PLACE_AHEAD_M,
             taken=self._footprints,
         )
-        self._encounter_of |= {p.actor_id: p.encounter_id for p in new if p.encounter_id}
+        self._encounter_of |= {p.entity_id: p.encounter_id for p in new if p.encounter_id}
         self.placed += self._encounters.placed
         self.rejected += self._encounters.rejected
         self._encounters.placed.clear()
@@ -296,13 +296,13 @@ class SumoWorld:
 
     def _seen(self) -> Snapshot:
         ego = self._ego
-        actors = self._traffic.actors_at(self._elapsed_ns, ego.x_m, ego.y_m)
-        actors.extend(
-            prop.actor
+        entities = self._traffic.entities_at(self._elapsed_ns, ego.x_m, ego.y_m)
+        entities.extend(
+            prop.entity
             for prop in self._props()
             if math.dist((ego.x_m, ego.y_m), (prop.x_m, prop.y_m)) < SNAPSHOT_RANGE_M
         )
-        return snapshot_at(self.frame_index, ego, self._route_seen(), actors)
+        return snapshot_at(self.frame_index, ego, self._route_seen(), entities)
 
     def _route_seen(self) -> Route:
         ego = self._ego

@@ -97,7 +97,7 @@ class Contact:
     y_m: float
     ego_mps: float
     other_mps: float
-    actor_id: int
+    entity_id: int
 
     @property
     def is_ours(self) -> bool:
@@ -190,15 +190,15 @@ class Road:
     def _note(self, plan: Plan | None) -> None:
         snapshot, around, driven = self.world.now(), self.shared.around, self.driven
         ego = snapshot.ego
-        now = set(snapshot.collisions)
-        for k, actor in enumerate(snapshot.actors):
-            if actor.actor_id in now - driven.touching:
+        now = set(snapshot.touched_ids)
+        for k, entity in enumerate(snapshot.entities):
+            if entity.entity_id in now - driven.touching:
                 x, y = around.boxes_ego[k, :2].tolist()
-                speed = math.hypot(actor.vx_mps, actor.vy_mps)
+                speed = math.hypot(entity.vx_mps, entity.vy_mps)
                 driven.contacts.append(
                     Contact(
-                        len(driven.speed_mps) / FRAME_RATE_HZ, str(actor.category), x, y,
-                        ego.speed_mps, speed, actor.actor_id,
+                        len(driven.speed_mps) / FRAME_RATE_HZ, str(entity.category), x, y,
+                        ego.speed_mps, speed, entity.entity_id,
                     )
                 )  # fmt: skip
         driven.touching = now

@@ -59,7 +59,7 @@ from sim.lap.tell import skipped_clips
 from sim.place.ground import Ground
 from sim.render.cameras import Renderer
 from sim.show.pictures import CANDIDATE_RGB, INCUMBENT_RGB, TRUTH_RGB
-from sim.world.snapshot import Actor, Snapshot
+from sim.world.snapshot import Entity, Snapshot
 
 VEHICLES = ("v-01", "v-02", "v-03")
 HOSTILE = '<script>alert("x")</script><img src="https://example.org/x.png" onerror=a()>&lt;'
@@ -817,11 +817,11 @@ def test_six_real_edge_cases_and_a_mosaic_stay_under_three_megabytes(
     edge_case: EdgeCase,
     renderer: Renderer,
     snapshot_of: Callable[..., Snapshot],
-    actor_at: Callable[..., Actor],
+    entity_at: Callable[..., Entity],
     ground: Ground,
 ) -> None:
     snapshot = snapshot_of(
-        actor_at("animal", 9.0, 1.0, 1.4), actor_at("car", 16.0, -2.0, actor_id=2)
+        entity_at("animal", 9.0, 1.0, 1.4), entity_at("car", 16.0, -2.0, entity_id=2)
     )
     images = renderer.render(snapshot).images
     frame_set = replace(edge_case.frame_set, frames=frames_of(images, 0))

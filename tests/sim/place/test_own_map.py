@@ -157,6 +157,6 @@ def test_traffic_drives_on_roads_with_numbers_and_keeps_to_what_lanes_permit(
         for _ in range(40):
             traffic.step()
         ego = traffic.ego_at(traffic.elapsed_ns)
-        seen = {a.mesh for a in traffic.actors_at(traffic.elapsed_ns, ego.x_m, ego.y_m)}
+        seen = {a.mesh for a in traffic.entities_at(traffic.elapsed_ns, ego.x_m, ego.y_m)}
     assert {"car", "pedestrian"} <= seen
     assert "bicycle" not in seen

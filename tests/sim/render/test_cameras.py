@@ -22,17 +22,17 @@ from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
-from sim.render.cameras import MAX_ACTORS, Renderer, visible_pixels, world_from_unit
+from sim.render.cameras import MAX_ENTITIES, Renderer, visible_pixels, world_from_unit
 from sim.render.meshes import mesh_of
 from sim.render.panda import UNDRAWN_PX, camera_node, geom, open_buffer, vertex_rows
 from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.sight import survey
-from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
+from sim.world.snapshot import MESH_SIZES, Entity, Snapshot
 
 CAMERAS = tuple(slot.name for slot in SLOTS)
 
-ActorMaker = Callable[..., Actor]
+EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 
 FRONT_MAIN = CAMERAS.index("front_main")
@@ -54,11 +54,11 @@ def test_images_are_contiguous_rgb_of_the_rigs_size(
     assert abs(road[2] - road[0]) < 40
 
 
-def test_actors_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
+def test_entities_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
     road_map: RoadMap,
     rig: Rig,
     ground: Ground,
-    actor_at: ActorMaker,
+    entity_at: EntityMaker,
     snapshot_of: SnapshotMaker,
 ) -> None:
     one_far_house = Scenery(
@@ -72,15 +72,15 @@ def test_actors_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
         ring = [
             # A box on wheels: an edge is drawn half a pixel too wide on every side, which moves the
             # centre of a shape that is thin at one end, and not that of this one.
-            actor_at("truck", 12.0 * math.cos(a), 12.0 * math.sin(a), 2.0 * a, actor_id=i + 1)
+            entity_at("truck", 12.0 * math.cos(a), 12.0 * math.sin(a), 2.0 * a, entity_id=i + 1)
             for i, a in enumerate(np.linspace(-math.pi, math.pi, 3, endpoint=False) + turn)
         ]
         snapshot = snapshot_of(*ring)
         ids = renderer.render(snapshot, with_ids=True).ids
         assert ids is not None
         ego_from_world = snapshot.ego.world_from_ego.inverse()
-        for actor in ring:
-            matrix = world_from_unit(actor)
+        for entity in ring:
+            matrix = world_from_unit(entity)
             triangles = mesh_of("truck").triangles @ matrix[:3, :3].T + matrix[:3, 3]
             for camera, view in zip(rig.cameras, ids, strict=True):
                 uvd = pixels_from_ego(camera, ego_from_world @ triangles.reshape(-1, 3))
@@ -88,7 +88,7 @@ def test_actors_are_drawn_where_the_calibration_says_to_a_tenth_of_a_pixel(
                 is_inside = u.min() > 1 and u.max() < 255 and v.min() > 1 and v.max() < 127
                 if depth.min() < 0.5 or not is_inside:
                     continue
-                drawn = view == actor.actor_id
+                drawn = view == entity.entity_id
                 expected = _silhouette(uvd[:, :2].reshape(-1, 3, 2))
                 shifts.append(_centre_px(drawn) - _centre_px(expected))
                 seen_by.add(camera.name)
@@ -172,12 +172,12 @@ def _facing_squares(
     return triangles, rgba
 
 
-def test_ids_and_pixel_counts_name_the_actors_that_are_seen(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+def test_ids_and_pixel_counts_name_the_entities_that_are_seen(
+    renderer: Renderer, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    near = actor_at("bus", 14.0, 0.0, math.pi / 2, actor_id=70_001)
-    behind_it = actor_at("pedestrian", 24.0, 0.0, actor_id=5)
-    beside = actor_at("traffic_cone", 8.0, 3.0, actor_id=12)
+    near = entity_at("bus", 14.0, 0.0, math.pi / 2, entity_id=70_001)
+    behind_it = entity_at("pedestrian", 24.0, 0.0, entity_id=5)
+    beside = entity_at("traffic_cone", 8.0, 3.0, entity_id=12)
     render = renderer.render(snapshot_of(near, behind_it, beside), with_ids=True)
     assert render.ids is not None
     assert set(render.visible_px) == {70_001, 12}, "the bus hides the pedestrian"
@@ -189,39 +189,39 @@ def test_ids_and_pixel_counts_name_the_actors_that_are_seen(
 
 
 def test_every_code_comes_back_exactly(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    renderer: Renderer, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     # A ring of cones, each in plain view: any rounding of the code would name the wrong one.
     crowd = [
-        actor_at(
+        entity_at(
             "traffic_cone",
             (8.0 + 3.0 * (i % 3)) * math.cos(0.026 * i) + 1.3,
             (8.0 + 3.0 * (i % 3)) * math.sin(0.026 * i),
-            actor_id=i + 1,
+            entity_id=i + 1,
         )
-        for i in range(MAX_ACTORS)
+        for i in range(MAX_ENTITIES)
     ]
-    too_far = actor_at("traffic_cone", 80.0, actor_id=999)
+    too_far = entity_at("traffic_cone", 80.0, entity_id=999)
     for shown in (crowd, crowd[:100], [*crowd, too_far]):
         render = renderer.render(snapshot_of(*shown), with_ids=True)
         assert render.ids is not None
-        assert set(render.visible_px) <= {actor.actor_id for actor in crowd[: len(shown)]}
-        assert len(render.visible_px) > 0.9 * min(len(shown), MAX_ACTORS)
+        assert set(render.visible_px) <= {entity.entity_id for entity in crowd[: len(shown)]}
+        assert len(render.visible_px) > 0.9 * min(len(shown), MAX_ENTITIES)
     x, y = survey(snapshot_of(*crowd)).boxes_ego[:, :2].T
     first = CAMERAS.index("front_main")
-    for actor_id in (1, 2, 3):
+    for entity_id in (1, 2, 3):
         u, v, _ = pixels_from_ego(
-            default_rig().cameras[first], np.array([x[actor_id - 1], y[actor_id - 1], 0.4])
+            default_rig().cameras[first], np.array([x[entity_id - 1], y[entity_id - 1], 0.4])
         )
-        assert render.ids[first, int(v), int(u)] == actor_id
+        assert render.ids[first, int(v), int(u)] == entity_id
 
 
 def test_front_and_back_of_a_car_look_different(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    renderer: Renderer, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     def redness(turn_rad: float) -> float:
         render = renderer.render(
-            snapshot_of(actor_at("car", 10.0, turn_rad=turn_rad)), with_ids=True
+            snapshot_of(entity_at("car", 10.0, turn_rad=turn_rad)), with_ids=True
         )
         assert render.ids is not None
         shown = render.images[render.ids == 1].astype(float)
@@ -232,11 +232,11 @@ def test_front_and_back_of_a_car_look_different(
 
 
 def test_picture_depends_on_the_snapshot_alone(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    renderer: Renderer, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    some = [actor_at("car", 8.0 + 6.0 * i, 3.0, actor_id=i + 1) for i in range(4)]
+    some = [entity_at("car", 8.0 + 6.0 * i, 3.0, entity_id=i + 1) for i in range(4)]
     others = [
-        actor_at(m, 6.0 + 3.0 * i, -2.0, actor_id=90 - i, color_rgb=(0.9, 0.1, 0.1))
+        entity_at(m, 6.0 + 3.0 * i, -2.0, entity_id=90 - i, color_rgb=(0.9, 0.1, 0.1))
         for i, m in enumerate(MESH_SIZES)
     ]
     first = renderer.render(snapshot_of(*some), with_ids=True)
@@ -257,18 +257,18 @@ def test_two_processes_render_the_same_bytes() -> None:
         from sim.render.cameras import Renderer
         from sim.place.maps import load_map
         from sim.sense.rig import default_rig
-        from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
+        from sim.world.snapshot import MESH_SIZES, Entity, Snapshot
 
         road_map = load_map("grid")
         place = road_map.places[5]
-        actors = tuple(
-            Actor(i + 1, Category.CAR, mesh, place.x_m + 4 + 4 * i, place.y_m + 3 * math.sin(i), i,
+        entities = tuple(
+            Entity(i + 1, Category.CAR, mesh, place.x_m + 4 + 4 * i, place.y_m + 3 * math.sin(i), i,
                   *MESH_SIZES[mesh], color_rgb=(0.1 * (i % 9), 0.5, 0.3))
             for i, mesh in enumerate(MESH_SIZES)
         )
         ego = EgoState(stamp_ns=0, world_from_ego=Pose.from_xy_yaw(place.x_m, place.y_m, 0.1))
         renderer = Renderer(road_map, default_rig())
-        render = renderer.render(Snapshot(0, 0, ego, Route(), actors), with_ids=True)
+        render = renderer.render(Snapshot(0, 0, ego, Route(), entities), with_ids=True)
         print(hashlib.sha256(render.images.tobytes() + render.ids.tobytes()).hexdigest())
         """
     )
@@ -280,13 +280,13 @@ def test_two_processes_render_the_same_bytes() -> None:
     assert len(runs[0].stdout.strip()) == len(hashlib.sha256().hexdigest())
 
 
-def test_mirrored_scene_of_actors_gives_mirrored_ids(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+def test_mirrored_scene_of_entities_gives_mirrored_ids(
+    renderer: Renderer, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     def ids_of(sign: float) -> np.ndarray:
         places = [(12.0, 2.5), (4.0, 7.0), (-9.0, 3.0), (-3.0, -6.0)]
         vans = [
-            actor_at("van", x, sign * y, sign * 0.7 * i, actor_id=i + 1)
+            entity_at("van", x, sign * y, sign * 0.7 * i, entity_id=i + 1)
             for i, (x, y) in enumerate(places)
         ]
         render = renderer.render(snapshot_of(*vans), with_ids=True)
@@ -299,8 +299,8 @@ def test_mirrored_scene_of_actors_gives_mirrored_ids(
     assert (here != mirrored).sum() < 0.03 * (here > 0).sum()
 
 
-def test_a_quarter_roll_fills_the_box_as_it_lies(actor_at: ActorMaker) -> None:
-    lying = actor_at(
+def test_a_quarter_roll_fills_the_box_as_it_lies(entity_at: EntityMaker) -> None:
+    lying = entity_at(
         "truck", 10.0, length_m=8.0, width_m=3.2, height_m=2.4, roll_rad=math.pi / 2, z_m=0.5
     )
     corners = mesh_of("truck").triangles.reshape(-1, 3)
@@ -327,9 +327,9 @@ def test_ground_follows_the_ego_across_tiles(
 
 
 def test_driving_on_takes_no_more_memory(
-    renderer: Renderer, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    renderer: Renderer, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    crowd = [actor_at("car", 5.0 * i, 4.0, actor_id=i + 1) for i in range(1, 30)]
+    crowd = [entity_at("car", 5.0 * i, 4.0, entity_id=i + 1) for i in range(1, 30)]
     here = snapshot_of(*crowd)
 
     def drive_on(frames: range) -> int:
@@ -337,8 +337,8 @@ def test_driving_on_takes_no_more_memory(
             moved = Pose.from_xy_yaw(0.1 * k, 0.0, 0.001 * k)
             pose = here.ego.world_from_ego @ moved
             ego = msgspec.structs.replace(here.ego, world_from_ego=pose)
-            actors = tuple(replace(a, x_m=a.x_m + 0.1 * k, yaw_rad=0.01 * k) for a in crowd)
-            renderer.render(Snapshot(k, 0, ego, here.route, actors))
+            entities = tuple(replace(a, x_m=a.x_m + 0.1 * k, yaw_rad=0.01 * k) for a in crowd)
+            renderer.render(Snapshot(k, 0, ego, here.route, entities))
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
     before = drive_on(range(20))
@@ -350,10 +350,10 @@ def test_two_renderers_do_not_disturb_each_other(
     road_map: RoadMap,
     ground: Ground,
     scenery: Scenery,
-    actor_at: ActorMaker,
+    entity_at: EntityMaker,
     snapshot_of: SnapshotMaker,
 ) -> None:
-    snapshot = snapshot_of(actor_at("van", 9.0))
+    snapshot = snapshot_of(entity_at("van", 9.0))
     first = renderer.render(snapshot).images
     small = Renderer(road_map, default_rig(64, 32), ground=ground, scenery=scenery)
     assert small.render(snapshot_of()).images.shape == (8, 32, 64, 3)

@@ -16,9 +16,9 @@ from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ult
 from sim.sense.sight import EYE_EGO, Surroundings, survey
 from sim.settings import WorldSettings
 from sim.world.encounters import Scenario
-from sim.world.snapshot import Actor, Snapshot
+from sim.world.snapshot import Entity, Snapshot
 
-ActorMaker = Callable[..., Actor]
+EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 
 QUIET = RadarSettings(
@@ -36,9 +36,9 @@ def scans(around: Surroundings, settings: RadarSettings, count: int = 400) -> li
     [("car", Category.CAR), ("animal", Category.ANIMAL), ("traffic_cone", Category.TRAFFIC_CONE)],
 )
 def test_echo_rate_is_the_configured_one(
-    mesh: str, category: Category, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    mesh: str, category: Category, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    around = survey(snapshot_of(actor_at(mesh, 15.0)))
+    around = survey(snapshot_of(entity_at(mesh, 15.0)))
     rate = np.mean([len(points) > 0 for points in scans(around, QUIET, 1000)])
     assert rate == pytest.approx(QUIET.return_probability[category], abs=0.045)
 
@@ -50,9 +50,9 @@ def test_every_class_has_a_rate_and_a_cross_section() -> None:
 
 
 def test_points_lie_on_the_faces_turned_to_the_sensor(
-    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    around = survey(snapshot_of(actor_at("car", 20.0)))  # 4.5 x 1.8 m, straight ahead
+    around = survey(snapshot_of(entity_at("car", 20.0)))  # 4.5 x 1.8 m, straight ahead
     points = np.concatenate(scans(around, QUIET))
     assert {len(p) for p in scans(around, QUIET)} == {0, 1, 2, 3}
     np.testing.assert_allclose(points[:, 0], 20.0 - 2.25, atol=1e-4)
@@ -61,34 +61,34 @@ def test_points_lie_on_the_faces_turned_to_the_sensor(
 
 
 def test_radial_speed_is_over_the_ground_and_positive_going_away(
-    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     # The ego of these snapshots drives at 8 m/s; a parked car must read 0, not -8.
     for turn_rad, speed_mps, expected in ((0.0, 5.0, 5.0), (math.pi, 5.0, -5.0), (0.0, 0.0, 0.0)):
-        car = actor_at("car", 30.0, turn_rad=turn_rad, speed_mps=speed_mps)
+        car = entity_at("car", 30.0, turn_rad=turn_rad, speed_mps=speed_mps)
         points = np.concatenate(scans(survey(snapshot_of(car)), QUIET, 50))
         assert points[:, RADAR_FIELDS.index("radial_speed_mps")] == pytest.approx(
             expected, abs=0.02
         )
-    crossing = actor_at("car", 30.0, turn_rad=math.pi / 2, speed_mps=10.0)
+    crossing = entity_at("car", 30.0, turn_rad=math.pi / 2, speed_mps=10.0)
     points = np.concatenate(scans(survey(snapshot_of(crossing)), QUIET, 50))
     assert np.abs(points[:, 2]).max() < 1.0, "what crosses has hardly any radial speed"
 
 
 def test_hidden_road_users_return_less_often(
-    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    bus = actor_at("bus", 12.0, turn_rad=math.pi / 2, actor_id=1)
-    behind = actor_at("pedestrian", 25.0, actor_id=2)
+    bus = entity_at("bus", 12.0, turn_rad=math.pi / 2, entity_id=1)
+    behind = entity_at("pedestrian", 25.0, entity_id=2)
     around = survey(snapshot_of(bus, behind))
     assert around.hidden_ratio.tolist() == [0.0, 1.0]
     rate = np.mean([(points[:, 0] > 20.0).any() for points in scans(around, QUIET, 2000)])
     assert rate == pytest.approx(0.55 * 0.35, abs=0.04)
 
 
-def test_noise_has_the_configured_size(actor_at: ActorMaker, snapshot_of: SnapshotMaker) -> None:
+def test_noise_has_the_configured_size(entity_at: EntityMaker, snapshot_of: SnapshotMaker) -> None:
     settings = RadarSettings(ghosts_per_scan=0.0)
-    around = survey(snapshot_of(actor_at("pedestrian", 40.0 + EYE_EGO[0])))
+    around = survey(snapshot_of(entity_at("pedestrian", 40.0 + EYE_EGO[0])))
     points = np.concatenate(scans(around, settings, 3000)).astype(float)
     ranges = np.hypot(points[:, 0] - settings.x_m, points[:, 1])
     azimuths = np.arctan2(points[:, 1], points[:, 0] - settings.x_m)
@@ -116,9 +116,9 @@ def test_what_lines_the_road_returns_standing_echoes(
 
 
 def test_points_come_in_order_of_azimuth_so_that_order_tells_nothing(
-    actor_at: ActorMaker, snapshot_of: SnapshotMaker, scenery: Scenery
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker, scenery: Scenery
 ) -> None:
-    crowd = [actor_at("car", 8.0 * i - 30.0, 5.0, actor_id=i + 1) for i in range(8)]
+    crowd = [entity_at("car", 8.0 * i - 30.0, 5.0, entity_id=i + 1) for i in range(8)]
     around = survey(snapshot_of(*crowd), scenery)
     points = radar_scan(around, RadarSettings(), np.random.default_rng(0)).points_ego
     azimuths = np.arctan2(points[:, 1], points[:, 0] - RadarSettings().x_m)
@@ -127,9 +127,9 @@ def test_points_come_in_order_of_azimuth_so_that_order_tells_nothing(
 
 
 def test_scan_depends_on_its_generator_alone(
-    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    around = survey(snapshot_of(actor_at("truck", 15.0)))
+    around = survey(snapshot_of(entity_at("truck", 15.0)))
     first, again, other = (
         radar_scan(around, RadarSettings(), np.random.default_rng(seed)).points_ego
         for seed in (1, 1, 2)
@@ -152,10 +152,10 @@ def clear(settings: UltrasonicSettings | None = None) -> UltrasonicSettings:
 
 
 def test_ultrasonics_measure_the_gap_ahead(
-    rig: Rig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     # The body ends at 3.6 m; a barrier plate at 5.75 m is 2.0 m from the middle of the bumper.
-    wall = actor_at("barrier", 5.85, width_m=12.0, length_m=0.5)
+    wall = entity_at("barrier", 5.85, width_m=12.0, length_m=0.5)
     scan = ultrasonic_scan(survey(snapshot_of(wall)), rig, clear(), np.random.default_rng(0))
     assert scan.ranges_m.shape == (12,) and scan.ranges_m.dtype == np.float32
     assert scan.ranges_m[2:4] == pytest.approx(2.0, abs=0.01)
@@ -163,20 +163,20 @@ def test_ultrasonics_measure_the_gap_ahead(
 
 
 def test_ultrasonics_look_no_further_than_their_cone(
-    rig: Rig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    beside = actor_at("traffic_cone", 1.3, 3.0)
+    beside = entity_at("traffic_cone", 1.3, 3.0)
     scan = ultrasonic_scan(survey(snapshot_of(beside)), rig, clear(), np.random.default_rng(0))
     assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
-    far = actor_at("car", 3.6 + 5.2 + 2.25)
+    far = entity_at("car", 3.6 + 5.2 + 2.25)
     scan = ultrasonic_scan(survey(snapshot_of(far)), rig, clear(), np.random.default_rng(0))
     assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
 
 
 def test_ultrasonics_jitter_and_drop_out(
-    rig: Rig, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    around = survey(snapshot_of(actor_at("barrier", 5.85, width_m=12.0)))
+    around = survey(snapshot_of(entity_at("barrier", 5.85, width_m=12.0)))
     rng = np.random.default_rng(0)
     readings = np.array(
         [ultrasonic_scan(around, rig, UltrasonicSettings(), rng).ranges_m[2] for _ in range(2000)]

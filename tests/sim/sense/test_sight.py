@@ -10,9 +10,9 @@ from edge.contracts.geometry import Pose
 from sim.place.scenery import Scenery, SceneryKind
 from sim.render.cameras import Renderer
 from sim.sense.sight import hidden_ratios, ray_distances, survey
-from sim.world.snapshot import MESH_SIZES, Actor, Snapshot
+from sim.world.snapshot import MESH_SIZES, Entity, Snapshot
 
-ActorMaker = Callable[..., Actor]
+EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 EYE = (0.0, 0.0, 1.5)
 
@@ -80,8 +80,8 @@ def test_nothing_around_is_nothing_hidden(snapshot_of: SnapshotMaker) -> None:
     assert around.boxes_ego.shape == (0, 6) and around.hidden_ratio.shape == (0,)
 
 
-def test_survey_is_in_the_ego_frame(actor_at: ActorMaker, snapshot_of: SnapshotMaker) -> None:
-    around = survey(snapshot_of(actor_at("car", 12.0, -3.0, 0.5, speed_mps=4.0)))
+def test_survey_is_in_the_ego_frame(entity_at: EntityMaker, snapshot_of: SnapshotMaker) -> None:
+    around = survey(snapshot_of(entity_at("car", 12.0, -3.0, 0.5, speed_mps=4.0)))
     np.testing.assert_allclose(
         around.boxes_ego[0], (12.0, -3.0, 0.5, *MESH_SIZES["car"]), atol=1e-9
     )
@@ -91,7 +91,7 @@ def test_survey_is_in_the_ego_frame(actor_at: ActorMaker, snapshot_of: SnapshotM
 
 
 def test_scenery_near_the_ego_comes_along(
-    snapshot_of: SnapshotMaker, scenery: Scenery, actor_at: ActorMaker
+    snapshot_of: SnapshotMaker, scenery: Scenery, entity_at: EntityMaker
 ) -> None:
     snapshot = snapshot_of()
     around = survey(snapshot, scenery)
@@ -99,21 +99,21 @@ def test_scenery_near_the_ego_comes_along(
     house = around.statics_ego[around.static_kinds == SceneryKind.BUILDING]
     nearest = house[np.hypot(house[:, 0], house[:, 1]).argmin()]
     x, y = nearest[:2] * (1.0 + 14.0 / np.hypot(*nearest[:2]))
-    behind_it = survey(snapshot_of(actor_at("pedestrian", float(x), float(y))), scenery)
+    behind_it = survey(snapshot_of(entity_at("pedestrian", float(x), float(y))), scenery)
     assert behind_it.hidden_ratio[0] == 1.0
 
 
 def test_geometry_agrees_with_the_picture_about_who_is_hidden(
-    renderer: Renderer, scenery: Scenery, actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    renderer: Renderer, scenery: Scenery, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     rng = np.random.default_rng(3)
     crowd = [
-        actor_at(
+        entity_at(
             ("car", "pedestrian", "truck", "bicycle")[i % 4],
             float(rng.uniform(-35, 35)),
             float(rng.uniform(-7, 7)),
             float(rng.uniform(-3, 3)),
-            actor_id=i + 1,
+            entity_id=i + 1,
         )
         for i in range(50)
     ]
@@ -122,10 +122,10 @@ def test_geometry_agrees_with_the_picture_about_who_is_hidden(
     hidden = survey(snapshot, scenery).hidden_ratio
     together = renderer.render(snapshot).visible_px
     shown, judged = [], []
-    for actor, ratio in zip(crowd, hidden, strict=True):
-        alone = renderer.render(snapshot_of(actor)).visible_px.get(actor.actor_id, 0)
+    for entity, ratio in zip(crowd, hidden, strict=True):
+        alone = renderer.render(snapshot_of(entity)).visible_px.get(entity.entity_id, 0)
         if alone > 30:
-            shown.append(together.get(actor.actor_id, 0) / alone)
+            shown.append(together.get(entity.entity_id, 0) / alone)
             judged.append(1.0 - ratio)
     assert len(shown) > 20
     assert np.corrcoef(shown, judged)[0, 1] > 0.8

@@ -11,17 +11,17 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Attribute, BoxSource, Category
 from sim.sense.sight import survey
 from sim.sense.truth import MAGIC, TruthFrame, TruthLog, read_truth, truth_boxes
-from sim.world.snapshot import Actor, Snapshot
+from sim.world.snapshot import Entity, Snapshot
 
-ActorMaker = Callable[..., Actor]
+EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 
 
 @pytest.fixture(scope="module")
-def frames(actor_at: ActorMaker, snapshot_of: SnapshotMaker) -> list[TruthFrame]:
+def frames(entity_at: EntityMaker, snapshot_of: SnapshotMaker) -> list[TruthFrame]:
     made = []
     for k in range(5):
-        snapshot = snapshot_of(actor_at("animal", 10.0 + k, actor_id=9), frame_index=k)
+        snapshot = snapshot_of(entity_at("animal", 10.0 + k, entity_id=9), frame_index=k)
         boxes = truth_boxes(survey(snapshot), {9: 100 + k}, {9: "animal_crossing-1"})
         pose = snapshot.ego.world_from_ego
         made.append(TruthFrame(stamp_ns=snapshot.stamp_ns, world_from_ego=pose, boxes=boxes))
@@ -36,14 +36,14 @@ def written(path: Path, frames: list[TruthFrame], vehicle_id: str = "v1") -> Pat
 
 
 def test_box_is_centred_upright_and_moves_over_the_ground(
-    actor_at: ActorMaker, snapshot_of: SnapshotMaker
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    lying = actor_at(
+    lying = entity_at(
         "truck",
         12.0,
         2.0,
         math.pi,
-        actor_id=4,
+        entity_id=4,
         speed_mps=3.0,
         roll_rad=math.pi / 2,
         width_m=3.2,
@@ -58,14 +58,16 @@ def test_box_is_centred_upright_and_moves_over_the_ground(
     assert (box.vx_mps, box.vy_mps) == pytest.approx((-3.0, 0.0), abs=1e-9)
     assert (box.category, box.attribute) == (Category.TRUCK, Attribute.FALLEN)
     assert box.source is BoxSource.UNKNOWN
-    assert (truth.actor_id, truth.visible_px, truth.encounter_id) == (4, 77, None)
+    assert (truth.entity_id, truth.visible_px, truth.encounter_id) == (4, 77, None)
 
 
-def test_who_shows_no_pixel_is_still_true(actor_at: ActorMaker, snapshot_of: SnapshotMaker) -> None:
-    bus = actor_at("bus", 12.0, turn_rad=math.pi / 2, actor_id=1)
-    behind = actor_at("pedestrian", 25.0, actor_id=2)
+def test_who_shows_no_pixel_is_still_true(
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
+) -> None:
+    bus = entity_at("bus", 12.0, turn_rad=math.pi / 2, entity_id=1)
+    behind = entity_at("pedestrian", 25.0, entity_id=2)
     truth = {
-        t.actor_id: t for t in truth_boxes(survey(snapshot_of(bus, behind)), {1: 900}, {2: "e"})
+        t.entity_id: t for t in truth_boxes(survey(snapshot_of(bus, behind)), {1: 900}, {2: "e"})
     }
     assert truth[2].visible_px == 0 and truth[2].hidden_ratio == 1.0
     assert truth[2].encounter_id == "e"

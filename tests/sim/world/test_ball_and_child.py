@@ -6,7 +6,7 @@ from edge.contracts.time import FRAME_RATE_HZ
 from sim.place.maps import RoadMap
 from sim.world.encounters import load_scenario
 from sim.world.roadside import RoadsideSettings
-from sim.world.snapshot import Actor
+from sim.world.snapshot import Entity
 from sim.world.sumo.settings import SumoSettings, TrafficSettings
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
@@ -27,17 +27,17 @@ def first_moves(road_map: RoadMap, speed_mps: float) -> dict[str, int]:
     )
     moves: dict[str, int] = {}
     with SumoWorld(trip, EMPTY, road_map=road_map) as world:
-        start = {a.actor_id: a for a in world.now().actors}
+        start = {a.entity_id: a for a in world.now().entities}
         ids = sorted(start)[:2]
         for _ in range(round(60.0 / speed_mps) * FRAME_RATE_HZ):
-            for actor in world.step().actors:
-                if actor.actor_id in ids and _is_away(actor, start[actor.actor_id]):
-                    moves.setdefault(actor.mesh, world.frame_index)
+            for entity in world.step().entities:
+                if entity.entity_id in ids and _is_away(entity, start[entity.entity_id]):
+                    moves.setdefault(entity.mesh, world.frame_index)
     return moves
 
 
-def _is_away(actor: Actor, start: Actor) -> bool:
-    return (actor.x_m, actor.y_m) != (start.x_m, start.y_m)
+def _is_away(entity: Entity, start: Entity) -> bool:
+    return (entity.x_m, entity.y_m) != (start.x_m, start.y_m)
 
 
 @pytest.mark.parametrize("speed_mps", [4.0, 9.0])

@@ -121,8 +121,8 @@ def test_the_same_seed_places_the_same_and_another_seed_something_else(
 ) -> None:
     scenario = load_scenario(name)
     one, same, other = (placed_along(road_map, scenario, seed=s) for s in (1, 1, 2))
-    assert [p.actor for p in one.props] == [p.actor for p in same.props]
-    assert [p.actor for p in one.props] != [p.actor for p in other.props]
+    assert [p.entity for p in one.props] == [p.entity for p in same.props]
+    assert [p.entity for p in one.props] != [p.entity for p in other.props]
 
 
 @pytest.mark.parametrize("name", ["animal_crossing", "overturned_truck", "jaywalker"])
@@ -176,9 +176,9 @@ def test_an_overturned_truck_lies_fallen_on_its_side(road_map: RoadMap) -> None:
     trucks = placed_along(road_map, load_scenario("overturned_truck")).props
     assert trucks
     for truck in trucks:
-        assert truck.actor.attribute is Attribute.FALLEN
-        assert truck.actor.roll_rad == pytest.approx(math.pi / 2)
-        assert truck.actor.width_m > truck.actor.height_m
+        assert truck.entity.attribute is Attribute.FALLEN
+        assert truck.entity.roll_rad == pytest.approx(math.pi / 2)
+        assert truck.entity.width_m > truck.entity.height_m
 
 
 def test_each_jaywalker_stands_hidden_before_the_van_of_its_encounter(road_map: RoadMap) -> None:

@@ -119,12 +119,12 @@ def test_visit_starts_anew_at_another_place_and_the_frame_index_goes_on(
 ) -> None:
     world = opened()
     before = world.skip(20)
-    known = {actor.actor_id for actor in before.actors}
+    known = {entity.entity_id for entity in before.entities}
     world.visit(PLACES[1])
     after, place = world.now(), road_map.place(PLACES[1])
     assert math.dist(ego_xy(after), (place.x_m, place.y_m)) < 6.0
     assert after.frame_index >= before.frame_index
-    assert not known & {actor.actor_id for actor in after.actors}
+    assert not known & {entity.entity_id for entity in after.entities}
 
 
 def test_place_that_the_map_lacks_is_refused(opened: Opener) -> None:
@@ -138,21 +138,21 @@ def test_ids_are_positive_and_differ_and_everything_is_in_range(opened: Opener) 
     world = opened()
     for _ in range(5):
         snapshot = world.skip(12)
-        ids = [actor.actor_id for actor in snapshot.actors]
+        ids = [entity.entity_id for entity in snapshot.entities]
         assert ids and len(set(ids)) == len(ids) and min(ids) >= 1
-        for actor in snapshot.actors:
-            distance_m = math.dist(ego_xy(snapshot), (actor.x_m, actor.y_m))
+        for entity in snapshot.entities:
+            distance_m = math.dist(ego_xy(snapshot), (entity.x_m, entity.y_m))
             assert distance_m <= SNAPSHOT_RANGE_M + 1.0
 
 
 def test_what_belongs_to_an_encounter_is_named_and_counted(opened: Opener) -> None:
     world = opened()
-    seen = [actor for _ in range(8) for actor in world.skip(18).actors]
-    animals = {actor.actor_id for actor in seen if actor.mesh == "animal"}
-    cars = {actor.actor_id for actor in seen if actor.mesh == "car"}
+    seen = [entity for _ in range(8) for entity in world.skip(18).entities]
+    animals = {entity.entity_id for entity in seen if entity.mesh == "animal"}
+    cars = {entity.entity_id for entity in seen if entity.mesh == "car"}
     assert animals and cars
-    assert all(world.encounter_of(actor_id) for actor_id in animals)
-    assert not any(world.encounter_of(actor_id) for actor_id in cars)
+    assert all(world.encounter_of(entity_id) for entity_id in animals)
+    assert not any(world.encounter_of(entity_id) for entity_id in cars)
     assert world.encounter_of(10**6) is None
     assert world.placed["animal"] >= len(animals)
     world.require_placed()
@@ -180,4 +180,4 @@ def test_closing_twice_is_fine_and_another_world_can_be_opened(opened: Opener) -
     world = opened()
     world.close()
     world.close()
-    assert opened().now().actors
+    assert opened().now().entities

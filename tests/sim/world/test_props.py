@@ -29,16 +29,16 @@ def test_a_prop_that_waits_goes_on_later_from_where_it_stood() -> None:
     prop = Prop(1, LOOK, 0.0, 0.0, 0.0, walk=straight_walk((0.0, 0.0), 0.0, 10.0, 1.0))
     prop.advance(2.0)
     prop.wait(1.0)
-    assert (prop.x_m, prop.actor.vx_mps, prop.actor.attribute) == (2.0, 0.0, Attribute.STOPPED)
+    assert (prop.x_m, prop.entity.vx_mps, prop.entity.attribute) == (2.0, 0.0, Attribute.STOPPED)
     prop.advance(1.0)
-    assert (prop.x_m, prop.actor.vx_mps, prop.actor.attribute) == (3.0, 1.0, Attribute.MOVING)
+    assert (prop.x_m, prop.entity.vx_mps, prop.entity.attribute) == (3.0, 1.0, Attribute.MOVING)
 
 
 def test_who_waits_for_its_trigger_has_no_speed() -> None:
     walk = straight_walk((0.0, 0.0), 0.0, 10.0, 1.0)
     prop = Prop(1, LOOK, 0.0, 0.0, 0.0, walk=walk, trigger_m=20.0)
     assert not prop.is_walking
-    assert prop.actor.vx_mps == 0.0
+    assert prop.entity.vx_mps == 0.0
 
 
 def test_lying_on_its_side_a_truck_is_as_wide_as_it_was_high() -> None:

@@ -46,8 +46,8 @@ def test_parked_vehicles_leave_the_driving_lane_free(road_map: RoadMap) -> None:
 def test_the_same_seed_dresses_a_road_the_same(road_map: RoadMap) -> None:
     edge_id = roads(road_map)[5]
     one, same, other = (dressed(road_map, edge_id, seed) for seed in (1, 1, 2))
-    assert [p.actor for p in one] == [p.actor for p in same]
-    assert [p.actor for p in one] != [p.actor for p in other]
+    assert [p.entity for p in one] == [p.entity for p in same]
+    assert [p.entity for p in one] != [p.entity for p in other]
 
 
 def test_a_map_holds_every_kind_that_stands_along_roads(road_map: RoadMap) -> None:

@@ -21,7 +21,7 @@ def test_car_20_m_ahead_at_10_m_per_s_is_30_m_ahead_after_a_second(road_map: Roa
     path = TimedPath.straight((20.0, 0.0), (70.0, 0.0), from_s=0.0, to_s=5.0)
     script = Script((Scripted(nominal_look("car"), path),), ego=TimedPath.standing(0.0, 0.0))
     world = ScriptedWorld(AT, script, road_map=road_map)
-    (car,) = world.skip(36).actors
+    (car,) = world.skip(36).entities
     place = road_map.place("suburb-020")
     assert math.dist((car.x_m, car.y_m), (place.x_m, place.y_m)) == pytest.approx(30.0)
     assert car.yaw_rad == pytest.approx(place.yaw_rad)
@@ -47,15 +47,15 @@ def test_ego_at_5_m_per_s_touches_what_stands_on_its_way_when_the_bumper_is_ther
     middle_m = EGO_SHAPE.front_m + 5.0 + 0.225
     cone = Scripted(nominal_look("traffic_cone"), TimedPath.standing(middle_m, 0.0))
     world = ScriptedWorld(replace(AT, ego_mode=EgoMode.PLAN), Script((cone,)), road_map=road_map)
-    assert not world.skip(35).collisions
-    assert world.skip(2).collisions == (1,)
+    assert not world.skip(35).touched_ids
+    assert world.skip(2).touched_ids == (1,)
 
 
 def test_track_that_has_ended_is_no_longer_there(road_map: RoadMap) -> None:
     path = TimedPath.straight((20.0, 0.0), (25.0, 0.0), from_s=0.5, to_s=1.0)
     script = Script((Scripted(nominal_look("pedestrian"), path),), TimedPath.standing(0.0, 0.0))
     world = ScriptedWorld(AT, script, road_map=road_map)
-    assert [len(world.skip(frames).actors) for frames in (0, 20, 20)] == [0, 1, 0]
+    assert [len(world.skip(frames).entities) for frames in (0, 20, 20)] == [0, 1, 0]
 
 
 def test_script_whose_encounter_never_comes_near_is_refused(road_map: RoadMap) -> None:

@@ -45,7 +45,7 @@ def test_the_ego_starts_at_its_place_among_traffic_on_a_beat(traffic: Traffic) -
     ego = traffic.ego_at(traffic.elapsed_ns)
     assert math.dist((ego.x_m, ego.y_m), (place.x_m, place.y_m)) < 6.0
     assert traffic.elapsed_ns % BEAT_NS == 0
-    assert len(traffic.actors_at(traffic.elapsed_ns, ego.x_m, ego.y_m)) >= 5
+    assert len(traffic.entities_at(traffic.elapsed_ns, ego.x_m, ego.y_m)) >= 5
 
 
 def test_density_is_a_setting(road_map: RoadMap) -> None:
@@ -55,7 +55,7 @@ def test_density_is_a_setting(road_map: RoadMap) -> None:
         with Traffic(road_map, 5, settings) as traffic:
             start(traffic)
             ego = traffic.ego_at(traffic.elapsed_ns)
-            counts.append(len(traffic.actors_at(traffic.elapsed_ns, ego.x_m, ego.y_m)))
+            counts.append(len(traffic.entities_at(traffic.elapsed_ns, ego.x_m, ego.y_m)))
     assert counts[0] == 0 < counts[1] < counts[2]
 
 
@@ -66,8 +66,8 @@ def test_nobody_appears_or_vanishes_in_sight(traffic: Traffic) -> None:
         traffic.step()
         ego = traffic.ego_at(traffic.elapsed_ns)
         seen = {
-            a.actor_id: math.dist((a.x_m, a.y_m), (ego.x_m, ego.y_m))
-            for a in traffic.actors_at(traffic.elapsed_ns, ego.x_m, ego.y_m)
+            a.entity_id: math.dist((a.x_m, a.y_m), (ego.x_m, ego.y_m))
+            for a in traffic.entities_at(traffic.elapsed_ns, ego.x_m, ego.y_m)
         }
         if k:
             assert all(seen[i] > 80.0 for i in seen.keys() - known.keys())
@@ -143,7 +143,7 @@ with Traffic(road_map, int(sys.argv[1])) as traffic:
         for _ in range(200):
             traffic.step()
             ego = traffic.ego_at(traffic.elapsed_ns)
-            digest.update(repr(traffic.actors_at(traffic.elapsed_ns, ego.x_m, ego.y_m)).encode())
+            digest.update(repr(traffic.entities_at(traffic.elapsed_ns, ego.x_m, ego.y_m)).encode())
 print(digest.hexdigest())
 """
 

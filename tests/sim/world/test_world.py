@@ -46,31 +46,33 @@ def test_the_world_is_full_from_its_first_frame(world: SumoWorld) -> None:
         world.visit(place.place_id)
         snapshot = world.now()
         at = ego_xy(snapshot)
-        counts.append(sum(math.dist(at, (a.x_m, a.y_m)) < 40.0 for a in snapshot.actors))
+        counts.append(sum(math.dist(at, (a.x_m, a.y_m)) < 40.0 for a in snapshot.entities))
     assert 12.0 < np.mean(counts) < 40.0
 
 
-def test_actors_are_in_range_and_have_ids_of_their_own(drive: list[Snapshot]) -> None:
+def test_entities_are_in_range_and_have_ids_of_their_own(drive: list[Snapshot]) -> None:
     for snapshot in drive[::20]:
-        ids = [actor.actor_id for actor in snapshot.actors]
+        ids = [entity.entity_id for entity in snapshot.entities]
         assert len(set(ids)) == len(ids)
         assert min(ids) >= 1
         at = ego_xy(snapshot)
-        assert all(math.dist(at, (a.x_m, a.y_m)) <= SNAPSHOT_RANGE_M + 1.0 for a in snapshot.actors)
+        assert all(
+            math.dist(at, (a.x_m, a.y_m)) <= SNAPSHOT_RANGE_M + 1.0 for a in snapshot.entities
+        )
 
 
 def test_an_id_keeps_its_look_and_moves_without_jumps(drive: list[Snapshot]) -> None:
     for before, after in itertools.pairwise(drive):
-        known = {actor.actor_id: actor for actor in before.actors}
-        for actor in after.actors:
-            old = known.get(actor.actor_id)
+        known = {entity.entity_id: entity for entity in before.entities}
+        for entity in after.entities:
+            old = known.get(entity.entity_id)
             if old is not None:
                 assert (old.mesh, old.color_rgb, old.length_m) == (
-                    actor.mesh,
-                    actor.color_rgb,
-                    actor.length_m,
+                    entity.mesh,
+                    entity.color_rgb,
+                    entity.length_m,
                 )
-                assert math.dist((old.x_m, old.y_m), (actor.x_m, actor.y_m)) < 1.2
+                assert math.dist((old.x_m, old.y_m), (entity.x_m, entity.y_m)) < 1.2
 
 
 def test_the_ego_moves_as_fast_as_it_says(drive: list[Snapshot]) -> None:
@@ -93,23 +95,23 @@ def test_the_route_leads_ahead_from_the_ego_in_steps_of_2_m(drive: list[Snapshot
 def test_every_animal_belongs_to_an_encounter_and_is_counted(
     world: SumoWorld, drive: list[Snapshot]
 ) -> None:
-    animals = {a.actor_id for s in drive for a in s.actors if a.category is Category.ANIMAL}
+    animals = {a.entity_id for s in drive for a in s.entities if a.category is Category.ANIMAL}
     assert len(animals) >= 2
-    for actor_id in animals:
-        encounter_id = world.encounter_of(actor_id)
+    for entity_id in animals:
+        encounter_id = world.encounter_of(entity_id)
         assert encounter_id is not None
         assert encounter_id.startswith("animal_crossing-s3-suburb-030-v1-")
     assert world.placed["animal"] >= len(animals)
     world.require_placed()
-    cars = [a.actor_id for a in drive[0].actors if a.category is Category.CAR]
-    assert all(world.encounter_of(actor_id) is None for actor_id in cars)
+    cars = [a.entity_id for a in drive[0].entities if a.category is Category.CAR]
+    assert all(world.encounter_of(entity_id) is None for entity_id in cars)
 
 
 def test_two_visits_to_a_place_dress_it_differently(world: SumoWorld) -> None:
     scenes = []
     for _ in range(2):
         world.visit("suburb-050")
-        scenes.append({(a.mesh, round(a.x_m, 3), round(a.y_m, 3)) for a in world.now().actors})
+        scenes.append({(a.mesh, round(a.x_m, 3), round(a.y_m, 3)) for a in world.now().entities})
     assert not scenes[0] & scenes[1]
 
 

@@ -9,7 +9,7 @@ import pytest
 from edge.contracts.scene import Category, Plan, PlanSource
 from sim.place.rectangles import Rectangle
 from sim.world.ego import EGO_SHAPE
-from sim.world.snapshot import Actor, Snapshot, collisions
+from sim.world.snapshot import Entity, Snapshot, touched_by
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
 
@@ -63,7 +63,7 @@ def test_braking_stops_the_ego_and_a_stopped_one_is_hit_by_nobody(world: SumoWor
     world.visit("grid-020")
     stopped = run(world, 72, commanded(-4.0))
     assert stopped.ego.speed_mps == 0.0
-    hit = {i for _ in range(540) for i in run(world, 1, commanded(0.0)).collisions}
+    hit = {i for _ in range(540) for i in run(world, 1, commanded(0.0)).touched_ids}
     assert not hit
     assert moved_m(stopped, world.now()) == 0.0
 
@@ -138,8 +138,8 @@ with SumoWorld(Trip(road_map="grid", seed=1), settings) as world:
 
 def test_collisions_are_the_boxes_that_overlap_the_body() -> None:
     body = Rectangle(0.0, 0.0, 0.0, 4.6, 1.8)
-    pedestrian = Actor(
-        actor_id=1,
+    pedestrian = Entity(
+        entity_id=1,
         category=Category.PEDESTRIAN,
         mesh="pedestrian",
         x_m=2.4,
@@ -150,8 +150,8 @@ def test_collisions_are_the_boxes_that_overlap_the_body() -> None:
         height_m=1.7,
         color_rgb=(0.5, 0.5, 0.5),
     )
-    beside = replace(pedestrian, actor_id=2, x_m=0.0, y_m=1.3)
-    assert collisions(body, [pedestrian, beside]) == (1,)
+    beside = replace(pedestrian, entity_id=2, x_m=0.0, y_m=1.3)
+    assert touched_by(body, [pedestrian, beside]) == (1,)
 
 
 SEQUENCE = """
