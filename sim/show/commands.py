@@ -119,7 +119,8 @@ def show(
         frame_set, boxes = vehicle.step()
         vehicle.world.require_placed()
         out.mkdir(parents=True, exist_ok=True)
-        name = f"{road_map}-{scenario}-s{seed}-f{frame_set.index}"
+        map_name = vehicle.world.road_map.name
+        name = f"{map_name}-{scenario}-s{seed}-f{frame_set.index}"
         paths = {"mosaic": out / f"{name}-mosaic.png", "birds_eye": out / f"{name}-birds-eye.png"}
         title = f"{scenario} on {road_map}, seed {seed}, frame {frame_set.index}"
         paths["mosaic"].write_bytes(_mosaic(vehicle, frame_set, boxes, title))

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from edge.contracts.errors import OperatorError
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import frame_stamp_ns
+from sim.place.description import NETS
 from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthBox, read_truth
@@ -139,6 +141,18 @@ def test_command_line_shows_an_instant(tmp_path: Path) -> None:
     paths = json.loads(said.stdout)
     assert {Path(p).read_bytes()[1:4] for p in paths.values()} == {b"PNG"}
     assert set(paths) == {"mosaic", "birds_eye"}
+
+
+def test_command_line_drives_on_a_map_of_ones_own_and_keeps_its_pictures_in_their_folder(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(NETS / "grid.net.xml.gz", tmp_path / "town.net.xml.gz")
+    (tmp_path / "town.yaml").write_text("split: [{use: train}]")
+    words = ["show", "--map", str(tmp_path / "town.yaml"), "--at-s", "0"]
+    said = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
+    assert said.exit_code == 0, said.output
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert [name.split("-f")[0] for name in names] == ["town-none-s0"] * 2
 
 
 def test_command_line_shows_the_encounter_that_it_is_asked_for(tmp_path: Path) -> None:
