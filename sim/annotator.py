@@ -1,9 +1,9 @@
-"""Plays the people who label: opens the truth log, answers slowly, sometimes wrongly, and counts the work.
+"""Simulate the people who label: slow, sometimes wrong, and paid by what they do.
 
-This is the only file that opens truth logs. Everything it says passes through the ``Labeler`` seam, with
-the errors of a person: boxes a hand's breadth off, now and then a wrong class or an object overlooked.
-The errors of a question depend on its name and the seed alone, so that asking in another order, or in
-another process, gives the same answers.
+No other file opens truth logs. Every answer passes through the ``Labeler`` seam, with the errors of a
+person: boxes a hand's breadth off, now and then a wrong class or an overlooked object. The errors of a
+question depend on its name and the seed alone, so that the order of questions, and the process that asks
+them, change no answer.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Annotator:
         return labels
 
     def review(self, question: ReviewQuestion, stamps_ns: Sequence[int]) -> ReviewAnswer:
-        """Say what one uncertain track is, with a box at each instant where it can be seen.
+        """Answer what one uncertain track is, with a box at each instant where it can be seen.
 
         Where the question points at several things by turns, or at something hidden, the answer is
         neither a box nor "nothing".

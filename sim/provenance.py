@@ -71,7 +71,7 @@ def hash_of_sources() -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Give the installed versions of the packages that the simulator's files import."""
+    """Return the installed versions of the packages that the simulator's files import."""
     of_sim = (path for module, path in sources().items() if module.startswith("sim."))
     names = {name.partition(".")[0] for path in of_sim for name in _imports(path)}
     provided = packages_distributions()
@@ -89,7 +89,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Give the names that a file imports, anywhere in it; ``from a import b`` may mean a module."""
+    """Return the names that a file imports, anywhere in it; ``from a import b`` may mean a module."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

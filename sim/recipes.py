@@ -56,7 +56,7 @@ class RecipeStage:
         self._world = world or WorldSettings()
 
     def rigs(self) -> Sequence[Rig]:
-        """Give the one rig that everything is seen with."""
+        """Return the one rig that everything is seen with."""
         return [self._rig]
 
     def made_of(self, recipe: DataRecipe) -> str:

@@ -147,5 +147,5 @@ def simulate(
 
 
 def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:
-    """Give the random stream of one thing at one frame; streams of different names share nothing."""
+    """Return the random stream of one thing at one frame; streams of different names share nothing."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), index])

@@ -39,7 +39,7 @@ _NETCONVERT = (
 
 
 def recipes() -> tuple[NetRecipe, ...]:
-    """Give the recipe of every shipped map that has one."""
+    """Return the recipe of every shipped map that has one."""
     told = (read_description(find_map(name)).recipe for name in map_names())
     return tuple(recipe for recipe in told if recipe is not None)
 
@@ -72,7 +72,7 @@ def stripped(text: str) -> str:
 
 
 def with_short_phases(text: str) -> str:
-    """Cut the phases of all traffic lights to ``LONGEST_PHASE_S``: nobody learns from a red light."""
+    """Cut the phases of all traffic lights to ``LONGEST_PHASE_S``: waiting teaches a network nothing."""
     return re.sub(
         r'(<phase duration=")(\d+)"',
         lambda phase: f'{phase[1]}{min(int(phase[2]), LONGEST_PHASE_S)}"',
@@ -114,7 +114,7 @@ def _positions(nodes: ElementTree.Element) -> dict[str, tuple[float, float]]:
 def _roads(
     nodes: ElementTree.Element, edges: ElementTree.Element, recipe: NetRecipe
 ) -> set[frozenset[str]]:
-    """Give the roads to build, each as its two junctions."""
+    """Return the roads to build, each as its two junctions."""
     where = _positions(nodes)
     middle = np.mean(
         [np.min(list(where.values()), axis=0), np.max(list(where.values()), axis=0)], 0

@@ -125,20 +125,20 @@ class Ground:
         return tile
 
     def tile_at(self, x_m: float, y_m: float) -> tuple[int, int]:
-        """Give row and column of the tile that holds a point; it may lie outside the map."""
+        """Return row and column of the tile that holds a point; it may lie outside the map."""
         column = math.floor((x_m - self.origin_m[0]) / self.tile_m)
         row = math.floor((y_m - self.origin_m[1]) / self.tile_m)
         return row, column
 
     def classes_coarse(self, step: int) -> NDArray[np.uint8]:
-        """Give the ``GroundClass`` of every ``step``-th texel: uint8 (rows / step, columns / step)."""
+        """Return the ``GroundClass`` of every ``step``-th texel: uint8 (rows / step, columns / step)."""
         classes: NDArray[np.uint8] = _CLASS_OF_SURFACE[self.codes[::step, ::step]]
         return classes
 
     def drivable_raster(
         self, world_from_ego: Pose, cells: int, range_m: float
     ) -> NDArray[np.uint8]:
-        """Give the bird's-eye segmentation truth around a pose.
+        """Return the bird's-eye segmentation truth around a pose.
 
         Returns:
             uint8 (cells, cells) of ``GroundClass``, sampled at cell centres; row = x forward from

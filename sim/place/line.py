@@ -32,7 +32,7 @@ class Line:
         return self._offsets_m[-1]
 
     def at(self, offset_m: float) -> tuple[float, float, float]:
-        """Give x, y and heading at an arc length; beyond the ends the line goes straight on."""
+        """Return x, y and heading at an arc length; beyond the ends the line goes straight on."""
         last = len(self._points) - 2
         k = min(max(bisect.bisect_right(self._offsets_m, offset_m) - 1, 0), last)
         (x0, y0), (x1, y1) = self._points[k], self._points[k + 1]
@@ -41,12 +41,12 @@ class Line:
         return x0 + along * math.cos(yaw), y0 + along * math.sin(yaw), yaw
 
     def beside(self, offset_m: float, left_m: float) -> tuple[float, float, float]:
-        """Give x, y and the line's heading at a point ``left_m`` to the left of the line."""
+        """Return x, y and the line's heading at a point ``left_m`` to the left of the line."""
         x, y, yaw = self.at(offset_m)
         return x - left_m * math.sin(yaw), y + left_m * math.cos(yaw), yaw
 
     def project(self, x_m: float, y_m: float) -> tuple[float, float]:
-        """Give the arc length of the nearest point of the line, and how far left of it (x, y) is."""
+        """Return the arc length of the nearest point of the line, and how far left of it (x, y) is."""
         start, step = self.points_world[:-1], np.diff(self.points_world, axis=0)
         squared = np.maximum((step**2).sum(1), 1e-12)
         t = np.clip(((np.array([x_m, y_m]) - start) * step).sum(1) / squared, 0.0, 1.0)

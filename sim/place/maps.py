@@ -90,7 +90,7 @@ class RoadMap:
         return {place.place_id: place for place in self.places}
 
     def place(self, place_id: str) -> Place:
-        """Give a place by its id.
+        """Return a place by its id.
 
         Raises:
             OperatorError: The map has no such place.
@@ -103,7 +103,7 @@ class RoadMap:
         return self._place_of[place_id]
 
     def places_of(self, split: Split) -> tuple[Place, ...]:
-        """Give the places whose frames may be used for ``split``."""
+        """Return the places whose frames may be used for ``split``."""
         return tuple(place for place in self.places if place.split is split)
 
     def split_at(self, x_m: float) -> Split | None:

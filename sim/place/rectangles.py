@@ -21,7 +21,7 @@ class Rectangle:
 
 
 def overlaps(a: Rectangle, b: Rectangle, gap_m: float = 0.0) -> bool:
-    """Tell whether two rectangles overlap, or come nearer than ``gap_m`` along a separating axis.
+    """Return whether two rectangles overlap, or come nearer than ``gap_m`` along a separating axis.
 
     Separating axis theorem: two convex shapes are apart exactly when their shadows on the normal of
     one of their sides are. Touching is not overlapping.
@@ -43,7 +43,7 @@ def overlaps(a: Rectangle, b: Rectangle, gap_m: float = 0.0) -> bool:
 def ahead_of(
     x_m: float, y_m: float, yaw_rad: float, length_m: float, width_m: float, travel_m: float
 ) -> Rectangle:
-    """Give the rectangle that one sweeps while it goes straight on for ``travel_m``."""
+    """Return the rectangle that one sweeps while it goes straight on for ``travel_m``."""
     return Rectangle(
         x_m + 0.5 * travel_m * math.cos(yaw_rad),
         y_m + 0.5 * travel_m * math.sin(yaw_rad),
@@ -63,7 +63,7 @@ def array_of(rectangles: list[Rectangle]) -> NDArray[np.float64]:
 def distances_m(
     points_world: NDArray[np.float64], rectangles: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the distance of every point to every rectangle, 0 inside.
+    """Return the distance of every point to every rectangle, 0 inside.
 
     Args:
         points_world: (N, 2), metres.

@@ -114,7 +114,7 @@ class _Placer:
         return self.origin_m + texels * self.cell_m, self.room_m[rows, columns].astype(np.float64)
 
     def road_yaw(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the direction of the road nearest to each point (N, 2)."""
+        """Return the direction of the road nearest to each point (N, 2)."""
         yaws = np.empty(len(points))
         for start in range(0, len(points), 256):
             part = points[start : start + 256]
@@ -124,13 +124,13 @@ class _Placer:
 
 
 def _road_points(road_map: RoadMap) -> NDArray[np.float64]:
-    """Give x, y, yaw every 12 m along the rightmost lanes, (N, 3)."""
+    """Return x, y, yaw every 12 m along the rightmost lanes, (N, 3)."""
     points = [_along(lane.line, 12.0, 0.0) for lane in road_map.lanes if lane.is_rightmost]
     return np.concatenate(points)
 
 
 def _along(line: Line, spacing_m: float, left_m: float) -> NDArray[np.float64]:
-    """Give x, y, yaw every ``spacing_m`` along a line, shifted to its left: (N, 3)."""
+    """Return x, y, yaw every ``spacing_m`` along a line, shifted to its left: (N, 3)."""
     offsets_m = np.arange(0.5 * spacing_m, line.length_m, spacing_m)
     return np.array([line.beside(at_m, left_m) for at_m in offsets_m]).reshape(-1, 3)
 

@@ -22,7 +22,7 @@ class Spots:
     xy_world: NDArray[np.float64]
 
     def within(self, x_m: float, y_m: float, inner_m: float, outer_m: float) -> NDArray[np.intp]:
-        """Give the indices of the spots in the ring about a point."""
+        """Return the indices of the spots in the ring about a point."""
         squared = ((self.xy_world - (x_m, y_m)) ** 2).sum(1)
         return np.flatnonzero((squared >= inner_m**2) & (squared <= outer_m**2))
 
@@ -46,7 +46,7 @@ def spots_of(road_map: RoadMap, kind: LaneKind) -> Spots:
 
 
 def edges_after(road_map: RoadMap) -> dict[str, tuple[str, ...]]:
-    """Give for each road the roads that a vehicle can drive on to."""
+    """Return for each road the roads that a vehicle can drive on to."""
     after: dict[str, set[str]] = {}
     for link in road_map.links:
         edge_id = road_map.lane[link.from_lane].edge_id
@@ -55,7 +55,7 @@ def edges_after(road_map: RoadMap) -> dict[str, tuple[str, ...]]:
 
 
 def pavements_at(road_map: RoadMap) -> dict[str, tuple[str, ...]]:
-    """Give for each junction the roads whose pavements meet there."""
+    """Return for each junction the roads whose pavements meet there."""
     at: dict[str, list[str]] = {}
     for lane in road_map.lanes:
         if lane.kind is LaneKind.PAVEMENT:

@@ -1,4 +1,4 @@
-"""Render the eight cameras of a vehicle at one instant, and which entity every pixel shows.
+"""Render the eight cameras of a vehicle at one instant, and find which entity every pixel shows.
 
 All eight views are regions of one buffer with a single read-back. Colour and identity come from one and
 the same pass: nothing in this world is transparent, so the alpha channel is free and carries a code of
@@ -53,7 +53,7 @@ class Render:
 
     ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the entity_id that each
     pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by entity_id, the number of
-    pixels over all cameras that show it; entities that nobody sees are left out.
+    pixels over all cameras that show it; entities without a pixel are left out.
     """
 
     images: NDArray[np.uint8]
@@ -162,7 +162,7 @@ def _common_size(rig: Rig) -> tuple[int, int]:
 
 
 def _nearest(snapshot: Snapshot, limit: int) -> list[Entity]:
-    """Give at most ``limit`` entities, the nearest ones, in order of their ids."""
+    """Return at most ``limit`` entities, the nearest ones, in order of their ids."""
     pose = snapshot.ego.world_from_ego
     by_range = sorted(
         snapshot.entities,
@@ -226,7 +226,7 @@ class _EntityNode:
             self._paint = (entity.color_rgb, code)
             refill(self._node, self._painted(entity.color_rgb, code))
         if self._path.get_sort() != code or not self._path.has_parent():
-            # Drawn in order of their codes, so that the picture does not depend on who came first.
+            # Drawn in order of their codes, so that the picture does not depend on the order of arrival.
             self._path.reparent_to(self._parent, code)
         self._path.set_mat(panda_matrix(world_from_unit(entity)))
 
@@ -243,7 +243,7 @@ class _EntityNode:
 
 @cache
 def _mesh_rows(name: str) -> tuple[Rows, NDArray[np.intp], NDArray[np.bool_]]:
-    """Give a mesh's vertices, its corners, and which vertices take the entity's colour (V,)."""
+    """Return a mesh's vertices, its corners, and which vertices take the entity's colour (V,)."""
     mesh = mesh_of(name)
     rgba = np.empty((len(mesh.colors), 3, 4), dtype=np.uint8)
     rgba[..., :3] = np.rint(mesh.colors * 255.0)[:, None, :]
@@ -253,7 +253,7 @@ def _mesh_rows(name: str) -> tuple[Rows, NDArray[np.intp], NDArray[np.bool_]]:
 
 
 def world_from_unit(entity: Entity) -> NDArray[np.float64]:
-    """Give the (4, 4) matrix that places a unit mesh.
+    """Return the (4, 4) matrix that places a unit mesh.
 
     The roll turns the mesh inside its unit box about the length axis, so that quarter turns fill the
     entity's box exactly; then the box is scaled, turned by the yaw and moved.

@@ -117,7 +117,7 @@ def refill(node: Any, rows: Rows) -> None:
 
 
 def _vertex_format(has_uv: bool) -> Any:
-    """Give the registered format of one row: position, RGBA bytes, and perhaps texture coordinates."""
+    """Return the registered format of one row: position, RGBA bytes, and perhaps texture coordinates."""
     names, kinds = core.InternalName, core.Geom
     array = core.GeomVertexArrayFormat()
     array.add_column(names.get_vertex(), 3, kinds.NT_float32, kinds.C_point)

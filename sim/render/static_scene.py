@@ -160,7 +160,7 @@ _Triangles = tuple[NDArray[np.float64], NDArray[np.uint8]]
 def _buildings(
     boxes: NDArray[np.float64], colors: NDArray[np.float64]
 ) -> tuple[_Triangles, NDArray[np.float64], _Triangles]:
-    """Give walls with their texture coordinates, and flat roofs, of boxes (N, 6)."""
+    """Return walls with their texture coordinates, and flat roofs, of boxes (N, 6)."""
     walls, uvs, wall_colors, roofs, roof_colors = [], [], [], [], []
     shades = (0.84, 0.68, 0.84, 0.68)
     for (x, y, yaw, length, width, height), color in zip(boxes, colors, strict=True):
@@ -187,7 +187,7 @@ def _buildings(
 
 
 def _rectangle(x: float, y: float, yaw: float, length: float, width: float) -> NDArray[np.float64]:
-    """Give the corners (4, 2) of a ground rectangle, counter-clockwise from the front right."""
+    """Return the corners (4, 2) of a ground rectangle, counter-clockwise from the front right."""
     c, s = math.cos(yaw), math.sin(yaw)
     local = 0.5 * np.array([(length, -width), (length, width), (-length, width), (-length, -width)])
     corners: NDArray[np.float64] = local @ np.array([(c, s), (-s, c)]) + (x, y)

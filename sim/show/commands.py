@@ -22,7 +22,7 @@ VEHICLE_ID = "sim"
 """Whose truth log `drive` writes."""
 
 MIN_VISIBLE_PX = 12
-"""Fewer pixels than this show something, but nobody could say what."""
+"""A thing with fewer pixels than this cannot be recognised."""
 
 LONGEST_S = 86_400.0
 """Longest drive: a day."""

@@ -1,6 +1,6 @@
 """Pictures for people: eight cameras with boxes on them, and the scene from above.
 
-Pure functions from records to RGB arrays; whoever calls them decides where a picture goes. A box's front
+Pure functions from records to RGB arrays; the caller decides where a picture goes. A box's front
 face is tinted, because the commonest fault that numbers hide is a box that faces the wrong way.
 """
 
@@ -236,7 +236,7 @@ def png_bytes(image: Image) -> bytes:
 
 
 def box_corners(box: Box3D) -> NDArray[np.float64]:
-    """Give the corners (8, 3) in the ego frame: the bottom face from the front left, then the top."""
+    """Return the corners (8, 3) in the ego frame: the bottom face from the front left, then the top."""
     x, y, z = 0.5 * box.length_m, 0.5 * box.width_m, 0.5 * box.height_m
     flat = [(x, y), (x, -y), (-x, -y), (-x, y)]
     local = np.array([(*xy, -z) for xy in flat] + [(*xy, z) for xy in flat])
@@ -294,7 +294,7 @@ def _clipped(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _area(polygon: NDArray[np.float64]) -> float:
-    """Give the signed area of a polygon (N, 2): positive when it runs clockwise on the screen."""
+    """Return the signed area of a polygon (N, 2): positive when it runs clockwise on the screen."""
     following = np.roll(polygon, -1, axis=0)
     cross = polygon[:, 0] * following[:, 1] - following[:, 0] * polygon[:, 1]
     return 0.5 * float(cross.sum())
@@ -376,7 +376,7 @@ class _Chart:
         self._centre_px = 0.5 * size_px
 
     def _at(self, x_m: float, y_m: float) -> tuple[int, int]:
-        """Give the pixel of a point of the ego frame."""
+        """Return the pixel of a point of the ego frame."""
         return (
             round(self._centre_px - y_m * self._px_per_m),
             round(self._centre_px - x_m * self._px_per_m),

@@ -28,7 +28,7 @@ class Hazards:
     speed_mps: NDArray[np.float64]
 
     def moving(self) -> Hazards:
-        """Give those that move on their own and will be gone some time."""
+        """Return those that move on their own and will be gone some time."""
         keep = self.speed_mps > 0.0
         return Hazards(self.x_m[keep], self.y_m[keep], self.radius_m[keep], self.speed_mps[keep])
 
@@ -49,7 +49,7 @@ def hazards_of(things: Iterable[tuple[Rectangle, float]]) -> Hazards:
 
 
 def allowed_speeds_mps(fronts: NDArray[np.float64], hazards: Hazards) -> NDArray[np.float64]:
-    """Give the speed at which each vehicle can still stop in front of what is straight ahead.
+    """Return the speed at which each vehicle can still stop in front of what is straight ahead.
 
     From v^2 = 2 a d. Far things count only near the axis, for the road may bend before them.
 

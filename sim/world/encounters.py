@@ -82,8 +82,8 @@ class Placement:
     turned_rad: Bounds = (0.0, 0.0)
     """Added to the heading."""
     travel_m: Bounds = (0.0, 0.0)
-    """How far it goes the way it faces; 0 stands still. Who goes across counts from the far kerb on,
-    for nobody ends in the middle of a road."""
+    """How far it goes the way it faces; 0 stands still. Across the road it is counted from the far kerb on,
+    so that no way ends in the middle of a road."""
     is_returning: bool = False
     """Goes to and fro instead of once."""
     speed_mps: Bounds = (1.0, 1.0)
@@ -159,7 +159,7 @@ class Scenario:
 
 
 def scenario_path(name: str) -> Path:
-    """Give the file of a scenario, ``conf/sim/scenario/<name>.yaml``.
+    """Return the file of a scenario, ``conf/sim/scenario/<name>.yaml``.
 
     Raises:
         OperatorError: There is no such scenario.

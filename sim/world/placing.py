@@ -214,7 +214,7 @@ class Encounters:
     def _drawn_pose(
         self, route: RouteAhead, at_m: float, placement: Placement, datum: Datum
     ) -> tuple[tuple[float, float, float], float]:
-        """Draw x, y and yaw, and how far it is to the far kerb for who goes across, else 0."""
+        """Draw x, y and yaw, and the distance to the far kerb for a thing that goes across, else 0."""
         right_m, left_m = self._kerbs_m(route.lane_at(at_m))
         aside_m = self._drawn(placement.aside_m)
         if datum is Datum.RIGHT_KERB:
@@ -237,7 +237,7 @@ class Encounters:
         return (x, y, yaw + heading_rad + turned_rad), to_far_kerb_m
 
     def _kerbs_m(self, lane_id: str) -> tuple[float, float]:
-        """Give how far right and left of a lane's middle the driving lanes of its road end.
+        """Return how far right and left of a lane's middle the driving lanes of its road end.
 
         The oncoming side of a road is as wide as this one.
         """

@@ -1,7 +1,7 @@
 """Things in the world that SUMO does not know: they stand, or walk a path of their own.
 
-A prop's motion is a pure function of its own clock, and that clock only stands still when somebody is
-in the way; so a prop walks the same way every time, whatever the frame rate.
+A prop's motion is a pure function of its own clock. The clock stands still only while a vehicle is in
+the way, so a prop walks the same way every time, whatever the frame rate.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Walk:
     pause_s: float = 0.0
 
     def at(self, clock_s: float) -> tuple[float, float, float, float]:
-        """Give x, y, heading and speed after ``clock_s`` seconds of walking and pausing."""
+        """Return x, y, heading and speed after ``clock_s`` seconds of walking and pausing."""
         leg_s = self.line.length_m / self.speed_mps
         if not self.is_returning:
             is_moving = 0.0 <= clock_s < leg_s
@@ -160,7 +160,7 @@ class Prop:
     """Drivers brake for it."""
     speed_mps: float = 0.0
     waited_s: float = 0.0
-    """How long somebody has been in its way."""
+    """How long something has been in its way."""
 
     def __post_init__(self) -> None:
         if self.walk is not None:
@@ -189,12 +189,12 @@ class Prop:
 
     @property
     def is_hazard(self) -> bool:
-        """Whether drivers brake for it now; who pauses between two ways across has left the road."""
+        """Whether drivers brake for it now; one that pauses between two ways across has left the road."""
         has_paused = self.walk is not None and self.walk.is_returning and self.speed_mps == 0.0
         return self.stops_traffic and (self.waited_s > 0.0 or not has_paused)
 
     def next_xy(self, dt_s: float) -> tuple[float, float]:
-        """Where it would be after ``dt_s`` if nobody were in the way."""
+        """Where it would be after ``dt_s`` if nothing were in the way."""
         if self.walk is None:
             return self.x_m, self.y_m
         x, y, _, _ = self.walk.at(self.clock_s + dt_s)
@@ -208,14 +208,14 @@ class Prop:
         self._entity = self._as_entity()
 
     def wait(self, dt_s: float) -> None:
-        """Stand still because somebody is in the way."""
+        """Stand still because something is in the way."""
         self.waited_s += dt_s
         if self.speed_mps:
             self.speed_mps = 0.0
             self._entity = self._as_entity()
 
     def shy_away(self, yaw_rad: float, length_m: float) -> None:
-        """Give up its walk and take another way."""
+        """Replace its walk by a straight one in another direction."""
         if self.walk is not None:
             start = (self.x_m, self.y_m)
             self.walk = straight_walk(start, yaw_rad, length_m, self.walk.speed_mps)

@@ -1,4 +1,4 @@
-"""What stands and strolls along a road besides traffic: parked vehicles, pedestrians, road works.
+"""Put parked vehicles, pedestrians and road works along the roads, besides the traffic.
 
 Each road is dressed on its own from a random generator of its own, so that the world around a place
 does not depend on which way the ego came.
@@ -56,7 +56,7 @@ class Roadside:
     Args:
         seed: Together with a road's id, all that its extras depend on.
         spots: Those of the map's pavements, which tell which roads are near.
-        free: Where the ego starts: nobody stands there.
+        free: Ground that stays free, since the ego starts there.
         next_id: Gives entity ids.
     """
 
@@ -79,7 +79,7 @@ class Roadside:
         self._dressed: dict[str, tuple[Prop, ...]] = {}
 
     def around(self, x_m: float, y_m: float, radius_m: float) -> list[Prop]:
-        """Give the extras of all roads that come within ``radius_m`` of a point."""
+        """Return the extras of all roads that come within ``radius_m`` of a point."""
         spots = self._spots.within(x_m, y_m, 0.0, radius_m).tolist()
         lane_ids = sorted({self._spots.lane_ids[spot] for spot in spots})
         edge_ids = [self._road_map.lane[lane_id].edge_id for lane_id in lane_ids]

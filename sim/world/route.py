@@ -1,7 +1,7 @@
-"""Where the ego means to go: a chain of lanes over junctions that is drawn ahead as it drives on.
+"""The route of the ego: a chain of lanes over junctions that is drawn further as it drives on.
 
 Navigation works on lanes and not on roads, so that following it never needs a lane change. A route has
-no end: the maps have no dead ends, and whoever follows it only sees the next hundred metres.
+no end: it uses no dead ends, and a vehicle on it is told the next 60 m only.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RouteAhead:
         self.extend_to(start_m + 1.0)
 
     def restarted(self, lane_id: str, start_m: float) -> RouteAhead:
-        """Give another route, from another lane on, with the same generator."""
+        """Return another route, from another lane on, with the same generator."""
         return RouteAhead(self._road_map, lane_id, self._rng, start_m)
 
     @property
@@ -109,7 +109,7 @@ class RouteAhead:
         return self._road_map.split_at(float(self._road_map.lane[lane_id].line_world[-1, 0]))
 
     def lane_at(self, offset_m: float) -> str:
-        """Give the lane at an odometer reading."""
+        """Return the lane at an odometer reading."""
         return self._leg_at(offset_m).lane_id
 
     def is_on_road(self, offset_m: float, margin_m: float = 0.0) -> bool:
@@ -122,14 +122,14 @@ class RouteAhead:
         return self._legs[bisect.bisect_right(self._ends_m, offset_m)]
 
     def beside(self, offset_m: float, left_m: float = 0.0) -> tuple[float, float, float]:
-        """Give x, y and the route's heading at a point ``left_m`` left of the route."""
+        """Return x, y and the route's heading at a point ``left_m`` left of the route."""
         leg = self._leg_at(max(offset_m, self._start_m))
         return self._road_map.lane[leg.lane_id].line.beside(offset_m - leg.start_m, left_m)
 
     def points_ego(
         self, from_m: float, x_m: float, y_m: float, yaw_rad: float
     ) -> tuple[tuple[float, float], ...]:
-        """Give the next ``ROUTE_LENGTH_M`` of the route in the ego frame of a pose.
+        """Return the next ``ROUTE_LENGTH_M`` of the route in the ego frame of a pose.
 
         Returns:
             A point every ``ROUTE_STEP_M``, the first at the reading ``from_m``.
@@ -161,7 +161,7 @@ class RouteAhead:
         return best
 
     def speed_limit_mps(self, offset_m: float) -> float:
-        """Give the limit of the road at or, inside a junction, after a reading."""
+        """Return the limit of the road at or, inside a junction, after a reading."""
         k = bisect.bisect_right(self._ends_m, self._leg_at(offset_m).start_m)
         legs = (leg for leg in self._legs[k:] if leg.link is not None)
         lane_id = next((leg.lane_id for leg in legs), self._next_lane_id)

@@ -1,4 +1,4 @@
-"""What the simulated world looks like at one frame: the ego, its route and every entity around it.
+"""The simulated world at one frame: the ego, its route and every entity around it.
 
 These records are all that renderer, sensors and truth may know about traffic: they import nothing of
 SUMO. They never leave the process, so they are plain dataclasses and not contracts.

@@ -1,4 +1,4 @@
-"""What one simulated drive is: where it starts, what it meets, and who drives."""
+"""What one simulated drive is: where it starts, what it meets, and what drives the ego."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sim.world.encounters import Scenario
 
 
 class EgoMode(StrEnum):
-    """Who drives the ego."""
+    """What drives the ego."""
 
     WORLD = "world"
     """The world's own driver."""

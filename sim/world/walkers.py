@@ -1,4 +1,4 @@
-"""Let props walk: past vehicles, never into them, and not before their moment."""
+"""Move the props that walk: past vehicles and never into them, from the moment when they begin."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from sim.place.rectangles import Rectangle, array_of, distances_m
 from sim.world.props import Prop
 
 GAP_M = 0.6
-"""Nobody steps nearer than this to a vehicle, with nose and tail and all."""
+"""Smallest gap between a prop's outline and a vehicle that the prop walks towards."""
 CARE_S = 1.6
-"""How far ahead ordinary pedestrians look; whoever belongs to an encounter does not look at all."""
+"""How far ahead in time ordinary pedestrians look; those of an encounter do not look ahead."""
 SHY_AFTER_S, SHY_M = 1.0, 9.0
-"""Whoever belongs to an encounter turns off after this long, so that nobody waits for one another."""
+"""A prop of an encounter that has waited this long walks ``SHY_M`` to the side, so that it and a vehicle
+do not wait for each other for ever."""
 
 
 def trigger(props: Sequence[Prop], ego_xy: tuple[float, float], dt_s: float) -> None:
-    """Let begin what waits for the ego to be near, and what waits for another thing to have begun."""
+    """Start the props whose ego is near enough, and those whose leader began ``delay_s`` ago."""
     for prop in props:
         if prop.trigger_m is not None and math.dist(ego_xy, (prop.x_m, prop.y_m)) < prop.trigger_m:
             prop.trigger_m = None

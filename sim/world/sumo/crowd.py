@@ -1,4 +1,4 @@
-"""Who is in SUMO around the ego: how they are drawn, put in at the rim and taken out again."""
+"""Add vehicles and persons to SUMO around the ego, and remove those that the ego has left behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOM_M = 14.0
 
 _VEHICLE_ROADS, _WALKER_ROADS = 12, 6
 _RIM_M = 20.0
-"""How far beyond the bubble somebody must be to be taken out."""
+"""A vehicle or person this far outside the bubble is removed."""
 
 _SUMO_CLASSES = {
     "car": "passenger",
@@ -41,7 +41,7 @@ _MAY_BRAKE_HARD = 27
 
 
 class Crowd:
-    """All whom this package adds to SUMO, by SUMO's names, with their looks and entity ids."""
+    """The vehicles and persons in SUMO by SUMO's names, with their looks and entity ids."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Crowd:
         self._born = 0
 
     def clear(self) -> None:
-        """Take everybody out who has set out."""
+        """Remove every vehicle and person that has set out."""
         for name in libsumo.vehicle.getIDList():
             libsumo.vehicle.remove(name)
         for name in libsumo.person.getIDList():
@@ -75,7 +75,7 @@ class Crowd:
     def trim(
         self, x_m: float, y_m: float, vehicles: dict[str, Motion], persons: dict[str, Motion]
     ) -> None:
-        """Take out whom the ego has left behind, from SUMO and from both groups."""
+        """Remove what is too far from the ego, from SUMO and from both groups."""
         far_m = self._settings.bubble_radius_m + _RIM_M
         for group, remove in (
             (vehicles, libsumo.vehicle.remove),
@@ -103,7 +103,7 @@ class Crowd:
     def add_vehicle(
         self, type_id: str, lane_id: str, front_m: float, edge_ids: Sequence[str], *, speed: str
     ) -> str:
-        """Let a vehicle set out in the next step, if there is room for it; give its name."""
+        """Add a vehicle that sets out in the next step if there is room for it; return its name."""
         self._born += 1
         name = f"{type_id}-{self._born:06d}"
         libsumo.route.add(name, list(edge_ids))

@@ -149,11 +149,11 @@ class Traffic:
             self.step()
 
     def drive_ego(self, state: VehicleState) -> None:
-        """Say where the ego is when something else than SUMO drives it; call it before each step."""
+        """Set where an ego is that SUMO does not drive; call it before each step."""
         self._outside = state
 
     def follow(self, edge_ids: Sequence[str]) -> None:
-        """Give the ego that SUMO drives a new way, which begins with the road that it is on."""
+        """Set the route of an ego that SUMO drives; it begins with the road that the ego is on."""
         libsumo.vehicle.setRoute(self._ego_id, list(edge_ids))
 
     @property
@@ -162,7 +162,7 @@ class Traffic:
         return str(libsumo.vehicle.getLaneID(self._ego_id))
 
     def warn_of(self, hazards: Hazards | None) -> None:
-        """Tell all drivers, and SUMO's ego, what else is on the road."""
+        """Set the things for which all drivers, and SUMO's ego, brake besides traffic."""
         self._hazards = hazards
 
     def advance_to(self, elapsed_ns: int) -> None:
@@ -193,7 +193,7 @@ class Traffic:
         )
 
     def entities_at(self, elapsed_ns: int, x_m: float, y_m: float) -> list[Entity]:
-        """Interpolate everybody near a point, vehicles first."""
+        """Interpolate the vehicles, then the persons, near a point."""
         ratio, entities = self._ratio(elapsed_ns), []
         pairs = (
             (self._before.vehicles, self._now.vehicles),
@@ -207,7 +207,7 @@ class Traffic:
         return entities
 
     def vehicle_rectangles(self, ahead_s: float = 0.0) -> list[Rectangle]:
-        """Give the ground that each vehicle but the ego covers, or will have after ``ahead_s``."""
+        """Return the ground that each vehicle but the ego covers, or will have after ``ahead_s``."""
         return [
             ahead_of(x, y, yaw, look.length_m, look.width_m, speed * ahead_s)
             for look, (x, y, yaw, speed) in (
@@ -216,7 +216,7 @@ class Traffic:
         ]
 
     def light_of(self, light_id: str, index: int) -> str:
-        """Give SUMO's letter of one signal: G and g go, y yellow, r red."""
+        """Return SUMO's letter of one signal: G and g go, y yellow, r red."""
         return str(libsumo.trafficlight.getRedYellowGreenState(light_id)[index])
 
     # -- from here on: how it is done
@@ -256,7 +256,7 @@ class Traffic:
         return _State(vehicles, persons, ego, tuple(crossing))
 
     def _clear(self) -> None:
-        """Take everybody out, those too who were added but have not set out yet."""
+        """Remove all vehicles and persons, also those that were added and have not set out yet."""
         self._advance_sumo()
         self._crowd.clear()
         self._ego_id = ""
@@ -298,7 +298,7 @@ class Traffic:
         )
 
     def _brake_for_hazards(self) -> None:
-        """Cap the speed of whoever drives towards something that SUMO does not make it brake for."""
+        """Cap the speed of vehicles that drive towards something for which SUMO does not brake."""
         hazards = self._all_hazards()
         allowed = self._allowed_speeds(hazards) if hazards.x_m.size else {}
         for name in sorted(self._held - allowed.keys()):
@@ -311,7 +311,7 @@ class Traffic:
         self._held = set(allowed)
 
     def _all_hazards(self) -> Hazards:
-        """Add those who are on a crossing to the hazards that the world warned of."""
+        """Return the hazards of ``warn_of`` and the persons on crossings."""
         persons = self._now.persons
         crossing = [persons[name] for name in self._now.crossing if name in persons]
         own = np.array([(x, y, 0.4, max(speed, 0.1)) for x, y, _, speed in crossing]).reshape(-1, 4)
@@ -326,7 +326,7 @@ class Traffic:
         )
 
     def _fronts(self) -> dict[str, tuple[float, float, float, float]]:
-        """Give the front bumper, heading and half width of everyone that SUMO drives."""
+        """Return the front bumper, heading and half width of every vehicle that SUMO drives."""
         fronts = {}
         for name, (x, y, yaw, _) in self._now.vehicles.items():
             look = self._crowd.looks[name]

@@ -1,7 +1,7 @@
 """SUMO's world: its traffic, the scenario and the roadside, one ``step()`` per camera frame.
 
-Who drives the ego is said by the trip: SUMO (to make data) or the plans of a vehicle (closed loop). In
-both the ego follows the same endless route, meets the same scenario and reports the same snapshot.
+The trip says what drives the ego: SUMO (to make data) or the plans of a vehicle (closed loop). In both the
+ego follows the same endless route, meets the same scenario and reports the same snapshot.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class SumoWorld:
         self._snapshot = self._seen()
 
     def now(self) -> Snapshot:
-        """Give the snapshot of the current frame again."""
+        """Return the snapshot of the current frame."""
         return self._snapshot
 
     def step(self) -> Snapshot:
@@ -186,12 +186,12 @@ class SumoWorld:
         self._walk(dt_s)
 
     def apply(self, plan: Plan | None) -> None:
-        """Let the next frames be driven by a plan; None keeps the last one's commands."""
+        """Drive the next frames by a plan; None keeps the last plan's commands."""
         if plan is not None:
             self._command = (plan.acceleration_mps2, plan.steering_rad)
 
     def encounter_of(self, entity_id: int) -> str | None:
-        """Give the encounter that an entity belongs to, for as long as the world lives."""
+        """Return the encounter that an entity belongs to, for as long as the world lives."""
         return self._encounter_of.get(entity_id)
 
     def require_placed(self) -> None:
@@ -258,7 +258,7 @@ class SumoWorld:
                 return
 
     def _dress(self) -> None:
-        """Let the roadside and the scenario appear where the ego comes near."""
+        """Add the roadside and the encounters that the ego comes near to."""
         x, y = self._ego.x_m, self._ego.y_m
         if math.dist((x, y), self._dressed_at) > _DRESS_EVERY_M:
             self._extras = self._roadside.around(x, y, _DRESS_RANGE_M)
@@ -281,7 +281,7 @@ class SumoWorld:
         return [*props, *self._traffic.vehicle_rectangles(), self._room_of_ego()]
 
     def _room_of_ego(self) -> Rectangle:
-        """Give the ground under the ego and a little around it, more in front than behind."""
+        """Return the ground under the ego and a little around it, more in front than behind."""
         body = body_of(self._ego, ahead_s=0.5)
         return replace(body, length_m=body.length_m + 2.0, width_m=body.width_m + 1.0)
 
@@ -314,7 +314,7 @@ class SumoWorld:
         )
 
     def _stop_distance_m(self, front_m: float) -> float | None:
-        """Give the way from the rear axle to the first stop line that is closed."""
+        """Return the way from the rear axle to the first stop line that is closed."""
         braking_m = self._ego.speed_mps**2 / (2.0 * _YELLOW_BRAKING_MPS2)
         for line_m, link in self._route.junctions(front_m - 1.0, front_m + ROUTE_LENGTH_M):
             if link.light_id is None:

@@ -152,7 +152,7 @@ def test_herds_of_two_to_six_stand_every_25_to_45_m(road_map: RoadMap) -> None:
     assert 2000.0 / 65.0 < len(herds) < 2000.0 / 25.0
 
 
-def test_who_goes_across_ends_beyond_the_far_kerb(road_map: RoadMap) -> None:
+def test_thing_that_goes_across_ends_beyond_the_far_kerb(road_map: RoadMap) -> None:
     scenario = Scenario(
         name="x",
         corner_m=8.0,

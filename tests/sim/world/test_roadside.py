@@ -71,7 +71,7 @@ def test_roads_stay_as_they_were_when_the_ego_comes_back(road_map: RoadMap) -> N
     assert roadside.around(place.x_m, place.y_m, 80.0) == before
 
 
-def test_nobody_stands_where_the_ego_starts(road_map: RoadMap) -> None:
+def test_nothing_stands_where_the_ego_starts(road_map: RoadMap) -> None:
     place = road_map.places[10]
     free = Rectangle(place.x_m, place.y_m, place.yaw_rad, 40.0, 20.0)
     roadside = Roadside(

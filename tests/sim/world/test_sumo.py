@@ -59,7 +59,7 @@ def test_density_is_a_setting(road_map: RoadMap) -> None:
     assert counts[0] == 0 < counts[1] < counts[2]
 
 
-def test_nobody_appears_or_vanishes_in_sight(traffic: Traffic) -> None:
+def test_nothing_appears_or_vanishes_in_sight(traffic: Traffic) -> None:
     start(traffic)
     known: dict[int, float] = {}
     for k in range(20 * 20):

@@ -24,7 +24,7 @@ def after(prop: Prop, seconds: float, speed_mps: float) -> Prop:
     return prop
 
 
-def test_nobody_walks_into_a_standing_car() -> None:
+def test_pedestrian_does_not_walk_into_a_standing_car() -> None:
     prop = after(northward(0.0, -5.0), 10.0, 0.0)
     assert prop.y_m + 1.0 <= -GAP_M + 0.11
     assert not overlaps(prop.rectangle, Rectangle(0.0, 0.0, 0.0, 4.0, 2.0))
@@ -35,7 +35,7 @@ def test_an_ordinary_pedestrian_waits_for_a_car_that_comes() -> None:
     assert after(northward(10.0, -5.0), 10.0, 0.0).y_m > 4.0
 
 
-def test_who_belongs_to_an_encounter_walks_out_in_front_of_it() -> None:
+def test_pedestrian_of_an_encounter_walks_out_in_front_of_a_car() -> None:
     assert after(northward(10.0, -5.0, encounter_id="e-1"), 10.0, 8.0).y_m > 4.0
 
 

@@ -59,7 +59,7 @@ def test_without_a_new_plan_the_last_one_goes_on(world: SumoWorld) -> None:
     assert run(world, 36, None).ego.speed_mps == pytest.approx(5.0 + 37.0 / 36.0)
 
 
-def test_braking_stops_the_ego_and_a_stopped_one_is_hit_by_nobody(world: SumoWorld) -> None:
+def test_braking_stops_the_ego_and_nothing_hits_a_stopped_one(world: SumoWorld) -> None:
     world.visit("grid-020")
     stopped = run(world, 72, commanded(-4.0))
     assert stopped.ego.speed_mps == 0.0
@@ -88,7 +88,7 @@ def test_an_ego_that_follows_its_route_is_never_lost(world: SumoWorld) -> None:
         assert math.hypot(*start) < 2.0
 
 
-def test_whoever_drives_straight_on_where_the_route_turns_gets_a_route_that_goes_straight_on(
+def test_ego_that_drives_straight_on_where_its_route_turns_gets_a_route_that_goes_straight_on(
     world: SumoWorld,
 ) -> None:
     road_map = world.road_map
