@@ -1,6 +1,6 @@
-"""Render the eight cameras of a vehicle at one instant, and find which entity every pixel shows.
+"""Render the cameras of a vehicle at one instant, and find which entity every pixel shows.
 
-All eight views are regions of one buffer with a single read-back. Colour and identity come from one and
+All views are regions of one buffer with a single read-back. Colour and identity come from one and
 the same pass: nothing in this world is transparent, so the alpha channel is free and carries a code of
 one byte per entity (0: not an entity). That gives exact ids at no cost, where a second pass with flat
 colours cost as much as the picture. Each frame is a pure function of its snapshot: entities are assigned
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from panda3d import core
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.rig import Rig
+from edge.contracts.rig import Projection, Rig
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery, furnish
@@ -44,14 +44,15 @@ from sim.world.snapshot import Entity, Snapshot
 MAX_ENTITIES = 254
 """One byte holds the codes; code 0 is the still world and 255 is never given."""
 
-_COLUMNS, _ROWS = 4, 2
+_COLUMNS = 4
+"""The most views side by side in the buffer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Render:
-    """Eight images of one instant.
+    """The images of N cameras at one instant.
 
-    ``images``: uint8 (8, H, W, 3), RGB, contiguous. ``ids``: int32 (8, H, W), the entity_id that each
+    ``images``: uint8 (N, H, W, 3), RGB, contiguous. ``ids``: int32 (N, H, W), the entity_id that each
     pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by entity_id, the number of
     pixels over all cameras that show it; entities without a pixel are left out.
     """
@@ -76,14 +77,18 @@ class Renderer:
         """Build the scene; ``ground`` and ``scenery`` of the map are made unless they are given.
 
         Raises:
-            OperatorError: The cameras differ in size, or the display cannot be opened.
+            OperatorError: The cameras differ in size or are no pinhole cameras, or the display cannot
+                be opened.
         """
         self.settings = settings or RenderSettings()
         self.ground = ground or Ground(road_map)
         self.scenery = scenery or furnish(road_map, self.ground)
         self._width, self._height = _common_size(rig)
+        self._views = len(rig.cameras)
+        self._columns = min(_COLUMNS, self._views)
+        self._rows = math.ceil(self._views / self._columns)
         self._engine, self._buffer = open_buffer(
-            self.settings.pipe, _COLUMNS * self._width, _ROWS * self._height
+            self.settings.pipe, self._columns * self._width, self._rows * self._height
         )
         self._buffer.set_clear_color((*self.settings.sky_rgb, 0.0))
         self._root = core.NodePath("world")
@@ -101,12 +106,12 @@ class Renderer:
                 undrawn_px=UNDRAWN_PX.get(self.settings.pipe, 0.0),
             )
             node.reparent_to(self._ego)
-            column, row = k % _COLUMNS, k // _COLUMNS
+            row, column = divmod(k, self._columns)
             region = self._buffer.make_display_region(
-                column / _COLUMNS,
-                (column + 1) / _COLUMNS,
-                1.0 - (row + 1) / _ROWS,
-                1.0 - row / _ROWS,
+                column / self._columns,
+                (column + 1) / self._columns,
+                1.0 - (row + 1) / self._rows,
+                1.0 - row / self._rows,
             )
             region.set_camera(node)
         self._target = core.Texture()
@@ -131,9 +136,10 @@ class Renderer:
         """Cut the buffer, BGRA from the bottom up, into views."""
         h, w = self._height, self._width
         flat = np.frombuffer(self._target.get_ram_image(), dtype=np.uint8)
-        bgra = cv2.flip(flat.reshape(_ROWS * h, _COLUMNS * w, 4), 0)
-        views = [bgra[k // _COLUMNS * h :, k % _COLUMNS * w :][:h, :w] for k in range(8)]
-        images = np.empty((8, h, w, 3), dtype=np.uint8)
+        bgra = cv2.flip(flat.reshape(self._rows * h, self._columns * w, 4), 0)
+        corners = (divmod(k, self._columns) for k in range(self._views))
+        views = [bgra[row * h :, column * w :][:h, :w] for row, column in corners]
+        images = np.empty((self._views, h, w, 3), dtype=np.uint8)
         for image, view in zip(images, views, strict=True):
             cv2.cvtColor(view, cv2.COLOR_BGRA2RGB, dst=image)
         counts = cv2.calcHist([bgra], [3], None, [256], [0, 256]).ravel().astype(int).tolist()
@@ -153,6 +159,13 @@ def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
 
 
 def _common_size(rig: Rig) -> tuple[int, int]:
+    for camera in rig.cameras:
+        projection = camera.intrinsics.projection
+        if projection is not Projection.PINHOLE:
+            raise OperatorError(
+                f"rig {rig.name} cannot be rendered: camera {camera.name} has projection "
+                f"{projection}, and the renderer draws {Projection.PINHOLE} alone"
+            )
     sizes = {(c.intrinsics.width_px, c.intrinsics.height_px) for c in rig.cameras}
     if len(sizes) != 1:
         raise OperatorError(

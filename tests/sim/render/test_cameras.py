@@ -17,7 +17,7 @@ from panda3d import core
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
 from edge.contracts.projection import pixels_from_ego
-from edge.contracts.rig import Camera, Intrinsics, Rig
+from edge.contracts.rig import Camera, Intrinsics, Projection, Rig
 from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
@@ -359,6 +359,40 @@ def test_two_renderers_do_not_disturb_each_other(
     assert small.render(snapshot_of()).images.shape == (8, 32, 64, 3)
     small.close()
     np.testing.assert_array_equal(renderer.render(snapshot).images, first)
+
+
+@pytest.mark.parametrize("chosen", [(1,), (0, 1, 2, 4, 5, 6)], ids=["one camera", "six cameras"])
+def test_rig_of_fewer_cameras_sees_what_those_cameras_of_the_eight_see(
+    chosen: tuple[int, ...],
+    road_map: RoadMap,
+    ground: Ground,
+    scenery: Scenery,
+    renderer: Renderer,
+    entity_at: EntityMaker,
+    snapshot_of: SnapshotMaker,
+) -> None:
+    rig = default_rig()
+    few = msgspec.structs.replace(rig, cameras=tuple(rig.cameras[k] for k in chosen))
+    snapshot = snapshot_of(entity_at("bus", 12.0, 2.0, entity_id=7))
+    expected = renderer.render(snapshot, with_ids=True)
+    small = Renderer(road_map, few, ground=ground, scenery=scenery)
+    seen = small.render(snapshot, with_ids=True)
+    small.close()
+    np.testing.assert_array_equal(seen.images, expected.images[list(chosen)])
+    assert expected.ids is not None and seen.ids is not None
+    np.testing.assert_array_equal(seen.ids, expected.ids[list(chosen)])
+    assert seen.visible_px == {7: int((seen.ids == 7).sum())}
+
+
+def test_rig_with_a_fisheye_is_refused(road_map: RoadMap, ground: Ground) -> None:
+    rig = default_rig()
+    lens = msgspec.structs.replace(
+        rig.cameras[3].intrinsics, projection=Projection.FISHEYE, distortion=(0.0,) * 4
+    )
+    odd = msgspec.structs.replace(rig.cameras[3], intrinsics=lens)
+    bent = msgspec.structs.replace(rig, cameras=(*rig.cameras[:3], odd, *rig.cameras[4:]))
+    with pytest.raises(OperatorError, match=f"camera {odd.name} has projection"):
+        Renderer(road_map, bent, ground=ground)
 
 
 def test_rig_with_images_of_two_sizes_is_refused(road_map: RoadMap, ground: Ground) -> None:
