@@ -174,6 +174,13 @@ def test_ten_good_ticks_commit_and_nine_do_not():
     assert states.ticked(on_trial(), 10, 0, RULE, 0).phase is Phase.COMMITTED
 
 
+def test_a_tick_with_a_fault_does_not_count_towards_the_commit():
+    rule = TrialRule(ticks=10, max_faults=2, tries=2)
+    state = states.ticked(on_trial(), 11, 2, rule, 0)  # nine good ticks
+    assert state.phase is Phase.TRIAL
+    assert states.ticked(state, 1, 0, rule, 0).phase is Phase.COMMITTED
+
+
 def test_one_fault_goes_back_and_the_bundle_is_remembered_as_bad():
     state = states.ticked(on_trial(), 10, 1, RULE, 0)
     assert state.phase is Phase.REVERTED

@@ -128,6 +128,18 @@ def test_a_candidate_no_better_for_sure_fails(other):
     assert verdict.decision is Decision.FAIL
 
 
+@pytest.mark.parametrize("other", ["incumbent", "control"])
+def test_a_recall_whose_middle_alone_lies_below_the_bound_is_not_a_failure(other):
+    verdict = _decide(claims=(_claim(**{f"over_{other}": _interval(-0.3, 0.1)}),))
+    rule = f"recall of animal, candidate minus {other}"
+    assert _outcome(verdict, rule) is Decision.NOT_ENOUGH_EVIDENCE
+
+
+def test_a_map_whose_middle_alone_lies_below_the_bound_is_not_a_failure():
+    verdict = _decide(guard=_guard(difference=_interval(-0.09, 0.01)))
+    assert verdict.decision is Decision.NOT_ENOUGH_EVIDENCE
+
+
 def test_fifty_nine_encounters_are_not_enough_however_clear_the_gain():
     verdict = _decide(claims=(_claim(encounters=59),))
     assert verdict.decision is Decision.NOT_ENOUGH_EVIDENCE
