@@ -30,7 +30,7 @@ from fleet.evaluate.bootstrap import (
     recall_interval,
 )
 from fleet.evaluate.episodes import EpisodeComparison
-from fleet.evaluate.gate import Claim, Evidence, GateSettings, RareRecall
+from fleet.evaluate.gate import ClaimEvidence, Evidence, GateSettings, RareRecall
 from fleet.evaluate.guard import ApChange, ClassGuard, Guard
 from fleet.evaluate.matching import Matches
 from fleet.evaluate.metrics import (
@@ -101,11 +101,11 @@ def _claim(
     control: Contender | None,
     claim: Slice,
     settings: GateSettings,
-) -> Claim:
+) -> ClaimEvidence:
     after = _on_slice(candidate, claim, settings)
     before = _on_slice(incumbent, claim, settings)
     beside = _on_slice(control, claim, settings) if control else None
-    return Claim(
+    return ClaimEvidence(
         slice=claim.name,
         category=str(_category_of(claim)),
         encounters=after.recall.encounters,

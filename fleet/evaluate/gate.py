@@ -83,7 +83,7 @@ class RareRecall(msgspec.Struct, frozen=True, kw_only=True):
     """None when the gate split holds no counted truth of the slice."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """A slice on which the candidate is said to be better, and what the gate split says."""
 
     slice: str
@@ -102,7 +102,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All numbers that the gate looks at. What is None was not measured."""
 
-    claims: tuple[Claim, ...]
+    claims: tuple[ClaimEvidence, ...]
     guard: Guard | None
     episodes: EpisodeComparison | None
 
@@ -190,7 +190,7 @@ def _judge_claims(evidence: Evidence, settings: GateSettings) -> Iterator[Reason
             yield _interval_rule(rule, interval, bound, is_enough=is_enough)
 
 
-def _alarms(claim: Claim, settings: GateSettings, *, is_enough: bool) -> Reason:
+def _alarms(claim: ClaimEvidence, settings: GateSettings, *, is_enough: bool) -> Reason:
     """Check on the gate split what the threshold promised on the tune split."""
     allowed, rare = settings.max_false_alarms_per_frame, claim.candidate
     rule = f"false alarms of {claim.category} per gate frame at threshold {rare.threshold:.3f}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.contracts.scene import CATEGORIES, Category
 from fleet.evaluate.bootstrap import BootstrapSettings, Interval, cluster_recall, recall_interval
-from fleet.evaluate.gate import Claim, Evidence, RareRecall, Verdict, class_outcome
+from fleet.evaluate.gate import ClaimEvidence, Evidence, RareRecall, Verdict, class_outcome
 from fleet.evaluate.guard import ApChange
 from fleet.evaluate.matching import MATCH_DISTANCES_M, Matches
 from fleet.evaluate.metrics import (
@@ -199,7 +199,7 @@ def class_table(verdict: Verdict, title: str = "Guarded classes") -> Table:
     return Table(title, (*columns, *changes, "outcome"), rows)
 
 
-def _claim_rows(claim: Claim) -> list[tuple[Value, ...]]:
+def _claim_rows(claim: ClaimEvidence) -> list[tuple[Value, ...]]:
     models: list[tuple[str, RareRecall | None]] = [
         ("incumbent", claim.incumbent),
         ("candidate", claim.candidate),

@@ -21,7 +21,7 @@ from fleet.evaluate import (
     class_outcome,
     judge,
 )
-from fleet.evaluate.gate import Claim, RareRecall, Verdict
+from fleet.evaluate.gate import ClaimEvidence, RareRecall, Verdict
 from fleet.evaluate.guard import compared, holm, lost
 
 SETTINGS = GateSettings()
@@ -56,7 +56,7 @@ def _claim(**fields):
         "over_incumbent": _interval(0.2, 0.4),
         "over_control": _interval(0.1, 0.3),
     }
-    return Claim(**(plain | fields))
+    return ClaimEvidence(**(plain | fields))
 
 
 def _guard(**fields):
