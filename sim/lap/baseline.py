@@ -49,7 +49,7 @@ from fleet.work.process import Work, run_all
 from fleet.zoo import CARD, WEIGHTS, ModelCard, decode_card, read_card, write_card, zoo_folder
 from models.export import export_graph
 from models.fit import FitSettings
-from sim.lap.opening import RECIPES
+from sim.lap.setup import RECIPES
 from sim.recipes import RecipeStage
 
 app = typer.Typer(help="The shipped models.", no_args_is_help=True)

@@ -40,9 +40,9 @@ def lap(
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
     from conf.compose import compose, with_options, write_resolved
     from edge.cli.console import show_json, show_table, stages
-    from sim.lap.laps import go_round
+    from sim.lap.checks import refuse_no_room, refuse_nonsense
+    from sim.lap.laps import run_laps
     from sim.lap.report import class_rows, outcome
-    from sim.lap.sense import refuse_no_room, refuse_nonsense
     from sim.lap.settings import LapSettings, quick
 
     words = overrides or []
@@ -53,7 +53,7 @@ def lap(
     refuse_no_room(settings, runs)
     run = _new_run(runs)
     write_resolved(settings, run / "settings.json")
-    for record in go_round(settings, run, laps, stages(as_json=as_json)):
+    for record in run_laps(settings, run, laps, stages(as_json=as_json)):
         _point_at(runs / "latest", run)
         if not as_json:
             if rows := class_rows(record):

@@ -31,7 +31,7 @@ from sim.lap.report import (
     edge_case_pictures,
     mosaic_picture,
 )
-from sim.lap.tell import SEEN_PX, SEEN_RANGE_M
+from sim.lap.summary import SEEN_PX, SEEN_RANGE_M
 from sim.place.ground import Ground
 from sim.place.maps import load_map
 

@@ -1,4 +1,4 @@
-"""Lap after lap on the same fleet: a promoted candidate is the next incumbent, what was caught is kept."""
+"""Run laps on one fleet: a promoted candidate is the next incumbent, labelled clips are replayed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sim.lap.run import Legacy, run_lap
 from sim.lap.settings import LapSettings
 
 
-def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> Iterator[LapRecord]:
+def run_laps(settings: LapSettings, run: Path, laps: int, display: Stages) -> Iterator[LapRecord]:
     """Run laps, write ``lap.json`` and ``report.html`` after each, and give its record.
 
     Args:
         settings: What to do.
         run: Folder of this run.
         laps: How often to go round.
-        watch: Shows the stages.
+        display: Shows the stages.
 
     Raises:
         RingroadError: A stage failed; the laps before it are on disk.
@@ -31,7 +31,7 @@ def go_round(settings: LapSettings, run: Path, laps: int, watch: Stages) -> Iter
     records: list[LapRecord] = []
     for number in range(1, laps + 1):
         folders = LapFolders(run, number, Path(settings.cache))
-        result = run_lap(settings, folders, legacy, watch)
+        result = run_lap(settings, folders, legacy, display)
         legacy = result.legacy
         content = msgspec.json.format(msgspec.json.encode(result.record), indent=1)
         (folders.here / "lap.json").write_bytes(content)

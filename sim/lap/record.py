@@ -14,7 +14,7 @@ from fleet.evaluate import Reason
 LAP_SCHEMA = 1
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
+class StageCost(msgspec.Struct, frozen=True, kw_only=True):
     """One stage and what it cost."""
 
     name: Name
@@ -174,7 +174,7 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     seed: Count
     lap: Count = 1
     is_quick: bool = False
-    stages: tuple[Stage, ...]
+    stages: tuple[StageCost, ...]
     ticks: Count
     drives: tuple[DriveRecord, ...]
     deadline: Deadline

@@ -21,22 +21,22 @@ from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, refuse_other_rig
 from fleet.service import open_served
 from fleet.store import open_store
 from fleet.work.workspace import Workshop
-from sim.lap.clockwork import Clockwork, LivingProcess, lines_of
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery
-from sim.lap.opening import (
-    ACTOR,
-    Incumbent,
-    build_sets,
-    open_fleet,
-    release_baseline,
-    running_service,
-    service_words,
-)
 from sim.lap.record import LapRecord
 from sim.lap.report import Picture
 from sim.lap.settings import LapSettings
-from sim.lap.tell import Told, tell
+from sim.lap.setup import (
+    ACTOR,
+    Incumbent,
+    build_sets,
+    release_baseline,
+    running_service,
+    service_overrides,
+    set_up_fleet,
+)
+from sim.lap.summary import LapFacts, summarise
+from sim.lap.timing import RunningProcess, StageTimer, part_lines
 from sim.lap.turn import Turn
 
 
@@ -59,7 +59,7 @@ class LapResult:
 
 
 def run_lap(
-    settings: LapSettings, folders: LapFolders, legacy: Legacy | None, watch: Stages
+    settings: LapSettings, folders: LapFolders, legacy: Legacy | None, display: Stages
 ) -> LapResult:
     """Go once round the loop.
 
@@ -67,12 +67,12 @@ def run_lap(
         settings: What to do.
         folders: Where; laps of one run share fleet and vehicles.
         legacy: What the last lap left; None starts from the zoo.
-        watch: Shows the stages.
+        display: Shows the stages.
 
     Raises:
         RingroadError: A stage failed; the message says which thing and what follows.
     """
-    with opened(settings, folders, legacy, watch) as turn:
+    with open_turn(settings, folders, legacy, display) as turn:
         drives = turn.drive()
         clips = turn.admitted()
         labelled = turn.label(clips)
@@ -82,9 +82,9 @@ def run_lap(
         bundle = turn.bundle(models[CANDIDATE], contenders[CANDIDATE])
         verdict = turn.gate(models, contenders, bundle)
         waves, redrives = turn.roll_out(verdict, bundle)
-        with turn.clock.stage("summary") as told:
-            record = tell(
-                Told(
+        with turn.timer.stage("summary") as stage:
+            record = summarise(
+                LapFacts(
                     settings=settings,
                     lap=folders.lap,
                     drives=drives,
@@ -112,10 +112,10 @@ def run_lap(
             gallery = Gallery(Category(settings.rare), shown)
             pictures = [
                 *gallery.caught(labelled[CANDIDATE], clips[CANDIDATE], turn.map_of_drives()),
-                *gallery.judged(turn.opened("rare")),
+                *gallery.judged(turn.open_set("rare")),
             ]
-            told.note(f"{len(pictures)} pictures")
-        record = msgspec.structs.replace(record, stages=tuple(turn.clock.stages))
+            stage.note(f"{len(pictures)} pictures")
+        record = msgspec.structs.replace(record, stages=tuple(turn.timer.stages))
         is_promoted = bool(waves) and all(wave.state == "passed" for wave in waves)
         successor = Incumbent(bundle, models[CANDIDATE]) if is_promoted else turn.incumbent
         caught = (*turn.caught, fresh[CANDIDATE])
@@ -123,37 +123,37 @@ def run_lap(
 
 
 @contextmanager
-def opened(
-    settings: LapSettings, folders: LapFolders, legacy: Legacy | None, watch: Stages
+def open_turn(
+    settings: LapSettings, folders: LapFolders, legacy: Legacy | None, display: Stages
 ) -> Iterator[Turn]:
     """Render the sets, start the fleet, enrol the vehicles; the service ends with the block."""
-    clock = Clockwork(watch)
+    timer = StageTimer(display)
     store = open_store(settings.store, folders.fleet.store)
-    log, words = folders.logs / "service.log", service_words(settings.store)
+    log, words = folders.logs / "service.log", service_overrides(settings.store)
     vehicles = [f"v-{k + 1:02d}" for k in range(settings.vehicles)]
     homes = {vehicle: folders.vehicle(vehicle) for vehicle in vehicles}
-    with clock.stage("sets") as shown:
-        sets = build_sets(settings, folders, store, lines_of(shown))
+    with timer.stage("sets") as stage:
+        sets = build_sets(settings, folders, store, part_lines(stage))
         files = files_of(sets, store, folders.cache)
-        shown.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
+        stage.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
     with running_service(folders.fleet, log, words) as card:
-        clock.service = LivingProcess(card.pid)
+        timer.service = RunningProcess(card.pid)
         with open_served(folders.fleet) as served:
-            with clock.stage("fleet") as shown:
+            with timer.stage("fleet") as stage:
                 workshop = Workshop(served.catalog, store, folders.here, folders.cache, ACTOR)
                 depot = open_depot(folders.fleet, workshop)
-                open_fleet(settings, workshop, depot, sets, homes)
+                set_up_fleet(settings, workshop, depot, sets, homes)
                 refuse_other_rigs(workshop, {k: f for k, f in files.items() if k != "replay"})
                 if legacy is None:
                     questions = Dataset(Path(files["tune"].path))
                     baseline = release_baseline(settings, workshop, depot, questions, homes)
                     legacy = Legacy(baseline, ())
                 on = legacy.incumbent.bundle.manifest.bundle_id
-                shown.note(f"{len(vehicles)} vehicles on {on}")
+                stage.note(f"{len(vehicles)} vehicles on {on}")
             yield Turn(
                 settings=settings,
                 folders=folders,
-                clock=clock,
+                timer=timer,
                 workshop=workshop,
                 depot=depot,
                 card=card,

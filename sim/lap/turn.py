@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.cli.console import Stage as Shown
+from edge.cli.console import Stage
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Category
 from fleet.bundle.bundle import Bundle
@@ -32,14 +32,14 @@ from fleet.service import ServiceCard
 from fleet.train.order import Trained, TrainOrder, starting_from, train
 from fleet.work.workspace import Workshop
 from sim.episodes import ChildEpisodes, load_episodes
-from sim.lap.clockwork import Clockwork, lines_of
+from sim.lap.drives import anchors_of, drive_orders, run_drives, ticks_of
 from sim.lap.folders import LapFolders
-from sim.lap.opening import Incumbent
 from sim.lap.record import WaveRecord
-from sim.lap.road import anchors_of, drive, drive_orders, ticks_of
+from sim.lap.rollout import roll_out
 from sim.lap.settings import LapSettings
+from sim.lap.setup import Incumbent
+from sim.lap.timing import StageTimer, part_lines
 from sim.lap.vehicle import VehicleOutcome
-from sim.lap.waves import roll_out
 from sim.vehicle import DriveOrder
 
 _JUDGED = ("tune", "gate", "rare")
@@ -54,7 +54,7 @@ class Turn:
 
     settings: LapSettings
     folders: LapFolders
-    clock: Clockwork
+    timer: StageTimer
     workshop: Workshop
     depot: Depot
     card: ServiceCard
@@ -72,9 +72,9 @@ class Turn:
     def drive(self) -> list[VehicleOutcome]:
         """Drive, notice, record, send home."""
         orders = self._orders("drive", self.settings.drive_s)
-        with self.clock.stage("drive", ticks_of(orders)) as shown:
-            outcomes = self._drive(orders, "drive", shown)
-            shown.note(f"{sum(outcome.ticks for outcome in outcomes)} ticks")
+        with self.timer.stage("drive", ticks_of(orders)) as stage:
+            outcomes = self._drive(orders, "drive", stage)
+            stage.note(f"{sum(outcome.ticks for outcome in outcomes)} ticks")
         return outcomes
 
     def admitted(self) -> Clips:
@@ -104,24 +104,24 @@ class Turn:
             )
             for name, rows in clips.items()
         }
-        with self.clock.stage("label", len(orders)) as shown:
-            labelled = label(self.workshop, orders, advance=shown.advance)
+        with self.timer.stage("label", len(orders)) as stage:
+            labelled = label(self.workshop, orders, advance=stage.advance)
             run = labelled[CANDIDATE].run
-            shown.note(f"{run.auto} boxes by hindsight, {run.asked} tracks reviewed")
+            stage.note(f"{run.auto} boxes by hindsight, {run.asked} tracks reviewed")
             if skipped := sum(len(rows.run.skipped) for rows in labelled.values()):
-                shown.note(f"{skipped} clips skipped, lap.json says why")
+                stage.note(f"{skipped} clips skipped, lap.json says why")
         return labelled
 
     def freeze(self, labelled: Mapping[str, Labelled]) -> dict[str, DatasetManifest]:
         """Freeze what was labelled."""
-        with self.clock.stage("freeze") as shown:
+        with self.timer.stage("freeze") as stage:
             fresh = {
                 name: freeze_samples(
                     self.workshop, rows.samples, rows.rigs, name=name, purpose="edge cases"
                 )
                 for name, rows in labelled.items()
             }
-            shown.note(", ".join(f"{name} {m.dataset_id}" for name, m in fresh.items()))
+            stage.note(", ".join(f"{name} {m.dataset_id}" for name, m in fresh.items()))
         return fresh
 
     def train(self, fresh: Mapping[str, DatasetManifest]) -> dict[str, Model]:
@@ -144,9 +144,9 @@ class Turn:
             )
             for name, manifest in fresh.items()
         }
-        with self.clock.stage("train", self.settings.fit.steps * len(orders)) as shown:
-            runs = train(self.workshop, orders, advance=shown.advance, heard=lines_of(shown))
-            shown.note(", ".join(f"{name} {_loss_of(run)}" for name, run in runs.items()))
+        with self.timer.stage("train", self.settings.fit.steps * len(orders)) as stage:
+            runs = train(self.workshop, orders, advance=stage.advance, heard=part_lines(stage))
+            stage.note(", ".join(f"{name} {_loss_of(run)}" for name, run in runs.items()))
         return {name: find_model(self.workshop, run.run_id) for name, run in runs.items()}
 
     def judged(self, trained: Mapping[str, Model]) -> dict[str, Model]:
@@ -160,15 +160,15 @@ class Turn:
     def evaluate(self, models: Mapping[str, Model]) -> dict[str, Contender]:
         """Let the models answer the sets."""
         files = files_of(self.sets, self.workshop.store, self.workshop.cache)
-        with self.clock.stage("evaluate", len(models) * len(_JUDGED)) as shown:
-            shown.note(f"{len(models)} models answered {len(_JUDGED)} sets")
+        with self.timer.stage("evaluate", len(models) * len(_JUDGED)) as stage:
+            stage.note(f"{len(models)} models answered {len(_JUDGED)} sets")
             return contend(
                 self.workshop,
                 models,
                 {name: files[name] for name in _JUDGED},
                 size=self.settings.model,
-                advance=shown.advance,
-                heard=lines_of(shown),
+                advance=stage.advance,
+                heard=part_lines(stage),
             )
 
     def bundle(self, model: Model, contender: Contender) -> Bundle:
@@ -176,7 +176,7 @@ class Turn:
         bundle = self.depot.build(
             model,
             tuned(contender.tune, [self.rare], self.settings.gate),
-            self.opened("tune"),
+            self.open_set("tune"),
             profile=self.settings.profile,
             parent_bundle_id=self.incumbent.bundle.manifest.bundle_id,
         )
@@ -189,9 +189,9 @@ class Turn:
         """Judge: detection on places never trained on, and closed-loop episodes as a veto."""
         bundles = {CANDIDATE: bundle, INCUMBENT: self.incumbent.bundle}
         episodes = load_episodes(self.settings.episodes)
-        with self.clock.stage("gate", len(bundles) * len(episodes)) as shown:
+        with self.timer.stage("gate", len(bundles) * len(episodes)) as stage:
             runner = ChildEpisodes(
-                self.folders.logs, self.settings.profile, heard=lambda result: shown.advance()
+                self.folders.logs, self.settings.profile, heard=lambda result: stage.advance()
             )
             verdict = decide(
                 self.workshop,
@@ -204,7 +204,7 @@ class Turn:
                     "sets": {name: self.sets[name].dataset_id for name in _JUDGED},
                 },
             )
-            shown.note(str(verdict.decision))
+            stage.note(str(verdict.decision))
         (self.folders.here / "verdict.json").write_bytes(verdict.to_json())
         return verdict
 
@@ -213,9 +213,9 @@ class Turn:
     ) -> tuple[tuple[WaveRecord, ...], list[VehicleOutcome]]:
         """Send a passed candidate out wave by wave; every vehicle drives again, on what it then has."""
         orders = self._orders("redrive", self.settings.redrive_s)
-        with self.clock.stage("rollout", ticks_of(orders)) as shown:
+        with self.timer.stage("rollout", ticks_of(orders)) as stage:
             if verdict.decision is not Decision.PASS:
-                return (), self._drive(orders, "redrive", shown)
+                return (), self._drive(orders, "redrive", stage)
             waves, outcomes = roll_out(
                 self.settings,
                 f"lap{self.folders.lap}",
@@ -223,12 +223,12 @@ class Turn:
                 bundle,
                 self.incumbent.bundle,
                 orders,
-                lambda wave: self._drive(wave, "redrive", shown),
+                lambda wave: self._drive(wave, "redrive", stage),
             )
-            shown.note("; ".join(f"{', '.join(w.vehicles)}: {w.state}" for w in waves))
+            stage.note("; ".join(f"{', '.join(w.vehicles)}: {w.state}" for w in waves))
         return waves, outcomes
 
-    def opened(self, role: str) -> Dataset:
+    def open_set(self, role: str) -> Dataset:
         """Open one of the sets that judge."""
         files = files_of({role: self.sets[role]}, self.workshop.store, self.workshop.cache)
         return Dataset(Path(files[role].path))
@@ -242,17 +242,17 @@ class Turn:
         return drive_orders(self.settings, self.folders.lap, self.vehicles, phase, seconds)
 
     def _drive(
-        self, orders: Sequence[DriveOrder], phase: str, shown: Shown
+        self, orders: Sequence[DriveOrder], phase: str, stage: Stage
     ) -> list[VehicleOutcome]:
-        return drive(
+        return run_drives(
             self.folders,
             self.card,
             anchors_of(self.depot.image, self.depot.director),
             self.settings.profile,
             orders,
             truth=self.folders.truth(phase),
-            advance=shown.advance,
-            heard=lines_of(shown),
+            advance=stage.advance,
+            heard=part_lines(stage),
         )
 
 

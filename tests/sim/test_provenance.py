@@ -48,7 +48,7 @@ OF_THE_SET: tuple[Edit, ...] = (
 )
 OF_SOMETHING_ELSE: tuple[Edit, ...] = (
     ("README.md", "Ringroad", "Ring road"),
-    ("sim/lap/tell.py", "import", "import  "),
+    ("sim/lap/summary.py", "import", "import  "),
     ("sim/bench/latency.py", "import", "import  "),
     ("fleet/evaluate/gate.py", "import", "import  "),
     ("models/fit.py", "import", "import  "),

@@ -8,7 +8,7 @@ from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, load_recipe
 from sim.annotator import AnnotatorSettings
-from sim.lap.opening import RECIPES
+from sim.lap.setup import RECIPES
 from sim.recipes import RecipeStage, check_recipe, rows_of_share
 from sim.sense.rig import default_rig
 from sim.settings import WorldSettings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edge.contracts.scene import Rung
 from edge.contracts.time import FRAME_RATE_HZ
-from sim.lap.record import DriveRecord, Interval, LapRecord, Stage
+from sim.lap.record import DriveRecord, Interval, LapRecord, StageCost
 from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
 from sim.lap.report.history import score_of
 from sim.lap.report.text import BOUND, answer, change, count, interval, named
@@ -220,7 +220,7 @@ def drive_groups(record: LapRecord) -> tuple[Drives, ...]:
     return tuple(group for group in groups if group.drives)
 
 
-def stage_bars(stage: Stage, longest_s: float) -> str:
+def stage_bars(stage: StageCost, longest_s: float) -> str:
     """Draw the wall and CPU time of a stage to the scale of the longest."""
     wall = bar(
         [Part("wall", stage.seconds)], longest_s, label=f"{stage.seconds:.1f} s", height_px=8

@@ -29,7 +29,7 @@ from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, Ultraso
 from fleet.dataset.frozen import freeze
 from fleet.sample.row import Sample, SampleLabels
 from fleet.work.workspace import ProgressFeed
-from sim.lap import road, run
+from sim.lap import drives, run
 from sim.lap.folders import LapFolders
 from sim.lap.settings import DriveScene, LapSettings
 from sim.sense.rig import default_rig
@@ -61,7 +61,7 @@ def telling(logs, advance, heard):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 run.build_sets = one_grey_frame
-road.ProgressFeed = telling
+drives.ProgressFeed = telling
 root = Path(sys.argv[1])
 settings = LapSettings(vehicles=1, drive_s=600.0, scenes=[DriveScene("grid", "none")])
 try:

@@ -13,8 +13,8 @@ from fleet.service import ServiceSettings, StateFolder
 from fleet.store import BlobStore, StoreSettings
 from sim.lap import run
 from sim.lap.folders import LapFolders
-from sim.lap.opening import running_service, service_words
 from sim.lap.settings import LapSettings
+from sim.lap.setup import running_service, service_overrides
 from sim.sense.rig import default_rig
 
 ODD = "Läufe (Kopie), a=b #1"
@@ -40,7 +40,7 @@ def test_the_service_has_the_store_of_its_lap(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     state = StateFolder(Path(ODD) / "fleet")
-    with running_service(state, tmp_path / "service.log", service_words(store)) as card:
+    with running_service(state, tmp_path / "service.log", service_overrides(store)) as card:
         assert card.gateway.startswith("tcp://127.0.0.1:")
     settings = msgspec.json.decode(
         (state.root / "settings.json").read_bytes(), type=ServiceSettings
@@ -50,7 +50,7 @@ def test_the_service_has_the_store_of_its_lap(
 
 
 def test_no_setting_of_a_store_is_left_out() -> None:
-    told = {word.partition("=")[0] for word in service_words(StoreSettings())}
+    told = {word.partition("=")[0] for word in service_overrides(StoreSettings())}
     assert {f"store.{field.name}" for field in fields(StoreSettings)} <= told
 
 
@@ -70,6 +70,6 @@ def test_a_lap_on_sets_of_another_rig_is_refused_before_anybody_drives(
     folders = LapFolders(tmp_path / "run", 1, tmp_path / "cache")
     with (
         pytest.raises(OperatorError, match=f"set {strange} .* cannot judge"),
-        run.opened(settings, folders, None, stages()),
+        run.open_turn(settings, folders, None, stages()),
     ):
         pytest.fail("the lap began")

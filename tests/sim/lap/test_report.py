@@ -35,7 +35,7 @@ from sim.lap.record import (
     LabelCounts,
     LapRecord,
     SliceScore,
-    Stage,
+    StageCost,
     VehicleEnd,
     VerdictRecord,
     WaveRecord,
@@ -55,7 +55,7 @@ from sim.lap.report.loop import steps
 from sim.lap.report.page import render
 from sim.lap.report.rows import class_rows, rungs, uplink, wilson
 from sim.lap.report.words import outcome
-from sim.lap.tell import skipped_clips
+from sim.lap.summary import skipped_clips
 from sim.place.ground import Ground
 from sim.render.cameras import Renderer
 from sim.show.pictures import CANDIDATE_RGB, INCUMBENT_RGB, TRUTH_RGB
@@ -169,7 +169,9 @@ def lap_record(decision: Decision = Decision.PASS, *, lap: int = 1, **changes: o
     values: dict[str, object] = {
         "seed": 7,
         "lap": lap,
-        "stages": tuple(Stage(name=n, seconds=s, cpu_seconds=c, note=t) for n, s, c, t in stages),
+        "stages": tuple(
+            StageCost(name=n, seconds=s, cpu_seconds=c, note=t) for n, s, c, t in stages
+        ),
         "ticks": sum(drive.ticks for drive in drives),
         "drives": drives,
         "deadline": Deadline(
@@ -397,7 +399,7 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
         Decision.FAIL,
         dataset_id=HOSTILE,
         rare_category=HOSTILE,
-        stages=(Stage(name=HOSTILE, seconds=1.0, cpu_seconds=1.0, note=HOSTILE),),
+        stages=(StageCost(name=HOSTILE, seconds=1.0, cpu_seconds=1.0, note=HOSTILE),),
         incumbent=Contestant(
             bundle_id=HOSTILE,
             slices=(SliceScore(slice=HOSTILE, metric="recall", score=span(0.5), truths=1),),

@@ -23,8 +23,8 @@ from fleet.store import BlobStore
 from fleet.work.process import JobError, Progress
 from fleet.work.workspace import Heard, unheard_of
 from sim.lap import run
+from sim.lap.drives import anchors_of, drive_orders, run_drives
 from sim.lap.folders import LapFolders
-from sim.lap.road import anchors_of, drive, drive_orders
 from sim.lap.settings import DriveScene, LapSettings
 from sim.lap.turn import Turn
 from sim.lap.vehicle import VehicleOutcome
@@ -75,13 +75,13 @@ def turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Turn]:
     """A fleet that is up, and a vehicle of its own that has not driven yet."""
     monkeypatch.setattr(run, "build_sets", one_grey_frame)
     folders = LapFolders(tmp_path / "run", 1, tmp_path / "cache")
-    with run.opened(SETTINGS, folders, None, stages()) as turn:
+    with run.open_turn(SETTINGS, folders, None, stages()) as turn:
         yield turn
 
 
 def live(turn: Turn, phase: str, seconds: float, heard: Heard = unheard_of) -> VehicleOutcome:
     """Let the vehicle live one life."""
-    (outcome,) = drive(
+    (outcome,) = run_drives(
         turn.folders,
         turn.card,
         anchors_of(turn.depot.image, turn.depot.director),

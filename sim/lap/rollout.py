@@ -1,4 +1,4 @@
-"""Bring the candidate to the vehicles wave by wave; every vehicle drives again on what it then has."""
+"""Roll a candidate out wave by wave; after each wave its vehicles drive again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fleet.bundle.bundle import Bundle
 from fleet.depot import Depot
 from fleet.rollout import CanaryRule, Decision, Stage
 from fleet.rollout.conduct import advance, start
-from sim.lap.opening import ACTOR
 from sim.lap.record import WaveRecord
 from sim.lap.settings import LapSettings
+from sim.lap.setup import ACTOR
 from sim.lap.vehicle import VehicleOutcome
 from sim.vehicle import DriveOrder
 
 _MOST_TICKS = 360
 """What a canary has to drive, or half of a shorter drive."""
 
-DriveThem = Callable[[Sequence[DriveOrder]], list[VehicleOutcome]]
+RunDrives = Callable[[Sequence[DriveOrder]], list[VehicleOutcome]]
 
 
 def roll_out(
@@ -28,7 +28,7 @@ def roll_out(
     candidate: Bundle,
     incumbent: Bundle,
     orders: Sequence[DriveOrder],
-    drive: DriveThem,
+    run: RunDrives,
 ) -> tuple[tuple[WaveRecord, ...], list[VehicleOutcome]]:
     """Release a candidate, and the incumbent above it for the way back; open wave after wave.
 
@@ -39,7 +39,7 @@ def roll_out(
         candidate: What passed the gate.
         incumbent: What vehicles go back to.
         orders: One drive per vehicle.
-        drive: Lets vehicles live one life each.
+        run: Runs the drives of a wave.
     """
     ticks = min(_MOST_TICKS, round(settings.redrive_s * FRAME_RATE_HZ * 0.5))
     released = depot.release(candidate)
@@ -51,7 +51,7 @@ def roll_out(
     outcomes: list[VehicleOutcome] = []
     for number, wave in enumerate(plan.waves):
         before = _advance(depot, rollout_id)
-        outcomes.extend(drive([order for order in orders if order.vehicle_id in wave]))
+        outcomes.extend(run([order for order in orders if order.vehicle_id in wave]))
         after = _advance(depot, rollout_id)
         waves.append(_wave(number, wave, before, after))
     return tuple(waves), outcomes

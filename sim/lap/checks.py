@@ -18,8 +18,8 @@ from fleet.evaluate.matching import distance_column
 from fleet.store import open_store, prove_store
 from fleet.zoo import zoo_folder
 from sim.episodes import load_episodes
-from sim.lap.opening import RECIPES
 from sim.lap.settings import LapSettings
+from sim.lap.setup import RECIPES
 from sim.place.maps import Split, load_map
 from sim.recipes import check_recipe
 from sim.world.encounters import load_scenario

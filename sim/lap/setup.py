@@ -1,4 +1,4 @@
-"""Before a lap: the sets that judge, the fleet and its vehicles, and the model that drives first.
+"""Set a lap up: render the sets, set up the fleet, enrol the vehicles, release the first model.
 
 Each function does what an operator would do by hand with ``ringroad fleet``, ``dataset`` and ``bundle``,
 and through the same functions of ``fleet``.
@@ -74,7 +74,7 @@ def _rows_of(name: str, heard: Heard) -> Callable[[int], None]:
     return lambda rows: heard(name, Progress(done=rows, note="frames rendered"))
 
 
-def service_words(store: StoreSettings) -> list[str]:
+def service_overrides(store: StoreSettings) -> list[str]:
     """Tell the service of a lap to take any free ports and to keep its blobs where the lap does."""
     kept = [f"store.{name}={value}" for name, value in asdict(store).items()]
     return ["gateway.bind=tcp://127.0.0.1:*", "updates_port=0", *kept]
@@ -101,7 +101,7 @@ def running_service(
         yield card
 
 
-def open_fleet(
+def set_up_fleet(
     settings: LapSettings,
     workshop: Workshop,
     depot: Depot,

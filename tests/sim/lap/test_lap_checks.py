@@ -13,8 +13,8 @@ import pytest
 from conf.compose import compose
 from edge.contracts.errors import OperatorError
 from fleet.store import FolderStore, StoreSettings
-from sim.lap import sense
-from sim.lap.sense import refuse_no_room, refuse_nonsense
+from sim.lap import checks
+from sim.lap.checks import refuse_no_room, refuse_nonsense
 from sim.lap.settings import QUICK, DriveScene, LapSettings, quick
 
 HUGE = str(10**30)
@@ -204,7 +204,7 @@ def test_a_disk_that_is_nearly_full_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(sense.shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 10**7))
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage(10**12, 10**12, 10**7))
     with pytest.raises(OperatorError, match=r"runs has 0\.0 GB free, expected 1\.0"):
         refuse_no_room(LapSettings(cache=str(tmp_path / "cache")), tmp_path / "runs")
 

@@ -1,4 +1,4 @@
-"""Time the stages of a lap, wall clock and CPU of the whole process tree, and show whoever watches."""
+"""Measure the stages of a lap, wall clock and CPU seconds of the process tree, and display them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.cli.console import Stage as Shown
-from edge.cli.console import Stages
+from edge.cli.console import Stage, Stages
 from fleet.work.workspace import Heard
-from sim.lap.record import Stage
+from sim.lap.record import StageCost
 
 
 @dataclass
-class Clockwork:
-    """The stages of one lap so far."""
+class StageTimer:
+    """Measures the stages of one lap."""
 
-    watch: Stages
+    display: Stages
     """A bar on a terminal, a line per stage elsewhere."""
-    stages: list[Stage] = field(default_factory=list)
-    service: LivingProcess | None = None
-    """What runs beside all stages and has not ended when one does."""
+    stages: list[StageCost] = field(default_factory=list)
+    service: RunningProcess | None = None
+    """The fleet service, which runs beside all stages; None before it starts."""
 
     @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Shown]:
+    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
         """Time one stage; what is noted becomes its note in the record.
 
         Args:
@@ -35,16 +34,16 @@ class Clockwork:
             total: Steps that it will ``advance``; None when that is not known.
         """
         began_s, cpu_began_s = time.monotonic(), self._cpu_s()
-        with self.watch.stage(name, total) as shown:
-            yield shown
-            stage = Stage(
+        with self.display.stage(name, total) as stage:
+            yield stage
+            cost = StageCost(
                 name=name,
                 seconds=round(time.monotonic() - began_s, 1),
                 cpu_seconds=round(self._cpu_s() - cpu_began_s, 1),
-                note=", ".join(shown.notes),
+                note=", ".join(stage.notes),
             )
-            shown.notes.insert(0, f"{stage.cpu_seconds:.1f} s CPU")
-        self.stages.append(stage)
+            stage.notes.insert(0, f"{cost.cpu_seconds:.1f} s CPU")
+        self.stages.append(cost)
 
     def _cpu_s(self) -> float:
         """CPU seconds of this process, of its children that have ended, and of the service."""
@@ -55,8 +54,8 @@ class Clockwork:
 
 
 @dataclass
-class LivingProcess:
-    """A process that has not ended, and what it has used so far."""
+class RunningProcess:
+    """The CPU seconds of a process that has not ended."""
 
     pid: int
     _last_s: float = 0.0
@@ -72,6 +71,6 @@ class LivingProcess:
         return self._last_s
 
 
-def lines_of(shown: Shown) -> Heard:
+def part_lines(stage: Stage) -> Heard:
     """Give each vehicle, run or set of a stage a line of its own."""
-    return lambda name, said: shown.part(name, said.done, said.total, said.note)
+    return lambda name, progress: stage.part(name, progress.done, progress.total, progress.note)

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from sim.lap.clockwork import LivingProcess
+from sim.lap.timing import RunningProcess
 
 
-def test_living_process_tells_what_it_has_used_so_far() -> None:
+def test_running_process_tells_what_it_has_used_so_far() -> None:
     total = sum(os.times()[:4])
-    assert LivingProcess(os.getpid()).cpu_s() == pytest.approx(total, abs=0.1)
+    assert RunningProcess(os.getpid()).cpu_s() == pytest.approx(total, abs=0.1)
 
 
 def test_cpu_of_a_process_that_ended_never_goes_back() -> None:
@@ -19,8 +19,8 @@ def test_cpu_of_a_process_that_ended_never_goes_back() -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        living = LivingProcess(process.pid)
-        used_s = living.cpu_s()
+        running = RunningProcess(process.pid)
+        used_s = running.cpu_s()
         assert used_s > 0.0
         process.kill()
-    assert living.cpu_s() == used_s
+    assert running.cpu_s() == used_s

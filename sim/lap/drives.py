@@ -1,4 +1,4 @@
-"""Send vehicles out, each a process with a world of its own, and bring home what came of it."""
+"""Run the drives of a lap: one child process a vehicle, each with a simulated world of its own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def anchors_of(image: ImageRepository, director: DirectorRepository) -> TrustAnc
     )
 
 
-def drive(
+def run_drives(
     folders: LapFolders,
     card: ServiceCard,
     anchors: TrustAnchorsFile,

@@ -1,4 +1,4 @@
-"""Turn what a lap did into its record. Nothing is decided here, and nothing left out."""
+"""Make the record of a lap from the facts of its stages; no decision is taken here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SEEN_RANGE_M = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class LapFacts:
     """Everything that a lap's record is made from."""
 
     settings: LapSettings
@@ -78,30 +78,32 @@ class Told:
     truth: Path
 
 
-def tell(told: Told) -> LapRecord:
+def summarise(facts: LapFacts) -> LapRecord:
     """Write the record of a lap, but for its stages: the last of them is not over yet."""
-    rare = Category(told.settings.rare)
-    gate, ahead = told.contenders["candidate"].gate, told.contenders["candidate"].open_loop
-    bounds = told.settings.gate.bootstrap
+    rare = Category(facts.settings.rare)
+    gate, ahead = facts.contenders["candidate"].gate, facts.contenders["candidate"].open_loop
+    bounds = facts.settings.gate.bootstrap
     return LapRecord(
-        seed=told.settings.seed,
-        lap=told.lap,
-        is_quick=told.settings.is_quick,
+        seed=facts.settings.seed,
+        lap=facts.lap,
+        is_quick=facts.settings.is_quick,
         stages=(),
-        ticks=sum(o.ticks for o in (*told.drives, *told.redrives)),
+        ticks=sum(o.ticks for o in (*facts.drives, *facts.redrives)),
         drives=tuple(
-            _drive(o, told.settings, is_redrive=o in told.redrives)
-            for o in (*told.drives, *told.redrives)
+            _drive(o, facts.settings, is_redrive=o in facts.redrives)
+            for o in (*facts.drives, *facts.redrives)
         ),
-        deadline=_deadline((*told.drives, *told.redrives)),
-        clips=_clips(told, rare),
-        labels=_labels(told.labelled),
-        skipped=skipped_clips((*told.edge, *told.chance), (told.labelled, told.chance_labelled)),
-        dataset_id=told.dataset_id,
+        deadline=_deadline((*facts.drives, *facts.redrives)),
+        clips=_clips(facts, rare),
+        labels=_labels(facts.labelled),
+        skipped=skipped_clips(
+            (*facts.edge, *facts.chance), (facts.labelled, facts.chance_labelled)
+        ),
+        dataset_id=facts.dataset_id,
         rare_category=str(rare),
-        incumbent=_contestant(told, "incumbent"),
-        candidate=_contestant(told, "candidate"),
-        control=_contestant(told, "control"),
+        incumbent=_contestant(facts, "incumbent"),
+        candidate=_contestant(facts, "candidate"),
+        control=_contestant(facts, "control"),
         straight_l2_m=_mean([(o.place_id, o.straight_l2_m) for o in ahead], bounds),
         gate=GateCounts(
             frames=int(gate.is_frame_counted.sum()),
@@ -110,15 +112,15 @@ def tell(told: Told) -> LapRecord:
             futures=len(ahead),
         ),
         verdict=VerdictRecord(
-            decision=str(told.verdict.decision),
-            reasons=tuple(told.verdict.lines),
-            rules=tuple(told.verdict.reasons),
-            classes=_classes(told.verdict),
+            decision=str(facts.verdict.decision),
+            reasons=tuple(facts.verdict.lines),
+            rules=tuple(facts.verdict.reasons),
+            classes=_classes(facts.verdict),
         ),
-        rollout=told.waves,
+        rollout=facts.waves,
         vehicles=tuple(
             VehicleEnd(vehicle_id=o.vehicle_id, bundle_id=o.bundle_id, phase=o.phase)
-            for o in sorted(told.redrives, key=lambda o: o.vehicle_id)
+            for o in sorted(facts.redrives, key=lambda o: o.vehicle_id)
         ),
     )
 
@@ -150,20 +152,20 @@ def _deadline(outcomes: Sequence[VehicleOutcome]) -> Deadline:
     )
 
 
-def _clips(told: Told, rare: Category) -> ClipCounts:
-    vehicles = {row.vehicle_id for row in (*told.edge, *told.chance)}
-    truth = {vehicle: read_truth(truth_path(told.truth, vehicle), vehicle) for vehicle in vehicles}
+def _clips(facts: LapFacts, rare: Category) -> ClipCounts:
+    vehicles = {row.vehicle_id for row in (*facts.edge, *facts.chance)}
+    truth = {vehicle: read_truth(truth_path(facts.truth, vehicle), vehicle) for vehicle in vehicles}
     return ClipCounts(
-        captured=sum(o.captured for o in told.drives),
-        evicted=sum(o.evicted for o in told.drives),
-        uploaded=sum(o.uploaded for o in told.drives),
-        admitted=len(told.edge) + len(told.chance),
-        quarantined=told.quarantined,
-        bytes_uploaded=sum(o.bytes_sent for o in told.drives),
-        with_rare_triggered=sum(_holds(row, rare, truth[row.vehicle_id]) for row in told.edge),
-        triggered=len(told.edge),
-        with_rare_random=sum(_holds(row, rare, truth[row.vehicle_id]) for row in told.chance),
-        random=len(told.chance),
+        captured=sum(o.captured for o in facts.drives),
+        evicted=sum(o.evicted for o in facts.drives),
+        uploaded=sum(o.uploaded for o in facts.drives),
+        admitted=len(facts.edge) + len(facts.chance),
+        quarantined=facts.quarantined,
+        bytes_uploaded=sum(o.bytes_sent for o in facts.drives),
+        with_rare_triggered=sum(_holds(row, rare, truth[row.vehicle_id]) for row in facts.edge),
+        triggered=len(facts.edge),
+        with_rare_random=sum(_holds(row, rare, truth[row.vehicle_id]) for row in facts.chance),
+        random=len(facts.chance),
     )
 
 
@@ -224,10 +226,10 @@ def _difference(change: ApChange | None) -> Interval | None:
     return _interval(change.difference) if change else None
 
 
-def _contestant(told: Told, name: str) -> Contestant:
+def _contestant(facts: LapFacts, name: str) -> Contestant:
     """Score one model: recall of the rare slices at its own threshold, AP per class, mAP."""
-    settings = told.settings.gate
-    contender, rare = told.contenders[name], Category(told.settings.rare)
+    settings = facts.settings.gate
+    contender, rare = facts.contenders[name], Category(facts.settings.rare)
     threshold = threshold_for(contender.tune, rare, settings.max_false_alarms_per_clean_frame)
     scores = [
         _recall(contender.gate, SLICES[part], rare, threshold, settings.bootstrap)
@@ -247,7 +249,7 @@ def _contestant(told: Told, name: str) -> Contestant:
     ahead = contender.open_loop
     forecasts = [(o.place_id, ade_m) for o in ahead for ade_m in o.forecast_ade_m]
     return Contestant(
-        bundle_id=told.bundle_ids.get(name),
+        bundle_id=facts.bundle_ids.get(name),
         slices=tuple(scores),
         plan_l2_m=_mean([(o.place_id, o.plan_l2_m) for o in ahead], settings.bootstrap),
         forecast_ade_m=_mean(forecasts, settings.bootstrap),
