@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from edge.contracts.time import FRAME_RATE_HZ
 from fleet.repository import DirectorRepository, ImageRepository
@@ -14,35 +14,25 @@ from fleet.service import ServiceCard
 from fleet.work.process import Work, run_all
 from fleet.work.workspace import Advance, Heard, ProgressFeed, unheard, unheard_of
 from sim.lap.folders import LapFolders
-from sim.lap.settings import LapSettings
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome
 from sim.place.maps import Split, load_map
 from sim.vehicle import DriveOrder
 
 
-def drive_orders(
-    settings: LapSettings, lap: int, vehicles: Sequence[str], phase: str, seconds: float
-) -> list[DriveOrder]:
-    """Give every vehicle a place to start from; another one in every lap and phase."""
-    orders = []
-    for number, vehicle in enumerate(vehicles):
-        scene = settings.scenes[number % len(settings.scenes)]
-        places = load_map(scene.road_map).places_of(Split.TRAIN)
-        rng = np.random.default_rng([settings.seed, lap, sum(phase.encode()), number])
-        orders.append(
-            DriveOrder(
-                vehicle_id=vehicle,
-                drive_id=f"lap{lap}-{phase}-{vehicle}",
-                road_map=scene.road_map,
-                place_id=places[int(rng.integers(len(places)))].place_id,
-                scenario=scene.scenario,
-                seconds=seconds,
-                seed=int(rng.integers(2**31)),
-                is_night=scene.is_night,
-                vehicles_per_km=scene.vehicles_per_km,
-            )
-        )
-    return orders
+@dataclass(frozen=True)
+class FinishedDrive:
+    """A drive as it was ordered, and its outcome."""
+
+    order: DriveOrder
+    outcome: VehicleOutcome
+
+
+def training_places(road_maps: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """List the ids of the places that vehicles may start from, by road map."""
+    return {
+        name: tuple(place.place_id for place in load_map(name).places_of(Split.TRAIN))
+        for name in road_maps
+    }
 
 
 def ticks_of(orders: Sequence[DriveOrder]) -> int:
@@ -67,18 +57,18 @@ def run_drives(
     truth: Path,
     advance: Advance = unheard,
     heard: Heard = unheard_of,
-) -> list[VehicleOutcome]:
-    """Let vehicles live one life each, side by side, and read what came of it.
+) -> list[FinishedDrive]:
+    """Run drives side by side, and read their outcomes.
 
     Args:
         folders: Of the lap.
         card: How to reach the fleet.
         anchors: What vehicles trust.
-        profile: Their kind of board.
+        profile: The vehicles' kind of board.
         orders: One per vehicle.
-        truth: Folder of what was really there.
-        advance: Hears of the ticks as they are driven.
-        heard: Hears what each vehicle says of itself.
+        truth: Folder of the truth logs.
+        advance: Called with the number of ticks driven since its last call.
+        heard: Called with each vehicle's progress.
 
     Raises:
         JobError: A vehicle's process failed; the others are ended.
@@ -104,6 +94,8 @@ def run_drives(
         words = (str(job), str(outcomes[order.drive_id]))
         work.append(Work(order.drive_id, "sim.lap.vehicle", words))
     run_all(work, folders.logs, at_once=len(work), on_poll=ProgressFeed(logs, advance, heard))
-    return [
-        msgspec.json.decode(path.read_bytes(), type=VehicleOutcome) for path in outcomes.values()
-    ]
+    return [FinishedDrive(order, _outcome(outcomes[order.drive_id])) for order in orders]
+
+
+def _outcome(path: Path) -> VehicleOutcome:
+    return msgspec.json.decode(path.read_bytes(), type=VehicleOutcome)

@@ -11,19 +11,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from pathlib import Path
 
 from edge.clip_file import decode_instant
-from edge.contracts.bundle import BundleManifest
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D, Category
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import Dataset
+from fleet.evaluate import MatchSettings
 from fleet.evaluate.predict import look
 from fleet.label.job import Labelled
 from fleet.sample.row import LabelSource, Sample, SampleBox
+from sim.lap.orders import BundledModel
 from sim.lap.report import (
     EdgeCase,
     Picture,
@@ -31,7 +31,6 @@ from sim.lap.report import (
     edge_case_pictures,
     mosaic_picture,
 )
-from sim.lap.summary import SEEN_PX, SEEN_RANGE_M
 from sim.place.ground import Ground
 from sim.place.maps import load_map
 
@@ -46,12 +45,14 @@ class Gallery:
     """The two models that look, and what is looked at."""
 
     rare: Category
-    models: Mapping[str, tuple[Path, BundleManifest]]
-    """``incumbent`` and ``candidate``: ONNX file, and the manifest with its thresholds."""
+    models: Mapping[str, BundledModel]
+    """``incumbent`` and ``candidate``; each looks at the thresholds of its own bundle."""
+    limits: MatchSettings
+    """Range and pixels from which an object counts, as in the gate."""
 
     @cached_property
     def _engines(self) -> dict[str, OnnxEngine]:
-        return {name: OnnxEngine(path) for name, (path, _) in self.models.items()}
+        return {name: OnnxEngine(m.model.files.int8) for name, m in self.models.items()}
 
     def caught(
         self, labelled: Labelled, clips: Sequence[ClipRow], map_of: Mapping[str, str]
@@ -65,9 +66,7 @@ class Gallery:
         """
         rigs = {rig.rig_id: rig for rig in labelled.rigs}
         rows = {row.clip_id: row for row in clips}
-        best = [
-            _clearest(samples, rigs, self.rare) for samples in _by_clip(labelled.samples, self.rare)
-        ]
+        best = [self._clearest(samples, rigs) for samples in self._by_clip(labelled.samples)]
         best.sort(key=lambda found: (-_holds(found[0]), -clarity_px(found[0]), found[0].clip_id))
         pictures: list[Picture] = []
         for bare, sample in best[:SHOWN]:
@@ -87,13 +86,13 @@ class Gallery:
         best: dict[str, tuple[int, int]] = {}
         for number in range(len(gate)):
             sample = gate[number]
-            shown = _visible_px(sample, self.rare)
+            shown = self._visible_px(sample)
             best[sample.clip_id] = max(best.get(sample.clip_id, (0, 0)), (shown, number))
         ranked = sorted((f for f in best.values() if f[0]), key=lambda found: (-found[0], found[1]))
         pictures: list[Picture] = []
         for rank in shown_ranks(len(ranked)):
             sample = gate[ranked[rank][1]]
-            bare = _bare(sample, gate.rig_of(sample), self.rare)
+            bare = self._bare(sample, gate.rig_of(sample))
             case = replace(self._seen(bare, sample), is_unseen=True)
             road_map = sample.place_id.rpartition("-")[0]
             pictures.extend(edge_case_pictures(case, _ground(road_map)))
@@ -103,33 +102,68 @@ class Gallery:
         """Add what both models make of an instant, at the thresholds that they ship with."""
 
         def seen(name: str) -> tuple[Box3D, ...]:
-            _, manifest = self.models[name]
+            manifest = self.models[name].bundle.manifest
             boxes = look(sample, case.rig, self._engines[name], SPECS[manifest.model]).boxes
             return tuple(b for b in boxes if b.score >= manifest.thresholds[b.category])
 
         return replace(case, incumbent=seen("incumbent"), candidate=seen("candidate"))
+
+    def _by_clip(self, samples: Sequence[Sample]) -> list[list[Sample]]:
+        """Group rows by clip, those on which the class is nearest first."""
+        groups: dict[str, list[Sample]] = {}
+        for sample in sorted(samples, key=lambda s: (self._nearest_m(s), s.sample_id)):
+            groups.setdefault(sample.clip_id, []).append(sample)
+        return list(groups.values())
+
+    def _clearest(
+        self, samples: Sequence[Sample], rigs: Mapping[str, Rig]
+    ) -> tuple[EdgeCase, Sample]:
+        """Find the instant of a clip that shows its object best, among the first few."""
+        cases = [(self._bare(sample, rigs[sample.rig_id]), sample) for sample in samples[:_TRIED]]
+        return max(cases, key=lambda found: (_holds(found[0]), clarity_px(found[0])))
+
+    def _nearest_m(self, sample: Sample) -> float:
+        """Measure to the nearest box of the class that a person drew; infinite where there is none."""
+        return min(
+            (
+                math.hypot(b.box.x_m, b.box.y_m)
+                for b in self._counted(sample)
+                if b.box.category is self.rare and b.source is not LabelSource.AUTO
+            ),
+            default=math.inf,
+        )
+
+    def _visible_px(self, sample: Sample) -> int:
+        """Count the pixels of the best visible object of the class; 0 where there is none."""
+        boxes = [b for b in self._counted(sample) if b.box.category is self.rare]
+        return max((b.visible_px or 0 for b in boxes), default=0)
+
+    def _bare(self, sample: Sample, rig: Rig) -> EdgeCase:
+        """Lay an instant out before any model has looked at it."""
+        return EdgeCase(
+            clip_id=sample.clip_id,
+            frame_set=decode_instant(sample.now, rig),
+            rig=rig,
+            category=self.rare,
+            labels=tuple(b.box for b in self._counted(sample)),
+            incumbent=(),
+            candidate=(),
+        )
+
+    def _counted(self, sample: Sample) -> list[SampleBox]:
+        """List the labels near enough and visible enough to count; unmeasured pixels are enough."""
+        return [
+            b
+            for b in sample.labels.boxes
+            if math.hypot(b.box.x_m, b.box.y_m) < self.limits.max_range_m
+            and (b.visible_px is None or b.visible_px >= self.limits.min_visible_px)
+        ]
 
 
 def shown_ranks(count: int) -> list[int]:
     """Give the ranks of ``count`` that are shown: the first, the median, and evenly between."""
     last = count - 1
     return sorted({last * k // (2 * (SHOWN - 1)) for k in range(SHOWN)}) if count else []
-
-
-def _by_clip(samples: Sequence[Sample], rare: Category) -> list[list[Sample]]:
-    """Group rows by clip, those on which the class is nearest first."""
-    groups: dict[str, list[Sample]] = {}
-    for sample in sorted(samples, key=lambda s: (_nearest_m(s, rare), s.sample_id)):
-        groups.setdefault(sample.clip_id, []).append(sample)
-    return list(groups.values())
-
-
-def _clearest(
-    samples: Sequence[Sample], rigs: Mapping[str, Rig], rare: Category
-) -> tuple[EdgeCase, Sample]:
-    """Find the instant of a clip that shows its object best, among the first few."""
-    cases = [(_bare(sample, rigs[sample.rig_id], rare), sample) for sample in samples[:_TRIED]]
-    return max(cases, key=lambda found: (_holds(found[0]), clarity_px(found[0])))
 
 
 def _holds(case: EdgeCase) -> bool:
@@ -139,39 +173,3 @@ def _holds(case: EdgeCase) -> bool:
 @cache
 def _ground(road_map: str) -> Ground:
     return Ground(load_map(road_map))
-
-
-def _nearest_m(sample: Sample, rare: Category) -> float:
-    """Measure to the nearest box of the class that a person drew; infinite where there is none."""
-    return min(
-        (
-            math.hypot(b.box.x_m, b.box.y_m)
-            for b in sample.labels.boxes
-            if b.box.category is rare and b.source is not LabelSource.AUTO and _is_counted(b)
-        ),
-        default=math.inf,
-    )
-
-
-def _visible_px(sample: Sample, rare: Category) -> int:
-    """Count the pixels of the best visible object of the class; 0 where there is none."""
-    boxes = [b for b in sample.labels.boxes if b.box.category is rare and _is_counted(b)]
-    return max((b.visible_px or 0 for b in boxes), default=0)
-
-
-def _is_counted(labelled: SampleBox) -> bool:
-    is_near = math.hypot(labelled.box.x_m, labelled.box.y_m) < SEEN_RANGE_M
-    return is_near and (labelled.visible_px is None or labelled.visible_px >= SEEN_PX)
-
-
-def _bare(sample: Sample, rig: Rig, rare: Category) -> EdgeCase:
-    """Lay an instant out before any model has looked at it."""
-    return EdgeCase(
-        clip_id=sample.clip_id,
-        frame_set=decode_instant(sample.now, rig),
-        rig=rig,
-        category=rare,
-        labels=tuple(b.box for b in sample.labels.boxes if _is_counted(b)),
-        incumbent=(),
-        candidate=(),
-    )

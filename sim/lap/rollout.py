@@ -4,57 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge.contracts.time import FRAME_RATE_HZ
-from fleet.bundle.bundle import Bundle
 from fleet.depot import Depot
-from fleet.rollout import CanaryRule, Decision, Stage
+from fleet.rollout import Decision, Stage
 from fleet.rollout.conduct import advance, start
+from sim.lap.drives import FinishedDrive
+from sim.lap.judging import RolloutOrder
 from sim.lap.record import WaveRecord
-from sim.lap.settings import LapSettings
 from sim.lap.setup import ACTOR
-from sim.lap.vehicle import VehicleOutcome
 from sim.vehicle import DriveOrder
 
-_MOST_TICKS = 360
-"""What a canary has to drive, or half of a shorter drive."""
-
-RunDrives = Callable[[Sequence[DriveOrder]], list[VehicleOutcome]]
+RunDrives = Callable[[Sequence[DriveOrder]], list[FinishedDrive]]
 
 
 def roll_out(
-    settings: LapSettings,
-    rollout_id: str,
-    depot: Depot,
-    candidate: Bundle,
-    incumbent: Bundle,
-    orders: Sequence[DriveOrder],
-    run: RunDrives,
-) -> tuple[tuple[WaveRecord, ...], list[VehicleOutcome]]:
+    depot: Depot, order: RolloutOrder, run: RunDrives
+) -> tuple[tuple[WaveRecord, ...], list[FinishedDrive]]:
     """Release a candidate, and the incumbent above it for the way back; open wave after wave.
 
     Args:
-        settings: The lap's.
-        rollout_id: Its name.
         depot: The fleet's.
-        candidate: What passed the gate.
-        incumbent: What vehicles go back to.
-        orders: One drive per vehicle.
+        order: Whose bundle goes to whom.
         run: Runs the drives of a wave.
     """
-    ticks = min(_MOST_TICKS, round(settings.redrive_s * FRAME_RATE_HZ * 0.5))
-    released = depot.release(candidate)
-    heal = depot.release(depot.again(incumbent))
-    vehicles = [order.vehicle_id for order in orders]
-    plan = depot.plan(rollout_id, released, heal, vehicles, CanaryRule(ticks=ticks))
+    released = depot.release(order.candidate)
+    heal = depot.release(depot.again(order.incumbent))
+    vehicles = [drive.vehicle_id for drive in order.drives]
+    plan = depot.plan(order.rollout_id, released, heal, vehicles, order.rule)
     start(depot.workshop.catalog, plan, actor=ACTOR, at_ns=depot.workshop.now_ns())
     waves: list[WaveRecord] = []
-    outcomes: list[VehicleOutcome] = []
+    finished: list[FinishedDrive] = []
     for number, wave in enumerate(plan.waves):
-        before = _advance(depot, rollout_id)
-        outcomes.extend(run([order for order in orders if order.vehicle_id in wave]))
-        after = _advance(depot, rollout_id)
+        before = _advance(depot, order.rollout_id)
+        finished.extend(run([drive for drive in order.drives if drive.vehicle_id in wave]))
+        after = _advance(depot, order.rollout_id)
         waves.append(_wave(number, wave, before, after))
-    return tuple(waves), outcomes
+    return tuple(waves), finished
 
 
 def _advance(depot: Depot, rollout_id: str) -> Decision:

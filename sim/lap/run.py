@@ -1,4 +1,4 @@
-"""The lap, stage by stage: read ``run_lap`` first, then ``turn``. The order is the loop.
+"""The lap, stage by stage: read ``run_lap`` first, then ``orders`` and ``turn``.
 
 This is the composition root: the only place that knows the world, the vehicles and the fleet at once.
 """
@@ -12,30 +12,32 @@ from pathlib import Path
 
 import msgspec
 
+from edge.budget import BudgetSettings
 from edge.cli.console import Stages
 from edge.contracts.scene import Category
 from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.order import files_of
 from fleet.depot import open_depot
-from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, refuse_other_rigs
+from fleet.evaluate.order import CANDIDATE, refuse_other_rigs
 from fleet.service import open_served
 from fleet.store import open_store
 from fleet.work.workspace import Workshop
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery
+from sim.lap.judging import bundled_models, successor
+from sim.lap.orders import BundledModel, first_phase, vehicle_ids
 from sim.lap.record import LapRecord
 from sim.lap.report import Picture
 from sim.lap.settings import LapSettings
 from sim.lap.setup import (
     ACTOR,
-    Incumbent,
     build_sets,
     release_baseline,
     running_service,
     service_overrides,
     set_up_fleet,
 )
-from sim.lap.summary import LapFacts, summarise
+from sim.lap.summary import LapFacts, read_truths, summarise
 from sim.lap.timing import RunningProcess, StageTimer, part_lines
 from sim.lap.turn import Turn
 
@@ -44,9 +46,9 @@ from sim.lap.turn import Turn
 class Legacy:
     """What a lap leaves to the next one."""
 
-    incumbent: Incumbent
-    caught: tuple[DatasetManifest, ...]
-    """The edge cases of all laps so far, one dataset each; replayed from then on."""
+    incumbent: BundledModel
+    earlier: tuple[DatasetManifest, ...]
+    """Labelled sets of the candidates of all laps so far; replayed from then on."""
 
 
 @dataclass(frozen=True)
@@ -74,52 +76,49 @@ def run_lap(
     """
     with open_turn(settings, folders, legacy, display) as turn:
         drives = turn.drive()
-        clips = turn.admitted()
+        clips = turn.clips(drives)
         labelled = turn.label(clips)
         fresh = turn.freeze(labelled)
-        models = turn.judged(turn.train(fresh))
-        contenders = turn.evaluate(models)
-        bundle = turn.bundle(models[CANDIDATE], contenders[CANDIDATE])
-        verdict = turn.gate(models, contenders, bundle)
+        answered = turn.answer_order(turn.train(fresh))
+        contenders = turn.evaluate(answered)
+        bundle = turn.bundle(answered.models, contenders)
+        verdict = turn.gate(answered, contenders, bundle)
         waves, redrives = turn.roll_out(verdict, bundle)
+        candidate = BundledModel(bundle, answered.models[CANDIDATE])
         with turn.timer.stage("summary") as stage:
-            record = summarise(
-                LapFacts(
-                    settings=settings,
-                    lap=folders.lap,
-                    drives=drives,
-                    redrives=redrives,
-                    edge=clips[CANDIDATE],
-                    chance=clips[CONTROL],
-                    quarantined=sum(drive.quarantined for drive in drives),
-                    labelled=labelled[CANDIDATE],
-                    chance_labelled=labelled[CONTROL],
-                    dataset_id=fresh[CANDIDATE].dataset_id,
-                    contenders=contenders,
-                    bundle_ids={
-                        INCUMBENT: turn.incumbent.bundle.manifest.bundle_id,
-                        CANDIDATE: bundle.manifest.bundle_id,
-                    },
-                    verdict=verdict,
-                    waves=waves,
-                    truth=folders.truth("drive"),
-                )
+            facts = LapFacts(
+                settings=settings,
+                lap=folders.lap,
+                deadline_ms=BudgetSettings().deadline_ms,
+                drives=drives,
+                redrives=redrives,
+                clips=clips,
+                truth=read_truths(folders.truth(first_phase(settings).name), turn.vehicles),
+                labelled=labelled,
+                datasets=fresh,
+                contenders=contenders,
+                bundled=bundled_models(turn.incumbent, candidate),
+                verdict=verdict,
+                waves=waves,
             )
-            shown = {
-                INCUMBENT: (turn.incumbent.model.files.int8, turn.incumbent.bundle.manifest),
-                CANDIDATE: (models[CANDIDATE].files.int8, bundle.manifest),
-            }
-            gallery = Gallery(Category(settings.rare), shown)
-            pictures = [
-                *gallery.caught(labelled[CANDIDATE], clips[CANDIDATE], turn.map_of_drives()),
-                *gallery.judged(turn.open_set("rare")),
-            ]
+            record = summarise(facts)
+            pictures = _pictures(turn, facts)
             stage.note(f"{len(pictures)} pictures")
         record = msgspec.structs.replace(record, stages=tuple(turn.timer.stages))
-        is_promoted = bool(waves) and all(wave.state == "passed" for wave in waves)
-        successor = Incumbent(bundle, models[CANDIDATE]) if is_promoted else turn.incumbent
-        caught = (*turn.caught, fresh[CANDIDATE])
-        return LapResult(record, tuple(pictures), Legacy(successor, caught))
+        legacy = Legacy(
+            successor(turn.incumbent, candidate, waves), (*turn.earlier, fresh[CANDIDATE])
+        )
+        return LapResult(record, pictures, legacy)
+
+
+def _pictures(turn: Turn, facts: LapFacts) -> tuple[Picture, ...]:
+    rare, limits = Category(facts.settings.rare), facts.settings.gate.match
+    gallery = Gallery(rare, facts.bundled, limits)
+    map_of = {drive.order.drive_id: drive.order.road_map for drive in facts.drives}
+    return (
+        *gallery.caught(facts.labelled[CANDIDATE], facts.clips[CANDIDATE], map_of),
+        *gallery.judged(turn.open_set("rare")),
+    )
 
 
 @contextmanager
@@ -130,7 +129,7 @@ def open_turn(
     timer = StageTimer(display)
     store = open_store(settings.store, folders.fleet.store)
     log, words = folders.logs / "service.log", service_overrides(settings.store)
-    vehicles = [f"v-{k + 1:02d}" for k in range(settings.vehicles)]
+    vehicles = vehicle_ids(settings)
     homes = {vehicle: folders.vehicle(vehicle) for vehicle in vehicles}
     with timer.stage("sets") as stage:
         sets = build_sets(settings, folders, store, part_lines(stage))
@@ -159,6 +158,6 @@ def open_turn(
                 card=card,
                 sets=sets,
                 incumbent=legacy.incumbent,
-                caught=legacy.caught,
+                earlier=legacy.earlier,
                 vehicles=vehicles,
             )

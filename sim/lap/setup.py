@@ -9,20 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from edge.contracts.errors import LinkDownError
 from edge.ota import install_factory_bundle
 from edge.upload import load_or_make_keys
-from fleet.bundle.bundle import Bundle, write_bundle
+from fleet.bundle.bundle import write_bundle
 from fleet.campaign import CampaignSettings, approve, campaign_from, propose
 from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.order import shelve
 from fleet.dataset.recipe import build_set, load_recipe
 from fleet.depot import Depot
 from fleet.keys import Enrolment, enrol
-from fleet.model import Model, find_model
+from fleet.model import find_model
 from fleet.service import ServiceCard, StateFolder, read_card
 from fleet.store import BlobStore, StoreSettings, open_store
 from fleet.work.process import Progress, start_child
@@ -30,6 +30,7 @@ from fleet.work.workspace import Heard, Workshop, unheard_of
 from fleet.zoo import read_card as read_model_card
 from fleet.zoo import zoo_folder
 from sim.lap.folders import LapFolders
+from sim.lap.orders import BundledModel
 from sim.lap.settings import LapSettings
 from sim.recipes import RecipeStage
 from sim.sense.rig import default_rig
@@ -39,14 +40,6 @@ ACTOR = "lap"
 """Who does all this, in the audit log."""
 
 _START_S, _POLL_S = 60.0, 0.05
-
-
-@dataclass(frozen=True)
-class Incumbent:
-    """The model that drives when a lap begins."""
-
-    bundle: Bundle
-    model: Model
 
 
 def build_sets(
@@ -154,7 +147,7 @@ def release_baseline(
     depot: Depot,
     tune: Dataset,
     homes: Mapping[str, Path],
-) -> Incumbent:
+) -> BundledModel:
     """Release the shipped baseline, and give every vehicle that bundle to be born with."""
     model = find_model(workshop, settings.model)
     tuned = read_model_card(zoo_folder(settings.model)).tuned
@@ -164,4 +157,4 @@ def release_baseline(
     write_bundle(bundle, factory)
     for home in homes.values():
         install_factory_bundle(home / "bundles", factory)
-    return Incumbent(bundle, model)
+    return BundledModel(bundle, model)

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.scene import Category
 from fleet.catalog import ClipRow
-from fleet.evaluate import (
-    SLICES,
-    ApChange,
-    BootstrapSettings,
-    Contender,
-    Matches,
-    Slice,
-    Verdict,
-    ap_intervals,
-    class_outcome,
-    cluster_recall,
-    mean_interval,
-    recall_interval,
-    threshold_for,
-    within,
-)
-from fleet.evaluate import Interval as EvidenceInterval
-from fleet.evaluate.evidence import ORDINARY
+from fleet.dataset.frozen import DatasetManifest
+from fleet.evaluate import Contender, MatchSettings, Verdict
+from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT
 from fleet.label.job import Labelled
 from sim.annotator import truth_path
+from sim.lap.drives import FinishedDrive
+from sim.lap.orders import BundledModel, Clips
 from sim.lap.record import (
-    ClassScore,
     ClipCounts,
     Contestant,
     Deadline,
     DriveRecord,
-    GateCounts,
-    Interval,
     LabelCounts,
     LapRecord,
-    SliceScore,
     VehicleEnd,
-    VerdictRecord,
     WaveRecord,
 )
+from sim.lap.scores import contestant, gate_counts, straight_l2_m, verdict_record
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import VehicleOutcome
 from sim.sense.truth import TruthFrame, read_truth
-
-_DEADLINE_MS = 100.0
-SEEN_PX = 12
-SEEN_RANGE_M = 30.0
-"""What shows fewer pixels, or stands farther off, counts for nobody: the gate's own limits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,77 +39,85 @@ class LapFacts:
 
     settings: LapSettings
     lap: int
-    drives: Sequence[VehicleOutcome]
-    redrives: Sequence[VehicleOutcome]
-    edge: Sequence[ClipRow]
-    """Admitted clips of the triggers."""
-    chance: Sequence[ClipRow]
-    """Admitted clips of the random stream."""
-    quarantined: int
-    labelled: Labelled
-    chance_labelled: Labelled
-    dataset_id: str
+    deadline_ms: float
+    """From the sensors to the plan; a slower tick is a missed one."""
+    drives: Sequence[FinishedDrive]
+    """Before the gate."""
+    redrives: Sequence[FinishedDrive]
+    """After the gate."""
+    clips: Clips
+    truth: Mapping[str, Mapping[int, TruthFrame]]
+    """What was really there in ``drives``, by vehicle and stamp in ns; for the report alone."""
+    labelled: Mapping[str, Labelled]
+    """By arm."""
+    datasets: Mapping[str, DatasetManifest]
+    """What each arm learnt from."""
     contenders: Mapping[str, Contender]
-    bundle_ids: Mapping[str, str]
+    bundled: Mapping[str, BundledModel]
+    """Incumbent and candidate; the control has no bundle, for it is never shipped."""
     verdict: Verdict
     waves: tuple[WaveRecord, ...]
-    truth: Path
+
+
+def read_truths(folder: Path, vehicles: Iterable[str]) -> dict[str, Mapping[int, TruthFrame]]:
+    """Read the truth logs of vehicles, by stamp in ns."""
+    return {vehicle: read_truth(truth_path(folder, vehicle), vehicle) for vehicle in vehicles}
 
 
 def summarise(facts: LapFacts) -> LapRecord:
-    """Write the record of a lap, but for its stages: the last of them is not over yet."""
+    """Make the record of a lap, all but the costs of its stages: the last of them still runs."""
     rare = Category(facts.settings.rare)
-    gate, ahead = facts.contenders["candidate"].gate, facts.contenders["candidate"].open_loop
-    bounds = facts.settings.gate.bootstrap
+    judged = facts.contenders[CANDIDATE]
+    outcomes = [drive.outcome for drive in (*facts.drives, *facts.redrives)]
     return LapRecord(
         seed=facts.settings.seed,
         lap=facts.lap,
         is_quick=facts.settings.is_quick,
         stages=(),
-        ticks=sum(o.ticks for o in (*facts.drives, *facts.redrives)),
-        drives=tuple(
-            _drive(o, facts.settings, is_redrive=o in facts.redrives)
-            for o in (*facts.drives, *facts.redrives)
+        ticks=sum(outcome.ticks for outcome in outcomes),
+        drives=(
+            *(_drive(drive, is_redrive=False) for drive in facts.drives),
+            *(_drive(drive, is_redrive=True) for drive in facts.redrives),
         ),
-        deadline=_deadline((*facts.drives, *facts.redrives)),
+        deadline=_deadline(outcomes, facts.deadline_ms),
         clips=_clips(facts, rare),
-        labels=_labels(facts.labelled),
-        skipped=skipped_clips(
-            (*facts.edge, *facts.chance), (facts.labelled, facts.chance_labelled)
-        ),
-        dataset_id=facts.dataset_id,
+        labels=_labels(facts.labelled[CANDIDATE]),
+        skipped=skipped_clips(facts.clips, facts.labelled),
+        dataset_id=facts.datasets[CANDIDATE].dataset_id,
         rare_category=str(rare),
-        incumbent=_contestant(facts, "incumbent"),
-        candidate=_contestant(facts, "candidate"),
-        control=_contestant(facts, "control"),
-        straight_l2_m=_mean([(o.place_id, o.straight_l2_m) for o in ahead], bounds),
-        gate=GateCounts(
-            frames=int(gate.is_frame_counted.sum()),
-            places=len(gate.frames.places),
-            encounters=_encounters(gate, rare),
-            futures=len(ahead),
-        ),
-        verdict=VerdictRecord(
-            decision=str(facts.verdict.decision),
-            reasons=tuple(facts.verdict.lines),
-            rules=tuple(facts.verdict.reasons),
-            classes=_classes(facts.verdict),
-        ),
+        incumbent=_contestant(facts, INCUMBENT),
+        candidate=_contestant(facts, CANDIDATE),
+        control=_contestant(facts, CONTROL),
+        straight_l2_m=straight_l2_m(judged, facts.settings.gate),
+        gate=gate_counts(judged, rare),
+        verdict=verdict_record(facts.verdict),
         rollout=facts.waves,
         vehicles=tuple(
-            VehicleEnd(vehicle_id=o.vehicle_id, bundle_id=o.bundle_id, phase=o.phase)
-            for o in sorted(facts.redrives, key=lambda o: o.vehicle_id)
+            sorted((_vehicle_end(d.outcome) for d in facts.redrives), key=lambda v: v.vehicle_id)
         ),
     )
 
 
-def _drive(outcome: VehicleOutcome, settings: LapSettings, *, is_redrive: bool) -> DriveRecord:
-    number = int(outcome.vehicle_id.rsplit("-", 1)[1]) - 1
+def _contestant(facts: LapFacts, name: str) -> Contestant:
+    bundled = facts.bundled.get(name)
+    bundle_id = bundled.bundle.manifest.bundle_id if bundled else None
+    rare = Category(facts.settings.rare)
+    return contestant(facts.contenders[name], bundle_id, rare, facts.settings.gate)
+
+
+def _vehicle_end(outcome: VehicleOutcome) -> VehicleEnd:
+    return VehicleEnd(
+        vehicle_id=outcome.vehicle_id, bundle_id=outcome.bundle_id, phase=outcome.phase
+    )
+
+
+def _drive(drive: FinishedDrive, *, is_redrive: bool) -> DriveRecord:
+    outcome = drive.outcome
     return DriveRecord(
         vehicle_id=outcome.vehicle_id,
         drive_id=outcome.drive_id,
         bundle_id=outcome.bundle_id,
-        scenario=settings.scenes[number % len(settings.scenes)].scenario,
+        scenario=drive.order.scenario,
         ticks=outcome.ticks,
         faults=outcome.faults,
         collisions=outcome.collisions,
@@ -141,40 +127,47 @@ def _drive(outcome: VehicleOutcome, settings: LapSettings, *, is_redrive: bool) 
     )
 
 
-def _deadline(outcomes: Sequence[VehicleOutcome]) -> Deadline:
+def _deadline(outcomes: Sequence[VehicleOutcome], deadline_ms: float) -> Deadline:
     measured = np.array([ms for outcome in outcomes for ms in outcome.measured_ms] or [0.0])
     return Deadline(
         p50_ms=float(np.percentile(measured, 50)),
         p99_ms=float(np.percentile(measured, 99)),
         max_ms=float(measured.max()),
-        missed=int((measured > _DEADLINE_MS).sum()),
+        missed=int((measured > deadline_ms).sum()),
         modelled_p99_ms=max(outcome.modelled_p99_ms for outcome in outcomes),
     )
 
 
 def _clips(facts: LapFacts, rare: Category) -> ClipCounts:
-    vehicles = {row.vehicle_id for row in (*facts.edge, *facts.chance)}
-    truth = {vehicle: read_truth(truth_path(facts.truth, vehicle), vehicle) for vehicle in vehicles}
+    outcomes = [drive.outcome for drive in facts.drives]
+    triggered, random = facts.clips[CANDIDATE], facts.clips[CONTROL]
+
+    def holding(rows: Sequence[ClipRow]) -> int:
+        limits = facts.settings.gate.match
+        return sum(_holds(row, rare, facts.truth[row.vehicle_id], limits) for row in rows)
+
     return ClipCounts(
-        captured=sum(o.captured for o in facts.drives),
-        evicted=sum(o.evicted for o in facts.drives),
-        uploaded=sum(o.uploaded for o in facts.drives),
-        admitted=len(facts.edge) + len(facts.chance),
-        quarantined=facts.quarantined,
-        bytes_uploaded=sum(o.bytes_sent for o in facts.drives),
-        with_rare_triggered=sum(_holds(row, rare, truth[row.vehicle_id]) for row in facts.edge),
-        triggered=len(facts.edge),
-        with_rare_random=sum(_holds(row, rare, truth[row.vehicle_id]) for row in facts.chance),
-        random=len(facts.chance),
+        captured=sum(outcome.captured for outcome in outcomes),
+        evicted=sum(outcome.evicted for outcome in outcomes),
+        uploaded=sum(outcome.uploaded for outcome in outcomes),
+        admitted=len(triggered) + len(random),
+        quarantined=sum(outcome.quarantined for outcome in outcomes),
+        bytes_uploaded=sum(outcome.bytes_sent for outcome in outcomes),
+        with_rare_triggered=holding(triggered),
+        triggered=len(triggered),
+        with_rare_random=holding(random),
+        random=len(random),
     )
 
 
-def _holds(row: ClipRow, rare: Category, frames: Mapping[int, TruthFrame]) -> bool:
-    """Say whether a clip really shows the rare class: for the report alone, the loop never asks."""
+def _holds(
+    row: ClipRow, rare: Category, frames: Mapping[int, TruthFrame], limits: MatchSettings
+) -> bool:
+    """Tell whether a clip really shows the rare class within the gate's own limits."""
     return any(
         seen.box.category is rare
-        and seen.visible_px >= SEEN_PX
-        and np.hypot(seen.box.x_m, seen.box.y_m) < SEEN_RANGE_M
+        and seen.visible_px >= limits.min_visible_px
+        and np.hypot(seen.box.x_m, seen.box.y_m) < limits.max_range_m
         for stamp, frame in frames.items()
         if row.start_ns <= stamp <= row.end_ns
         for seen in frame.boxes
@@ -193,98 +186,11 @@ def _labels(labelled: Labelled) -> LabelCounts:
     )
 
 
-def skipped_clips(clips: Sequence[ClipRow], labelled: Sequence[Labelled]) -> tuple[str, ...]:
-    """Say which clips labelling could not read, and why."""
-    reasons = {clip_id: why for one in labelled for clip_id, why in one.run.skipped.items()}
+def skipped_clips(clips: Clips, labelled: Mapping[str, Labelled]) -> tuple[str, ...]:
+    """Name the clips of both arms that labelling could not read, and why."""
     return tuple(
-        f"clip {row.clip_id[:12]} of {row.vehicle_id}: {reasons[row.clip_id]}"
-        for row in clips
-        if row.clip_id in reasons
+        f"clip {row.clip_id[:12]} of {row.vehicle_id}: {labelled[arm].run.skipped[row.clip_id]}"
+        for arm, rows in clips.items()
+        for row in rows
+        if row.clip_id in labelled[arm].run.skipped
     )
-
-
-def _classes(verdict: Verdict) -> tuple[ClassScore, ...]:
-    guard = verdict.numbers.guard
-    if guard is None:
-        return ()
-    return tuple(
-        ClassScore(
-            category=row.category,
-            truths=row.truths,
-            candidate=row.candidate_ap,
-            incumbent=row.incumbent.ap if row.incumbent else None,
-            anchor=row.anchor.ap if row.anchor else None,
-            over_incumbent=_difference(row.incumbent),
-            over_anchor=_difference(row.anchor),
-            outcome=str(class_outcome(row, guard, verdict.settings)),
-        )
-        for row in guard.classes
-    )
-
-
-def _difference(change: ApChange | None) -> Interval | None:
-    return _interval(change.difference) if change else None
-
-
-def _contestant(facts: LapFacts, name: str) -> Contestant:
-    """Score one model: recall of the rare slices at its own threshold, AP per class, mAP."""
-    settings = facts.settings.gate
-    contender, rare = facts.contenders[name], Category(facts.settings.rare)
-    threshold = threshold_for(contender.tune, rare, settings.max_false_alarms_per_clean_frame)
-    scores = [
-        _recall(contender.gate, SLICES[part], rare, threshold, settings.bootstrap)
-        for part in SLICES
-        if SLICES[part].categories == (rare,)
-    ]
-    counted = [c for c in ORDINARY if len(contender.gate.truth_rows(c)) >= settings.min_instances]
-    if counted:
-        intervals = ap_intervals(contender.gate, counted, settings.bootstrap)
-        scores.extend(_ap(contender.gate, c, found) for c, found in intervals.classes.items())
-        truths = sum(len(contender.gate.truth_rows(c)) for c in counted)
-        scores.append(
-            SliceScore(
-                slice="ordinary", metric="map", score=_interval(intervals.mean), truths=truths
-            )
-        )
-    ahead = contender.open_loop
-    forecasts = [(o.place_id, ade_m) for o in ahead for ade_m in o.forecast_ade_m]
-    return Contestant(
-        bundle_id=facts.bundle_ids.get(name),
-        slices=tuple(scores),
-        plan_l2_m=_mean([(o.place_id, o.plan_l2_m) for o in ahead], settings.bootstrap),
-        forecast_ade_m=_mean(forecasts, settings.bootstrap),
-    )
-
-
-def _mean(errors_m: Sequence[tuple[str, float]], settings: BootstrapSettings) -> Interval | None:
-    """Average errors, each with its place; None without any."""
-    if not errors_m:
-        return None
-    places, values = zip(*errors_m, strict=True)
-    return _interval(mean_interval(values, places, settings))
-
-
-def _recall(
-    gate: Matches, part: Slice, rare: Category, threshold: float, settings: BootstrapSettings
-) -> SliceScore:
-    recall = cluster_recall(within(gate, part), rare, threshold)
-    score = _interval(recall_interval(recall, settings)) if recall.clusters else None
-    return SliceScore(
-        slice=part.name, metric="recall", score=score, truths=int(recall.truths.sum())
-    )
-
-
-def _ap(gate: Matches, category: Category, interval: EvidenceInterval) -> SliceScore:
-    truths = len(gate.truth_rows(category))
-    return SliceScore(slice=str(category), metric="ap", score=_interval(interval), truths=truths)
-
-
-def _interval(interval: EvidenceInterval) -> Interval:
-    return Interval(value=interval.estimate, low=interval.lower, high=interval.upper)
-
-
-def _encounters(gate: Matches, rare: Category) -> int:
-    index = CATEGORIES.index(rare)
-    is_rare = (gate.truths.category == index) & gate.is_truth_counted
-    names = {gate.encounter_ids[k] for k in np.flatnonzero(is_rare)}
-    return len(names - {None})

@@ -23,8 +23,9 @@ from fleet.store import BlobStore
 from fleet.work.process import JobError, Progress
 from fleet.work.workspace import Heard, unheard_of
 from sim.lap import run
-from sim.lap.drives import anchors_of, drive_orders, run_drives
+from sim.lap.drives import anchors_of, run_drives, training_places
 from sim.lap.folders import LapFolders
+from sim.lap.orders import Phase, drive_orders
 from sim.lap.settings import DriveScene, LapSettings
 from sim.lap.turn import Turn
 from sim.lap.vehicle import VehicleOutcome
@@ -81,16 +82,17 @@ def turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Turn]:
 
 def live(turn: Turn, phase: str, seconds: float, heard: Heard = unheard_of) -> VehicleOutcome:
     """Let the vehicle live one life."""
-    (outcome,) = run_drives(
+    places = training_places(["grid"])
+    (finished,) = run_drives(
         turn.folders,
         turn.card,
         anchors_of(turn.depot.image, turn.depot.director),
         SETTINGS.profile,
-        drive_orders(SETTINGS, 1, turn.vehicles, phase, seconds),
+        drive_orders(SETTINGS, 1, Phase(phase, seconds), turn.vehicles, places),
         truth=turn.folders.truth(phase),
         heard=heard,
     )
-    return outcome
+    return finished.outcome
 
 
 def kill_vehicles_of(run_folder: Path) -> None:

@@ -1,0 +1,162 @@
+"""Turn what the gate saw of each model into the scores of a lap's record, each with its 95 % bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.contracts.scene import CATEGORIES, Category
+from fleet.evaluate import (
+    SLICES,
+    ApChange,
+    BootstrapSettings,
+    Contender,
+    GateSettings,
+    Matches,
+    Slice,
+    Verdict,
+    ap_intervals,
+    class_outcome,
+    cluster_recall,
+    mean_interval,
+    recall_interval,
+    threshold_for,
+    within,
+)
+from fleet.evaluate import Interval as EvidenceInterval
+from fleet.evaluate.evidence import ORDINARY
+from sim.lap.record import (
+    ClassScore,
+    Contestant,
+    GateCounts,
+    Interval,
+    SliceScore,
+    VerdictRecord,
+)
+
+
+def contestant(
+    contender: Contender, bundle_id: str | None, rare: Category, settings: GateSettings
+) -> Contestant:
+    """Score one model: recall of the rare slices at its own threshold, AP per class, mAP.
+
+    Args:
+        contender: The model's answers.
+        bundle_id: None for a model that is never shipped.
+        rare: The claimed class.
+        settings: The gate's.
+    """
+    bounds, ahead = settings.bootstrap, contender.open_loop
+    forecasts = [(o.place_id, ade_m) for o in ahead for ade_m in o.forecast_ade_m]
+    return Contestant(
+        bundle_id=bundle_id,
+        slices=(*_recalls(contender, rare, settings), *_precisions(contender.gate, settings)),
+        plan_l2_m=_mean([(o.place_id, o.plan_l2_m) for o in ahead], bounds),
+        forecast_ade_m=_mean(forecasts, bounds),
+    )
+
+
+def straight_l2_m(judged: Contender, settings: GateSettings) -> Interval | None:
+    """Average the error of driving straight on at constant speed, in metres; None without futures."""
+    errors_m = [(o.place_id, o.straight_l2_m) for o in judged.open_loop]
+    return _mean(errors_m, settings.bootstrap)
+
+
+def gate_counts(judged: Contender, rare: Category) -> GateCounts:
+    """Count how much evidence the gate had."""
+    return GateCounts(
+        frames=int(judged.gate.is_frame_counted.sum()),
+        places=len(judged.gate.frames.places),
+        encounters=_encounters(judged.gate, rare),
+        futures=len(judged.open_loop),
+    )
+
+
+def verdict_record(verdict: Verdict) -> VerdictRecord:
+    """Copy the gate's answer, with the classes it guards side by side."""
+    return VerdictRecord(
+        decision=str(verdict.decision),
+        reasons=tuple(verdict.lines),
+        rules=tuple(verdict.reasons),
+        classes=_classes(verdict),
+    )
+
+
+def _classes(verdict: Verdict) -> tuple[ClassScore, ...]:
+    guard = verdict.numbers.guard
+    if guard is None:
+        return ()
+    return tuple(
+        ClassScore(
+            category=row.category,
+            truths=row.truths,
+            candidate=row.candidate_ap,
+            incumbent=row.incumbent.ap if row.incumbent else None,
+            anchor=row.anchor.ap if row.anchor else None,
+            over_incumbent=_difference(row.incumbent),
+            over_anchor=_difference(row.anchor),
+            outcome=str(class_outcome(row, guard, verdict.settings)),
+        )
+        for row in guard.classes
+    )
+
+
+def _difference(change: ApChange | None) -> Interval | None:
+    return _interval(change.difference) if change else None
+
+
+def _recalls(contender: Contender, rare: Category, settings: GateSettings) -> list[SliceScore]:
+    allowed = settings.max_false_alarms_per_clean_frame
+    threshold = threshold_for(contender.tune, rare, allowed)
+    return [
+        _recall(contender.gate, part, rare, threshold, settings.bootstrap)
+        for part in SLICES.values()
+        if part.categories == (rare,)
+    ]
+
+
+def _precisions(gate: Matches, settings: GateSettings) -> list[SliceScore]:
+    """Score AP of every ordinary class with enough truths, and their mean."""
+    counted = [c for c in ORDINARY if len(gate.truth_rows(c)) >= settings.min_instances]
+    if not counted:
+        return []
+    intervals = ap_intervals(gate, counted, settings.bootstrap)
+    scores = [_ap(gate, c, found) for c, found in intervals.classes.items()]
+    truths = sum(len(gate.truth_rows(c)) for c in counted)
+    mean = _interval(intervals.mean)
+    return [*scores, SliceScore(slice="ordinary", metric="map", score=mean, truths=truths)]
+
+
+def _mean(errors_m: Sequence[tuple[str, float]], settings: BootstrapSettings) -> Interval | None:
+    """Average errors, each with its place; None without any."""
+    if not errors_m:
+        return None
+    places, values = zip(*errors_m, strict=True)
+    return _interval(mean_interval(values, places, settings))
+
+
+def _recall(
+    gate: Matches, part: Slice, rare: Category, threshold: float, settings: BootstrapSettings
+) -> SliceScore:
+    recall = cluster_recall(within(gate, part), rare, threshold)
+    score = _interval(recall_interval(recall, settings)) if recall.clusters else None
+    return SliceScore(
+        slice=part.name, metric="recall", score=score, truths=int(recall.truths.sum())
+    )
+
+
+def _ap(gate: Matches, category: Category, interval: EvidenceInterval) -> SliceScore:
+    truths = len(gate.truth_rows(category))
+    return SliceScore(slice=str(category), metric="ap", score=_interval(interval), truths=truths)
+
+
+def _interval(interval: EvidenceInterval) -> Interval:
+    return Interval(value=interval.estimate, low=interval.lower, high=interval.upper)
+
+
+def _encounters(gate: Matches, rare: Category) -> int:
+    index = CATEGORIES.index(rare)
+    is_rare = (gate.truths.category == index) & gate.is_truth_counted
+    names = {gate.encounter_ids[k] for k in np.flatnonzero(is_rare)}
+    return len(names - {None})
