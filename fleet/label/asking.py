@@ -11,7 +11,8 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from edge.contracts.scene import Category
+from edge.contracts.scene import Box3D, Category
+from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion
 from fleet.label.outline import is_on
 from fleet.label.settings import LabelSettings
@@ -32,12 +33,14 @@ def ask_by_value(
     known: Sequence[Category],
     budget: int,
     settings: LabelSettings,
+    *,
+    unseen: Sequence[Form] = (),
 ) -> Answered:
     """Spend a budget on the most valuable questions, and learn from the answers where to ask on.
 
-    What the teacher has never learnt comes in company. Where an answer turned some up, the questions
-    of its clip become more promising, most of all those that point beside it; an answer that showed
-    familiar things or nothing makes them less so.
+    What the teacher has never learnt, a class or an ``unseen`` form of one, comes in company. Where an
+    answer turned some up, the questions of its clip become more promising, most of all those that point
+    beside it; an answer that showed familiar things or nothing makes them less so.
     """
     left = [question for opinion in opinions for question in opinion.questions]
     promise = {question.track: question.value for question in left}
@@ -47,7 +50,7 @@ def ask_by_value(
         answer = review(question)
         asked.append((question, answer))
         left = _not_told(left, question, answer, settings)
-        is_new = any(box.box.category not in known for box in answer.boxes.values())
+        is_new = any(_is_new(box.box, known, unseen) for box in answer.boxes.values())
         for other in left:
             if other.clip_id == question.clip_id:
                 is_beside = is_new and _points_beside(other, answer.boxes)
@@ -73,6 +76,10 @@ def ask_blindly(
         asked.append((question, answer))
         left = _not_told(left, question, answer, settings)
     return asked
+
+
+def _is_new(box: Box3D, known: Sequence[Category], unseen: Sequence[Form]) -> bool:
+    return box.category not in known or any(form.holds(box) for form in unseen)
 
 
 def _not_told(

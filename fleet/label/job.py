@@ -25,6 +25,7 @@ from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.disk import write_whole
 from fleet.label.asking import ask_blindly, ask_by_value
+from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
@@ -60,6 +61,8 @@ class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
     budget_tracks: Count
     choice: Choice = Choice.VALUE
     seed: Count = 0
+    unseen: tuple[Form, ...] = ()
+    """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
 
 
 class LabelRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +109,9 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
         return labeler.review(question, stamps[question.clip_id])
 
     if job.choice is Choice.VALUE:
-        asked = ask_by_value(opinions, review, job.known, job.budget_tracks, settings)
+        asked = ask_by_value(
+            opinions, review, job.known, job.budget_tracks, settings, unseen=job.unseen
+        )
     else:
         asked = ask_blindly(opinions, review, job.seed, job.budget_tracks, settings)
     answers = {question.track: answer for question, answer in asked}
@@ -140,7 +145,8 @@ def _opinions(job: LabelJob, settings: LabelSettings) -> tuple[list[ClipOpinion]
     skipped: dict[str, str] = {}
     for path in sorted(map(Path, job.clips)):
         try:
-            opinions.append(opine(read_clip(path), engine, spec, job.known, settings))
+            clip = read_clip(path)
+            opinions.append(opine(clip, engine, spec, job.known, settings, unseen=job.unseen))
         except _UNREADABLE as error:
             skipped[path.stem] = reason_of(error)
     return opinions, skipped

@@ -22,6 +22,7 @@ from edge.contracts.scene import Box3D, Category
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import NetSpec
 from fleet.label.doubt import Doubt, radar_doubts, weak_track
+from fleet.label.form import Form
 from fleet.label.hindsight_tracks import HindsightTrack, hindsight_tracks
 from fleet.label.outline import is_on
 from fleet.label.rows import clip_rows
@@ -48,6 +49,14 @@ class ClipOpinion:
     """What the teacher has learnt to see."""
     signs: Mapping[int, tuple[Disc, ...]] = field(default_factory=dict)
     """By stamp, where anything gave a sign of itself, see ``silence``; absent where nobody listened."""
+    unseen: tuple[Form, ...] = ()
+    """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
+
+    @property
+    def absence_known(self) -> tuple[Category, ...]:
+        """Classes whose absence the teacher's silence shows: known, and seen in every form."""
+        unseen = {form.category for form in self.unseen}
+        return tuple(category for category in self.known if category not in unseen)
 
     @property
     def questions(self) -> tuple[ReviewQuestion, ...]:
@@ -61,6 +70,8 @@ def opine(
     spec: NetSpec,
     known: Sequence[Category],
     settings: LabelSettings,
+    *,
+    unseen: Sequence[Form] = (),
 ) -> ClipOpinion:
     """Label what can be labelled in a clip and list what cannot.
 
@@ -70,6 +81,7 @@ def opine(
         spec: Its sizes.
         known: The categories the teacher has learnt.
         settings: Thresholds.
+        unseen: Forms of these categories that the teacher has not seen.
     """
     frames = _instants(clip, settings.interval_s)
     teacher = Teacher(engine, spec, clip.manifest.rig, settings.teacher)
@@ -98,6 +110,7 @@ def opine(
         doubts=tuple(doubts),
         known=tuple(known),
         signs=signs(clip, frames, opinions, settings),
+        unseen=tuple(unseen),
     )
 
 
@@ -129,7 +142,7 @@ def settle(
         stamp: SampleLabels(
             boxes=tuple(found),
             ignored=tuple(ignored[stamp]),
-            absence_known=opinion.known,
+            absence_known=opinion.absence_known,
             looked=tuple(looked[stamp]) + tuple(_footprint(b.box) for b in found),
             signs=opinion.signs.get(stamp, msgspec.UNSET),
         )

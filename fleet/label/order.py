@@ -17,6 +17,7 @@ from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.scene import Category
 from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
 from fleet.disk import sha256_of, write_whole
+from fleet.label.form import Form
 from fleet.label.job import Choice, LabelJob, Labelled, read_labelled, reason_of
 from fleet.sample.row import LabelSource, Sample, SampleLabels
 from fleet.work.process import Work, run_all
@@ -42,6 +43,8 @@ class LabelOrder:
     budget_tracks: int
     choice: Choice = Choice.VALUE
     seed: int = 0
+    unseen: tuple[Form, ...] = ()
+    """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
 
     @property
     def run_id(self) -> str:
@@ -56,7 +59,9 @@ class LabelOrder:
             self.choice,
             self.seed,
         )
-        return "l-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
+        # An order without unseen forms keeps the id that it had before there were any.
+        words = msgspec.json.encode((*what, self.unseen) if self.unseen else what)
+        return "l-" + hashlib.sha256(words).hexdigest()[:16]
 
 
 def choose_clips(
@@ -111,6 +116,7 @@ def label(
             budget_tracks=order.budget_tracks,
             choice=order.choice,
             seed=order.seed,
+            unseen=order.unseen,
         )
         path, outs[name] = workshop.job(f"label-{name}.json"), workshop.job(f"label-{name}.rows")
         path.write_bytes(msgspec.json.encode(job))

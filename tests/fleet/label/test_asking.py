@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import cast
 
+import msgspec
 import pytest
 
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
 from fleet.label.asking import ask_blindly, ask_by_value
+from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion
 from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
@@ -66,6 +68,30 @@ def test_a_find_makes_the_rest_of_its_clip_worth_asking() -> None:
     review = _animals("r0", x_m=20.0)
     asked = ask_by_value([rich, poor], review, KNOWN, 4, LabelSettings())
     assert [q.track for q, _ in asked] == ["p3", "r0", "r1", "r2"]
+
+
+@pytest.mark.parametrize(("attribute", "first"), [("fallen", "b"), ("parked", "f")])
+def test_an_unseen_form_of_a_known_class_is_a_find_and_an_ordinary_one_is_not(
+    attribute: str, first: str
+) -> None:
+    truck = msgspec.structs.replace(
+        _animal_at(10.0)[STAMPS[0]].box, category=Category.TRUCK, attribute=Attribute(attribute)
+    )
+    boxes = {s: SampleBox(box=truck, track="t", source=LabelSource.REVIEWED) for s in STAMPS}
+    find, beside, far = (
+        _question("find", 10.0, 0.9),
+        _question("b", 14.0, 0.4),
+        _question("f", 25.0),
+    )
+    asked = ask_by_value(
+        [_opinion(find, beside, far)],
+        lambda q: ReviewAnswer(track=q.track, boxes=boxes if q is find else {}, is_nothing=False),
+        KNOWN,
+        2,
+        LabelSettings(),
+        unseen=[Form(category=Category.TRUCK, attribute=Attribute.FALLEN)],
+    )
+    assert [q.track for q, _ in asked] == ["find", first]
 
 
 def test_beside_a_find_is_asked_before_elsewhere_in_its_clip() -> None:

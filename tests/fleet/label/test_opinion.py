@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import msgspec
 
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
 from fleet.label.doubt import Doubt
+from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
@@ -54,6 +55,16 @@ def test_a_doubt_that_nobody_resolved_is_masked() -> None:
     labels = settle(_opinion("c", [], _doubt("d", 10.0)), {}, LabelSettings())[STAMP]
     assert [d.x_m for d in labels.ignored] == [10.0]
     assert labels.boxes == () and labels.looked == ()
+
+
+def test_silence_about_a_class_of_which_a_form_was_never_seen_is_no_evidence() -> None:
+    fallen = Form(category=Category.TRUCK, attribute=Attribute.FALLEN)
+    opinion = replace(_opinion("c", [_box(Category.TRUCK, 9.0)]), unseen=(fallen,))
+    labels = settle(opinion, {}, LabelSettings())[STAMP]
+    assert labels.absence_known == tuple(c for c in KNOWN if c is not Category.TRUCK)
+    assert [b.box.category for b in labels.boxes] == [Category.TRUCK], (
+        "an upright one stays a label"
+    )
 
 
 def test_an_answered_doubt_is_a_label_and_a_place_somebody_looked_at() -> None:

@@ -1,0 +1,20 @@
+"""Forms of a class that a teacher has not seen, though it knows the class: a truck that lies on its side."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.contracts.scene import Attribute, Box3D, Category
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """Objects of a class, or those of them with one attribute."""
+
+    category: Category
+    attribute: Attribute | None = None
+    """None means every object of the class."""
+
+    def holds(self, box: Box3D) -> bool:
+        """Tell whether a box is of this form."""
+        is_class = box.category is self.category
+        return is_class and self.attribute in (None, box.attribute)

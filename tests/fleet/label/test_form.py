@@ -1,0 +1,51 @@
+"""Forms of a class that a teacher has not seen, and the run that they name."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.contracts.scene import Attribute, Box3D, Category
+from fleet.label.form import Form
+from fleet.label.order import LabelOrder
+
+FALLEN_TRUCK = Form(category=Category.TRUCK, attribute=Attribute.FALLEN)
+
+
+@pytest.mark.parametrize(
+    ("category", "attribute", "is_held"),
+    [
+        (Category.TRUCK, Attribute.FALLEN, True),
+        (Category.TRUCK, Attribute.PARKED, False),
+        (Category.CAR, Attribute.FALLEN, False),
+    ],
+)
+def test_a_form_holds_a_box_of_its_class_and_attribute(
+    category: Category, attribute: Attribute, is_held: bool
+) -> None:
+    box = Box3D(category=category, attribute=attribute, x_m=1.0, y_m=0.0, z_m=1.0, length_m=6.0,
+                width_m=2.0, height_m=2.0, yaw_rad=0.0)  # fmt: skip
+    assert FALLEN_TRUCK.holds(box) is is_held
+    assert Form(category=Category.TRUCK).holds(box) is (category is Category.TRUCK)
+
+
+def test_unseen_forms_name_another_run_and_an_order_without_them_keeps_its_old_name(
+    tmp_path: Path,
+) -> None:
+    teacher = tmp_path / "teacher.onnx"
+    teacher.write_bytes(b"teacher")
+
+    def run_id(*unseen: Form) -> str:
+        order = LabelOrder(
+            clips=(),
+            model=teacher,
+            size="pico",
+            known=(Category.CAR,),
+            labeler="m:f",
+            labeler_folder=Path("t"),
+            budget_tracks=80,
+            unseen=unseen,
+        )
+        return order.run_id
+
+    assert run_id() == "l-27d54caa8bd60929"
+    assert run_id(FALLEN_TRUCK) != run_id()
