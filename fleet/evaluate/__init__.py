@@ -64,7 +64,7 @@ from fleet.evaluate.outputs import (
     believed_velocities,
     judge_outputs,
 )
-from fleet.evaluate.slices import SLICES, HeadingBand, Light, Slice, by_range, within
+from fleet.evaluate.slices import SLICES, HeadingBand, Light, Slice, by_range, holds, within
 from fleet.evaluate.tables import (
     Table,
     claim_table,
@@ -132,6 +132,7 @@ __all__ = [
     "gather",
     "heading_errors",
     "heading_table",
+    "holds",
     "judge",
     "judge_outputs",
     "match",

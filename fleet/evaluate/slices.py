@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute, Box3D, Category
 from fleet.evaluate.matching import (
     Bools,
     BoxTable,
@@ -121,6 +121,24 @@ def within(matches: Matches, part: Slice) -> Matches:
             & _boxes_in(predictions, part)
             & is_frame[predictions.frame]
         ),
+    )
+
+
+def holds(part: Slice, box: Box3D, *, is_night: bool) -> bool:
+    """Tell whether one box, in the ego frame, is in a slice; the frame's tags are not looked at.
+
+    Args:
+        part: The slice.
+        box: The box.
+        is_night: Whether the frame was taken at night.
+    """
+    yaw_rad = np.array([box.yaw_rad])
+    return (
+        (not part.categories or box.category in part.categories)
+        and (part.light is None or is_night == (part.light is Light.NIGHT))
+        and part.min_range_m <= math.hypot(box.x_m, box.y_m) < part.max_range_m
+        and (part.heading is None or bool(is_heading(yaw_rad, part.heading)[0]))
+        and part.attribute in (None, box.attribute)
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,12 +19,13 @@ from fleet.evaluate import SLICES
 from fleet.evaluate.matching import distance_column
 from fleet.store import open_store, prove_store
 from fleet.zoo import zoo_folder
-from sim.episodes import load_episodes
+from sim.episodes import EPISODES, load_episodes
+from sim.lap.claim import Claim
 from sim.lap.settings import LapSettings
 from sim.lap.setup import RECIPES
 from sim.place.maps import Split, load_map
 from sim.recipes import check_recipe
-from sim.world.encounters import load_scenario
+from sim.world.encounters import SCENARIOS, load_scenario
 
 _ROOM_BYTES, _QUICK_ROOM_BYTES = 1_000_000_000, 200_000_000
 """What one run writes, also when the cache has every set."""
@@ -40,12 +43,11 @@ def refuse_nonsense(settings: LapSettings) -> None:
     for campaign_id, campaign in settings.campaigns.items():
         campaign_from(campaign_id, campaign)
     distance_column(settings.gate.distance_m)
-    _expect_classes(settings)
-    episodes = load_episodes(settings.episodes)
-    sets = (settings.replay_set, settings.tune_set, settings.gate_set, settings.rare_set)
+    _check_fit(settings)
+    _check_claim(settings.claim)
+    sets = (settings.replay_set, settings.tune_set, settings.gate_set, settings.claim.rare_set)
     recipes = [load_recipe(RECIPES / f"{name}.yaml") for name in sets]
-    _expect_scenes(settings)
-    for episode in episodes:
+    for episode in load_episodes(settings.claim.episodes):
         load_scenario(episode.scenario)
         load_map(episode.map_name).place(episode.place_id)
     for recipe in recipes:
@@ -79,10 +81,43 @@ def refuse_no_room(settings: LapSettings, runs: Path) -> None:
         raise OperatorError(f"lap not begun: the store cannot be used: {error}") from error
 
 
-def _expect_scenes(settings: LapSettings) -> None:
-    if not settings.scenes:
-        raise OperatorError("a lap without scenes has nowhere to drive; name at least one")
-    for scene in settings.scenes:
+def _check_claim(claim: Claim) -> None:
+    """Look up everything that a claim names."""
+    if not claim.name:
+        raise OperatorError("a lap that claims nothing learns nothing; choose one with claim=NAME")
+    _expect(claim, "slice", [claim.slice], SLICES)
+    _expect(claim, "rare_set", [claim.rare_set, claim.quick_rare_set], _stems(RECIPES))
+    _expect(claim, "episodes", [claim.episodes, claim.quick_episodes], _stems(EPISODES))
+    scenarios = [scene.scenario for scene in claim.scenes]
+    _expect(claim, "scenes", scenarios, _stems(SCENARIOS), what="scenario")
+    _check_classes(claim)
+    _check_scenes(claim)
+    for name in (claim.rare_set, claim.quick_rare_set):
+        recipe = load_recipe(RECIPES / f"{name}.yaml")
+        if recipe.split != Split.GATE:
+            raise OperatorError(
+                f"claim {claim.name}: rare_set {name} is of split {recipe.split}, expected gate: a "
+                "candidate is judged on places that no model was trained on"
+            )
+
+
+def _check_classes(claim: Claim) -> None:
+    named = (*claim.classes, *claim.reset_classes, *claim.positive_weights)
+    _expect(claim, "classes", named, CATEGORIES, what="class")
+    of_slice = [str(category) for category in SLICES[claim.slice].categories]
+    if len(of_slice) != 1 or sorted(claim.classes) != of_slice:
+        raise OperatorError(
+            f"claim {claim.name}: classes are {_listed(claim.classes)}, and slice {claim.slice} is of "
+            f"{_listed(of_slice)}; expected one class, the same in both"
+        )
+
+
+def _check_scenes(claim: Claim) -> None:
+    if not claim.scenes:
+        raise OperatorError(
+            f"claim {claim.name}: without scenes there is nowhere to drive; name at least one"
+        )
+    for scene in claim.scenes:
         load_scenario(scene.scenario)
         if not load_map(scene.road_map).places_of(Split.TRAIN):
             raise OperatorError(
@@ -90,15 +125,30 @@ def _expect_scenes(settings: LapSettings) -> None:
             )
 
 
-def _expect_classes(settings: LapSettings) -> None:
-    judged = [name for name, part in SLICES.items() if part.categories == (name,)]
-    if settings.rare not in judged:
-        raise OperatorError(
-            f"there is no class {settings.rare!r} to learn that the gate has a slice for; there "
-            f"is {', '.join(judged)}"
-        )
-    for name in (*settings.fit.positive_weights, *settings.fit.reset_classes):
-        if name not in CATEGORIES:
+def _expect(
+    claim: Claim, field: str, names: Iterable[str], known: Iterable[str], what: str = ""
+) -> None:
+    """Refuse a name that is not known, with the nearest one that is."""
+    known = sorted(map(str, known))
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(known)}"
             raise OperatorError(
-                f"fit: there is no class {name!r}; there are {', '.join(CATEGORIES)}"
+                f"claim {claim.name}: {field}: there is no {what or field} {name!r}; {hint}"
             )
+
+
+def _stems(folder: Path) -> list[str]:
+    return [path.stem for path in folder.glob("*.yaml")]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _check_fit(settings: LapSettings) -> None:
+    """Refuse classes in the fine-tune: a lap takes them from its claim."""
+    for name in ("reset_classes", "positive_weights"):
+        if getattr(settings.fit, name):
+            raise OperatorError(f"lap refused: fit.{name} has moved to claim.{name}; set it there")

@@ -15,7 +15,9 @@ import typer
 def lap(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings of conf/lap.yaml, for instance vehicles=4 drive_s=30."),
+        typer.Argument(
+            help="Settings of conf/lap.yaml, for instance vehicles=4 claim=overturned_truck."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="What everything random derives from; 0 if not given.")
@@ -38,15 +40,14 @@ def lap(
     as_json: Annotated[bool, typer.Option("--json", help="Print lap.json at the end.")] = False,
 ) -> None:
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
-    from conf.compose import compose, with_options, write_resolved
+    from conf.compose import with_options, write_resolved
     from edge.cli.console import show_json, show_table, stages
     from sim.lap.checks import refuse_no_room, refuse_nonsense
     from sim.lap.laps import run_laps
     from sim.lap.report import class_rows, outcome
-    from sim.lap.settings import LapSettings, quick
+    from sim.lap.settings import lap_settings
 
-    words = overrides or []
-    settings = compose("lap", quick(words) if is_quick else words, LapSettings)
+    settings = lap_settings(overrides or [], is_quick=is_quick)
     if seed is not None:
         settings = with_options(settings, seed=seed)
     refuse_nonsense(settings)

@@ -8,21 +8,21 @@ the median.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from edge.clip_file import decode_instant
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import Dataset
-from fleet.evaluate import MatchSettings
+from fleet.evaluate import MatchSettings, Slice, holds
 from fleet.evaluate.predict import look
 from fleet.label.job import Labelled
-from fleet.sample.row import LabelSource, Sample, SampleBox
+from fleet.sample.row import NIGHT, LabelSource, Sample, SampleBox
 from sim.lap.orders import BundledModel
 from sim.lap.report import (
     EdgeCase,
@@ -33,6 +33,7 @@ from sim.lap.report import (
 )
 from sim.place.ground import Ground
 from sim.place.maps import load_map
+from sim.vehicle import DriveOrder
 
 SHOWN = 3
 """Clips on the page, and encounters of the gate."""
@@ -44,7 +45,7 @@ _TRIED = 6
 class Gallery:
     """The two models that look, and what is looked at."""
 
-    rare: Category
+    claim: Slice
     models: Mapping[str, BundledModel]
     """``incumbent`` and ``candidate``; each looks at the thresholds of its own bundle."""
     limits: MatchSettings
@@ -55,24 +56,25 @@ class Gallery:
         return {name: OnnxEngine(m.model.files.int8) for name, m in self.models.items()}
 
     def caught(
-        self, labelled: Labelled, clips: Sequence[ClipRow], map_of: Mapping[str, str]
+        self, labelled: Labelled, clips: Sequence[ClipRow], drives: Mapping[str, DriveOrder]
     ) -> list[Picture]:
-        """Draw a few clips as a reviewer saw them, those that hold the rare class first.
+        """Draw a few clips as a reviewer saw them, those that show the claim first.
 
         Args:
             labelled: The rows that the candidate learnt from.
             clips: Their clips, for what triggered them.
-            map_of: The map of every drive.
+            drives: The orders of their drives, by id.
         """
         rigs = {rig.rig_id: rig for rig in labelled.rigs}
         rows = {row.clip_id: row for row in clips}
-        best = [self._clearest(samples, rigs) for samples in self._by_clip(labelled.samples)]
-        best.sort(key=lambda found: (-_holds(found[0]), -clarity_px(found[0]), found[0].clip_id))
+        nights = {row.clip_id for row in clips if drives[row.drive_id].is_night}
+        best = [self._clearest(s, rigs, nights) for s in self._by_clip(labelled.samples, nights)]
+        best.sort(key=lambda found: (not found[0].claimed, -clarity_px(found[0]), found[0].clip_id))
         pictures: list[Picture] = []
         for bare, sample in best[:SHOWN]:
             row = rows[bare.clip_id]
             case = replace(self._seen(bare, sample), caught_by=tuple(dict.fromkeys(row.rules)))
-            pictures.extend(edge_case_pictures(case, _ground(map_of[row.drive_id])))
+            pictures.extend(edge_case_pictures(case, _ground(drives[row.drive_id].road_map)))
             if bare is best[0][0]:
                 pictures.append(mosaic_picture(case))
         return pictures
@@ -81,7 +83,7 @@ class Gallery:
         """Draw encounters of the gate: the best visible, the median, and one between.
 
         Args:
-            gate: The set of encounters with the rare class, on places that no model was trained on.
+            gate: The set of encounters that judge the claim, on places that no model was trained on.
         """
         best: dict[str, tuple[int, int]] = {}
         for number in range(len(gate)):
@@ -92,7 +94,7 @@ class Gallery:
         pictures: list[Picture] = []
         for rank in shown_ranks(len(ranked)):
             sample = gate[ranked[rank][1]]
-            bare = self._bare(sample, gate.rig_of(sample))
+            bare = self._bare(sample, gate.rig_of(sample), is_night=NIGHT in sample.tags)
             case = replace(self._seen(bare, sample), is_unseen=True)
             road_map = sample.place_id.rpartition("-")[0]
             pictures.extend(edge_case_pictures(case, _ground(road_map)))
@@ -108,43 +110,50 @@ class Gallery:
 
         return replace(case, incumbent=seen("incumbent"), candidate=seen("candidate"))
 
-    def _by_clip(self, samples: Sequence[Sample]) -> list[list[Sample]]:
-        """Group rows by clip, those on which the class is nearest first."""
+    def _by_clip(self, samples: Sequence[Sample], nights: Collection[str]) -> list[list[Sample]]:
+        """Group rows by clip, those on which the claimed object is nearest first."""
         groups: dict[str, list[Sample]] = {}
-        for sample in sorted(samples, key=lambda s: (self._nearest_m(s), s.sample_id)):
+        for sample in sorted(
+            samples, key=lambda s: (self._nearest_m(s, s.clip_id in nights), s.sample_id)
+        ):
             groups.setdefault(sample.clip_id, []).append(sample)
         return list(groups.values())
 
     def _clearest(
-        self, samples: Sequence[Sample], rigs: Mapping[str, Rig]
+        self, samples: Sequence[Sample], rigs: Mapping[str, Rig], nights: Collection[str]
     ) -> tuple[EdgeCase, Sample]:
         """Find the instant of a clip that shows its object best, among the first few."""
-        cases = [(self._bare(sample, rigs[sample.rig_id]), sample) for sample in samples[:_TRIED]]
-        return max(cases, key=lambda found: (_holds(found[0]), clarity_px(found[0])))
+        cases = [
+            (self._bare(s, rigs[s.rig_id], is_night=s.clip_id in nights), s)
+            for s in samples[:_TRIED]
+        ]
+        return max(cases, key=lambda found: (bool(found[0].claimed), clarity_px(found[0])))
 
-    def _nearest_m(self, sample: Sample) -> float:
-        """Measure to the nearest box of the class that a person drew; infinite where there is none."""
+    def _nearest_m(self, sample: Sample, is_night: bool) -> float:
+        """Measure to the nearest claimed box that a person drew; infinite where there is none."""
         return min(
             (
                 math.hypot(b.box.x_m, b.box.y_m)
                 for b in self._counted(sample)
-                if b.box.category is self.rare and b.source is not LabelSource.AUTO
+                if holds(self.claim, b.box, is_night=is_night) and b.source is not LabelSource.AUTO
             ),
             default=math.inf,
         )
 
     def _visible_px(self, sample: Sample) -> int:
-        """Count the pixels of the best visible object of the class; 0 where there is none."""
-        boxes = [b for b in self._counted(sample) if b.box.category is self.rare]
+        """Count the pixels of the best visible claimed object; 0 where there is none."""
+        is_night = NIGHT in sample.tags
+        boxes = [b for b in self._counted(sample) if holds(self.claim, b.box, is_night=is_night)]
         return max((b.visible_px or 0 for b in boxes), default=0)
 
-    def _bare(self, sample: Sample, rig: Rig) -> EdgeCase:
+    def _bare(self, sample: Sample, rig: Rig, *, is_night: bool) -> EdgeCase:
         """Lay an instant out before any model has looked at it."""
         return EdgeCase(
             clip_id=sample.clip_id,
             frame_set=decode_instant(sample.now, rig),
             rig=rig,
-            category=self.rare,
+            claim=self.claim,
+            is_night=is_night,
             labels=tuple(b.box for b in self._counted(sample)),
             incumbent=(),
             candidate=(),
@@ -164,10 +173,6 @@ def shown_ranks(count: int) -> list[int]:
     """Give the ranks of ``count`` that are shown: the first, the median, and evenly between."""
     last = count - 1
     return sorted({last * k // (2 * (SHOWN - 1)) for k in range(SHOWN)}) if count else []
-
-
-def _holds(case: EdgeCase) -> bool:
-    return any(box.category is case.category for box in case.labels)
 
 
 @cache

@@ -110,7 +110,7 @@ def bundle_order(
     return BundleOrder(
         model=models[CANDIDATE],
         tune=contenders[CANDIDATE].tune,
-        claimed=(Category(settings.rare),),
+        claimed=settings.claim.part.categories,
         profile=settings.profile,
         parent_bundle_id=incumbent.bundle.manifest.bundle_id,
     )
@@ -144,6 +144,14 @@ def rollout_order(
 def bundled_models(incumbent: BundledModel, candidate: BundledModel) -> dict[str, BundledModel]:
     """Name the models that have a bundle; the control has none, for it is never shipped."""
     return {INCUMBENT: incumbent, CANDIDATE: candidate}
+
+
+def candidate_model(
+    settings: LapSettings, incumbent: BundledModel, bundle: Bundle, models: Mapping[str, Model]
+) -> BundledModel:
+    """Join the candidate's network and bundle; it was taught the claim, and what its parent was taught."""
+    taught = dict.fromkeys((*incumbent.taught, settings.claim.slice))
+    return BundledModel(bundle, models[CANDIDATE], tuple(taught))
 
 
 def successor(

@@ -18,11 +18,14 @@ from edge.contracts.scene import Category
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
+from fleet.evaluate import Slice
 from fleet.evaluate.order import CANDIDATE, CONTROL
+from fleet.label.form import Form
 from fleet.label.job import Choice
 from fleet.label.order import LabelOrder
 from fleet.model import Model
 from fleet.train.order import TrainOrder, starting_from
+from sim.lap.claim import Claim
 from sim.lap.settings import LapSettings
 from sim.vehicle import DriveOrder
 
@@ -38,6 +41,8 @@ class BundledModel:
 
     bundle: Bundle
     model: Model
+    taught: tuple[str, ...] = ()
+    """Claimed slices that it was fine-tuned for."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,9 @@ def drive_orders(
         vehicles: Vehicle ids; scenes are dealt to them in turn.
         places: Ids of the places that vehicles may start from, by road map.
     """
-    orders = []
+    orders, scenes = [], settings.claim.scenes
     for number, vehicle in enumerate(vehicles):
-        scene = settings.scenes[number % len(settings.scenes)]
+        scene = scenes[number % len(scenes)]
         starts = places[scene.road_map]
         rng = np.random.default_rng([settings.seed, lap, sum(phase.name.encode()), number])
         orders.append(
@@ -138,9 +143,22 @@ def label_orders(
             budget_tracks=settings.budget_tracks,
             choice=choices[arm],
             seed=settings.seed,
+            unseen=unseen_forms(settings.claim, incumbent),
         )
         for arm, rows in clips.items()
     }
+
+
+def unseen_forms(claim: Claim, teacher: BundledModel) -> tuple[Form, ...]:
+    """Name the forms of the claimed class that a teacher has not seen, though it may know the class.
+
+    A claim to a whole class has none: a teacher knows the class, or it does not.
+    """
+    part = claim.part
+    is_whole = part == Slice(part.name, part.categories)
+    if is_whole or part.name in teacher.taught:
+        return ()
+    return (Form(category=claim.category, attribute=part.attribute),)
 
 
 def train_orders(
@@ -171,8 +189,8 @@ def train_orders(
             parent=parent.weights,
             graph=parent.files.fp32,
             calibration=sets["tune"],
-            fit=starting_from(settings.fit, parent.known),
-            known=tuple(dict.fromkeys((*parent.known, Category(settings.rare)))),
+            fit=starting_from(settings.claim_fit, parent.known),
+            known=tuple(dict.fromkeys((*parent.known, *map(Category, settings.claim.classes)))),
         )
         for arm, manifest in fresh.items()
     }

@@ -11,7 +11,7 @@ import msgspec
 from edge.contracts.fields import Count, Finite, Name, Seconds, Text
 from fleet.evaluate import Reason
 
-LAP_SCHEMA = 1
+LAP_SCHEMA = 2
 
 
 class StageCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: Count
     bytes_uploaded: Count
     with_rare_triggered: Count
-    """Admitted trigger clips that hold the rare object, and how many there are."""
+    """Admitted trigger clips that show the claimed slice, and how many there are."""
     triggered: Count
     with_rare_random: Count
     random: Count
@@ -183,7 +183,9 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[Text, ...] = ()
     """Admitted clips that labelling could not read, and why, in words."""
     dataset_id: Name
-    rare_category: Name
+    claim: Name
+    claimed_slice: Name
+    """Part of the gate's evidence on which the candidate was to be better."""
     incumbent: Contestant
     candidate: Contestant
     control: Contestant

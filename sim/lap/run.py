@@ -14,7 +14,6 @@ import msgspec
 
 from edge.budget import BudgetSettings
 from edge.cli.console import Stages
-from edge.contracts.scene import Category
 from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.order import files_of
 from fleet.depot import open_depot
@@ -24,7 +23,7 @@ from fleet.store import open_store
 from fleet.work.workspace import Workshop
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery
-from sim.lap.judging import bundled_models, successor
+from sim.lap.judging import bundled_models, candidate_model, successor
 from sim.lap.orders import BundledModel, first_phase, vehicle_ids
 from sim.lap.record import LapRecord
 from sim.lap.report import Picture
@@ -84,7 +83,7 @@ def run_lap(
         bundle = turn.bundle(answered.models, contenders)
         verdict = turn.gate(answered, contenders, bundle)
         waves, redrives = turn.roll_out(verdict, bundle)
-        candidate = BundledModel(bundle, answered.models[CANDIDATE])
+        candidate = candidate_model(settings, turn.incumbent, bundle, answered.models)
         with turn.timer.stage("summary") as stage:
             facts = LapFacts(
                 settings=settings,
@@ -112,11 +111,10 @@ def run_lap(
 
 
 def _pictures(turn: Turn, facts: LapFacts) -> tuple[Picture, ...]:
-    rare, limits = Category(facts.settings.rare), facts.settings.gate.match
-    gallery = Gallery(rare, facts.bundled, limits)
-    map_of = {drive.order.drive_id: drive.order.road_map for drive in facts.drives}
+    gallery = Gallery(facts.settings.claim.part, facts.bundled, facts.settings.gate.match)
+    drives = {drive.order.drive_id: drive.order for drive in facts.drives}
     return (
-        *gallery.caught(facts.labelled[CANDIDATE], facts.clips[CANDIDATE], map_of),
+        *gallery.caught(facts.labelled[CANDIDATE], facts.clips[CANDIDATE], drives),
         *gallery.judged(turn.open_set("rare")),
     )
 

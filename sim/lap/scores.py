@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.scene import Category
 from fleet.evaluate import (
     SLICES,
     ApChange,
@@ -63,12 +63,12 @@ def straight_l2_m(judged: Contender, settings: GateSettings) -> Interval | None:
     return _mean(errors_m, settings.bootstrap)
 
 
-def gate_counts(judged: Contender, rare: Category) -> GateCounts:
-    """Count how much evidence the gate had."""
+def gate_counts(judged: Contender, part: Slice) -> GateCounts:
+    """Count how much evidence the gate had, encounters those of the claimed slice."""
     return GateCounts(
         frames=int(judged.gate.is_frame_counted.sum()),
         places=len(judged.gate.frames.places),
-        encounters=_encounters(judged.gate, rare),
+        encounters=_encounters(within(judged.gate, part)),
         futures=len(judged.open_loop),
     )
 
@@ -155,8 +155,6 @@ def _interval(interval: EvidenceInterval) -> Interval:
     return Interval(value=interval.estimate, low=interval.lower, high=interval.upper)
 
 
-def _encounters(gate: Matches, rare: Category) -> int:
-    index = CATEGORIES.index(rare)
-    is_rare = (gate.truths.category == index) & gate.is_truth_counted
-    names = {gate.encounter_ids[k] for k in np.flatnonzero(is_rare)}
+def _encounters(gate: Matches) -> int:
+    names = {gate.encounter_ids[k] for k in np.flatnonzero(gate.is_truth_counted)}
     return len(names - {None})

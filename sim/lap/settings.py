@@ -1,38 +1,27 @@
-"""What a lap can be told, with the defaults that make one learn something in about ten minutes."""
+"""Settings of a lap, with the defaults that make one learn something in about ten minutes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from msgspec import Meta
 
+from conf.compose import compose
+from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count
 from fleet.campaign import CampaignSettings
 from fleet.evaluate import GateSettings
 from fleet.store import StoreSettings
 from fleet.train.order import fine_tune
 from models.fit import FitSettings
+from sim.lap.claim import Claim, shortened
 
 Vehicles = Annotated[int, Meta(ge=1, le=256)]
 """Each is a process of its own, all at once."""
 DriveSeconds = Annotated[float, Meta(ge=1.0, le=86_400.0)]
-VehiclesPerKm = Annotated[float, Meta(ge=0.0, le=200.0)]
-"""On a lane that is jammed from end to end stand about 150."""
 Tracks = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-
-@dataclass
-class DriveScene:
-    """Where one vehicle drives in a lap."""
-
-    road_map: str = "suburb"
-    scenario: str = "animal_rare"
-    is_night: bool = False
-    vehicles_per_km: VehiclesPerKm = 8.0
-    """How much else drives, per kilometre of lane: on quiet streets a minute goes some way, on crowded
-    ones it is spent behind a bus."""
 
 
 @dataclass
@@ -47,24 +36,29 @@ class LapSettings:
     profile: str = "laptop"
     drive_s: DriveSeconds = 60.0
     redrive_s: DriveSeconds = 30.0
-    scenes: list[DriveScene] = field(default_factory=lambda: [DriveScene()])
-    """Taken in turn by the vehicles."""
-    rare: str = "animal"
-    """The class that the lap claims to learn."""
+    claim: Claim = field(default_factory=Claim)
+    """What the lap sets out to learn; a file of ``conf/claim``."""
     budget_tracks: Tracks = 80
     """Questions that a reviewer answers, for the candidate and again for the control."""
     replay_set: str = "replay"
     tune_set: str = "tune"
     gate_set: str = "gate"
-    rare_set: str = "gate_animal"
-    episodes: str = "default"
-    """What candidate and incumbent drive in closed loop: a file of ``conf/episodes``."""
-    fit: FitSettings = field(default_factory=lambda: fine_tune(["animal"]))
+    fit: FitSettings = field(default_factory=fine_tune)
+    """How both arms are fine-tuned; the classes that start anew and the weights are the claim's."""
     campaigns: dict[str, CampaignSettings] = field(default_factory=dict)
     gate: GateSettings = field(default_factory=GateSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     cache: str = ".ringroad/cache"
     """Where rendered sets and decoded images are kept between laps."""
+
+    @property
+    def claim_fit(self) -> FitSettings:
+        """The fine-tune with what the claim says of classes."""
+        return replace(
+            self.fit,
+            reset_classes=list(self.claim.reset_classes),
+            positive_weights=dict(self.claim.positive_weights),
+        )
 
 
 QUICK = {
@@ -75,15 +69,46 @@ QUICK = {
     "replay_set": "quick_replay",
     "tune_set": "quick_tune",
     "gate_set": "quick_gate",
-    "rare_set": "quick_gate_animal",
-    "episodes": "quick",
     "fit.steps": "60",
     "fit.log_every": "20",
 }
-"""Shorten every stage: all of them happen, and the gate will rarely have enough evidence."""
+"""Shorten every stage: all of them happen, and the gate will rarely have enough evidence. The claim names
+its own quick set and episodes."""
+
+MOVED = {
+    "rare": "claim.slice",
+    "rare_set": "claim.rare_set",
+    "episodes": "claim.episodes",
+    "scenes": "claim.scenes",
+    "fit.reset_classes": "claim.reset_classes",
+    "fit.positive_weights": "claim.positive_weights",
+}
+"""Settings of a lap that a claim has now, and their names there."""
 
 
-def quick(words: Sequence[str]) -> list[str]:
-    """Put the words of a quick lap before those that were typed; a word that was typed stays as it is."""
+def lap_settings(words: Sequence[str], *, is_quick: bool = False) -> LapSettings:
+    """Compose the settings of a lap from ``conf`` and the command line.
+
+    Args:
+        words: ``key=value`` each.
+        is_quick: Shorten every stage whose length no word sets.
+
+    Raises:
+        OperatorError: A key or a value makes no sense, or a key has moved.
+    """
     typed = {word.partition("=")[0].lstrip("+~") for word in words}
-    return [*(f"{key}={value}" for key, value in QUICK.items() if key not in typed), *words]
+    _refuse_moved(typed)
+    if not is_quick:
+        return compose("lap", words, LapSettings)
+    quick = [f"{key}={value}" for key, value in QUICK.items() if key not in typed]
+    settings = compose("lap", [*quick, *words], LapSettings)
+    return replace(settings, claim=shortened(settings.claim, typed))
+
+
+def _refuse_moved(keys: Iterable[str]) -> None:
+    for old, new in MOVED.items():
+        if any(key == old or key.startswith(f"{old}.") for key in keys):
+            raise OperatorError(
+                f"lap refused: {old} has moved to {new}; set it there, or choose a file of conf/claim "
+                "with claim=NAME"
+            )

@@ -51,7 +51,7 @@ def build_sets(
         "replay": settings.replay_set,
         "tune": settings.tune_set,
         "gate": settings.gate_set,
-        "rare": settings.rare_set,
+        "rare": settings.claim.rare_set,
     }
     shared = open_store(settings.store, folders.cache / "store")
     sets: dict[str, DatasetManifest] = {}

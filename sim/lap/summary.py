@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.contracts.scene import Category
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
-from fleet.evaluate import Contender, MatchSettings, Verdict
+from fleet.evaluate import Contender, Verdict, holds
 from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT
 from fleet.label.job import Labelled
 from sim.annotator import truth_path
@@ -66,7 +65,6 @@ def read_truths(folder: Path, vehicles: Iterable[str]) -> dict[str, Mapping[int,
 
 def summarise(facts: LapFacts) -> LapRecord:
     """Make the record of a lap, all but the costs of its stages: the last of them still runs."""
-    rare = Category(facts.settings.rare)
     judged = facts.contenders[CANDIDATE]
     outcomes = [drive.outcome for drive in (*facts.drives, *facts.redrives)]
     return LapRecord(
@@ -80,16 +78,17 @@ def summarise(facts: LapFacts) -> LapRecord:
             *(_drive(drive, is_redrive=True) for drive in facts.redrives),
         ),
         deadline=_deadline(outcomes, facts.deadline_ms),
-        clips=_clips(facts, rare),
+        clips=_clips(facts),
         labels=_labels(facts.labelled[CANDIDATE]),
         skipped=skipped_clips(facts.clips, facts.labelled),
         dataset_id=facts.datasets[CANDIDATE].dataset_id,
-        rare_category=str(rare),
+        claim=facts.settings.claim.name,
+        claimed_slice=facts.settings.claim.slice,
         incumbent=_contestant(facts, INCUMBENT),
         candidate=_contestant(facts, CANDIDATE),
         control=_contestant(facts, CONTROL),
         straight_l2_m=straight_l2_m(judged, facts.settings.gate),
-        gate=gate_counts(judged, rare),
+        gate=gate_counts(judged, facts.settings.claim.part),
         verdict=verdict_record(facts.verdict),
         rollout=facts.waves,
         vehicles=tuple(
@@ -101,8 +100,8 @@ def summarise(facts: LapFacts) -> LapRecord:
 def _contestant(facts: LapFacts, name: str) -> Contestant:
     bundled = facts.bundled.get(name)
     bundle_id = bundled.bundle.manifest.bundle_id if bundled else None
-    rare = Category(facts.settings.rare)
-    return contestant(facts.contenders[name], bundle_id, rare, facts.settings.gate)
+    claim, settings = facts.settings.claim, facts.settings.gate
+    return contestant(facts.contenders[name], bundle_id, claim.category, settings)
 
 
 def _vehicle_end(outcome: VehicleOutcome) -> VehicleEnd:
@@ -138,13 +137,13 @@ def _deadline(outcomes: Sequence[VehicleOutcome], deadline_ms: float) -> Deadlin
     )
 
 
-def _clips(facts: LapFacts, rare: Category) -> ClipCounts:
+def _clips(facts: LapFacts) -> ClipCounts:
     outcomes = [drive.outcome for drive in facts.drives]
+    nights = {drive.order.drive_id: drive.order.is_night for drive in facts.drives}
     triggered, random = facts.clips[CANDIDATE], facts.clips[CONTROL]
 
     def holding(rows: Sequence[ClipRow]) -> int:
-        limits = facts.settings.gate.match
-        return sum(_holds(row, rare, facts.truth[row.vehicle_id], limits) for row in rows)
+        return sum(_holds(facts, row, is_night=nights[row.drive_id]) for row in rows)
 
     return ClipCounts(
         captured=sum(outcome.captured for outcome in outcomes),
@@ -160,15 +159,14 @@ def _clips(facts: LapFacts, rare: Category) -> ClipCounts:
     )
 
 
-def _holds(
-    row: ClipRow, rare: Category, frames: Mapping[int, TruthFrame], limits: MatchSettings
-) -> bool:
-    """Tell whether a clip really shows the rare class within the gate's own limits."""
+def _holds(facts: LapFacts, row: ClipRow, *, is_night: bool) -> bool:
+    """Tell whether a clip really shows the claimed slice within the gate's own limits."""
+    part, limits = facts.settings.claim.part, facts.settings.gate.match
     return any(
-        seen.box.category is rare
+        holds(part, seen.box, is_night=is_night)
         and seen.visible_px >= limits.min_visible_px
         and np.hypot(seen.box.x_m, seen.box.y_m) < limits.max_range_m
-        for stamp, frame in frames.items()
+        for stamp, frame in facts.truth[row.vehicle_id].items()
         if row.start_ns <= stamp <= row.end_ns
         for seen in frame.boxes
     )

@@ -139,7 +139,7 @@ class Turn:
         self, answered: AnswerOrder, contenders: Mapping[str, Contender], bundle: Bundle
     ) -> Verdict:
         """Judge detection on places never trained on, with closed-loop episodes as a veto."""
-        episodes = load_episodes(self.settings.episodes)
+        episodes = load_episodes(self.settings.claim.episodes)
         veto = judging.veto_order(bundle, self.incumbent, episodes)
         with self.timer.stage("gate", veto.drives) as stage:
             runner = ChildEpisodes(
@@ -148,7 +148,7 @@ class Turn:
             verdict = decide(
                 self.workshop,
                 contenders,
-                [self.settings.rare],
+                [self.settings.claim.slice],
                 drive_episodes(runner, veto.episodes, veto.bundles, self.folders.here),
                 self.settings.gate,
                 facts=answered.facts,
@@ -181,7 +181,7 @@ class Turn:
         return Dataset(Path(files[role].path))
 
     def _drive_orders(self, phase: Phase) -> tuple[DriveOrder, ...]:
-        places = training_places({scene.road_map for scene in self.settings.scenes})
+        places = training_places({scene.road_map for scene in self.settings.claim.scenes})
         return orders.drive_orders(self.settings, self.folders.lap, phase, self.vehicles, places)
 
     def _run(self, drives: Sequence[DriveOrder], phase: Phase, stage: Stage) -> list[FinishedDrive]:

@@ -76,11 +76,9 @@ def fleet_model(lap: LapRecord) -> Contestant:
 
 
 def claimed(lap: LapRecord) -> tuple[str, str] | None:
-    """Name the slice and metric that a lap set out to improve: recall of its rare class."""
-    recalls = [s.slice for s in lap.candidate.slices if s.metric == "recall"]
-    exact = [name for name in recalls if name == lap.rare_category]
-    within = [name for name in recalls if lap.rare_category in name]
-    return next(((name, "recall") for name in (*exact, *within)), None)
+    """Name the slice and metric that a lap set out to improve; None if the gate did not measure them."""
+    claim = (lap.claimed_slice, "recall")
+    return claim if score_of(lap.candidate, *claim) else None
 
 
 def score_of(model: Contestant, name: str, metric: str) -> SliceScore | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.scene import Box3D, Category
 from edge.contracts.sensors import FrameSet
+from fleet.evaluate import Slice, holds
 from sim.place.ground import Ground
 from sim.show.pictures import (
     CANDIDATE_RGB,
@@ -75,8 +76,8 @@ class EdgeCase:
     clip_id: str
     frame_set: FrameSet
     rig: Rig
-    category: Category
-    """The rare class that the lap is about."""
+    claim: Slice
+    """What the lap is about."""
     labels: tuple[Box3D, ...]
     """Reviewed, of any class."""
     incumbent: tuple[Box3D, ...]
@@ -85,6 +86,12 @@ class EdgeCase:
     """Trigger rules of the clip."""
     is_unseen: bool = False
     """Of a place that no model was trained on."""
+    is_night: bool = False
+
+    @property
+    def claimed(self) -> list[Box3D]:
+        """The labels of the claimed slice."""
+        return [box for box in self.labels if holds(self.claim, box, is_night=self.is_night)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def edge_case_pictures(case: EdgeCase, ground: Ground | None = None) -> tuple[Pi
     """Draw an edge case: the incumbent's view, the candidate's view and the scene from above.
 
     Args:
-        case: The instant; its first choice of an object is a label of its class.
+        case: The instant; its first choice of an object is a label of the claim.
         ground: The road map to lay under the scene, where it is known.
     """
     subject, view = _subject(case)
@@ -112,7 +119,7 @@ def edge_case_pictures(case: EdgeCase, ground: Ground | None = None) -> tuple[Pi
         ("Candidate", case.candidate, CANDIDATE_RGB),
     )
     camera = case.rig.cameras[view.camera].name.replace("_", " ")
-    shown = _of_class(case.labels, subject.category if subject else case.category)
+    shown = _of_class(case.labels, subject.category) if subject else []
     views = [
         Picture(
             title=f"{name}, {camera} camera",
@@ -152,9 +159,8 @@ def clarity_px(case: EdgeCase) -> float:
 
 
 def _subject(case: EdgeCase) -> tuple[Box3D | None, _View]:
-    """Find the object to show, and where; labels of the class before anything else."""
-    labelled = _of_class(case.labels, case.category)
-    for boxes in (labelled, case.labels, case.candidate, case.incumbent):
+    """Find the object to show, and where; labels of the claim before anything else."""
+    for boxes in (case.claimed, case.labels, case.candidate, case.incumbent):
         views = [(box, view) for box in boxes if (view := _best_view(box, case)) is not None]
         if views:
             return max(views, key=lambda found: found[1].clarity_px)

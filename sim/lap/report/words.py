@@ -30,7 +30,7 @@ _PLURALS = {
 
 @dataclass(frozen=True)
 class Headline:
-    """The rare class on the gate, for all three models."""
+    """The claimed slice on the gate, for all three models."""
 
     slice: str
     incumbent: SliceScore | None
@@ -47,7 +47,7 @@ class Outcome:
     label: str
     claim: str
     numbers: str
-    """Empty when the gate did not measure the rare class."""
+    """Empty when the gate did not measure the claimed slice."""
     ending: str
     because: str
 
@@ -64,7 +64,7 @@ class Outcome:
 
 
 def headline(record: LapRecord) -> Headline | None:
-    """Give the numbers that the lap is about; None when the gate did not measure its class."""
+    """Give the numbers that the lap is about; None when the gate did not measure its claim."""
     claim = claimed(record)
     candidate = score_of(record.candidate, *claim) if claim else None
     if claim is None or candidate is None:
@@ -87,14 +87,14 @@ def outcome(record: LapRecord) -> Outcome:
         tone=str(Decision.FAIL if has_stopped else decision),
         label="Rollout stopped" if has_stopped else _LABELS[decision],
         claim=_claim(record, decision, found),
-        numbers=_numbers(found, record.rare_category) if found else "",
+        numbers=_numbers(found) if found else "",
         ending=_ending(record, decision),
         because=_because(record, decision),
     )
 
 
 def _claim(record: LapRecord, decision: Decision, found: Headline | None) -> str:
-    many = _plural(record.rare_category)
+    many = _plural(record.claimed_slice)
     if decision is Decision.FAIL:
         return f"The candidate for {many} was refused"
     if decision is Decision.NOT_ENOUGH_EVIDENCE:
@@ -111,13 +111,12 @@ def _was_blind(found: Headline) -> bool:
     return score is None or score.value < _BLIND_RECALL
 
 
-def _numbers(found: Headline, category: str) -> str:
+def _numbers(found: Headline) -> str:
     before = found.incumbent.score if found.incumbent else None
     start = f"{number(before.value)}{BOUND}→{BOUND}" if before else ""
     beside = found.control.score if found.control else None
     control = f", control {number(beside.value)}" if beside else ""
-    recall = "recall" if found.slice == category else f"{named(found.slice)} recall"
-    return f"{recall} {start}{interval(found.candidate.score)}{control}"
+    return f"recall {start}{interval(found.candidate.score)}{control}"
 
 
 def _ending(record: LapRecord, decision: Decision) -> str:
@@ -155,6 +154,6 @@ def _count_on(record: LapRecord, bundle_id: str | None) -> int:
     return sum(vehicle.bundle_id == bundle_id for vehicle in record.vehicles)
 
 
-def _plural(category: str) -> str:
-    word = named(category)
+def _plural(name: str) -> str:
+    word = named(name)
     return _PLURALS.get(word, f"{word}s")

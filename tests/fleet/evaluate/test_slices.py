@@ -13,6 +13,7 @@ from fleet.evaluate import (
     by_range,
     class_scores,
     false_alarms_in_clean_frames,
+    holds,
     match,
     operating_point,
     within,
@@ -88,3 +89,19 @@ def test_every_heading_lies_in_exactly_one_band():
 def test_a_slice_of_unknown_category_is_refused(frame, truth):
     with pytest.raises(OperatorError, match="category unknown"):
         within(match([frame([truth()])]), Slice("x", (Category.UNKNOWN,)))
+
+
+@pytest.mark.parametrize("part", [part for part in SLICES.values() if not part.tags])
+@pytest.mark.parametrize("is_night", [False, True])
+def test_one_box_is_in_a_slice_exactly_if_the_match_table_says_so(frame, truth, part, is_night):
+    boxes = [
+        truth(category=category, x_m=x_m, yaw_rad=yaw_rad, attribute=attribute)
+        for category in (CAR, Category.TRUCK, Category.PEDESTRIAN, Category.ANIMAL)
+        for x_m in (5.0, 10.0, -16.0, 25.0)
+        for yaw_rad in (0.0, 1.0, 1.6, 3.1)
+        for attribute in (Attribute.FALLEN, Attribute.PARKED)
+    ]
+    table = within(match([frame(boxes, is_night=is_night)]), part)
+    assert [holds(part, label.box, is_night=is_night) for label in boxes] == list(
+        table.is_truth_counted
+    )

@@ -1,6 +1,7 @@
 """Whom a lap compares with whom, what it ships, and who drives afterwards."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from sim.lap.judging import (
     answer_order,
     bundle_order,
     bundled_models,
+    candidate_model,
     contestants,
     rollout_order,
     successor,
@@ -19,10 +21,10 @@ from sim.lap.judging import (
 )
 from sim.lap.orders import BundledModel
 from sim.lap.record import WaveRecord
-from sim.lap.settings import LapSettings
+from sim.lap.settings import LapSettings, lap_settings
 from sim.vehicle import DriveOrder
 
-SETTINGS = LapSettings()
+SETTINGS = lap_settings([])
 ARMS = ("candidate", "control")
 
 Bundled = Callable[..., BundledModel]
@@ -71,6 +73,26 @@ def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_an
     assert order.tune is answers["candidate"].tune
     assert order.claimed == (Category.ANIMAL,)
     assert order.parent_bundle_id == "b-incumbent"
+
+
+def test_a_claimed_form_of_a_class_fixes_the_threshold_of_that_class(bundled: Bundled) -> None:
+    empty = EvalFrame(frame_id="f", place_id="p", truths=(), predictions=())
+    answers = {"candidate": Contender(tune=match([empty]), gate=match([empty]))}
+    trucks = lap_settings(["claim=overturned_truck"])
+    order = bundle_order(trucks, models(bundled), answers, bundled("incumbent"))
+    assert order.claimed == (Category.TRUCK,)
+
+
+def test_a_candidate_was_taught_its_claim_and_what_its_parent_was_taught(
+    bundled: Bundled,
+) -> None:
+    parent = replace(bundled("incumbent"), taught=("overturned_truck",))
+    candidate = candidate_model(SETTINGS, parent, bundled("candidate").bundle, models(bundled))
+    assert (candidate.model.name, candidate.bundle.manifest.bundle_id) == (
+        "candidate",
+        "b-candidate",
+    )
+    assert candidate.taught == ("overturned_truck", "animal")
 
 
 def test_the_veto_compares_the_candidates_bundle_with_the_incumbents_on_the_same_episodes(

@@ -1,28 +1,42 @@
 """A lap that makes no sense is refused before anything is rendered, by the name of what is wrong."""
 
+import re
 import shutil
 from collections import namedtuple
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from conf.compose import compose
+import conf
 from edge.contracts.errors import OperatorError
 from fleet.store import FolderStore, StoreSettings
+from models.fit import FitSettings
 from sim.lap import checks
 from sim.lap.checks import refuse_no_room, refuse_nonsense
-from sim.lap.settings import QUICK, DriveScene, LapSettings, quick
+from sim.lap.claim import Claim, DriveScene
+from sim.lap.settings import MOVED, QUICK, LapSettings, lap_settings
 
 HUGE = str(10**30)
 
 
-@pytest.mark.parametrize("words", [[], quick([])])
-def test_the_shipped_lap_makes_sense_long_and_short(words: list[str]) -> None:
-    refuse_nonsense(compose("lap", words, LapSettings))
+CLAIMS = sorted(path.stem for path in (Path(next(iter(conf.__path__))) / "claim").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_every_shipped_claim_makes_sense_long_and_short(claim: str, is_quick: bool) -> None:
+    settings = lap_settings([f"claim={claim}"], is_quick=is_quick)
+    assert settings.claim.name == claim
+    refuse_nonsense(settings)
+
+
+def test_a_lap_claims_animals_unless_it_is_told_otherwise() -> None:
+    assert lap_settings([]) == lap_settings(["claim=animal"])
+    assert len(CLAIMS) >= 2
 
 
 @pytest.mark.parametrize(
@@ -31,23 +45,63 @@ def test_the_shipped_lap_makes_sense_long_and_short(words: list[str]) -> None:
         ({"vehicles": 0}, "vehicles is 0, expected at least 1"),
         ({"drive_s": 0.0}, "drive_s is 0.0, expected at least 1"),
         ({"seed": -1}, "seed is -1, expected at least 0"),
-        ({"scenes": []}, "nowhere to drive"),
         ({"model": "picoo"}, "no trained 'picoo' ships with this installation; there is pico"),
         ({"profile": "toaster"}, "no device profile 'toaster'; there are .*laptop"),
-        ({"scenes": [DriveScene("nosuch")]}, "no map 'nosuch'; there are grid"),
-        ({"scenes": [DriveScene("grid", "nosuch")]}, "no scenario 'nosuch'; there are animal"),
-        ({"scenes": [DriveScene("suburb_gate")]}, "cannot drive on suburb_gate: all its places"),
         ({"gate_set": "nosuch"}, "no recipe 'nosuch'; there are base, gate"),
-        ({"episodes": "nosuch"}, "no episode list 'nosuch'; there are default"),
-        ({"rare": "animol"}, "no class 'animol' to learn that the gate has a slice for"),
-        ({"rare": "debris"}, "has a slice for; there is animal"),
+        ({"claim": Claim()}, "claims nothing learns nothing; choose one with claim=NAME"),
+        ({"fit": FitSettings(reset_classes=["car"])}, "fit.reset_classes has moved to claim.reset"),
     ],
 )
 def test_a_lap_that_makes_no_sense_is_refused_by_name(
     changes: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(OperatorError, match=complaint):
-        refuse_nonsense(LapSettings(**changes))
+        refuse_nonsense(replace(lap_settings([]), **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"slice": "animl"}, "slice: there is no slice 'animl'; did you mean animal?"),
+        ({"slice": "night"}, "classes are animal, and slice night is of none"),
+        (
+            {"slice": "overturned_truck"},
+            "classes are animal, and slice overturned_truck is of truck",
+        ),
+        ({"classes": ["animol"]}, "classes: there is no class 'animol'; did you mean animal?"),
+        ({"classes": ["animal", "car"]}, "expected one class, the same in both"),
+        ({"rare_set": "gate_animl"}, "rare_set 'gate_animl'; did you mean gate_animal?"),
+        ({"rare_set": "zzz"}, "rare_set 'zzz'; there is base, gate, "),
+        ({"quick_rare_set": "quick_gate_animl"}, "'quick_gate_animl'; did you mean quick_gate_ani"),
+        ({"rare_set": "tune"}, "rare_set tune is of split tune, expected gate"),
+        ({"episodes": "defualt"}, "episodes 'defualt'; did you mean default?"),
+        ({"quick_episodes": "quik"}, "episodes 'quik'; did you mean quick?"),
+        ({"scenes": []}, "nowhere to drive"),
+        ({"scenes": [DriveScene("nosuch")]}, "no map 'nosuch'; there are grid"),
+        ({"scenes": [DriveScene("grid", "jaywaker")]}, "scenario 'jaywaker'; did you mean jaywalk"),
+        ({"scenes": [DriveScene("suburb_gate")]}, "cannot drive on suburb_gate: all its places"),
+        ({"reset_classes": ["unicorn"]}, "there is no class 'unicorn'; there is animal, "),
+        ({"positive_weights": {"unicorn": 2.0}}, "there is no class 'unicorn'; there is animal, "),
+    ],
+)
+def test_a_claim_that_names_what_is_not_there_is_refused_with_the_nearest_name(
+    changes: dict[str, Any], complaint: str
+) -> None:
+    settings = lap_settings([])
+    claim = replace(settings.claim, **changes)
+    with pytest.raises(OperatorError, match=re.escape(complaint).replace(r"\.\*", ".*")):
+        refuse_nonsense(replace(settings, claim=claim))
+
+
+@pytest.mark.parametrize("old", MOVED)
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_a_setting_that_a_claim_has_now_is_refused_by_its_new_name(
+    old: str, is_quick: bool
+) -> None:
+    complaint = f"lap refused: {old} has moved to {MOVED[old]}; "
+    for word in (f"{old}=x", f"++{old}=x", f"{old}.animal=2.0"):
+        with pytest.raises(OperatorError, match=re.escape(complaint)):
+            lap_settings([word], is_quick=is_quick)
 
 
 NUMBERS = {
@@ -76,7 +130,7 @@ NUMBERS = {
     "fit.shared_rate_ratio": ("2",),
     "fit.log_every": ("0", HUGE),
     "fit.seed": (HUGE,),
-    "fit.positive_weights.animal": ("0", "1e30"),
+    "claim.positive_weights.animal": ("0", "1e30"),
     "campaigns.edge_cases.before_s": ("-1",),
     "campaigns.edge_cases.after_s": ("-1",),
     "campaigns.edge_cases.max_clips_per_drive": (HUGE,),
@@ -125,7 +179,7 @@ def numbers(settings: object, at: str = "") -> Iterator[str]:
 
 
 def test_every_number_of_a_lap_is_in_the_table() -> None:
-    found = set(numbers(compose("lap", [], LapSettings)))
+    found = set(numbers(lap_settings([])))
     left = {word for word in found - set(NUMBERS) if not word.startswith(ALIKE)}
     assert left == set()
 
@@ -133,15 +187,25 @@ def test_every_number_of_a_lap_is_in_the_table() -> None:
 NAMES = {
     "model": ("", "picoo"),
     "profile": ("", "toaster", "../laptop"),
-    "rare": ("", "animol"),
+    "claim": ("", "unicorn"),
+    "claim.slice": ("", "animol"),
+    "claim.classes": ("", "[]", "[unicorn]"),
+    "claim.rare_set": ("", "nosuch"),
+    "claim.quick_rare_set": ("", "nosuch"),
+    "claim.episodes": ("", "nosuch"),
+    "claim.quick_episodes": ("", "nosuch"),
     "replay_set": ("", "nosuch"),
     "tune_set": ("", "nosuch"),
     "gate_set": ("", "nosuch"),
-    "rare_set": ("", "nosuch"),
-    "episodes": ("", "nosuch"),
-    "scenes": ("", "[]", "[{road_map: moon}]", "[{scenario: nosuch}]", "[{vehicles_per_km: -1}]"),
-    "fit.reset_classes": ("", "[unicorn]"),
-    "fit.positive_weights.unicorn": ("2.0",),
+    "claim.scenes": (
+        "",
+        "[]",
+        "[{road_map: moon}]",
+        "[{scenario: nosuch}]",
+        "[{vehicles_per_km: -1}]",
+    ),
+    "claim.reset_classes": ("", "[unicorn]"),
+    "claim.positive_weights.unicorn": ("2.0",),
     "campaigns.edge_cases.until": ("", "tomorrow"),
     "campaigns.edge_cases.rules.low_ttc.ticks_of": ("[3, 2]", "[0, 1]", "[1]", ""),
     "campaigns.edge_cases.rules.low_tcc.threshold": ("1.0",),
@@ -159,7 +223,7 @@ NAMES = {
 )
 def test_an_absurd_word_is_refused_at_once_in_one_sentence(word: str) -> None:
     with pytest.raises(OperatorError) as refused:
-        refuse_nonsense(compose("lap", [word], LapSettings))
+        refuse_nonsense(lap_settings([word]))
     assert 10 < len(str(refused.value)) < 400
     assert "\n" not in str(refused.value)
 
@@ -231,8 +295,8 @@ TYPED = {
     "replay_set": ("replay", "replay"),
     "tune_set": ("tune", "tune"),
     "gate_set": ("gate", "gate"),
-    "rare_set": ("gate_animal", "gate_animal"),
-    "episodes": ("default", "default"),
+    "claim.rare_set": ("gate_animal", "gate_animal"),
+    "claim.episodes": ("default", "default"),
     "fit.steps": ("999", 999),
     "fit.log_every": ("7", 7),
 }
@@ -245,17 +309,23 @@ def found(settings: Any, key: str) -> Any:
 
 
 @pytest.mark.parametrize("prefix", ["", "++"])
-@pytest.mark.parametrize("key", QUICK)
+@pytest.mark.parametrize("key", [*QUICK, "claim.rare_set", "claim.episodes"])
 def test_quick_never_overrides_a_word_that_was_typed(key: str, prefix: str) -> None:
     text, value = TYPED[key]
-    settings = compose("lap", quick([f"{prefix}{key}={text}"]), LapSettings)
-    shortened = compose("lap", quick([]), LapSettings)
-    assert found(settings, key) == value
-    others = [other for other in QUICK if other != key]
+    settings = lap_settings([f"{prefix}{key}={text}"], is_quick=True)
+    shortened = lap_settings([], is_quick=True)
+    assert found(settings, key) == value != found(shortened, key)
+    others = [other for other in TYPED if other != key]
     assert [found(settings, o) for o in others] == [found(shortened, o) for o in others]
 
 
+def test_quick_takes_the_set_and_the_episodes_of_the_claim_that_was_typed() -> None:
+    claim = lap_settings(["claim=overturned_truck"], is_quick=True).claim
+    assert claim.rare_set == "quick_gate_overturned_truck"
+    assert claim.episodes == "quick_overturned_truck"
+
+
 def test_quick_shortens_the_training_and_leaves_its_recipe_alone() -> None:
-    long, short = compose("lap", [], LapSettings).fit, compose("lap", quick([]), LapSettings).fit
+    long, short = lap_settings([]).claim_fit, lap_settings([], is_quick=True).claim_fit
     assert (short.steps, short.log_every) == (60, 20)
     assert (short.learning_rate, short.reset_classes) == (long.learning_rate, long.reset_classes)

@@ -30,8 +30,9 @@ from fleet.dataset.frozen import freeze
 from fleet.sample.row import Sample, SampleLabels
 from fleet.work.workspace import ProgressFeed
 from sim.lap import drives, run
+from sim.lap.claim import Claim, DriveScene
 from sim.lap.folders import LapFolders
-from sim.lap.settings import DriveScene, LapSettings
+from sim.lap.settings import LapSettings
 from sim.sense.rig import default_rig
 
 
@@ -63,7 +64,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the backg
 run.build_sets = one_grey_frame
 drives.ProgressFeed = telling
 root = Path(sys.argv[1])
-settings = LapSettings(vehicles=1, drive_s=600.0, scenes=[DriveScene("grid", "none")])
+settings = LapSettings(vehicles=1, drive_s=600.0, claim=Claim(scenes=[DriveScene("grid", "none")]))
 try:
     run.run_lap(settings, LapFolders(root / "run", 1, root / "cache"), None, stages())
 except KeyboardInterrupt:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from edge.contracts.clip import TriggerRule
-from edge.contracts.scene import Category
+from edge.contracts.scene import Attribute, Category
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate.evidence import ORDINARY
+from fleet.label.form import Form
 from fleet.label.job import Choice
+from fleet.train.order import fine_tune
+from sim.lap.claim import DriveScene
 from sim.lap.drives import training_places
 from sim.lap.orders import (
     BundledModel,
@@ -23,12 +26,14 @@ from sim.lap.orders import (
     label_orders,
     last_phase,
     train_orders,
+    unseen_forms,
     vehicle_ids,
 )
-from sim.lap.settings import DriveScene, LapSettings
+from sim.lap.settings import LapSettings, lap_settings
 from sim.vehicle import DriveOrder
 
-SETTINGS = LapSettings()
+SETTINGS = lap_settings([])
+TRUCKS = lap_settings(["claim=overturned_truck"])
 PLACES = {"suburb": tuple(f"suburb-{k:03d}" for k in range(1000)), "grid": ("grid-000",)}
 ARMS = ("candidate", "control")
 
@@ -79,7 +84,7 @@ def test_the_default_lap_starts_where_it_always_did() -> None:
 
 def test_scenes_are_dealt_to_the_vehicles_in_turn() -> None:
     day, night = DriveScene("suburb", "jaywalker"), DriveScene("grid", "none", is_night=True)
-    orders = drives(settings=replace(SETTINGS, scenes=[day, night]))
+    orders = drives(settings=replace(SETTINGS, claim=replace(SETTINGS.claim, scenes=[day, night])))
     assert [(o.road_map, o.scenario, o.is_night) for o in orders] == [
         ("suburb", "jaywalker", False),
         ("grid", "none", True),
@@ -132,7 +137,7 @@ def test_only_the_candidate_asks_the_most_valuable_questions(row: Row, bundled: 
 def test_apart_from_clips_and_choice_both_arms_are_labelled_alike(
     row: Row, bundled: Bundled
 ) -> None:
-    settings = LapSettings(budget_tracks=17, seed=5)
+    settings = replace(SETTINGS, budget_tracks=17, seed=5)
     clips = {"candidate": [row(1)], "control": [row(2)]}
     orders = label_orders(settings, bundled("incumbent"), clips, Path("truth"))
     same = {
@@ -189,3 +194,41 @@ def test_the_claimed_class_starts_anew_only_under_a_parent_that_never_learnt_it(
     second = train_orders(SETTINGS, bundled("b", taught), fresh, sets, [])["candidate"]
     assert (first.fit.reset_classes, second.fit.reset_classes) == (["animal"], [])
     assert first.known == second.known == taught
+
+
+# Claims
+
+
+def test_the_claim_to_animals_trains_as_a_lap_always_did() -> None:
+    assert SETTINGS.claim_fit == fine_tune(["animal"])
+
+
+def test_under_the_claim_to_overturned_trucks_nothing_resets_weights_or_learns_animals(
+    bundled: Bundled, dataset: MakeDataset, sets: Sets
+) -> None:
+    fresh = {arm: dataset(arm) for arm in ARMS}
+    for order in train_orders(TRUCKS, bundled("incumbent"), fresh, sets, []).values():
+        assert order.fit.reset_classes == []
+        assert order.fit.positive_weights.keys() == {"truck"}
+        assert order.known == ORDINARY
+    scenarios = {order.scenario for order in drives(settings=TRUCKS)}
+    assert scenarios == {"overturned_truck"}
+
+
+def test_a_teacher_that_knows_trucks_has_not_seen_one_lying_down_until_it_is_taught(
+    row: Row, bundled: Bundled
+) -> None:
+    def unseen(teacher: BundledModel) -> set[tuple[Form, ...]]:
+        clips = {"candidate": [row(1)], "control": [row(2)]}
+        orders = label_orders(TRUCKS, teacher, clips, Path("truth"))
+        assert all(Category.TRUCK in order.known for order in orders.values())
+        return {order.unseen for order in orders.values()}
+
+    fallen = Form(category=Category.TRUCK, attribute=Attribute.FALLEN)
+    assert unseen(bundled("incumbent")) == {(fallen,)}
+    assert unseen(replace(bundled("incumbent"), taught=("overturned_truck",))) == {()}
+    assert unseen(replace(bundled("incumbent"), taught=("animal",))) == {(fallen,)}
+
+
+def test_a_claim_to_a_whole_class_leaves_no_form_of_it_unseen(bundled: Bundled) -> None:
+    assert unseen_forms(SETTINGS.claim, bundled("incumbent")) == ()

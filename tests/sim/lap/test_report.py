@@ -22,7 +22,7 @@ from edge.contracts.sensors import (
     UltrasonicScan,
     frames_of,
 )
-from fleet.evaluate import Decision, Reason
+from fleet.evaluate import SLICES, Decision, Reason
 from sim.lap.record import (
     ClassScore,
     ClipCounts,
@@ -196,7 +196,8 @@ def lap_record(decision: Decision = Decision.PASS, *, lap: int = 1, **changes: o
             reviewer_seconds=1_284.5,
         ),
         "dataset_id": "d-5f1c9e0b7a3348d2",
-        "rare_category": "animal",
+        "claim": "animal",
+        "claimed_slice": "animal",
         "incumbent": contestant(incumbent, start, start + 0.03, 0.612),
         "candidate": contestant(candidate, start + 0.41 if lap == 1 else start + 0.05, 0.73, 0.608),
         "control": contestant(None, 0.08, 0.14, 0.614),
@@ -396,7 +397,8 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
     record = lap_record(
         Decision.FAIL,
         dataset_id=HOSTILE,
-        rare_category=HOSTILE,
+        claim=HOSTILE,
+        claimed_slice=HOSTILE,
         stages=(StageCost(name=HOSTILE, seconds=1.0, cpu_seconds=1.0, note=HOSTILE),),
         incumbent=Contestant(
             bundle_id=HOSTILE,
@@ -422,7 +424,7 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
     picture = Picture(
         title=HOSTILE, caption=HOSTILE, png=b"", kind=PictureKind.EDGE_CASE, clip_id=HOSTILE
     )
-    page = Page(render(record, (picture,), [lap_record(lap=9, rare_category=HOSTILE)]))
+    page = Page(render(record, (picture,), [lap_record(lap=9, claimed_slice=HOSTILE)]))
     assert page.all("script") == []
     assert len(page.all("img")) == 1 and not any("onerror" in a for _, a in page.tags)
     assert page.text.count('<script>alert("x")</script>') > 15
@@ -464,6 +466,15 @@ def test_sentence_of_a_pass_names_before_after_control_and_the_fleet() -> None:
     )
     assert said(lap_record(lap=2)).startswith("The candidate finds more animals: recall 0.41")
     assert outcome(lap_record()).because == "All 3 rules of the gate passed."
+
+
+def test_sentence_names_the_claimed_slice_and_not_its_class() -> None:
+    score = SliceScore(slice="overturned_truck", metric="recall", score=span(0.5), truths=9)
+    candidate = Contestant(bundle_id=lap_record().candidate.bundle_id, slices=(score,))
+    record = lap_record(claimed_slice="overturned_truck", candidate=candidate)
+    assert said(record).startswith(
+        "The candidate finds overturned trucks that the incumbent missed: recall 0.50"
+    )
 
 
 def test_terminal_hears_outcome_and_reason_in_one_line_of_plain_blanks() -> None:
@@ -562,7 +573,7 @@ def test_three_laps_show_what_was_kept() -> None:
 
 
 def test_slice_claimed_later_has_forward_transfer() -> None:
-    second = lap_record(lap=2, rare_category="pedestrian_night")
+    second = lap_record(lap=2, claimed_slice="pedestrian_night")
     scores = tuple(
         SliceScore(slice="pedestrian_night", metric="recall", score=span(v), truths=9)
         for v in (0.2, 0.3, 0.6)
@@ -576,7 +587,7 @@ def test_slice_claimed_later_has_forward_transfer() -> None:
         ),
         lap_record(
             lap=2,
-            rare_category="pedestrian_night",
+            claimed_slice="pedestrian_night",
             candidate=Contestant(bundle_id=second.candidate.bundle_id, slices=scores[2:]),
         ),
     ]
@@ -688,7 +699,7 @@ def edge_case(rig: Rig, ego_pose: Pose) -> EdgeCase:
         clip_id="c-1",
         frame_set=frame_set,
         rig=rig,
-        category=Category.ANIMAL,
+        claim=SLICES["animal"],
         labels=(animal(9.0, 1.0),),
         incumbent=(animal(9.2, 1.2, 0.5, "pedestrian"),),
         candidate=(animal(9.3, 1.4, 0.62),),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Attribute, Box3D, Category
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import (
@@ -24,12 +24,14 @@ from sim.lap.drives import FinishedDrive
 from sim.lap.judging import bundled_models
 from sim.lap.orders import BundledModel
 from sim.lap.record import Contestant, LapRecord
-from sim.lap.settings import LapSettings
+from sim.lap.settings import lap_settings
 from sim.lap.summary import LapFacts, summarise
 from sim.lap.vehicle import VehicleOutcome
 from sim.sense.truth import TruthBox, TruthFrame
 from sim.vehicle import DriveOrder
 
+SETTINGS = lap_settings([])
+TRUCKS = lap_settings(["claim=overturned_truck"])
 VEHICLES = ("v-01", "v-02")
 
 Row = Callable[..., ClipRow]
@@ -38,9 +40,15 @@ MakeDataset = Callable[..., DatasetManifest]
 Summarise = Callable[..., LapRecord]
 
 
-def box(x_m: float, category: Category = Category.ANIMAL, score: float = 1.0) -> Box3D:
+def box(
+    x_m: float,
+    category: Category = Category.ANIMAL,
+    score: float = 1.0,
+    attribute: Attribute = Attribute.UNKNOWN,
+) -> Box3D:
     return Box3D(
         category=category,
+        attribute=attribute,
         x_m=x_m,
         y_m=0.0,
         z_m=0.5,
@@ -123,9 +131,14 @@ def finished(
 
 
 def seen(
-    stamp_ns: int, x_m: float, visible_px: int, category: Category = Category.ANIMAL
+    stamp_ns: int,
+    x_m: float,
+    visible_px: int,
+    category: Category = Category.ANIMAL,
+    attribute: Attribute = Attribute.UNKNOWN,
 ) -> tuple[int, TruthFrame]:
-    truth = TruthBox(box=box(x_m, category), actor_id=1, visible_px=visible_px, hidden_ratio=0.0)
+    there = box(x_m, category, attribute=attribute)
+    truth = TruthBox(box=there, actor_id=1, visible_px=visible_px, hidden_ratio=0.0)
     return stamp_ns, TruthFrame(stamp_ns=stamp_ns, world_from_ego=Pose(), boxes=(truth,))
 
 
@@ -135,7 +148,7 @@ def summary(row: Row, bundled: Bundled, dataset: MakeDataset) -> Summarise:
 
     def make(**changes: object) -> LapRecord:
         facts: dict[str, object] = {
-            "settings": LapSettings(),
+            "settings": SETTINGS,
             "lap": 1,
             "deadline_ms": 100.0,
             "drives": [finished(v, "drive") for v in VEHICLES],
@@ -196,7 +209,7 @@ def test_ticks_slower_than_the_deadline_are_missed_whatever_the_deadline_is(
 
 def test_a_drive_stands_with_the_scenario_that_was_ordered_for_it(summary: Summarise) -> None:
     first = [finished("truck-left", "drive", scenario="jaywalker"), finished("7", "drive")]
-    drives = summary(drives=first).drives
+    drives = summary(drives=first, clips={"candidate": [], "control": []}).drives
     assert [(d.vehicle_id, d.scenario, d.is_redrive) for d in drives] == [
         ("truck-left", "jaywalker", False),
         ("7", "none", False),
@@ -224,6 +237,31 @@ def test_clips_are_counted_by_arm_and_those_that_show_the_claim_beside_them(
     assert (counts.with_rare_triggered, counts.triggered) == (1, 3)
     assert (counts.with_rare_random, counts.random) == (1, 2)
     assert counts.admitted == 5
+
+
+def test_a_clip_of_an_upright_truck_does_not_show_the_claim_to_overturned_ones(
+    summary: Summarise, row: Row
+) -> None:
+    clips = {"candidate": [row(1), row(2)], "control": [row(3)]}
+    truth = dict(
+        [
+            seen(1_500, 10.0, 100, Category.TRUCK, Attribute.PARKED),
+            seen(2_500, 10.0, 100, Category.TRUCK, Attribute.FALLEN),
+            seen(3_500, 10.0, 100),  # an animal
+        ]
+    )
+    record = summary(settings=TRUCKS, clips=clips, truth={"v-01": truth})
+    assert (record.clips.with_rare_triggered, record.clips.with_rare_random) == (1, 0)
+    assert (record.claim, record.claimed_slice) == ("overturned_truck", "overturned_truck")
+
+
+def test_recall_and_encounters_are_those_of_the_claimed_slice(summary: Summarise) -> None:
+    trucks = summary(settings=TRUCKS)  # the gate of these models holds animals alone
+    assert trucks.gate.encounters == 0
+    assert recall(trucks.candidate, "overturned_truck") is None
+    assert {s.slice for s in trucks.candidate.slices if s.metric == "recall"} == {
+        "overturned_truck"
+    }
 
 
 def test_only_the_first_drives_are_counted_as_clips(summary: Summarise) -> None:

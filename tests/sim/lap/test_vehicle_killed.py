@@ -23,17 +23,18 @@ from fleet.store import BlobStore
 from fleet.work.process import JobError, Progress
 from fleet.work.workspace import Heard, unheard_of
 from sim.lap import run
+from sim.lap.claim import Claim, DriveScene
 from sim.lap.drives import anchors_of, run_drives, training_places
 from sim.lap.folders import LapFolders
 from sim.lap.orders import Phase, drive_orders
-from sim.lap.settings import DriveScene, LapSettings
+from sim.lap.settings import LapSettings
 from sim.lap.turn import Turn
 from sim.lap.vehicle import VehicleOutcome
 from sim.sense.rig import default_rig
 
 SETTINGS = LapSettings(
     vehicles=1,
-    scenes=[DriveScene("grid", "none")],
+    claim=Claim(scenes=[DriveScene("grid", "none")]),
     campaigns={
         "often": CampaignSettings(
             purpose="a clip every other second",
