@@ -4,7 +4,8 @@
     ringroad zoo card OUT     measure the models in a folder again, without training
     ringroad zoo show         what ships, and how good it is
 
-The road is the one that every candidate takes; only the data set is larger and the start is random.
+A candidate of a lap is fine-tuned by ``fleet.train.order``. A baseline starts from random weights and is
+trained here, on a larger set, by two processes that average their gradients.
 TFLite is written by ``python -m models.tflite`` in an environment of its own and put beside the rest;
 ``ringroad zoo card`` then takes it in. The card names every output that is no better than a constant.
 """

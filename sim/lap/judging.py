@@ -1,4 +1,4 @@
-"""Decide whom a lap compares with whom, and who drives afterwards.
+"""Decide which models a lap compares on which sets and episodes, and which one drives afterwards.
 
 Pure, as ``orders.py``: the candidate, the control and the incumbent answer the same sets; the candidate's
 own bundle and the incumbent's drive the same episodes.
@@ -76,7 +76,7 @@ class VetoOrder:
 
 @dataclass(frozen=True)
 class RolloutOrder:
-    """Which bundle is rolled out to whom, and which one vehicles go back to."""
+    """Which bundle is rolled out to which vehicles, and which one they go back to."""
 
     rollout_id: str
     candidate: Bundle

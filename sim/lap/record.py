@@ -61,7 +61,7 @@ class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
     reviewed: Count
     """Boxes by a reviewer."""
     masked: Count
-    """Places where nobody could tell."""
+    """Places without a label that are left out of the loss."""
     questions: Count
     asked: Count
     reviewer_seconds: Seconds
@@ -131,7 +131,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True):
     decision: Name
     reasons: tuple[Text, ...]
     rules: tuple[Reason, ...] = ()
-    """The reasons again, in their parts, for whoever wants to lay them out."""
+    """The reasons again, in their parts, for a page to lay out."""
     classes: tuple[ClassScore, ...] = ()
 
 

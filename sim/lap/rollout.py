@@ -23,7 +23,7 @@ def roll_out(
 
     Args:
         depot: The fleet's.
-        order: Whose bundle goes to whom.
+        order: Bundles, vehicles and the canary rule.
         run: Runs the drives of a wave.
     """
     released = depot.release(order.candidate)

@@ -45,7 +45,7 @@ _START_S, _POLL_S = 60.0, 0.05
 def build_sets(
     settings: LapSettings, folders: LapFolders, store: BlobStore, heard: Heard = unheard_of
 ) -> dict[str, DatasetManifest]:
-    """Render the sets that the lap needs, or find them in the cache; ``heard`` hears of each."""
+    """Render the sets that the lap needs, or find them in the cache; report the progress of each."""
     runner, cache = RecipeStage(), folders.cache / "recipes"
     names = {
         "replay": settings.replay_set,

@@ -57,7 +57,7 @@ class SliceRow:
 
 @dataclass(frozen=True)
 class Share:
-    """How many clips of one origin hold the rare object."""
+    """How many clips of one origin show the claimed slice."""
 
     title: str
     name: str
@@ -86,7 +86,7 @@ class Uplink:
     per_minute_bytes: int
     """Of one vehicle."""
     per_find_bytes: int | None
-    """All that was sent, for each clip of a trigger that holds the rare object."""
+    """All that was sent, for each clip of a trigger that shows the claimed slice."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Attribute, Box3D, Category
 from edge.contracts.sensors import (
     EgoState,
     Frame,
@@ -100,6 +101,23 @@ def test_each_model_is_drawn_beside_the_other_with_the_label(edge_case: EdgeCase
     assert has_color(candidate, CANDIDATE_RGB) and not has_color(candidate, INCUMBENT_RGB)
     assert all(has_color(p, TRUTH_RGB) for p in (incumbent, candidate, above))
     assert above.kind is PictureKind.BIRDS_EYE
+
+
+def test_the_object_shown_is_of_the_claimed_slice_and_not_only_of_its_class(
+    edge_case: EdgeCase,
+) -> None:
+    upright, fallen = (
+        msgspec.structs.replace(
+            animal(x_m, 0.0, category="truck"), attribute=attribute, length_m=6.0, height_m=2.5
+        )
+        for x_m, attribute in ((14.0, Attribute.PARKED), (26.0, Attribute.FALLEN))
+    )
+    case = replaced(edge_case, claim=SLICES["overturned_truck"], labels=(upright, fallen))
+    assert case.claimed == [fallen]
+    assert "The truck, ringed, is 26 m ahead" in edge_case_pictures(case)[2].caption
+    nothing = replaced(case, labels=(upright,))
+    assert nothing.claimed == []
+    assert "The truck, ringed, is 14 m ahead" in edge_case_pictures(nothing)[2].caption
 
 
 def test_captions_say_what_each_model_made_of_the_object(edge_case: EdgeCase) -> None:
