@@ -138,7 +138,7 @@ def seen(
     attribute: Attribute = Attribute.UNKNOWN,
 ) -> tuple[int, TruthFrame]:
     there = box(x_m, category, attribute=attribute)
-    truth = TruthBox(box=there, actor_id=1, visible_px=visible_px, hidden_ratio=0.0)
+    truth = TruthBox(box=there, entity_id=1, visible_px=visible_px, hidden_ratio=0.0)
     return stamp_ns, TruthFrame(stamp_ns=stamp_ns, world_from_ego=Pose(), boxes=(truth,))
 
 
