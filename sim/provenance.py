@@ -36,8 +36,7 @@ def made_of(recipe: DataRecipe, rig: Rig, world: WorldSettings) -> str:
         OperatorError: The recipe names a map or a scenario that is not there.
     """
     data = {path.name: _sha256(path) for part in recipe.parts for path in _files_of(part)}
-    settings = msgspec.to_builtins(world, str_keys=True)
-    parts = (rig.rig_id, settings, data, hash_of_sources(), versions())
+    parts = (rig.rig_id, world, data, hash_of_sources(), versions())
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 

@@ -30,6 +30,11 @@ class SceneryKind(enum.IntEnum):
     BUSH = 3
     LAMP_POST = 4
 
+    @property
+    def word(self) -> str:
+        """The kind as settings call it, for instance ``lamp_post``."""
+        return self.name.lower()
+
 
 @dataclass
 class ScenerySettings:

@@ -64,16 +64,16 @@ class RadarSettings:
         }
     )
     rcs_sigma_db: float = 3.0
-    clutter_probability: dict[SceneryKind, float] = field(
+    clutter_probability: dict[str, float] = field(
         default_factory=lambda: {
-            SceneryKind.BUILDING: 0.30,
-            SceneryKind.CONIFER: 0.06,
-            SceneryKind.TREE: 0.06,
-            SceneryKind.BUSH: 0.03,
-            SceneryKind.LAMP_POST: 0.20,
+            "building": 0.30,
+            "conifer": 0.06,
+            "tree": 0.06,
+            "bush": 0.03,
+            "lamp_post": 0.20,
         }
     )
-    """Per scan, for each thing beside the road: echoes that are real and nobody's business."""
+    """Per scan, for each thing beside the road, by its kind: real echoes of what is no road user."""
     hidden_above_ratio: float = 0.6
     """An entity that is covered by more than this counts as hidden."""
     hidden_factor: float = 0.35
@@ -85,6 +85,12 @@ class RadarSettings:
     """Mean number of echoes from nowhere."""
     ghost_speed_mps: float = 12.0
     """Half of the ghosts move, by up to this much."""
+
+    def __post_init__(self) -> None:
+        known = [kind.word for kind in SceneryKind]
+        for word in self.clutter_probability:
+            if word not in known:
+                raise ValueError(f"clutter_probability: no {word!r}; there are {', '.join(known)}")
 
 
 @dataclass
@@ -217,7 +223,7 @@ def _clutter(
 ) -> NDArray[np.float64]:
     """Return noiseless echoes (K, 4) of buildings, trees and posts; they stand still."""
     n = len(around.statics_ego)
-    by_kind = np.array([settings.clutter_probability.get(kind, 0.0) for kind in SceneryKind])
+    by_kind = np.array([settings.clutter_probability.get(kind.word, 0.0) for kind in SceneryKind])
     is_echo = rng.random(n) < by_kind[around.static_kinds]
     surface = _near_surface(around.statics_ego, sensor, rng.random((n, 1, 2)))[:, 0]
     rcs = rng.normal(2.0, 6.0, n)

@@ -3,19 +3,24 @@
 import dataclasses
 import importlib
 import inspect
+import json
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import msgspec
+import pytest
 
 import sim.annotator
 import sim.place
 import sim.render
 import sim.sense
 import sim.world
+from conf.compose import settings_from, write_resolved
+from edge.contracts.errors import OperatorError
 from sim.settings import WorldSettings
 
 
@@ -50,6 +55,19 @@ def test_settings_survive_the_way_to_a_child_process() -> None:
     world.sumo.traffic.vehicles_per_km = 3.0
     encoded = msgspec.json.encode(world)
     assert msgspec.json.decode(encoded, type=WorldSettings) == world != WorldSettings()
+
+
+def test_settings_are_written_beside_a_run_and_read_back(tmp_path: Path) -> None:
+    write_resolved(WorldSettings(), tmp_path / "world.json")
+    values = json.loads((tmp_path / "world.json").read_text())
+    assert values["radar"]["clutter_probability"]["lamp_post"] == 0.2
+    assert settings_from(values, WorldSettings, origin="world") == WorldSettings()
+
+
+def test_clutter_of_a_kind_that_is_not_there_is_refused() -> None:
+    values = {"radar": {"clutter_probability": {"lamppost": 0.1}}}
+    with pytest.raises(OperatorError, match=r"no 'lamppost'; there are building, .*lamp_post"):
+        settings_from(values, WorldSettings, origin="world")
 
 
 def test_settings_are_read_without_sumo_and_panda3d() -> None:
