@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Attribute
+from edge.contracts.scene import Attribute, Plan, PlanSource
 from sim.place.maps import RoadMap
 from sim.world.ego import EGO_SHAPE
 from sim.world.path import TimedPath
@@ -64,3 +64,32 @@ def test_script_whose_encounter_never_comes_near_is_refused(road_map: RoadMap) -
     world.skip(10)
     with pytest.raises(OperatorError, match="none of its 1 things"):
         world.require_placed()
+
+
+def test_ego_without_a_path_goes_straight_on_whatever_a_plan_says(road_map: RoadMap) -> None:
+    """5 m/s for a second is 5 m; the plan would have stopped it."""
+    world = ScriptedWorld(AT, Script(), road_map=road_map)
+    world.apply(
+        Plan(
+            stamp_ns=0,
+            source=PlanSource.ROUTE,
+            points=(),
+            step_s=0.25,
+            acceleration_mps2=-9.0,
+            steering_rad=0.3,
+            min_ttc_s=60.0,
+        )
+    )
+    pose, place = world.skip(36).ego.world_from_ego, road_map.place("suburb-020")
+    assert math.dist((pose.x_m, pose.y_m), (place.x_m, place.y_m)) == pytest.approx(5.0)
+    assert pose.yaw_rad == pytest.approx(place.yaw_rad)
+
+
+def test_visit_plays_the_script_from_its_beginning(road_map: RoadMap) -> None:
+    path = TimedPath.straight((20.0, 0.0), (70.0, 0.0), from_s=0.0, to_s=5.0)
+    script = Script((Scripted(nominal_look("car"), path),), ego=TimedPath.standing(0.0, 0.0))
+    world = ScriptedWorld(AT, script, road_map=road_map)
+    world.skip(72)
+    world.visit("suburb-060")
+    (car,), place = world.now().entities, road_map.place("suburb-060")
+    assert math.dist((car.x_m, car.y_m), (place.x_m, place.y_m)) == pytest.approx(20.0)
