@@ -1,48 +1,13 @@
-"""Small steps on the fleet's own disk: whole or not at all, and durable where nothing can be made again."""
+"""Small steps on the fleet's own disk; those that the vehicle takes too are in ``edge.contracts.files``."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from pathlib import Path
 
+from edge.contracts.files import sync_folder, write_synced, write_whole
 
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries survive a power cut; a renamed or linked file needs this too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace a small file so that readers and power cuts meet the old or the new one, never a mix."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file so that readers meet the old or the new one, however many write it at once.
-
-    For caches and results: unlike ``write_synced`` it waits for no disk, and a power cut may undo it.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = ["sha256_of", "sync_folder", "write_synced", "write_whole"]
 
 
 def sha256_of(path: Path) -> str:

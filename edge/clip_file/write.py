@@ -45,6 +45,7 @@ from edge.clip_file.instant import Instant
 from edge.clip_file.read import decode_clip
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
+from edge.contracts.files import sync_folder
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import EgoState, Route
@@ -125,7 +126,7 @@ def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) 
     except OSError:
         part.unlink(missing_ok=True)  # half a clip would keep the room that others need
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -228,12 +229,3 @@ def _tick(sensed: Instant, cameras: Sequence[str]) -> Tick:
     return Tick(
         index=sensed.index, stamp_ns=sensed.stamp_ns, cameras=states, dropped=sensed.dropped
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

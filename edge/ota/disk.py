@@ -12,6 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from edge.contracts.files import sync_folder, sync_path
+
 READ_BYTES = 1024 * 1024
 
 
@@ -127,12 +129,12 @@ class LocalDisk:
         path = self.locate(folder)
         path.mkdir(parents=True, exist_ok=True)
         while path != self._root:
-            _sync(path.parent)
+            sync_folder(path.parent)
             path = path.parent
 
     def sync(self, path: str) -> None:
         """See ``Disk.sync``."""
-        _sync(self.locate(path))
+        sync_path(self.locate(path))
 
     def free_bytes(self) -> int:
         """See ``Disk.free_bytes``."""
@@ -162,11 +164,3 @@ def sha256_of(disk: Disk, path: str) -> str | None:
 def folder_of(path: str) -> str:
     """Give the folder that lists ``path``."""
     return path.rpartition("/")[0]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,15 +29,6 @@ def is_disk_full(error: OSError | sqlite3.Error) -> bool:
     return _code(error) in _REFUSALS
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries survive a power cut; a renamed or linked file needs this too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def copy_synced(source: Path, target: Path) -> tuple[str, int]:
     """Copy a file to the disk itself; give the SHA-256 and the length of what was copied."""
     digest, length = hashlib.sha256(), 0

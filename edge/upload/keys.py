@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from zmq.utils import z85
 
 from edge.contracts.errors import OperatorError
-from edge.upload.disk import sync_folder
+from edge.contracts.files import sync_folder
 
 KEY_BYTES = 32
 

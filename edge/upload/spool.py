@@ -25,6 +25,7 @@ from typing import Protocol
 from edge.clip_file import read_clip
 from edge.contracts.clip import ClipManifest, Privacy, decode_clip_manifest
 from edge.contracts.errors import ContractError, OperatorError, SchemaError, SpoolFullError
+from edge.contracts.files import sync_folder
 from edge.contracts.wire import MAX_CLIP_BYTES, MAX_HEADER_BYTES
 from edge.upload.disk import (
     copy_synced,
@@ -32,7 +33,6 @@ from edge.upload.disk import (
     is_disk_full,
     link_synced,
     open_database,
-    sync_folder,
 )
 
 _log = logging.getLogger(__name__)

@@ -28,6 +28,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 
 from edge.contracts.errors import OperatorError, SignatureError, StoreUnavailableError
+from edge.contracts.files import sync_folder
 from edge.contracts.release import Release
 from edge.contracts.time import NS_PER_S
 from fleet.repository.expiry import Expiry
@@ -329,11 +330,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _meta(metadata: Metadata[Any], data: bytes) -> MetaFile:

@@ -21,12 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from edge.cli.log import log_events, print_traceback
-from edge.contracts.errors import RingroadError, SchemaError
-from edge.contracts.fields import Count, Text
+from edge.contracts.errors import RingroadError
+from edge.contracts.progress import Progress, read_progress, write_progress
 from edge.contracts.text import printable
+
+__all__ = [
+    "Child",
+    "JobError",
+    "Progress",
+    "Work",
+    "read_progress",
+    "run_all",
+    "start_child",
+    "write_progress",
+]
 
 _TAIL_BYTES = 2_000
 _POLL_S = 0.2
@@ -39,35 +48,6 @@ class JobError(RingroadError):
         """Say what went wrong; ``what`` is kept for those whose log does not outlive the failure."""
         super().__init__(f"{what} (log: {log_path})")
         self.what = what
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a child is, as it says itself."""
-
-    done: Count
-    total: Count | None = None
-    note: Text = ""
-
-
-def write_progress(path: Path, progress: Progress) -> None:
-    """Say how far this process is; the parent reads it whenever it likes, and never half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(msgspec.json.encode(progress))
-    partial.replace(path)
-
-
-def read_progress(path: Path) -> Progress | None:
-    """Read what a child said last; None before its first word.
-
-    Raises:
-        SchemaError: The file is no progress.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Progress)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise SchemaError(f"{path} is no progress file: {error}") from error
 
 
 @dataclass

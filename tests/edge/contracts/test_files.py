@@ -1,9 +1,10 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fleet.disk import write_synced, write_whole
+from edge.contracts.files import sync_folder, sync_path, write_synced, write_whole
 
 
 @pytest.mark.parametrize("write", [write_whole, write_synced])
@@ -27,3 +28,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(write, tmp
         write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_synced_write_syncs_the_file_and_then_the_folder_that_lists_it(tmp_path, monkeypatch):
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    write_synced(tmp_path / "answers", b"new")
+    file, folder = synced
+    assert file.startswith(str(tmp_path / ".answers.")) and folder == str(tmp_path)
+
+
+def test_only_a_folder_is_synced_as_a_folder(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    sync_path(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        sync_folder(tmp_path / "file")
