@@ -1,9 +1,9 @@
 """One tick of the vehicle: what it senses in, what it believes, does and finds worth keeping out.
 
-Read ``Runtime.tick`` first. Every stage is one call, every stage is accounted for, and no decision in
-it reads a wall clock: the same frames give the same bytes. Readings are cleaned before anything looks at
-them. A network that fails or answers nonsense costs the tick its boxes and nothing else; the vehicle then
-drives on radar, ultrasonics and plain code.
+Read ``Runtime.tick`` first. Every stage is one call and is accounted for. In lockstep no decision reads a
+wall clock: the same frames give the same bytes; see ``edge.budget.charge`` for real time. Readings are
+cleaned before anything looks at them. A network that fails or answers nonsense costs the tick its boxes and
+nothing else; the vehicle then drives on radar, ultrasonics and plain code.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from typing import Protocol
 from edge.budget import (
     Budget,
     BudgetSettings,
+    Charge,
     Choice,
     Clock,
     Ladder,
     Ledger,
+    ModelledCharge,
     MonotonicClock,
-    Slowdown,
     TickAccount,
     TickLedger,
     modelled_latency,
 )
 from edge.clip import Recorder
-from edge.contracts.bundle import BundleManifest, DeviceProfile
+from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.clean import by_reading, clean
 from edge.contracts.clip import TriggerEvent
@@ -36,9 +37,9 @@ from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
 from edge.contracts.sensors import Dropped, FrameSet, Reading
 from edge.contracts.time import NS_PER_S, is_one_time_base
-from edge.perceive.perceiver import Perceiver
+from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
-from edge.perceive.tensors import SPECS, NetOutput
+from edge.perceive.tensors import NetOutput
 from edge.perceive.track import Tracker, TrackerSettings
 from edge.plan.choose import PlanInputs, PlanSettings
 from edge.plan.choose import plan as choose_plan
@@ -117,28 +118,26 @@ class Runtime:
         settings: RuntimeSettings,
         *,
         rig: Rig,
-        manifest: BundleManifest,
-        perceivers: Mapping[Rung, Perceiver],
+        bundle: LoadedBundle,
         profile: DeviceProfile,
         control: ControlStream,
         campaigns: Sequence[Campaign] = (),
         recorder: Recorder | None = None,
-        slowdowns: tuple[Slowdown, ...] = (),
+        charge: Charge | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Wake a vehicle up.
+        """Start a vehicle's runtime; ``edge.vehicle.start`` composes its arguments.
 
         Args:
             settings: Numbers.
             rig: Calibration of this vehicle.
-            manifest: The bundle that drives.
-            perceivers: Per rung with a network, who looks; see ``load_perceivers``.
-            profile: The board, for the latency that lockstep time charges.
+            bundle: The bundle that drives.
+            profile: The board and what each stage costs on it.
             control: The drive's random control stream.
-            campaigns: What to look out for.
-            recorder: Who records; None records nothing.
-            slowdowns: When the modelled board is slower than its profile.
-            clock: What measured times are read from; they are kept aside and decide nothing.
+            campaigns: Rules to arm.
+            recorder: Recorder of this drive; None records nothing.
+            charge: Time that stages are charged: modelled unless given, so that lockstep repeats.
+            clock: Clock that stages are measured by.
 
         Raises:
             OperatorError: The profile does not say what this model costs on the board.
@@ -150,7 +149,7 @@ class Runtime:
         self._control = control
         self._campaigns = tuple(campaigns)
         self._recorder = recorder
-        self._slowdowns = slowdowns
+        self._charge: Charge = charge or ModelledCharge()
         self._clock: Clock = clock or MonotonicClock()
         self._tracker = Tracker(settings.tracker)
         self._radar_tracker = RadarTracker(settings.radar_tracker)
@@ -161,21 +160,20 @@ class Runtime:
         self._last: FrameSet | None = None
         self._known_ns: int | None = None
         """When own motion was last read."""
-        self.swap(manifest, perceivers)
+        self.swap(bundle)
 
-    def swap(self, manifest: BundleManifest, perceivers: Mapping[Rung, Perceiver]) -> None:
+    def swap(self, bundle: LoadedBundle) -> None:
         """Drive on another bundle from the next tick on.
 
         Tracks and moments are kept, for the world has not changed; the network's memory is its
         perceiver's own and starts empty.
         """
-        rungs = (*(rung for rung in Rung if rung in perceivers), *_BLIND)
-        latency = modelled_latency(self._profile, manifest.model, rungs, self._slowdowns)
+        rungs = (*(rung for rung in Rung if rung in bundle.perceivers), *_BLIND)
+        latency = modelled_latency(self._profile, bundle.model, rungs)
         self._ladder = Ladder(latency, self.settings.budget)
         self._last_fault = ""
-        self._manifest = manifest
-        self._tracker.velocity_sigma_mps = manifest.velocity_sigma_mps
-        self._perceivers = dict(perceivers)
+        self._bundle = bundle
+        self._tracker.velocity_sigma_mps = bundle.velocity_sigma_mps
         self._rungs: Counter[Rung] = Counter()
         self._dropped: Counter[Reading] = Counter()
         self._faults = self._excused_faults = self._clock_steps = 0
@@ -184,7 +182,7 @@ class Runtime:
     def health(self) -> BundleHealth:
         """How the bundle has done so far: what a health report says."""
         return BundleHealth(
-            bundle_id=self._manifest.bundle_id,
+            bundle_id=self._bundle.bundle_id,
             ticks=self._rungs.total(),
             faults=self._faults,
             rungs=dict(self._rungs),
@@ -192,6 +190,11 @@ class Runtime:
             dropped=dict(self._dropped),
             clock_steps=self._clock_steps,
         )
+
+    @property
+    def ignored_rules(self) -> int:
+        """How many armed rules this software does not know, or knows in another version."""
+        return self._trigger_state.ignored_rules
 
     def tick(self, frame_set: FrameSet, now_ns: int) -> TickResult:
         """Conclude one instant.
@@ -212,7 +215,7 @@ class Runtime:
         perception = Perception(
             stamp_ns=frame_set.stamp_ns,
             rung=choice.rung,
-            bundle_id=self._manifest.bundle_id,
+            bundle_id=self._bundle.bundle_id,
             boxes=seen.boxes if seen else (),
             agents=agents,
             radar_tracks=radar_tracks,
@@ -267,17 +270,20 @@ class Runtime:
         is_plausible = is_one_time_base(frame_set.stamp_ns, self._busy_until_ns)
         started_ns = max(now_ns, self._busy_until_ns) if is_plausible else now_ns
         waited_ms = max(started_ns - frame_set.stamp_ns, 0) / 1e6
-        choice = self._ladder.choose(waited_ms)
-        if self._is_lost(frame_set.stamp_ns):
-            choice = Choice(Rung.MINIMUM_RISK, "own motion is not known")
-        latency = self._ladder.latency
-        factor = latency.factor(frame_set.stamp_ns)
-        charges = {stage: factor * ms for stage, ms in latency.costs_ms[choice.rung].items()}
         budget = Budget(self.settings.budget.deadline_ms)
         if waited_ms > 0.0:
             budget = budget.spend("wait", waited_ms)
-        budget = budget.spend("sense", charges["sense"])
-        return TickAccount(budget, charges, self.ledger, self._clock), choice
+        choice = self._ladder.choose(budget)
+        if self._is_lost(frame_set.stamp_ns):
+            choice = Choice(Rung.MINIMUM_RISK, "own motion is not known")
+        costs_ms = self._ladder.latency.costs_ms[choice.rung]
+
+        def price(stage: str, measured_ms: float) -> float:
+            modelled_ms = costs_ms.get(stage, 0.0)
+            return self._charge.stage_ms(modelled_ms, measured_ms, frame_set.stamp_ns)
+
+        budget = budget.spend("sense", price("sense", 0.0))
+        return TickAccount(budget, price, self.ledger, self._clock), choice
 
     def _is_lost(self, stamp_ns: int) -> bool:
         """Tell whether own motion has not been read for longer than it may be held."""
@@ -288,10 +294,10 @@ class Runtime:
         self, frame_set: FrameSet, rung: Rung, account: TickAccount
     ) -> tuple[NetOutput | None, bool]:
         """Ask the network, if this rung has one; say whether its answer had to be thrown away."""
-        if rung not in self._perceivers:
+        if rung not in self._bundle.perceivers:
             return None, False
         try:
-            seen = self._perceivers[rung].perceive(frame_set, account.stage)
+            seen = self._bundle.perceivers[rung].perceive(frame_set, account.stage)
         # A bundle is foreign code on a foreign runtime: there is no list of what it can raise, and
         # whatever it raises must not stop a vehicle that radar and plain code can still drive.
         except Exception as error:  # noqa: BLE001
@@ -304,7 +310,7 @@ class Runtime:
         """Log a network's fault, and not again at 36 Hz while it stays the same."""
         if reason != self._last_fault:
             fields = {
-                "bundle_id": self._manifest.bundle_id,
+                "bundle_id": self._bundle.bundle_id,
                 "stamp_ns": stamp_ns,
                 "reason": reason,
             }
@@ -340,7 +346,7 @@ class Runtime:
                 if seen
                 else None
             ),
-            drivable_range_m=SPECS[self._manifest.model].bev_range_m,
+            drivable_range_m=self._bundle.bev_range_m,
         )
 
     def _notice(

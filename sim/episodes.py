@@ -28,10 +28,10 @@ from edge.contracts.fields import Name
 from edge.contracts.scene import TTC_FREE_S, Plan, PlanSource
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
-from edge.perceive.perceiver import load_perceivers, read_manifest
+from edge.perceive.loaded import load_bundle
+from edge.perceive.perceiver import read_manifest
 from edge.plan.overlap import gaps_over_time
-from edge.runtime import Runtime, RuntimeSettings, drive
-from edge.trigger import ControlStream
+from edge.vehicle import DriveIdentity, VehicleSettings, start
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.work.process import Work, run_all
 from sim.place.ground import Ground, GroundClass
@@ -140,17 +140,16 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
         ego_mode=EgoMode.PLAN,
     )
     with simulate(trip, order.world) as vehicle:
-        runtime = Runtime(
-            RuntimeSettings(),
+        started = start(
+            VehicleSettings(),
+            DriveIdentity(vehicle_id="v-episode", drive_id=spec.episode_id, seed=spec.seed),
             rig=vehicle.rig,
-            manifest=manifest,
-            perceivers=load_perceivers(manifest, folder, vehicle.rig, profile),
+            bundle=load_bundle(manifest, folder, vehicle.rig, profile),
             profile=profile,
-            control=ControlStream(spec.seed, "v-episode", spec.episode_id),
         )
         course = _Course(vehicle, round(spec.duration_s * FRAME_RATE_HZ))
         minimum_risk_ticks = sum(
-            result.plan.source is PlanSource.MINIMUM_RISK for result in drive(runtime, course)
+            result.plan.source is PlanSource.MINIMUM_RISK for result in started.drive(course)
         )
         vehicle.world.require_placed()
     return course.tally.result(spec.episode_id, minimum_risk_ticks)

@@ -1,29 +1,25 @@
-"""A simulated vehicle drives: a world, the edge runtime that real vehicles run, a recorder, a truth log.
+"""A simulated world as a source of frame sets; ``edge.vehicle`` starts the vehicle that drives in it.
 
-Nothing of the runtime knows that the world is simulated. The truth goes to a log beside the vehicle's
+Nothing of the vehicle knows that the world is simulated. The truth goes to a log beside the vehicle's
 own folder; no byte of it enters a clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from edge.budget import DeadlineSummary
-from edge.clip import Drive as DriveIdentity
-from edge.clip import DriveClips, Recorder, RecorderSettings
-from edge.contracts.bundle import BundleManifest, DeviceProfile
-from edge.contracts.campaign import Campaign
+from edge.clip import RecorderSettings
 from edge.contracts.fields import Count, Finite, Name, Seconds, Text
+from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ, Clock, ClockKind
-from edge.perceive.perceiver import load_perceivers
-from edge.runtime import BundleHealth, Runtime, RuntimeSettings, TickResult, drive
-from edge.trigger import ControlStream
+from edge.contracts.time import FRAME_RATE_HZ
+from edge.vehicle import DriveIdentity, VehicleSettings
 from sim.annotator import truth_path
 from sim.sense.truth import TruthBox, TruthFrame, TruthLog
 from sim.settings import WorldSettings
@@ -50,34 +46,33 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
     world: WorldSettings = msgspec.field(default_factory=WorldSettings)
 
 
-@dataclass(frozen=True, eq=False)
-class DriveOutcome:
-    """What a drive brought home, and how the bundle did."""
-
-    clips: DriveClips
-    health: BundleHealth
-    ticks: int
-    collisions: int
-    progress_m: float
-    placed: dict[str, int]
-    deadline: DeadlineSummary
-    """In the modelled time that lockstep charges."""
-    measured_ms: dict[str, tuple[float, ...]]
-    """What this process really took, per stage and tick; decides nothing."""
-
-
-@dataclass
-class _Road:
-    """A simulated world as the runtime's source of frames; remembers the truth of each."""
+@dataclass(eq=False)
+class SimulatedRoad:
+    """A simulated world as the runtime's source of frame sets; logs the truth of each."""
 
     world: Simulation
     log: TruthLog
     frames_left: int
-    collisions: set[int] = field(default_factory=set)
     progress_m: float = 0.0
+    _collided: set[int] = field(default_factory=set)
+
+    @property
+    def rig(self) -> Rig:
+        """Calibration of the simulated vehicle."""
+        return self.world.rig
+
+    @property
+    def collisions(self) -> int:
+        """Simulated road users that the vehicle has touched."""
+        return len(self._collided)
+
+    @property
+    def placed(self) -> dict[str, int]:
+        """How often each encounter of the scenario was placed."""
+        return dict(self.world.world.placed)
 
     def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
-        """Move the world by the last plan and look."""
+        """Move the world by the last plan and sense it; None when the drive is over."""
         if self.frames_left <= 0:
             return None
         self.frames_left -= 1
@@ -86,7 +81,7 @@ class _Road:
         return frame_set
 
     def _remember(self, frame_set: FrameSet, boxes: tuple[TruthBox, ...]) -> None:
-        self.collisions.update(self.world.world.now().touched_ids)
+        self._collided.update(self.world.world.now().touched_ids)
         self.progress_m += frame_set.ego.speed_mps / FRAME_RATE_HZ
         self.log.append(
             TruthFrame(
@@ -97,28 +92,25 @@ class _Road:
         )
 
 
-def drive_order(
-    order: DriveOrder,
-    *,
-    manifest: BundleManifest,
-    bundle_folder: Path,
-    profile: DeviceProfile,
-    campaigns: Sequence[Campaign],
-    clips_folder: Path,
-    truth_folder: Path,
-    on_tick: Callable[[int, TickResult], None] = lambda tick, result: None,
-) -> DriveOutcome:
-    """Drive in lockstep from the first frame to the last.
+def simulated_vehicle() -> VehicleSettings:
+    """Return the settings of a simulated vehicle: its images may leave it, for they show nobody."""
+    return VehicleSettings(recorder=RecorderSettings(privacy="synthetic"))
+
+
+def identity_of(order: DriveOrder) -> DriveIdentity:
+    """Return what the clips of a drive say about it."""
+    return DriveIdentity(
+        vehicle_id=order.vehicle_id, drive_id=order.drive_id, seed=order.seed, software=SOFTWARE
+    )
+
+
+@contextmanager
+def open_road(order: DriveOrder, truth_folder: Path) -> Iterator[SimulatedRoad]:
+    """Open the world of a drive; closing it checks that the scenario took place.
 
     Args:
         order: Where, how long, among what.
-        manifest: The bundle that drives.
-        bundle_folder: Its files, each under its SHA-256.
-        profile: The board whose latency is charged.
-        campaigns: What to record; fixed before the first tick.
-        clips_folder: Where clips are sealed.
         truth_folder: Where the truth goes, for the annotator alone.
-        on_tick: Hears of every tick.
 
     Raises:
         OperatorError: The scenario placed nothing, or the world cannot be built.
@@ -137,38 +129,5 @@ def drive_order(
         simulate(trip, order.world) as world,
         TruthLog.open(log_path, order.vehicle_id) as log,
     ):
-        identity = DriveIdentity(
-            vehicle_id=order.vehicle_id,
-            drive_id=order.drive_id,
-            bundle_id=manifest.bundle_id,
-            rig=world.rig,
-            clock=Clock(kind=ClockKind.VIRTUAL),
-            software=SOFTWARE,
-        )
-        recorder = Recorder(
-            RecorderSettings(privacy="synthetic"), identity, tuple(campaigns), clips_folder
-        )
-        runtime = Runtime(
-            RuntimeSettings(),
-            rig=world.rig,
-            manifest=manifest,
-            perceivers=load_perceivers(manifest, bundle_folder, world.rig, profile),
-            profile=profile,
-            control=ControlStream(order.seed, order.vehicle_id, order.drive_id),
-            campaigns=campaigns,
-            recorder=recorder,
-        )
-        road = _Road(world, log, round(order.seconds * FRAME_RATE_HZ))
-        for tick, result in enumerate(drive(runtime, road)):
-            on_tick(tick, result)
+        yield SimulatedRoad(world, log, round(order.seconds * FRAME_RATE_HZ))
         world.world.require_placed()
-        return DriveOutcome(
-            clips=recorder.close(),
-            health=runtime.health,
-            ticks=runtime.health.ticks,
-            collisions=len(road.collisions),
-            progress_m=road.progress_m,
-            placed=dict(world.world.placed),
-            deadline=runtime.ledger.summary(),
-            measured_ms={k: tuple(v) for k, v in runtime.ledger.measured.items()},
-        )

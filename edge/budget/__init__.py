@@ -1,6 +1,7 @@
 """The time of a tick: what it may take, what it costs, which rung fits, and where it went."""
 
-from edge.budget.cost import ModelledLatency, Slowdown, modelled_latency
+from edge.budget.charge import Charge, MeasuredCharge, ModelledCharge, Slowdown
+from edge.budget.cost import ModelledLatency, modelled_latency
 from edge.budget.deadline import (
     AFTER_PLAN,
     PERIOD_MS,
@@ -26,11 +27,14 @@ __all__ = [
     "SENSOR_TO_PLAN",
     "Budget",
     "BudgetSettings",
+    "Charge",
     "Choice",
     "Clock",
     "DeadlineSummary",
     "Ladder",
     "Ledger",
+    "MeasuredCharge",
+    "ModelledCharge",
     "ModelledLatency",
     "MonotonicClock",
     "Slowdown",

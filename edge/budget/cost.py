@@ -1,6 +1,7 @@
-"""What a tick costs in virtual time: the charges of a device profile, stage by stage and rung by rung.
+"""What a tick costs by a device profile, stage by stage and rung by rung.
 
-In lockstep no decision may read the wall clock, or the same seed would not give the same bytes.
+In lockstep these costs are charged; in real time they are the ladder's first guess, which measured times
+correct.
 """
 
 from __future__ import annotations
@@ -25,38 +26,21 @@ _STAGES: dict[Rung, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Slowdown:
-    """A stretch of time in which a board is slower than its profile: heat, or a hungry neighbour."""
-
-    start_ns: int
-    end_ns: int
-    factor: float
-
-
-@dataclass(frozen=True)
 class ModelledLatency:
-    """What each stage costs in virtual time, per rung, on one board with one model.
+    """What each stage costs by the profile, per rung, on one board with one model.
 
     ``costs_ms``: rung → stage → milliseconds, for the rungs that this vehicle can run.
     """
 
     costs_ms: Mapping[Rung, Mapping[str, float]]
-    slowdowns: tuple[Slowdown, ...] = ()
-
-    def factor(self, stamp_ns: int) -> float:
-        """Say how much slower than its profile the board is at a time."""
-        return math.prod(s.factor for s in self.slowdowns if s.start_ns <= stamp_ns < s.end_ns)
 
     def sensor_to_plan_ms(self, rung: Rung) -> float:
-        """Add what a rung costs until the plan stands, at the profile's pace."""
+        """Return a rung's cost from the sensors to the plan."""
         return math.fsum(ms for stage, ms in self.costs_ms[rung].items() if stage in SENSOR_TO_PLAN)
 
 
 def modelled_latency(
-    profile: DeviceProfile,
-    model: str,
-    rungs: Sequence[Rung],
-    slowdowns: tuple[Slowdown, ...] = (),
+    profile: DeviceProfile, model: str | None, rungs: Sequence[Rung]
 ) -> ModelledLatency:
     """Read a device profile's costs for one model.
 
@@ -66,16 +50,16 @@ def modelled_latency(
 
     Args:
         profile: The board.
-        model: ``BundleManifest.model``.
+        model: ``BundleManifest.model``; None when no network runs, and its stages then cost nothing.
         rungs: The rungs that the vehicle can run with its bundle.
-        slowdowns: When the board is slower than that.
 
     Raises:
         OperatorError: The profile lacks a cost that one of the rungs needs.
     """
     costs: dict[Rung, dict[str, float]] = {}
     for rung in rungs:
-        keys = {stage: _cost_key(stage, rung, model, rungs) for stage in _STAGES[rung]}
+        stages = [s for s in _STAGES[rung] if model is not None or s not in _NETWORK]
+        keys = {stage: _cost_key(stage, rung, model, rungs) for stage in stages}
         lacking = sorted({key for key in keys.values() if key not in profile.modelled_ms})
         if lacking:
             raise OperatorError(
@@ -83,10 +67,10 @@ def modelled_latency(
                 f"which rung {rung} of model {model} needs"
             )
         costs[rung] = {stage: profile.modelled_ms[key] for stage, key in keys.items()}
-    return ModelledLatency(costs, slowdowns)
+    return ModelledLatency(costs)
 
 
-def _cost_key(stage: str, rung: Rung, model: str, rungs: Sequence[Rung]) -> str:
+def _cost_key(stage: str, rung: Rung, model: str | None, rungs: Sequence[Rung]) -> str:
     is_small = rung is Rung.SMALL or (rung is Rung.CAMERAS_SUBSET and Rung.SMALL in rungs)
     if stage == "infer":
         return f"infer_{model}_small" if is_small else f"infer_{model}"

@@ -27,6 +27,9 @@ class BudgetSettings:
     """Sensor to plan, normally; the rest of the period keeps a real-time task from starving others."""
     climb_ticks: int = 36
     """A richer rung must have fitted this many ticks in a row before it is taken."""
+    max_climb_ticks: int = 2304
+    """A rung that overran within ``climb_ticks`` of being taken must fit twice as long the next time; this
+    many ticks (64 s at 36 Hz) are the longest wait."""
     pace_memory: float = 0.9
     """What is left of the excess of a slow tick after the next one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -88,7 +88,7 @@ class Ledger:
         self.rungs: Counter[Rung] = Counter()
         self.missed = 0
         self.measured: dict[str, deque[float]] = {}
-        """Wall milliseconds per stage: a side log for people; no decision and no clip reads it."""
+        """Wall milliseconds per stage: a side log; only a ``MeasuredCharge`` makes decisions of them."""
         self._sensor_to_plan_ms: deque[float] = deque(maxlen=kept_ticks)
         self._kept_ticks = kept_ticks
 
@@ -119,19 +119,28 @@ class TickAccount:
     """Accounts for one tick while it runs: ``with account.stage("plan"): …``."""
 
     def __init__(
-        self, budget: Budget, charges_ms: Mapping[str, float], ledger: Ledger, clock: Clock
+        self, budget: Budget, price: Callable[[str, float], float], ledger: Ledger, clock: Clock
     ) -> None:
+        """Open the account.
+
+        Args:
+            budget: What was spent before the first stage.
+            price: Charge in ms of a stage by its name and its measured time in ms; see ``Charge``.
+            ledger: Where measured times are noted.
+            clock: What stages are measured by.
+        """
         self.budget = budget
-        self._charges_ms = charges_ms
+        self._price = price
         self._ledger = ledger
         self._clock = clock
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Charge a stage its modelled time, and note what it really took."""
+        """Measure a stage, charge it its price, and note what it really took."""
         before_ns = self._clock.now_ns()
         try:
             yield
         finally:
-            self.budget = self.budget.spend(name, self._charges_ms.get(name, 0.0))
-            self._ledger.add_measured(name, (self._clock.now_ns() - before_ns) / 1e6)
+            measured_ms = (self._clock.now_ns() - before_ns) / 1e6
+            self.budget = self.budget.spend(name, self._price(name, measured_ms))
+            self._ledger.add_measured(name, measured_ms)

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge.board import probe as board
 from edge.cli.console import show_json, show_record, show_table
-from edge.contracts.errors import OperatorError
 
 if TYPE_CHECKING:
     from edge.clip_file import Clip
-    from edge.contracts.bundle import BundleManifest
-    from edge.contracts.scene import Perception, Plan
-    from edge.contracts.sensors import FrameSet
-    from edge.runtime import Runtime
     from edge.sources.replay import ReplayedTick
+    from edge.vehicle.replay import ClipReplay
+
+_TICK_COLUMNS = ("index", "rung", "boxes", "agents", "plan_source", "min_ttc_s", "changed")
+_CLIP_COLUMNS = ("clip_id", "events", "replayed_on", "ticks", "changed_ticks", "faults")
+_RULE_COLUMNS = ("clip_id", "index", "second", "campaign_id", "rule", "value", "threshold")
 
 app = typer.Typer(help="The vehicle's runtime.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-_STAND_IN = "pico"
-"""Whose costs are charged where no network runs."""
 
 
 @app.command()
@@ -43,46 +40,70 @@ def probe(as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    clip: Annotated[Path, typer.Argument(help="A sealed clip, as vehicles record them.")],
+    clips: Annotated[
+        list[Path],
+        typer.Argument(help="Sealed clips, as vehicles record them, or folders of clips."),
+    ],
     bundle: Annotated[
         Path | None,
         typer.Option(help="Folder of the bundle that looks; the recorded boxes otherwise."),
     ] = None,
+    campaign: Annotated[
+        Path | None,
+        typer.Option(help="YAML, as `ringroad fleet propose` takes it; shows which rules fire."),
+    ] = None,
     profile: Annotated[str, typer.Option(help="A file of conf/device.")] = "laptop",
     as_json: Json = False,
 ) -> None:
-    """Run a clip through the runtime, tick by tick, beside what the drive concluded."""
+    """Run clips through the runtime, tick by tick, beside what the drive concluded."""
+    from edge.board.profile import device_profile
+    from edge.clip import CLIP_SUFFIX
     from edge.clip_file import read_clip
-    from edge.sources.replay import replay as replayed
+    from edge.vehicle.replay import clip_files, read_campaigns, replay_clip
 
-    if not clip.is_file():
-        raise OperatorError(
-            f"there is no clip {clip}; `ringroad clips fetch CLIP FILE` writes one that came home"
-        )
-    recorded = read_clip(clip)
-    runtime = _runtime_for(recorded, bundle, profile)
+    armed = () if campaign is None else read_campaigns(campaign)
+    board = device_profile(profile)
+    told: list[dict[str, object]] = []
+    for path in clip_files(clips, CLIP_SUFFIX):
+        clip = read_clip(path)
+        replayed = replay_clip(clip, board, bundle_folder=bundle, campaigns=armed)
+        told.append(_summary(clip, replayed))
+    if as_json:
+        show_json(told[0] if len(told) == 1 else {"clips": told})
+        return
+    _show_replays(told, is_armed=campaign is not None)
 
-    def tick(frame_set: FrameSet) -> tuple[Perception, Plan]:
-        result = runtime.tick(frame_set, frame_set.stamp_ns)
-        return result.perception, result.plan
 
-    rows = [_row(tick) for tick in replayed(recorded, tick)]
-    about = {
-        "clip_id": recorded.manifest.clip_id,
-        "vehicle_id": recorded.manifest.vehicle_id,
-        "events": [str(event.rule) for event in recorded.manifest.events],
-        "recorded_on": recorded.manifest.bundle_id,
-        "replayed_on": runtime.health.bundle_id,
+def _summary(clip: Clip, replayed: ClipReplay) -> dict[str, object]:
+    """Sum up a replay, with its ticks as ``rows`` and the rules that fired as ``fired``."""
+    rows = [_row(tick) for tick in replayed.ticks]
+    return {
+        "clip_id": clip.manifest.clip_id,
+        "vehicle_id": clip.manifest.vehicle_id,
+        "events": [str(event.rule) for event in clip.manifest.events],
+        "recorded_on": clip.manifest.bundle_id,
+        "replayed_on": replayed.health.bundle_id,
         "ticks": len(rows),
         "changed_ticks": sum(bool(row["changed"]) for row in rows),
-        "faults": runtime.health.faults,
+        "faults": replayed.health.faults,
+        "ignored_rules": replayed.ignored_rules,
+        "rows": rows,
+        "fired": [dataclasses.asdict(firing) for firing in replayed.firings],
     }
-    if as_json:
-        show_json(about | {"rows": rows})
-        return
-    columns = ("index", "rung", "boxes", "agents", "plan_source", "min_ttc_s", "changed")
-    show_table(rows, columns, as_json=False, title="ticks, and what the drive concluded instead")
-    show_record(about, as_json=False, title="replay")
+
+
+def _show_replays(told: list[dict[str, Any]], *, is_armed: bool) -> None:
+    """Show the ticks of a single clip, a line per clip of several, and the rules that fired."""
+    about = [{k: v for k, v in one.items() if k not in ("rows", "fired")} for one in told]
+    if len(told) == 1:
+        title = "ticks, and what the drive concluded instead"
+        show_table(told[0]["rows"], _TICK_COLUMNS, as_json=False, title=title)
+        show_record(about[0], as_json=False, title="replay")
+    else:
+        show_table(about, _CLIP_COLUMNS, as_json=False, title="replays")
+    if is_armed:
+        fired = [firing for one in told for firing in one["fired"]]
+        show_table(fired, _RULE_COLUMNS, as_json=False, title=f"rules that fire: {len(fired)}")
 
 
 def _row(tick: ReplayedTick) -> dict[str, object]:
@@ -95,56 +116,3 @@ def _row(tick: ReplayedTick) -> dict[str, object]:
         f"{what} {before} before" for what, before, now in pairs if before not in (None, now)
     ]
     return dataclasses.asdict(tick) | {"changed": changed}
-
-
-def _runtime_for(clip: Clip, bundle: Path | None, profile_name: str) -> Runtime:
-    """Wake a vehicle up with the clip's rig, on a bundle or on the boxes that the clip recorded."""
-    from edge.board.profile import device_profile
-    from edge.contracts.scene import Rung
-    from edge.perceive.perceiver import Perceiver, load_perceivers, read_manifest
-    from edge.perceive.recorded import RecordedPerceiver
-    from edge.perceive.tensors import SPECS
-    from edge.runtime import Runtime, RuntimeSettings
-    from edge.trigger import ControlStream
-
-    rig, profile = clip.manifest.rig, device_profile(profile_name)
-    perceivers: dict[Rung, Perceiver]
-    if bundle is not None:
-        manifest = read_manifest(bundle)
-        perceivers = load_perceivers(manifest, bundle, rig, profile)
-    else:
-        manifest = _as_recorded(clip)
-        boxes_of = {f.stamp_ns: f.perception.boxes for f in clip.frames if f.perception}
-        perceivers = {Rung.FULL: RecordedPerceiver(boxes_of, SPECS[manifest.model])}
-    return Runtime(
-        RuntimeSettings(),
-        rig=rig,
-        manifest=manifest,
-        perceivers=perceivers,
-        profile=profile,
-        control=ControlStream(0, clip.manifest.vehicle_id, clip.manifest.drive_id),
-    )
-
-
-def _as_recorded(clip: Clip) -> BundleManifest:
-    """Describe the bundle that drove, as far as a clip knows it: by name, and nothing of it can be run."""
-    from edge.contracts.bundle import BundleManifest, EngineFile, EngineKind, GoldenSet, Precision
-    from edge.contracts.scene import CATEGORIES
-
-    nothing = "0" * 64
-    return BundleManifest(
-        bundle_id=clip.manifest.bundle_id,
-        model=_STAND_IN,
-        profile="recorded",
-        release_counter=0,
-        engines=(
-            EngineFile(
-                kind=EngineKind.ONNX, precision=Precision.FP32, sha256=nothing, size_bytes=0
-            ),
-        ),
-        inputs=(),
-        outputs=(),
-        categories=CATEGORIES,
-        thresholds=dict.fromkeys(CATEGORIES, 0.0),
-        golden=GoldenSet(sha256=nothing, size_bytes=0, frames=0, tolerance=0.0),
-    )

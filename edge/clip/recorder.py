@@ -73,6 +73,7 @@ class Drive:
     vehicle_id: str
     drive_id: str
     bundle_id: str
+    """The bundle at the start; a clip names the one that drove at its first event."""
     rig: Rig
     clock: Clock
     rate_hz: float = FRAME_RATE_HZ
@@ -316,7 +317,7 @@ class Recorder:
             clock=drive.clock,
             rig=drive.rig,
             rig_id=drive.rig.rig_id,
-            bundle_id=drive.bundle_id,
+            bundle_id=_bundle_at(window.events[0].stamp_ns, frames) or drive.bundle_id,
             events=window.events,
             start_ns=min(frames[0].stamp_ns, window.events[0].stamp_ns),
             end_ns=max(frames[-1].stamp_ns, window.events[-1].stamp_ns),
@@ -411,6 +412,12 @@ def _ranks(window: Window, clip_id: str) -> dict[_Stream, Rank]:
         worth = 0.0 if window.is_control else _worth(own)
         ranks[campaign_id, window.is_control] = (-worth, clip_id)
     return ranks
+
+
+def _bundle_at(stamp_ns: int, frames: Sequence[ClipFrame]) -> str:
+    """Return the bundle that drove at a stamp, as the last conclusion before it says; empty if none does."""
+    seen = [f.perception for f in frames if f.stamp_ns <= stamp_ns and f.perception is not None]
+    return seen[-1].bundle_id if seen else ""
 
 
 def _without_futures(perception: Perception) -> Perception:

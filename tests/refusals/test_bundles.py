@@ -41,7 +41,7 @@ from edge.ota import (
     open_agent,
 )
 from edge.perceive.engine import OnnxEngine, open_engine
-from edge.perceive.perceiver import load_perceivers
+from edge.perceive.loaded import load_bundle
 from edge.perceive.tensors import (
     PICO,
     calibration_table,
@@ -185,8 +185,7 @@ def test_a_model_that_emits_nan_only_on_the_road_does_not_steer_and_is_turned_ou
         runtime = Runtime(
             RuntimeSettings(),
             rig=rig,
-            manifest=manifest,
-            perceivers=load_perceivers(manifest, folder, rig, profile),
+            bundle=load_bundle(manifest, folder, rig, profile),
             profile=profile,
             control=ControlStream(0, DRIVER, "d"),
         )

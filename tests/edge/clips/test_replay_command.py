@@ -1,11 +1,14 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from edge.cli.commands import app
-from edge.clip_file import write_clip
+from edge.clip_file import ClipFrame, write_clip
 from edge.contracts.errors import OperatorError, RingroadError
 
 
@@ -55,3 +58,110 @@ def test_a_folder_without_a_manifest_is_no_bundle(sealed: Path, tmp_path: Path) 
 def test_missing_clip_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"there is no clip .*none\.mcap"):
         replayed(str(tmp_path / "none.mcap"))
+
+
+BRAKES = """
+brakes:
+  rules:
+    hard_brake: {threshold: 0.0}
+    low_ttc: {threshold: 60.0}
+"""
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Path:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(BRAKES)
+    return path
+
+
+@pytest.fixture
+def braking(tmp_path: Path, make_frame, make_manifest) -> Path:
+    """A second clip: 4 s at 12 Hz, in which the vehicle slows from 12 m/s by 3 m/s each second."""
+    path = tmp_path / "braking" / "clip.mcap"
+    path.parent.mkdir()
+    frames = []
+    for index in range(3, 147, 3):
+        frame = make_frame(index)
+        sensed = frame.sensed
+        ego = msgspec.structs.replace(sensed.ego, speed_mps=12.0 - 3.0 * (index - 3) / 36)
+        frames.append(ClipFrame(msgspec.structs.replace(sensed, ego=ego)))
+    write_clip(path, make_manifest(frames), frames)
+    return path
+
+
+def test_a_campaign_is_tried_on_a_clip_and_shows_tick_value_and_threshold(
+    braking: Path, campaign: Path
+) -> None:
+    told = json.loads(replayed(str(braking), "--campaign", str(campaign), "--json"))
+    fired = [one for one in told["fired"] if one["rule"] == "hard_brake"]
+    assert fired[0]["index"] == 21, "half a second after the first tick, 18 ticks of 36 Hz"
+    assert fired[0]["second"] == 0.5
+    assert fired[0]["value"] == pytest.approx(3.0)
+    assert (fired[0]["campaign_id"], fired[0]["threshold"]) == ("brakes", 0.0)
+    assert told["ignored_rules"] == 0
+
+
+def test_a_rule_above_its_threshold_does_not_fire(braking: Path, campaign: Path) -> None:
+    campaign.write_text("brakes: {rules: {hard_brake: {threshold: 3.5}}}")
+    assert json.loads(replayed(str(braking), "--campaign", str(campaign), "--json"))["fired"] == []
+
+
+def test_without_a_campaign_nothing_is_armed(braking: Path) -> None:
+    assert json.loads(replayed(str(braking), "--json"))["fired"] == []
+    assert "rules that fire" not in replayed(str(braking))
+
+
+def test_several_clips_and_folders_are_replayed_one_after_the_other(
+    sealed: Path, braking: Path, campaign: Path
+) -> None:
+    words = (str(sealed), str(braking.parent), "--campaign", str(campaign))
+    told = json.loads(replayed(*words, "--json"))["clips"]
+    assert [one["ticks"] for one in told] == [11, 48]
+    shown = replayed(*words)
+    assert "rules that fire" in shown and "hard_brake" in shown
+
+
+def test_a_rule_that_this_software_does_not_know_in_that_version_is_counted(
+    sealed: Path, campaign: Path
+) -> None:
+    campaign.write_text("brakes: {rules: {hard_brake: {threshold: 3.5, version: 9}}}")
+    assert (
+        json.loads(replayed(str(sealed), "--campaign", str(campaign), "--json"))["ignored_rules"]
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("brakes: {rules: {hard_break: {}}}", "did you mean hard_brake"),
+        ("brakes: {rules: {}}", "arms no rule"),
+        ("brakes: [", "is no YAML"),
+    ],
+)
+def test_a_campaign_file_that_makes_no_sense_is_refused(
+    sealed: Path, campaign: Path, text: str, match: str
+) -> None:
+    campaign.write_text(text)
+    with pytest.raises(OperatorError, match=match):
+        replayed(str(sealed), "--campaign", str(campaign))
+
+
+def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="holds no clip"):
+        replayed(str(tmp_path))
+
+
+def test_rules_are_tried_without_the_fleet() -> None:
+    """A board has neither the fleet's packages nor the simulator."""
+    program = (
+        "import sys\n"
+        "class Ban:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('fleet', 'models', 'sim', 'sqlalchemy', 'torch', 'boto3'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Ban())\n"
+        "import edge.vehicle.replay\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True)

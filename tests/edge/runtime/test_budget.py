@@ -1,6 +1,7 @@
 """Budget, ladder and ledger: what fits is run, what was shed is said, and the parts sum to the whole."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from edge.budget import (
     PERIOD_MS,
     Budget,
     BudgetSettings,
+    Choice,
     Ladder,
     Ledger,
+    MeasuredCharge,
+    ModelledCharge,
     Slowdown,
     TickAccount,
     TickLedger,
@@ -38,6 +42,12 @@ def at_pace(one: Ladder, pace: float) -> Ladder:
     costs = one.latency.costs_ms[Rung.FULL]
     one.observe(Rung.FULL, [StageTime(stage=s, ms=pace * ms) for s, ms in costs.items()])
     return one
+
+
+def choose(one: Ladder, waited_ms: float = 0.0) -> Choice:
+    """Choose for a tick whose frames lay this long."""
+    budget = Budget(one.settings.deadline_ms)
+    return one.choose(budget.spend("wait", waited_ms) if waited_ms else budget)
 
 
 def test_a_budget_is_spent_stage_by_stage() -> None:
@@ -72,38 +82,81 @@ def test_a_profile_that_does_not_know_the_model_is_refused(profile) -> None:
     ],
 )
 def test_the_richest_rung_that_fits_is_chosen(profile, pace: float, expected: Rung) -> None:
-    choice = at_pace(ladder(profile), pace).choose(0.0)
+    choice = choose(at_pace(ladder(profile), pace))
     assert choice.rung is expected
     assert (choice.reason == "") is (expected is Rung.FULL)
 
 
 def test_a_slow_tick_lowers_the_rung_at_once_and_36_good_ones_raise_it(profile) -> None:
     one = at_pace(ladder(profile, pace_memory=0.0), 2.0)
-    assert one.choose(0.0).rung is Rung.SMALL
+    assert choose(one).rung is Rung.SMALL
     at_pace(one, 1.0)
-    rungs = [one.choose(0.0).rung for _ in range(36)]
+    rungs = [choose(one).rung for _ in range(36)]
     assert rungs == [Rung.SMALL] * 35 + [Rung.FULL]
 
 
 def test_a_rung_that_fits_every_other_tick_is_not_taken(profile) -> None:
     one = at_pace(ladder(profile, pace_memory=0.0), 2.0)
-    rungs = [at_pace(one, 2.0 - k % 2).choose(0.0).rung for k in range(100)]
+    rungs = [choose(at_pace(one, 2.0 - k % 2)).rung for k in range(100)]
     assert set(rungs) == {Rung.SMALL}
 
 
 def test_recovery_is_believed_slowly(profile) -> None:
     one = at_pace(ladder(profile, pace_memory=0.9), 3.0)
-    paces = [at_pace(one, 1.0).pace for _ in range(10)]
-    assert paces[0] == pytest.approx(2.8)
-    assert paces[-1] == pytest.approx(1.0 + 2.0 * 0.9**10)
+    predicted_ms = [at_pace(one, 1.0).predicted_ms(Rung.FULL) for _ in range(10)]
+    assert predicted_ms[0] == pytest.approx(14.0 * 2.8)
+    assert predicted_ms[-1] == pytest.approx(14.0 * (1.0 + 2.0 * 0.9**10))
 
 
 def test_frames_that_waited_lower_this_tick_only(profile) -> None:
     one = ladder(profile)
-    waited = one.choose(12.0)
+    waited = choose(one, 12.0)
     assert waited.rung is Rung.SMALL
     assert waited.reason == "full no longer fits after 12.0 ms"
-    assert one.choose(0.0).rung is Rung.FULL
+    assert choose(one).rung is Rung.FULL
+
+
+def test_what_is_left_of_the_deadline_decides_between_radar_and_minimum_risk(profile) -> None:
+    """Radar only needs 5.5 ms: it fits after a wait of 94 ms and not after one of 95."""
+    assert choose(ladder(profile), 94.0).rung is Rung.RADAR_ONLY
+    assert choose(ladder(profile), 95.0).rung is Rung.MINIMUM_RISK
+
+
+def observe(one: Ladder, rung: Rung, **slower: float) -> Ladder:
+    """Let the ladder see a tick whose named stages took so many times their model."""
+    costs = one.latency.costs_ms[rung].items()
+    one.observe(rung, [StageTime(stage=s, ms=slower.get(s, 1.0) * ms) for s, ms in costs])
+    return one
+
+
+def test_a_slow_network_says_nothing_about_the_rung_without_one(profile) -> None:
+    """All of the tick is 13 times its model, and 13 times 5.5 would leave minimum risk alone to fit 60."""
+    one = observe(ladder(profile, deadline_ms=60.0), Rung.FULL, infer=30.0)
+    assert choose(one).rung is Rung.RADAR_ONLY
+
+
+def test_a_rung_that_fails_as_soon_as_it_is_taken_waits_twice_as_long(profile) -> None:
+    one = ladder(profile, (Rung.FULL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK), pace_memory=0.0)
+    waits = [0]
+    for _ in range(400):
+        if choose(one).rung is Rung.FULL:
+            observe(one, Rung.FULL, infer=30.0)
+            waits.append(0)
+        else:
+            observe(one, Rung.RADAR_ONLY)
+            waits[-1] += 1
+    assert waits[1:4] == [36, 72, 144]
+
+
+def test_the_wait_for_a_failing_rung_has_an_end(profile) -> None:
+    rungs = (Rung.FULL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
+    one = ladder(profile, rungs, pace_memory=0.0, max_climb_ticks=50)
+    tried = []
+    for k in range(400):
+        rung = choose(one).rung
+        observe(one, rung, infer=30.0)
+        tried += [k] if rung is Rung.FULL else []
+    assert [b - a for a, b in pairwise(tried)][1:] == [51] * (len(tried) - 2)
 
 
 @settings(max_examples=60)
@@ -112,11 +165,11 @@ def test_the_chosen_rung_always_fits_or_is_the_last(ticks) -> None:
     profile = DeviceProfile(name="p", engines=(), modelled_ms=dict.fromkeys(PARTS, 1.0))
     one = ladder(profile)
     for pace, waited_ms in ticks:
-        choice = at_pace(one, pace).choose(waited_ms)
-        needed_ms = one.pace * one.latency.sensor_to_plan_ms(choice.rung) + waited_ms
+        choice = choose(at_pace(one, pace), waited_ms)
         has_network = "infer" in one.latency.costs_ms[choice.rung]
         room_ms = one.settings.target_ms if has_network else one.settings.deadline_ms
-        assert needed_ms <= room_ms or choice.rung is Rung.MINIMUM_RISK
+        fits = one.predicted_ms(choice.rung) <= room_ms - waited_ms
+        assert fits or choice.rung is Rung.MINIMUM_RISK
 
 
 PARTS = (
@@ -125,19 +178,27 @@ PARTS = (
 )  # fmt: skip
 
 
-def test_slowdowns_hold_between_their_stamps_and_multiply(profile) -> None:
+def test_slowdowns_hold_between_their_stamps_and_multiply() -> None:
     slow = (Slowdown(10, 20, 2.0), Slowdown(15, 30, 3.0))
-    latency = modelled_latency(profile, "pico", ALL, slow)
-    assert [latency.factor(t) for t in (9, 10, 15, 20, 30)] == [1.0, 2.0, 6.0, 3.0, 1.0]
+    charge = ModelledCharge(slow)
+    charged = [charge.stage_ms(2.0, 99.0, stamp_ns) for stamp_ns in (9, 10, 15, 20, 30)]
+    assert charged == [2.0, 4.0, 12.0, 6.0, 2.0]
 
 
-def test_an_account_charges_the_model_and_notes_the_clock_aside() -> None:
+def test_an_account_charges_as_it_is_told_and_notes_the_clock_aside() -> None:
     clock, ledger = VirtualClock(), Ledger()
-    account = TickAccount(Budget(100.0), {"plan": 2.0}, ledger, clock)
-    with account.stage("plan"):
-        clock.stamp_ns += 7_000_000
-    assert account.budget.spent == (StageTime(stage="plan", ms=2.0),)
-    assert list(ledger.measured["plan"]) == [7.0]
+    charges = {"modelled": ModelledCharge(), "measured": MeasuredCharge()}
+    charged = {}
+    for name, charge in charges.items():
+        account = TickAccount(
+            Budget(100.0), lambda _, ms, charge=charge: charge.stage_ms(2.0, ms, 0), ledger, clock
+        )
+        with account.stage("plan"):
+            clock.stamp_ns += 7_000_000
+        charged[name] = account.budget.spent
+    assert charged["modelled"] == (StageTime(stage="plan", ms=2.0),)
+    assert charged["measured"] == (StageTime(stage="plan", ms=7.0),)
+    assert list(ledger.measured["plan"]) == [7.0, 7.0]
 
 
 def tick(ms: float, rung: Rung = Rung.FULL) -> TickLedger:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.budget import Slowdown, VirtualClock
+from edge.budget import MeasuredCharge, ModelledCharge, Slowdown, VirtualClock
 from edge.clip import Drive, Recorder, RecorderSettings
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clean import by_reading
@@ -20,10 +21,10 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Category, Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
+from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver, SubsetPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
-from edge.vehicle.processes import PROCESSES
 
 NEVER_NS = 2**62
 
@@ -36,11 +37,10 @@ def wake(rig, manifest, profile) -> Callable[..., Runtime]:
         perceiver = NetworkPerceiver(engine, rig, manifest)
         fields = {
             "rig": rig,
-            "manifest": manifest,
-            "perceivers": {
-                Rung.FULL: perceiver,
-                Rung.CAMERAS_SUBSET: SubsetPerceiver(perceiver, rig),
-            },
+            "bundle": LoadedBundle.of(
+                manifest,
+                {Rung.FULL: perceiver, Rung.CAMERAS_SUBSET: SubsetPerceiver(perceiver, rig)},
+            ),
             "profile": profile,
             "control": ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             "clock": VirtualClock(),
@@ -372,7 +372,7 @@ def test_an_ultrasonic_echo_holds_the_vehicle(wake, scripted_engine, frame_set) 
 
 def test_the_parts_of_every_tick_sum_to_its_whole(wake, scripted_engine, frame_set) -> None:
     slow = (Slowdown(frame_stamp_ns(10), frame_stamp_ns(20), 4.0),)
-    runtime = wake(scripted_engine(), slowdowns=slow)
+    runtime = wake(scripted_engine(), charge=ModelledCharge(slow))
     for result in run(runtime, [frame_set(k) for k in range(40)]):
         ledger = result.ledger
         assert ledger.total_ms == math.fsum(s.ms for s in ledger.stages)
@@ -396,7 +396,7 @@ def test_a_board_that_slows_down_sheds_the_network_and_recovers(
 ) -> None:
     """Four times slower, the tick that is hit takes 60 ms; two periods later nothing has waited."""
     slow = (Slowdown(frame_stamp_ns(10), frame_stamp_ns(20), 4.0),)
-    runtime = wake(scripted_engine(), slowdowns=slow)
+    runtime = wake(scripted_engine(), charge=ModelledCharge(slow))
     results = run(runtime, [frame_set(k) for k in range(140)])
     rungs = [r.perception.rung for r in results]
     assert rungs[:11] == [Rung.FULL] * 11
@@ -414,7 +414,7 @@ def test_a_radar_only_tick_asks_no_network_and_misses_nobody(
 ) -> None:
     engine = scripted_engine(lambda tick: [box(30.0, 3.5)])
     slow = (Slowdown(frame_stamp_ns(10), frame_stamp_ns(20), 4.0),)
-    results = run(wake(engine, slowdowns=slow), [frame_set(k) for k in range(20)])
+    results = run(wake(engine, charge=ModelledCharge(slow)), [frame_set(k) for k in range(20)])
     assert len(engine.asked) == 11
     assert len(results[-1].perception.agents) == 1
     assert not results[-1].perception.has_fault
@@ -439,6 +439,56 @@ def test_measured_time_goes_to_the_side_log_and_decides_nothing(
         r.ledger for r in run(wake(scripted_engine()), frames)
     ]
     assert list(stuttering.ledger.measured["infer"]) == [1000.0] * 5
+
+
+class SlowNetwork:
+    """An engine around another one that takes a time of its own on a clock on paper."""
+
+    def __init__(self, engine, clock: VirtualClock, infer_ms: float) -> None:
+        self.engine, self.clock, self.infer_ms = engine, clock, infer_ms
+
+    def run(self, inputs):
+        self.clock.stamp_ns += round(self.infer_ms * 1e6)
+        return self.engine.run(inputs)
+
+
+def drive_in_real_time(runtime: Runtime, clock: VirtualClock, frame_set, seconds: int) -> Counter:
+    """Tick on the newest frame whenever the last tick is over; count rungs and missed deadlines."""
+    clock.stamp_ns = frame_stamp_ns(0)
+    counts: Counter = Counter()
+    frame = 0
+    while frame < 36 * seconds:
+        result = runtime.tick(frame_set(frame), clock.stamp_ns)
+        counts[result.ledger.rung] += 1
+        counts["missed"] += result.ledger.is_missed
+        frame += 1
+        clock.stamp_ns = max(clock.stamp_ns, frame_stamp_ns(frame))
+        while frame_stamp_ns(frame + 1) <= clock.stamp_ns:
+            frame += 1
+    return counts
+
+
+def test_in_real_time_a_network_too_slow_for_the_board_gives_way_to_the_radar(
+    wake, scripted_engine, frame_set
+) -> None:
+    """150 ms for each answer, where the profile says 6: tried again ever more rarely, never for good."""
+    clock = VirtualClock()
+    engine = SlowNetwork(scripted_engine(), clock, 150.0)
+    runtime = wake(engine, clock=clock, charge=MeasuredCharge())
+    counts = drive_in_real_time(runtime, clock, frame_set, 30)
+    assert 2 <= counts["missed"] <= 5
+    assert counts[Rung.RADAR_ONLY] > 0.95 * 30 * 36
+    assert counts[Rung.MINIMUM_RISK] == 0
+
+
+def test_in_real_time_a_network_that_fits_is_always_asked(wake, scripted_engine, frame_set) -> None:
+    """12 ms are twice what the profile says and leave the target of 25 ms alone."""
+    clock = VirtualClock()
+    engine = SlowNetwork(scripted_engine(), clock, 12.0)
+    runtime = wake(engine, clock=clock, charge=MeasuredCharge())
+    counts = drive_in_real_time(runtime, clock, frame_set, 5)
+    assert counts == {Rung.FULL: 180, "missed": 0}
+    assert runtime.ledger.summary().p50_ms == 12.0
 
 
 def test_a_board_that_does_not_know_the_model_is_refused(wake, scripted_engine, profile) -> None:
@@ -499,7 +549,7 @@ def test_another_bundle_drives_from_the_next_tick_with_tracks_kept_and_memory_em
     before = run(runtime, [frame_set(k) for k in range(12)])[-1].perception
     second = msgspec.structs.replace(manifest, bundle_id="b-2")
     engine = scripted_engine(lambda tick: [box(30.0, 3.5)], remember)
-    runtime.swap(second, {Rung.FULL: NetworkPerceiver(engine, rig, second)})
+    runtime.swap(LoadedBundle.of(second, {Rung.FULL: NetworkPerceiver(engine, rig, second)}))
     (after,) = run(runtime, [frame_set(12)])
     assert (before.bundle_id, after.perception.bundle_id) == ("b-1", "b-2")
     assert after.perception.agents[0].track_id == before.agents[0].track_id
@@ -518,7 +568,7 @@ def test_the_driving_bundle_says_which_velocities_are_believed(
     second = msgspec.structs.replace(
         manifest, bundle_id="b-2", velocity_sigma_mps={Category.CAR: 0.5}
     )
-    runtime.swap(second, {Rung.FULL: NetworkPerceiver(engine, rig, second)})
+    runtime.swap(LoadedBundle.of(second, {Rung.FULL: NetworkPerceiver(engine, rig, second)}))
     (after,) = run(runtime, [frame_set(12)])
     assert after.perception.agents[-1].box.vx_mps == pytest.approx(9.0, abs=0.1)
 
@@ -531,7 +581,7 @@ def test_the_same_frames_give_the_same_bytes(wake, scripted_engine, box, frame_s
         )
         slow = (Slowdown(frame_stamp_ns(20), frame_stamp_ns(25), 3.0),)
         armed = (campaign(TriggerRule.RADAR_WITHOUT_BOX, TriggerRule.RANDOM),)
-        runtime = wake(engine, campaigns=armed, slowdowns=slow)
+        runtime = wake(engine, campaigns=armed, charge=ModelledCharge(slow))
         frames = [frame_set(k, speed_mps=5.0, radar=echo(rng, 20, -2)) for k in range(60)]
         rows = [(r.perception, r.plan, r.events) for r in run(runtime, frames)]
         return msgspec.msgpack.encode(rows)
@@ -569,10 +619,3 @@ def test_the_whole_vehicle_stops_behind_a_standing_car(
     assert road.speed_mps < 0.1
     assert 1.0 < 40.0 - 2.25 - (road.x_m + 3.6) < 3.0
     assert PlanSource.MINIMUM_RISK not in {r.plan.source for r in results}
-
-
-def test_every_stream_between_processes_has_a_writer() -> None:
-    written = {stream for process in PROCESSES.values() for stream in process.writes}
-    read = {stream for process in PROCESSES.values() for stream in process.reads}
-    assert read <= written
-    assert all(set(p.reads).isdisjoint(p.writes) for p in PROCESSES.values())

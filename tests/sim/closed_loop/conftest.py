@@ -26,6 +26,7 @@ from edge.contracts.scene import CATEGORIES, Plan, Rung
 from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.engine import OnnxEngine
+from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import StageWatch, unwatched
 from edge.perceive.tensors import PICO, NetOutput, Recollection, input_specs, output_specs
 from edge.runtime import Runtime, RuntimeSettings, drive
@@ -264,8 +265,9 @@ def drive_blind_or_seeing(
         runtime = Runtime(
             RuntimeSettings(),
             rig=road.rig,
-            manifest=manifest(),
-            perceivers={Rung.FULL: OraclePerceiver(shared)} if sees else {},
+            bundle=LoadedBundle.of(
+                manifest(), {Rung.FULL: OraclePerceiver(shared)} if sees else {}
+            ),
             profile=device_profile("laptop"),
             control=ControlStream(seed, "v-oracle", "d-1"),
         )

@@ -95,7 +95,8 @@ def test_bench_counts_every_tick_of_a_real_vehicle(blind_bundle: Path) -> None:
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    assert told["ticks"] == told["rungs"]["full"] == 6
+    assert told["ticks"] == sum(told["rungs"].values()) == 6
+    assert told["rungs"]["full"] > 0
     assert told["whole_tick"]["count"] == told["bare_inference"]["count"] == 6
     assert told["sensor_to_plan"]["p99_ms"] is None and told["ratio_p99"] is None
     assert 0.0 < told["sensor_to_plan"]["p50_ms"] <= told["whole_tick"]["p50_ms"]

@@ -1,0 +1,30 @@
+"""Everything that a vehicle can be set to, composed from the settings beside the code that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge.clip import RecorderSettings
+from edge.ota import AgentSettings
+from edge.runtime import RuntimeSettings
+from edge.upload import SpoolSettings, UplinkSettings
+
+
+@dataclass
+class VehicleSettings:
+    """One vehicle."""
+
+    profile: str = "laptop"
+    """Kind of board: a file of ``conf/device``."""
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    recorder: RecorderSettings = field(default_factory=RecorderSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    uplink: UplinkSettings = field(default_factory=UplinkSettings)
+    update: AgentSettings = field(default_factory=AgentSettings)
+    """Of the update agent; its ``vehicle_id`` and ``profile`` are this vehicle's, whatever stands there."""
+    report_capacity: int = 1000
+    """Health reports that may wait for the fleet; beyond it the oldest is dropped."""
+    answer_s: float = 30.0
+    """Longest wait for the fleet's first answer, and for each sign of progress of an upload."""
+    poll_s: float = 0.05
+    """Pause between two looks at the connection while a vehicle waits for its fleet."""
