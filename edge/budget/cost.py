@@ -19,7 +19,6 @@ _NETWORK = ("preprocess", "infer", "decode")
 _STAGES: dict[Rung, tuple[str, ...]] = {
     Rung.FULL: ("sense", *_NETWORK, "track", "radar", "plan", *AFTER_PLAN),
     Rung.SMALL: ("sense", *_NETWORK, "track", "radar", "plan", *AFTER_PLAN),
-    Rung.CAMERAS_SUBSET: ("sense", *_NETWORK, "track", "radar", "plan", *AFTER_PLAN),
     Rung.RADAR_ONLY: ("sense", "track", "radar", "plan", *AFTER_PLAN),
     Rung.MINIMUM_RISK: ("sense", "track", "radar", "plan", *AFTER_PLAN),
 }
@@ -44,9 +43,8 @@ def modelled_latency(
 ) -> ModelledLatency:
     """Read a device profile's costs for one model.
 
-    The keys of ``DeviceProfile.modelled_ms`` are stages; ``preprocess`` comes also as
-    ``preprocess_subset``, and ``infer`` as ``infer_<model>`` and, for a bundle that ships a small graph,
-    ``infer_<model>_small``.
+    The keys of ``DeviceProfile.modelled_ms`` are stages; ``infer`` comes as ``infer_<model>`` and, for a
+    bundle that ships a small graph, as ``infer_<model>_small``.
 
     Args:
         profile: The board.
@@ -59,7 +57,7 @@ def modelled_latency(
     costs: dict[Rung, dict[str, float]] = {}
     for rung in rungs:
         stages = [s for s in _STAGES[rung] if model is not None or s not in _NETWORK]
-        keys = {stage: _cost_key(stage, rung, model, rungs) for stage in stages}
+        keys = {stage: _cost_key(stage, rung, model) for stage in stages}
         lacking = sorted({key for key in keys.values() if key not in profile.modelled_ms})
         if lacking:
             raise OperatorError(
@@ -70,10 +68,7 @@ def modelled_latency(
     return ModelledLatency(costs)
 
 
-def _cost_key(stage: str, rung: Rung, model: str | None, rungs: Sequence[Rung]) -> str:
-    is_small = rung is Rung.SMALL or (rung is Rung.CAMERAS_SUBSET and Rung.SMALL in rungs)
-    if stage == "infer":
-        return f"infer_{model}_small" if is_small else f"infer_{model}"
-    if stage == "preprocess" and rung is Rung.CAMERAS_SUBSET:
-        return "preprocess_subset"
-    return stage
+def _cost_key(stage: str, rung: Rung, model: str | None) -> str:
+    if stage != "infer":
+        return stage
+    return f"infer_{model}_small" if rung is Rung.SMALL else f"infer_{model}"

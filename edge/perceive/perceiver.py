@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -22,15 +22,13 @@ from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.release import decode_manifest
 from edge.contracts.rig import Rig
 from edge.contracts.scene import CATEGORIES, Rung
-from edge.contracts.sensors import FrameSet, FrameStatus
+from edge.contracts.sensors import FrameSet
 from edge.perceive.engine import Engine, open_engine
 from edge.perceive.tensors import (
-    SLOTS,
     SPECS,
     NetOutput,
     NetSpec,
     calibration_table,
-    cameras_of_slots,
     empty_memory,
     network_inputs,
     read_outputs,
@@ -40,9 +38,6 @@ MANIFEST = "manifest.json"
 
 StageWatch = Callable[[str], AbstractContextManager[None]]
 """Says that a stage of the tick begins; leaving the context ends it."""
-
-SUBSET = ("front_main", "front_wide", "forward_left", "forward_right")
-"""The slots whose cameras the rung that drops some keeps: what is ahead and what comes from the sides."""
 
 
 def unwatched(stage: str) -> AbstractContextManager[None]:
@@ -88,25 +83,6 @@ class NetworkPerceiver:
         return seen
 
 
-@dataclass(eq=False)
-class SubsetPerceiver:
-    """Another perceiver with only some of its cameras."""
-
-    whole: Perceiver
-    rig: Rig
-    kept: tuple[str, ...] = SUBSET
-
-    def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
-        """Look once with the kept cameras; see ``Perceiver.perceive``."""
-        slots = zip(SLOTS, cameras_of_slots(self.rig), strict=True)
-        kept = {number for slot, number in slots if slot.name in self.kept}
-        frames = tuple(
-            frame if number in kept else replace(frame, image=None, status=FrameStatus.MISSING)
-            for number, frame in enumerate(frame_set.frames)
-        )
-        return self.whole.perceive(replace(frame_set, frames=frames), watch)
-
-
 def read_manifest(folder: Path) -> BundleManifest:
     """Read what the bundle in a folder is; its other files are not looked at.
 
@@ -148,8 +124,6 @@ def load_perceivers(
             f"bundle {manifest.bundle_id} has no full graph for board {profile.name}, "
             f"which runs {kinds}"
         )
-    cheapest = perceivers.get(Rung.SMALL, perceivers[Rung.FULL])
-    perceivers[Rung.CAMERAS_SUBSET] = SubsetPerceiver(cheapest, rig)
     return perceivers
 
 

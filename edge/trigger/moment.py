@@ -21,7 +21,7 @@ from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
 MATCH_GAP_M = 2.0
 """A radar track this close to a box's footprint is that box: each errs by up to a metre."""
 
-_SEEING_RUNGS = frozenset({Rung.FULL, Rung.SMALL, Rung.CAMERAS_SUBSET})
+_SEEING_RUNGS = frozenset({Rung.FULL, Rung.SMALL})
 
 
 @dataclass

@@ -55,3 +55,11 @@ def test_image_that_does_not_decode_is_refused(clip, make_frame, make_manifest):
     frames = [replace(frame, sensed=msgspec.structs.replace(frame.sensed, frames=images))]
     with pytest.raises(SchemaError):
         list(ClipSource(decode_clip(encode_clip(make_manifest(frames), frames))))
+
+
+def test_a_rung_that_no_vehicle_runs_any_more_is_still_read(make_frame, make_manifest):
+    frame = make_frame(3)
+    old = msgspec.structs.replace(frame.perception, rung=Rung.CAMERAS_SUBSET)
+    frames = [replace(frame, perception=old)]
+    read = decode_clip(encode_clip(make_manifest(frames), frames))
+    assert read.frames[0].perception.rung is Rung.CAMERAS_SUBSET

@@ -27,7 +27,6 @@ CAMERAS = tuple(slot.name for slot in SLOTS)
 MODELLED_MS = {
     "sense": 2.0,
     "preprocess": 2.0,
-    "preprocess_subset": 1.0,
     "infer_pico": 6.0,
     "infer_pico_small": 3.0,
     "decode": 0.5,
@@ -37,7 +36,7 @@ MODELLED_MS = {
     "trigger": 0.5,
     "record": 0.5,
 }
-"""Sensor to plan: full 14, with a small graph 11, its camera subset 10, radar only 5.5."""
+"""Sensor to plan: full 14, with a small graph 11, radar only 5.5."""
 
 
 def make_box(x_m: float, y_m: float, category: Category = Category.CAR, **changes) -> Box3D:

@@ -30,7 +30,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Rung, StageTime
 from edge.perceive.tensors import SPECS
 
-ALL = (Rung.FULL, Rung.SMALL, Rung.CAMERAS_SUBSET, Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
+ALL = (Rung.FULL, Rung.SMALL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
 
 
 def ladder(profile: DeviceProfile, rungs: tuple[Rung, ...] = ALL, **settings) -> Ladder:
@@ -58,12 +58,7 @@ def test_a_budget_is_spent_stage_by_stage() -> None:
 
 def test_rungs_cost_what_the_profile_says(profile) -> None:
     latency = modelled_latency(profile, "pico", ALL)
-    assert [latency.sensor_to_plan_ms(rung) for rung in ALL] == [14.0, 11.0, 10.0, 5.5, 5.5]
-
-
-def test_without_a_small_graph_the_subset_runs_the_full_one(profile) -> None:
-    rungs = (Rung.FULL, Rung.CAMERAS_SUBSET, Rung.RADAR_ONLY)
-    assert modelled_latency(profile, "pico", rungs).sensor_to_plan_ms(Rung.CAMERAS_SUBSET) == 13.0
+    assert [latency.sensor_to_plan_ms(rung) for rung in ALL] == [14.0, 11.0, 5.5, 5.5]
 
 
 def test_a_profile_that_does_not_know_the_model_is_refused(profile) -> None:
@@ -76,8 +71,8 @@ def test_a_profile_that_does_not_know_the_model_is_refused(profile) -> None:
     [
         (1.0, Rung.FULL),  # 14 of 25 ms
         (2.0, Rung.SMALL),  # 28, 22
-        (2.4, Rung.CAMERAS_SUBSET),  # 33.6, 26.4, 24
-        (4.0, Rung.RADAR_ONLY),  # 40, 22: misses the target, keeps the deadline of 100
+        (2.4, Rung.RADAR_ONLY),  # 33.6, 26.4, 13.2
+        (4.0, Rung.RADAR_ONLY),  # 56, 44, 22 of the deadline of 100
         (20.0, Rung.MINIMUM_RISK),  # 110
     ],
 )
@@ -173,7 +168,7 @@ def test_the_chosen_rung_always_fits_or_is_the_last(ticks) -> None:
 
 
 PARTS = (
-    "sense", "preprocess", "preprocess_subset", "infer_pico", "infer_pico_small", "decode",
+    "sense", "preprocess", "infer_pico", "infer_pico_small", "decode",
     "track", "radar", "plan", "trigger", "record",
 )  # fmt: skip
 
@@ -234,6 +229,6 @@ def test_every_shipped_board_knows_every_model_and_keeps_the_period_with_pico(pa
     board = settings_from(yaml.safe_load(path.read_text()), DeviceProfile, origin=path.name)
     assert board.name == path.stem
     for model in SPECS:
-        modelled_latency(board, model, (Rung.FULL, Rung.CAMERAS_SUBSET, Rung.RADAR_ONLY))
+        modelled_latency(board, model, (Rung.FULL, Rung.RADAR_ONLY))
     pico = modelled_latency(board, "pico", (Rung.FULL,))
     assert pico.sensor_to_plan_ms(Rung.FULL) < 0.9 * PERIOD_MS

@@ -13,14 +13,10 @@ from edge.contracts.bundle import EngineFile, EngineKind, Precision
 from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.scene import CATEGORIES, Category, Rung
 from edge.perceive.perceiver import (
-    SUBSET,
     NetworkPerceiver,
-    SubsetPerceiver,
     load_perceivers,
 )
-from edge.perceive.tensors import PICO, SLOTS, OutputFault, input_specs, output_specs
-
-CAMERAS = tuple(slot.name for slot in SLOTS)
+from edge.perceive.tensors import PICO, OutputFault, input_specs, output_specs
 
 
 def test_boxes_come_through_the_real_encoding(
@@ -89,22 +85,6 @@ def test_a_faulty_answer_is_not_remembered(rig, manifest, scripted_engine, frame
     assert (engine.asked[9]["memory"] == 2.0).all()  # tick 1, eight ticks ago
 
 
-def test_what_dropped_cameras_saw_is_seen_by_the_one_that_is_kept(
-    rig, manifest, scripted_engine, frame_set
-) -> None:
-    """All eight look the same way here, so that each alone sees what all see."""
-    engine = scripted_engine()
-    whole = NetworkPerceiver(engine, rig, manifest)
-    whole.perceive(frame_set(0))
-    SubsetPerceiver(whole, rig, kept=("rear",)).perceive(frame_set(1))
-    per_camera = PICO.feature_height * PICO.feature_width
-    rear, nobody = CAMERAS.index("rear"), 8
-    whole_view, kept_view = (asked["table"] // per_camera for asked in engine.asked)
-    assert set(kept_view.tolist()) == {rear, nobody}
-    np.testing.assert_array_equal(kept_view == nobody, whole_view == nobody)
-    assert set(SUBSET) < set(CAMERAS)
-
-
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -170,9 +150,9 @@ def test_a_bundle_is_loaded_with_every_rung_it_serves(
 ) -> None:
     one = msgspec.structs.replace(manifest, engines=shipped(tmp_path, "full"))
     two = msgspec.structs.replace(manifest, engines=shipped(tmp_path, "full", "small"))
-    assert list(load_perceivers(one, tmp_path, rig, profile)) == [Rung.FULL, Rung.CAMERAS_SUBSET]
+    assert list(load_perceivers(one, tmp_path, rig, profile)) == [Rung.FULL]
     perceivers = load_perceivers(two, tmp_path, rig, profile)
-    assert list(perceivers) == [Rung.FULL, Rung.SMALL, Rung.CAMERAS_SUBSET]
+    assert list(perceivers) == [Rung.FULL, Rung.SMALL]
     assert all(p.perceive(frame_set(0)).boxes == () for p in perceivers.values())
 
 

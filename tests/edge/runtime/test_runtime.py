@@ -22,7 +22,7 @@ from edge.contracts.scene import Category, Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 from edge.perceive.loaded import LoadedBundle
-from edge.perceive.perceiver import NetworkPerceiver, SubsetPerceiver
+from edge.perceive.perceiver import NetworkPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
 
@@ -31,16 +31,13 @@ NEVER_NS = 2**62
 
 @pytest.fixture
 def wake(rig, manifest, profile) -> Callable[..., Runtime]:
-    """Wake a vehicle up with a scripted engine on its full and its camera-subset rung."""
+    """Start a vehicle with a scripted engine on its full rung."""
 
     def make(engine, **changes) -> Runtime:
         perceiver = NetworkPerceiver(engine, rig, manifest)
         fields = {
             "rig": rig,
-            "bundle": LoadedBundle.of(
-                manifest,
-                {Rung.FULL: perceiver, Rung.CAMERAS_SUBSET: SubsetPerceiver(perceiver, rig)},
-            ),
+            "bundle": LoadedBundle.of(manifest, {Rung.FULL: perceiver}),
             "profile": profile,
             "control": ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             "clock": VirtualClock(),
@@ -403,7 +400,7 @@ def test_a_board_that_slows_down_sheds_the_network_and_recovers(
     assert rungs[11:20] == [Rung.RADAR_ONLY] * 9
     assert rungs[-1] is Rung.FULL
     assert rungs.index(Rung.FULL, 11) > 55
-    assert results[11].ledger.reason.startswith("cameras_subset ")
+    assert results[11].ledger.reason.startswith("full ")
     assert results[11].ledger.stages[0].stage == "wait"
     assert runtime.ledger.missed == 0
     assert dict(runtime.ledger.rungs) == {r: rungs.count(r) for r in set(rungs)}
