@@ -43,6 +43,8 @@ class Group:
     help: str
     extra: str
     """What to install for it: extras of pyproject.toml, comma-separated."""
+    also: str = ""
+    """A module whose ``app`` adds verbs to the group where what it needs is installed."""
 
 
 GROUPS: dict[str, Group] = {
@@ -88,10 +90,11 @@ GROUPS: dict[str, Group] = {
         "sim.lap.baseline", "app", "The shipped models: build, measure, show", "edge,fleet,sim"
     ),
     "bench": Group(
-        "sim.bench",
+        "edge.bench.commands",
         "app",
         "Measure what a tick costs, and what the gate is worth",
         "edge,fleet,sim",
+        also="sim.bench",
     ),
     "lap": Group(
         "sim.lap.command", "lap", "Once round the whole loop, in one command", "edge,fleet,sim"
@@ -131,8 +134,12 @@ def help_table() -> Table:
     return table
 
 
-def load(name: str) -> Any:
+def load(name: str, verb: str = "") -> Any:
     """Import a group by name and give its command.
+
+    Args:
+        name: A key of ``GROUPS``.
+        verb: The verb that will be run; one that the group lacks for want of packages is refused.
 
     Raises:
         OperatorError: There is no such group, its packages are not installed, or it is not part of
@@ -149,10 +156,23 @@ def load(name: str) -> Any:
             f"{group.module} has no {group.attribute}"
         )
     if isinstance(entry, typer.Typer):
-        return typer.main.get_group(entry)
+        return _with_more(typer.main.get_group(entry), name, verb)
     lone = typer.Typer(add_completion=False)
     lone.command(name, no_args_is_help=_needs_words(entry))(entry)
     return typer.main.get_command(lone)
+
+
+def _with_more(command: Any, name: str, verb: str) -> Any:
+    """Add the verbs of a group's other module, if what that needs is installed."""
+    try:
+        more = importlib.import_module(GROUPS[name].also) if GROUPS[name].also else None
+    except ModuleNotFoundError as error:
+        if verb and not verb.startswith("-") and verb not in command.commands:
+            raise missing(name, error) from error
+        return command
+    if more is not None:
+        command.commands |= typer.main.get_group(more.app).commands
+    return command
 
 
 def _needs_words(entry: Callable[..., object]) -> bool:
@@ -197,7 +217,7 @@ def _run(name: str, words: list[str], *, debug: bool) -> None:
         hint = f"; did you mean {close[0]}?" if close else ""
         _complain(f"no such group: {name}{hint}", USAGE, code=2)
     try:
-        load(name)(args=words, prog_name=f"ringroad {name}")
+        load(name, *words[:1])(args=words, prog_name=f"ringroad {name}")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - this is the main

@@ -49,7 +49,7 @@ OF_THE_SET: tuple[Edit, ...] = (
 OF_SOMETHING_ELSE: tuple[Edit, ...] = (
     ("README.md", "Ringroad", "Ring road"),
     ("sim/lap/summary.py", "import", "import  "),
-    ("sim/bench/latency.py", "import", "import  "),
+    ("sim/bench/gate.py", "import", "import  "),
     ("fleet/evaluate/gate.py", "import", "import  "),
     ("models/fit.py", "import", "import  "),
     ("conf/sim/scenario/jaywalker.yaml", "mesh: van", "mesh: bus"),

@@ -1,93 +1,16 @@
-import gc
-import itertools
 import json
 import os
-from dataclasses import dataclass, field
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from edge.bench.commands import app
+from edge.cli import root
 from edge.contracts.errors import OperatorError, RingroadError
-from sim.bench import app
-from sim.bench.cadence import newest_frame, paced
-from sim.bench.latency import latency
-from sim.bench.urgency import collected_by_hand, urgent
-
-PERIOD_NS = 1_000_000_000 // 36
-
-
-@dataclass
-class PaperTimer:
-    """A clock that moves when it is slept on, and while a tick works."""
-
-    at_ns: int = 5_000
-    slept_until_ns: list[int] = field(default_factory=list)
-
-    def now_ns(self) -> int:
-        return self.at_ns
-
-    def sleep_until(self, at_ns: int) -> None:
-        self.slept_until_ns.append(at_ns)
-        self.at_ns = max(self.at_ns, at_ns)
-
-    def working(self, *durations_ms: float):
-        left = iter(durations_ms)
-
-        def work() -> None:
-            self.at_ns += round(next(left) * 1e6)
-
-        return work
-
-
-def test_quick_ticks_begin_when_their_frame_is_born() -> None:
-    timer = PaperTimer()
-    beats, dropped = paced(timer.working(5, 5, 5), 3, timer)
-    assert [beat.due_ns - 5_000 for beat in beats] == [0, PERIOD_NS, 55_555_555]
-    assert [beat.waited_ms for beat in beats] == [0.0, 0.0, 0.0]
-    assert [beat.total_ms for beat in beats] == [5.0, 5.0, 5.0]
-    assert dropped == 0
-
-
-def test_frame_that_comes_while_a_tick_works_waits_for_it() -> None:
-    timer = PaperTimer()
-    beats, dropped = paced(timer.working(40, 5), 2, timer)
-    assert [beat.frame for beat in beats] == [0, 1]
-    assert beats[1].waited_ms == pytest.approx(40 - 27.78, abs=0.01)
-    assert beats[1].total_ms == pytest.approx(45 - 27.78, abs=0.01)
-    assert dropped == 0
-
-
-def test_newest_frame_is_taken_and_older_ones_are_dropped() -> None:
-    """100 ms are three periods and a half: frames 1 and 2 are gone when frame 3 is taken."""
-    timer = PaperTimer()
-    beats, dropped = paced(timer.working(100, 5, 5), 3, timer)
-    assert [beat.frame for beat in beats] == [0, 3, 4]
-    assert dropped == 2
-    assert beats[1].waited_ms == pytest.approx(100 - 3 * 27.78, abs=0.02)
-
-
-def test_late_loop_never_works_on_two_frames_in_one_period() -> None:
-    timer = PaperTimer()
-    beats, _ = paced(timer.working(100, 1, 1, 1), 4, timer)
-    assert all(b.frame > a.frame and b.due_ns > a.due_ns for a, b in itertools.pairwise(beats))
-    assert all(beat.began_ns >= beat.due_ns for beat in beats)
-
-
-@given(st.integers(0, 10**13))
-def test_newest_frame_is_the_last_one_that_is_born(elapsed_ns: int) -> None:
-    frame = newest_frame(elapsed_ns)
-    assert frame * 1_000_000_000 // 36 <= elapsed_ns < (frame + 1) * 1_000_000_000 // 36
-
-
-def test_tails_are_only_told_of_series_that_are_long_enough() -> None:
-    short = latency([float(k) for k in range(1, 662)])
-    assert (short.count, short.p50_ms, short.p99_ms, short.p999_ms) == (661, 331.0, None, None)
-    enough = latency([float(k) for k in range(1, 663)])
-    assert (enough.p99_ms, enough.p999_ms, enough.max_ms) == (656.0, None, 662.0)
-    assert latency([1.0] * 6_635 + [9.0]).p999_ms == 1.0
 
 
 def test_bench_counts_every_tick_of_a_real_vehicle(blind_bundle: Path) -> None:
@@ -119,11 +42,50 @@ def test_bench_refuses_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     assert "holds no bundle" in str(result.exception)
 
 
-def test_urgency_and_collector_are_given_back() -> None:
-    before = os.sched_getscheduler(0), os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
-    with urgent(is_wanted=True) as granted, collected_by_hand():
-        assert len(os.sched_getaffinity(0)) == 1 and "pinned to core" in granted
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    after = os.sched_getscheduler(0), os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
-    assert after == before
+ON_A_BOARD = """
+import sys
+class Ban:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("sim", "fleet", "models", "torch", "libsumo", "panda3d"):
+            raise ModuleNotFoundError(f"no {name} here", name=name)
+sys.meta_path.insert(0, Ban())
+from edge.cli.root import main
+main(sys.argv[1:])
+"""
+
+
+def on_a_board(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run `ringroad` in a process that has the edge package alone."""
+    command = [sys.executable, "-c", ON_A_BOARD, *words]
+    root_folder = Path(__file__).parents[3]
+    environment = os.environ | {"PYTHONPATH": str(root_folder)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_a_board_is_measured_with_a_clip_and_a_bundle_alone(
+    blind_bundle: Path, clip, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mcap"
+    path.write_bytes(clip().content)
+    words = ["bench", "edge", "--clip", str(path), "--bundle", str(blind_bundle), "--ticks", "4"]
+    done = on_a_board(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["ticks"] == 4 and told["frames"] == "3 of clip.mcap, cycled"
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["edge", "--ticks", "4"], "give --clip, or install the extras fleet and sim"),
+        (["gate"], "`ringroad bench` is not part of this installation: no sim"),
+    ],
+)
+def test_a_board_without_the_simulator_says_what_is_lacking(words: list[str], match: str) -> None:
+    done = on_a_board("bench", *words)
+    assert done.returncode == 1
+    assert re.search(match, done.stderr), done.stderr
+
+
+def test_both_benchmarks_are_verbs_of_one_group() -> None:
+    assert set(root.load("bench").commands) == {"edge", "gate"}

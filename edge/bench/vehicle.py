@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bench.cadence import Beat, Timer, paced
+from edge.bench.latency import Latency, latency
 from edge.budget import PERIOD_MS, BudgetSettings, MeasuredCharge
 from edge.clip import DriveClips, RecorderSettings
 from edge.contracts.bundle import BundleManifest, DeviceProfile
@@ -31,8 +33,6 @@ from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import calibration_table, empty_memory, network_inputs
 from edge.runtime import Runtime
 from edge.vehicle import DriveIdentity, Vehicle, VehicleSettings, start
-from sim.bench.cadence import Beat, Timer, paced
-from sim.bench.latency import Latency, latency
 
 CAMPAIGN = Campaign(
     campaign_id="c-bench",

@@ -1,0 +1,1 @@
+"""What a tick costs on this board in real time."""
