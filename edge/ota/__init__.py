@@ -3,7 +3,7 @@
 from edge.ota.agent import Agent, AgentSettings, Outcome, open_agent
 from edge.ota.fetch import FetchSettings
 from edge.ota.install import active_bundle, install_factory_bundle
-from edge.ota.metadata import TrustAnchors
+from edge.ota.metadata import Identity, TrustAnchors
 from edge.ota.probe import Probe, ProbeOutcome, golden_probe
 from edge.ota.refusal import Refusal, RefusalKind
 from edge.ota.state import Phase, TrialRule
@@ -12,6 +12,7 @@ __all__ = [
     "Agent",
     "AgentSettings",
     "FetchSettings",
+    "Identity",
     "Outcome",
     "Phase",
     "Probe",

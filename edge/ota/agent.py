@@ -53,10 +53,8 @@ REMEMBERED_REPORTS = 1024
 
 @dataclass
 class AgentSettings:
-    """Who this vehicle is and how careful it is."""
+    """Where updates come from and how careful a vehicle is with them."""
 
-    vehicle_id: str = "vehicle"
-    profile: str = "laptop"
     base_url: str = "http://127.0.0.1:8400"
     """Where the tree of both repositories is served."""
     reserve_bytes: int = 64 * 1024 * 1024
@@ -84,6 +82,7 @@ class Agent:
         self,
         *,
         settings: AgentSettings,
+        identity: Identity,
         disk: Disk,
         check: Check,
         link: Link,
@@ -98,6 +97,7 @@ class Agent:
             HashMismatchError: No slot holds a whole bundle any more.
         """
         self._settings = settings
+        self._identity = identity
         self._disk = disk
         self._check = check
         self._link = link
@@ -335,7 +335,7 @@ class Agent:
     def _report(self, event: InstallEvent, rungs: Mapping[Rung, int]) -> HealthReport:
         self._next_sequence += 1
         return HealthReport(
-            vehicle_id=self._settings.vehicle_id,
+            vehicle_id=self._identity.vehicle_id,
             boot_id=self._boot_id,
             sequence=self._next_sequence - 1,
             bundle_id=event.bundle_id,
@@ -355,6 +355,7 @@ def open_agent(
     root: Path,
     *,
     settings: AgentSettings,
+    identity: Identity,
     anchors: TrustAnchors,
     probe: Probe,
     boot_id: str,
@@ -370,7 +371,7 @@ def open_agent(
     link = HttpLink(settings.fetch)
     repositories = Repositories(
         base_url=settings.base_url,
-        identity=Identity(settings.vehicle_id, settings.profile),
+        identity=identity,
         anchors=anchors,
         disk=disk,
         link=link,
@@ -382,6 +383,7 @@ def open_agent(
             raise OperatorError(f"another agent already runs on {root}; this one ends") from error
         yield Agent(
             settings=settings,
+            identity=identity,
             disk=disk,
             check=repositories.check,
             link=link,

@@ -6,12 +6,12 @@ import random
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.clip import SealedClip, sealed_clips
 from edge.contracts.wire import Hello
-from edge.ota import Agent, TrustAnchors, golden_probe, open_agent
+from edge.ota import Agent, Identity, TrustAnchors, golden_probe, open_agent
 from edge.perceive.engine import open_engine
 from edge.upload import Outbox, Spool, Uplink, load_or_make_keys
 from edge.vehicle.settings import VehicleSettings
@@ -60,12 +60,12 @@ def open_home(
             holds no key, or the settings do not say where the fleet is.
         HashMismatchError: No slot holds a whole bundle any more.
     """
-    update = replace(settings.update, vehicle_id=identity.vehicle_id, profile=settings.profile)
     with ExitStack() as stack:
         agent = stack.enter_context(
             open_agent(
                 folder / "bundles",
-                settings=update,
+                settings=settings.update,
+                identity=Identity(identity.vehicle_id, settings.profile),
                 anchors=anchors,
                 probe=golden_probe(open_engine),
                 boot_id=identity.drive_id,

@@ -21,7 +21,6 @@ class VehicleSettings:
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     update: AgentSettings = field(default_factory=AgentSettings)
-    """Of the update agent; its ``vehicle_id`` and ``profile`` are this vehicle's, whatever stands there."""
     report_capacity: int = 1000
     """Health reports that may wait for the fleet; beyond it the oldest is dropped."""
     answer_s: float = 30.0

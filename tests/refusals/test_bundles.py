@@ -30,6 +30,7 @@ from edge.ota import (
     Agent,
     AgentSettings,
     FetchSettings,
+    Identity,
     Phase,
     Refusal,
     RefusalKind,
@@ -268,7 +269,6 @@ class Updates:
     def agent(self) -> Iterator[Agent]:
         """Run the vehicle's update agent, as one process does from start to end."""
         settings = AgentSettings(
-            vehicle_id=DRIVER,
             base_url=self.url,
             trial=TrialRule(ticks=10),
             fetch=FetchSettings(chunk_bytes=CHUNK),
@@ -276,6 +276,7 @@ class Updates:
         anchors = TrustAnchors(self.image.root_bytes(), self.director.root_bytes())
         with open_agent(
             self.root,
+            identity=Identity(DRIVER, "laptop"),
             settings=settings,
             anchors=anchors,
             probe=golden_probe(open_engine),

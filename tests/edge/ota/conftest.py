@@ -19,6 +19,7 @@ from edge.contracts.time import NS_PER_S
 from edge.ota import (
     AgentSettings,
     FetchSettings,
+    Identity,
     TrialRule,
     TrustAnchors,
     golden_probe,
@@ -244,6 +245,7 @@ class Vehicle:
         self.boots += 1
         return open_agent(
             self.root,
+            identity=Identity(VEHICLE, PROFILE),
             settings=self.settings,
             anchors=self.anchors,
             probe=self.probe,
@@ -263,8 +265,6 @@ def vehicle(tmp_path, fleet, server, anchors):
     write_bundle(fleet.build(1.0, 1), tmp_path / "factory")
     install_factory_bundle(tmp_path / "vehicle", tmp_path / "factory")
     settings = AgentSettings(
-        vehicle_id=VEHICLE,
-        profile=PROFILE,
         base_url=server.url,
         trial=TrialRule(ticks=10),
         progress_ticks=3,

@@ -11,7 +11,7 @@ import pytest
 
 from edge.contracts.errors import RingroadError
 from edge.contracts.release import blob_path
-from edge.ota import AgentSettings, FetchSettings, Phase, ProbeOutcome, TrialRule
+from edge.ota import AgentSettings, FetchSettings, Identity, Phase, ProbeOutcome, TrialRule
 from edge.ota.agent import Agent
 from edge.ota.metadata import Offer
 from edge.ota.record import DurableRecord
@@ -47,6 +47,7 @@ class World:
         )
         return Agent(
             settings=settings,
+            identity=Identity("vehicle", "laptop"),
             disk=self.disk,
             check=lambda _now: self.offer,
             link=self.link,
