@@ -1,0 +1,155 @@
+"""The state of every track and the boxes of one tick as arrays, one row each, in the world frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts.geometry import Pose
+from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.perceive.track.settings import TrackerSettings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_GROUP_OF: dict[Category, int] = {
+    **dict.fromkeys(CATEGORIES, 0),  # vehicles
+    Category.PEDESTRIAN: 1,
+    Category.MOTORCYCLE: 1,
+    Category.BICYCLE: 1,
+    Category.ANIMAL: 1,
+    Category.TRAFFIC_CONE: 2,
+    Category.BARRIER: 2,
+    Category.DEBRIS: 2,
+}
+INDEX_OF = {category: k for k, category in enumerate(CATEGORIES)}
+VEHICLES, VULNERABLE, THINGS = 0, 1, 2
+ON_FOOT = (INDEX_OF[Category.PEDESTRIAN], INDEX_OF[Category.ANIMAL])
+
+
+@dataclass(eq=False)
+class Tracks:
+    """One row per track, oldest first."""
+
+    mean_world: Floats  # (N, 4) x, y, vx, vy
+    covariance_world: Floats  # (N, 4, 4)
+    shape_m: Floats  # (N, 4) length, width, height, z
+    heading_world: Floats  # (N, 2), any length
+    votes: Floats  # (N, categories)
+    score: Floats  # (N,)
+    group: Ints  # (N,)
+    track_id: Ints  # (N,)
+    first_seen_ns: Ints  # (N,)
+    last_seen_ns: Ints  # (N,)
+    hits: Ints  # (N,)
+    recent: NDArray[np.bool_]  # (N, confirm_ticks), newest first
+    is_confirmed: NDArray[np.bool_]  # (N,)
+
+    def select(self, index: NDArray[np.bool_]) -> Tracks:
+        """Keep some rows."""
+        return Tracks(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def followed_by(self, other: Tracks) -> Tracks:
+        """Put other tracks after these."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return Tracks(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+
+@dataclass(eq=False)
+class Measured:
+    """This tick's boxes as arrays in the world frame."""
+
+    position_world: Floats  # (B, 2)
+    velocity_world: Floats  # (B, 2)
+    velocity_sigma_mps: Floats  # (B,) infinite where the network is not believed
+    heading_world: Floats  # (B, 2) unit
+    shape_m: Floats  # (B, 4) length, width, height, z
+    score: Floats  # (B,)
+    category: Ints  # (B,)
+    group: Ints  # (B,)
+
+
+def planar(world_from_ego: Pose) -> tuple[Floats, Floats]:
+    """Give rotation (2, 2) and origin (2,) of the ego frame on the ground plane."""
+    c, s = math.cos(world_from_ego.yaw_rad), math.sin(world_from_ego.yaw_rad)
+    return np.array([[c, -s], [s, c]]), np.array([world_from_ego.x_m, world_from_ego.y_m])
+
+
+def measure(
+    boxes: Sequence[Box3D],
+    rotation: Floats,
+    origin: Floats,
+    velocity_sigma_mps: Mapping[Category, float],
+) -> Measured:
+    """Turn boxes in the ego frame into rows in the world frame; see ``planar`` for the frame."""
+    rows = [
+        (b.x_m, b.y_m, b.vx_mps, b.vy_mps, math.cos(b.yaw_rad), math.sin(b.yaw_rad),
+         b.length_m, b.width_m, b.height_m, b.z_m, b.score)
+        for b in boxes
+    ]  # fmt: skip
+    values = np.array(rows, np.float64).reshape(-1, 11)
+    return Measured(
+        position_world=values[:, 0:2] @ rotation.T + origin,
+        velocity_world=values[:, 2:4] @ rotation.T,
+        velocity_sigma_mps=np.array([velocity_sigma_mps.get(b.category, np.inf) for b in boxes]),
+        heading_world=values[:, 4:6] @ rotation.T,
+        shape_m=values[:, 6:10],
+        score=values[:, 10],
+        category=np.array([INDEX_OF[b.category] for b in boxes], np.int64),
+        group=np.array([_GROUP_OF[b.category] for b in boxes], np.int64),
+    )
+
+
+def born(measured: Measured, first_id: int, stamp_ns: int, settings: TrackerSettings) -> Tracks:
+    """Start one tentative track per measured box."""
+    count = len(measured.score)
+    is_slow = np.isin(measured.category, ON_FOOT) | (measured.group == THINGS)
+    prior = np.where(is_slow, settings.newborn_slow_speed_mps, settings.newborn_speed_mps)
+    is_told = measured.velocity_sigma_mps < prior
+    spread = np.full((count, 4), settings.position_sigma_m)
+    spread[:, 2:] = np.where(is_told, measured.velocity_sigma_mps, prior)[:, None]
+    velocity = np.where(is_told[:, None], measured.velocity_world, 0.0)
+    votes = np.zeros((count, len(CATEGORIES)))
+    votes[np.arange(count), measured.category] = measured.score
+    recent = np.zeros((count, settings.confirm_ticks), np.bool_)
+    recent[:, 0] = True
+    return Tracks(
+        mean_world=np.concatenate([measured.position_world, velocity], axis=1),
+        covariance_world=np.square(spread)[:, :, None] * np.eye(4),
+        shape_m=measured.shape_m,
+        heading_world=measured.heading_world,
+        votes=votes,
+        score=measured.score,
+        group=measured.group,
+        track_id=first_id + np.arange(count, dtype=np.int64),
+        first_seen_ns=np.full(count, stamp_ns, np.int64),
+        last_seen_ns=np.full(count, stamp_ns, np.int64),
+        hits=np.ones(count, np.int64),
+        recent=recent,
+        is_confirmed=np.full(count, settings.confirm_hits <= 1),
+    )
+
+
+def surely_moves(tracks: Tracks, settings: TrackerSettings) -> NDArray[np.bool_]:
+    """Say whose velocity is more than ``sure_sigmas`` standard deviations from zero, (N,)."""
+    velocity, spread = tracks.mean_world[:, 2:], tracks.covariance_world[:, 2:, 2:]
+    square = (velocity**2).sum(axis=1)
+    along = np.einsum("ni,nij,nj->n", velocity, spread, velocity)  # of the speed, times its square
+    return np.asarray(square**2 > settings.sure_sigmas**2 * along)
+
+
+def gap_m(tracks: Tracks, points_world: Floats) -> Floats:
+    """Measure how far points (R, 2) lie outside the outlines of the tracks' boxes, (N, R)."""
+    heading = tracks.heading_world
+    heading = heading / np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+    offset = points_world[None] - tracks.mean_world[:, None, :2]  # (N, R, 2)
+    along = np.abs((offset * heading[:, None]).sum(axis=2)) - 0.5 * tracks.shape_m[:, :1]
+    across = (
+        np.abs(offset[..., 1] * heading[:, :1] - offset[..., 0] * heading[:, 1:])
+        - 0.5 * tracks.shape_m[:, 1:2]
+    )
+    return np.asarray(np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0)))
