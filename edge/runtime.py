@@ -151,7 +151,7 @@ class Runtime:
         self._recorder = recorder
         self._charge: Charge = charge or ModelledCharge()
         self._clock: Clock = clock or MonotonicClock()
-        self._tracker = Tracker(settings.tracker)
+        self._tracker = Tracker(settings.tracker, radar_mount_x_m=settings.radar_tracker.mount_x_m)
         self._radar_tracker = RadarTracker(settings.radar_tracker)
         self.moments: deque[Moment] = deque()
         """The last seconds, oldest first: what the triggers look at."""

@@ -38,6 +38,8 @@ class Tracker:
     velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
     """Error per axis of the network's velocity, as the driving bundle states it; a class that is not listed
     is not believed."""
+    radar_mount_x_m: float = RADAR_MOUNT_X_M
+    """x of the point, in the ego frame, from which the radar measures ranges and radial speeds."""
 
     def __post_init__(self) -> None:
         self.reset()
@@ -155,7 +157,7 @@ class Tracker:
         heard = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
         is_free = np.ones(len(heard), np.bool_)
         is_free[self._listen_for_vulnerable(heard)] = False
-        self._listen_for_vehicles(heard[is_free], origin + RADAR_MOUNT_X_M * rotation[:, 0])
+        self._listen_for_vehicles(heard[is_free], origin + self.radar_mount_x_m * rotation[:, 0])
 
     def _listen_for_vulnerable(self, heard: Floats) -> Ints:
         """Correct place and velocity by ``heard`` (R, 4); return which of them were used."""

@@ -225,3 +225,22 @@ def test_a_velocity_that_errs_alike_every_tick_does_not_outvote_the_boxes(seed: 
 def test_a_velocity_that_no_bundle_vouches_for_changes_nothing(seed: int) -> None:
     told = drive(seed, steady(10.0), says=steady(-30.0))
     assert [s.agent.box for s in told] == [s.agent.box for s in drive(seed, steady(10.0))]
+
+
+@pytest.mark.parametrize(("mount_x_m", "is_sideways_believed"), [(12.0, False), (1.3, True)])
+def test_a_speed_across_the_radars_own_line_of_sight_is_not_believed(
+    mount_x_m: float, is_sideways_believed: bool
+) -> None:
+    """A car drives along x = 12 m; its echo says 10 m/s along y, which is true, and 1 m/s along x.
+
+    A radar at x = 12 m looks along y, so its 1 m/s is across; one at x = 1.3 m looks askew.
+    """
+    tracker = Tracker(radar_mount_x_m=mount_x_m)
+    for k in range(36):
+        y_m = 10.0 * k * TICK_S
+        seen = box(y_m, np.random.default_rng(0), Category.CAR, 0.0)
+        heard = RadarTrack(
+            track_id=1, x_m=12.0, y_m=y_m - 1.0, vx_mps=1.0, vy_mps=10.0, hits=9, age_s=1.0
+        )
+        agents = tracker.update((seen,), (), EGO, frame_stamp_ns(k), (heard,))
+    assert (agents[0].box.vx_mps > 0.15) is is_sideways_believed
