@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.release import decode_manifest
-from edge.contracts.scene import Category
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import FP32, INT8, ModelFiles
 from fleet.catalog import BundleRow, RunRow
@@ -88,6 +88,6 @@ def _from_run(workshop: Workshop, row: RunRow) -> Model:
         run_id=row.run_id,
         weights=trained.weights,
         files=trained.files,
-        known=tuple(Category(name) for name in row.facts["known"]),
+        known=tuple(name for name in row.facts["known"]),
         dataset_id=row.dataset_id,
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, SpeedError, Text
-from edge.contracts.scene import Category
 from fleet.bundle.bundle import Tuned
 from fleet.disk import sha256_of
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge.contracts.scene import CATEGORIES
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.perceive.tensors import (
     BOX_CHANNELS,
     EGO_WIDTH,
@@ -162,7 +162,7 @@ class BevNet(nn.Module):
         self.memory_token = perceptron(d + MEMORY_POSE_WIDTH, d, d)
         self.fusion = nn.ModuleList(CrossLayer(d, spec.heads) for _ in range(spec.fusion_layers))
 
-        self.heatmap = nn.Sequential(conv_bn_relu(c, c), nn.Conv2d(c, len(CATEGORIES), 1))
+        self.heatmap = nn.Sequential(conv_bn_relu(c, c), nn.Conv2d(c, len(SHIPPED_CLASSES), 1))
         self.boxes = nn.Sequential(conv_bn_relu(c, c), nn.Conv2d(c, BOX_CHANNELS, 1))
         self.segmentation = nn.Conv2d(c, SEGMENTATION_CLASSES, 1)
         heat_out = self.heatmap[1]

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.clean import clean_radar
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES
 from edge.contracts.sensors import RadarScan
 from edge.perceive.tensors import FUTURE_STEPS, MIRRORED_SLOTS
 
@@ -44,7 +44,7 @@ class Labels:
     looked: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     signs: Floats | None = None
     is_absence_known: NDArray[np.bool_] = field(
-        default_factory=lambda: np.ones(len(CATEGORIES), np.bool_)
+        default_factory=lambda: np.ones(len(SHIPPED_CLASSES), np.bool_)
     )
     ego_future: Floats | None = None
     segmentation: NDArray[np.uint8] | None = None

@@ -20,10 +20,10 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import RingroadError
 from edge.contracts.fields import Count, Ratio, Size
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES
 from edge.perceive.tensors import (
     NetSpec,
     Recollection,
@@ -127,7 +127,7 @@ def fit(
     net = net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = deepcopy(net)
     optimiser = _optimiser(net, settings)
-    positive = torch.tensor([settings.positive_weights.get(str(c), 1.0) for c in CATEGORIES])
+    positive = torch.tensor([settings.positive_weights.get(str(c), 1.0) for c in SHIPPED_CLASSES])
     batches = _batches(fresh, replay, settings, rng)
     history: list[dict[str, float]] = []
     for step in range(settings.steps):
@@ -191,8 +191,8 @@ def _reset_classes(net: BevNet, names: list[str]) -> None:
     assert isinstance(out, nn.Conv2d) and out.bias is not None
     with torch.no_grad():
         for name in names:
-            row = [str(c) for c in CATEGORIES].index(name)
-            others = [k for k in range(len(CATEGORIES)) if k != row]
+            row = [str(c) for c in SHIPPED_CLASSES].index(name)
+            others = [k for k in range(len(SHIPPED_CLASSES)) if k != row]
             out.weight[row] = out.weight[others].mean(dim=0) * 0.1
             out.bias[row] = -3.5
 
@@ -251,7 +251,7 @@ def _batches(
 
 def _showing(source: ExampleSource, names: Collection[str]) -> list[int]:
     """Number the examples that have a box of one of these classes."""
-    rows = [row for row, category in enumerate(CATEGORIES) if str(category) in names]
+    rows = [row for row, category in enumerate(SHIPPED_CLASSES) if str(category) in names]
     return [k for k in range(len(source)) if np.isin(source[k].labels.boxes[:, 0], rows).any()]
 
 
@@ -263,7 +263,7 @@ def draws_by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[
     shown = [source[k].labels.boxes[:, 0].astype(np.int64) for k in range(len(source))]
     if not any(len(categories) for categories in shown):
         yield from _passes(source, range(len(source)), rng)
-    counts = np.stack([np.bincount(s, minlength=len(CATEGORIES)) for s in shown])  # (N, C)
+    counts = np.stack([np.bincount(s, minlength=len(SHIPPED_CLASSES)) for s in shown])  # (N, C)
     occurring = counts[:, counts.any(axis=0)]
     chance = (occurring / occurring.sum(axis=0)).mean(axis=1)
     while True:

@@ -18,7 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.classes import (
+    SHIPPED_CLASSES,
+    row_of,
+)
 from edge.perceive.tensors import BOX_CHANNELS, NetSpec
 from models.examples import Labels
 
@@ -26,8 +29,6 @@ Floats = NDArray[np.float32]
 
 _CENTRE_WEIGHT, _RING_WEIGHT = 1.0, 0.3
 _CHANNEL_WEIGHT = np.array([1, 1, 0.5, 1, 1, 1, 1, 1, 0, 0, 0.15, 0.15], np.float32)
-_NO_HEADING = frozenset({Category.TRAFFIC_CONE, Category.DEBRIS})
-_WEAK_HEADING = frozenset({Category.PEDESTRIAN, Category.ANIMAL, Category.BARRIER})
 _HEADING = slice(6, 8)
 _FRONT = slice(8, 10)
 
@@ -65,7 +66,7 @@ class Targets:
 def make_targets(batch: list[Labels], spec: NetSpec) -> Targets:
     """Draw the targets of a batch of labels."""
     n = spec.bev_cells
-    heatmap = np.zeros((len(batch), len(CATEGORIES), n, n), np.float32)
+    heatmap = np.zeros((len(batch), len(SHIPPED_CLASSES), n, n), np.float32)
     is_counted = np.ones(heatmap.shape, np.bool_)
     sparse: list[tuple[int, Floats, Floats]] = []
     futures: list[tuple[int, Floats]] = []
@@ -138,10 +139,10 @@ def _draw_box(
     np.maximum(window, np.exp(-squared / (2 * sigma**2)), out=window)
 
     channel = _CHANNEL_WEIGHT.copy()
-    name = CATEGORIES[int(category)]
-    if name in _NO_HEADING or name in _WEAK_HEADING:
-        channel[_HEADING] *= 0.0 if name in _NO_HEADING else 0.15
-    channel[_FRONT] = 0.0 if name in _NO_HEADING else (0.15 if name in _WEAK_HEADING else 1.0)
+    name = SHIPPED_CLASSES[int(category)]
+    heading_weight = row_of(name).heading_weight
+    channel[_HEADING] *= heading_weight
+    channel[_FRONT] = heading_weight
     for p in range(max(0, i - 1), min(n, i + 2)):
         for q in range(max(0, j - 1), min(n, j + 2)):
             target = np.array(

@@ -18,21 +18,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from edge.contracts.classes import (
+    Category,
+    row_of,
+)
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import Box3D, BoxSource, Category
+from edge.contracts.scene import Box3D, BoxSource
 from fleet.labeler import LabelCost, ReviewAnswer, ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource, SampleBox, SampleLabels
 from sim.sense.truth import TruthBox, TruthFrame, read_truth
-
-_MISTAKEN_FOR = {
-    Category.CAR: Category.TRUCK,
-    Category.TRUCK: Category.BUS,
-    Category.BUS: Category.TRUCK,
-    Category.BICYCLE: Category.MOTORCYCLE,
-    Category.MOTORCYCLE: Category.BICYCLE,
-    Category.ANIMAL: Category.PEDESTRIAN,
-    Category.PEDESTRIAN: Category.BICYCLE,
-}
 
 
 @dataclass
@@ -114,7 +108,7 @@ class Annotator:
                 seen = self._visible(truth.get(stamp_ns), entity_id)
                 if seen is not None:
                     category = seen.box.category
-                    said = _MISTAKEN_FOR.get(category, category) if is_wrong else category
+                    said = row_of(category).looks_like if is_wrong else category
                     boxes[stamp_ns] = self._drawn(seen, LabelSource.REVIEWED, rng, said)
         self._count(tracks=1, boxes=len(boxes))
         is_nothing = not votes or is_overlooked

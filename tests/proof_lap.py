@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from edge.contracts.scene import CATEGORIES
+from edge.contracts.classes import SHIPPED_CLASSES
 
 ROOT = Path(__file__).parents[1]
-ORDINARY = {str(category) for category in CATEGORIES} - {"animal", "debris"}
+ORDINARY = {str(category) for category in SHIPPED_CLASSES} - {"animal", "debris"}
 _MEASURED = {"stages", "deadline"}
 """Fields that hold what a clock said."""
 

@@ -24,10 +24,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from edge.clip_file.instant import Instant
+from edge.contracts.classes import row_of
 from edge.contracts.errors import SchemaError
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Projection
-from edge.contracts.scene import Box3D, Category, Perception, Plan
+from edge.contracts.scene import Box3D, Perception, Plan
 from edge.contracts.sensors import RADAR_FIELDS, EgoState, RadarScan
 from edge.contracts.time import NS_PER_S
 
@@ -45,16 +46,6 @@ _DISTORTION_MODELS = {
     Projection.FISHEYE: "kannala_brandt",
 }
 
-_COLORS: dict[Category, tuple[float, float, float]] = {
-    Category.PEDESTRIAN: (1.0, 0.6, 0.1),
-    Category.BICYCLE: (1.0, 0.8, 0.2),
-    Category.MOTORCYCLE: (1.0, 0.8, 0.2),
-    Category.ANIMAL: (0.9, 0.2, 0.7),
-    Category.DEBRIS: (0.9, 0.2, 0.7),
-    Category.TRAFFIC_CONE: (0.6, 0.6, 0.6),
-    Category.BARRIER: (0.6, 0.6, 0.6),
-}
-_VEHICLE_COLOR = (0.2, 0.6, 1.0)
 _PLAN_COLOR = (0.2, 0.9, 0.4)
 
 
@@ -186,7 +177,7 @@ def _add_box(entity: SceneEntity, box: Box3D) -> None:
     entity.cubes.add(
         pose=_pose(pose),
         size={"x": box.length_m, "y": box.width_m, "z": box.height_m},
-        color=_color(_COLORS.get(box.category, _VEHICLE_COLOR), 0.5),
+        color=_color(row_of(box.category).color_rgb, 0.5),
     )
     top = Pose(x_m=box.x_m, y_m=box.y_m, z_m=box.z_m + 0.5 * box.height_m + 0.3)
     entity.texts.add(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from edge.contracts.classes import Category
 from edge.contracts.fields import (
     Count,
     Finite,
@@ -19,7 +20,6 @@ from edge.contracts.fields import (
     SpeedError,
     Text,
 )
-from edge.contracts.scene import Category
 
 BUNDLE_SCHEMA = 1
 CALIBRATION_TABLE_VERSION = 1

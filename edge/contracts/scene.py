@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edge.contracts.classes import Category
 from edge.contracts.fields import (
     Acceleration,
     Count,
@@ -19,28 +20,6 @@ from edge.contracts.fields import (
     Speed,
     StampNs,
 )
-
-
-class Category(OpenEnum):
-    """The ten detection classes of nuScenes, plus two it does not have."""
-
-    CAR = "car"
-    TRUCK = "truck"
-    BUS = "bus"
-    TRAILER = "trailer"
-    CONSTRUCTION_VEHICLE = "construction_vehicle"
-    PEDESTRIAN = "pedestrian"
-    MOTORCYCLE = "motorcycle"
-    BICYCLE = "bicycle"
-    TRAFFIC_CONE = "traffic_cone"
-    BARRIER = "barrier"
-    ANIMAL = "animal"
-    DEBRIS = "debris"
-    UNKNOWN = "unknown"
-
-
-CATEGORIES: tuple[Category, ...] = tuple(c for c in Category if c is not Category.UNKNOWN)
-"""Channel order of every class head and heat map, (12,)."""
 
 
 class Attribute(OpenEnum):

@@ -21,9 +21,9 @@ from edge.contracts.bundle import (
     EngineKind,
     TensorSpec,
 )
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import RingroadError
 from edge.contracts.golden import SELECTED_OUTPUTS, GoldenFrame, largest_error, unpack_golden
-from edge.contracts.scene import CATEGORIES, Category
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ OpenEngine = Callable[[EngineFile, Path, BundleManifest], Runnable]
 def golden_probe(
     open_engine: OpenEngine,
     kinds: tuple[EngineKind, ...] = (EngineKind.ONNX, EngineKind.TFLITE),
-    categories: tuple[Category, ...] = CATEGORIES,
+    categories: tuple[Category, ...] = SHIPPED_CLASSES,
 ) -> Probe:
     """Make a probe of whatever opens engines here.
 

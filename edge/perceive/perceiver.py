@@ -18,10 +18,11 @@ from edge.contracts.bundle import (
     DeviceProfile,
     EngineFile,
 )
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.release import decode_manifest
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES, Rung
+from edge.contracts.scene import Rung
 from edge.contracts.sensors import FrameSet
 from edge.perceive.engine import Engine, open_engine
 from edge.perceive.tensors import (
@@ -138,7 +139,7 @@ def _spec_of(manifest: BundleManifest) -> NetSpec:
     refused = f"bundle {manifest.bundle_id} refused"
     if manifest.model not in SPECS:
         raise ContractError(f"{refused}: no network {manifest.model} here, there is {list(SPECS)}")
-    if manifest.categories != CATEGORIES:
+    if manifest.categories != SHIPPED_CLASSES:
         raise ContractError(
             f"{refused}: its label map {[str(c) for c in manifest.categories]} is not the one decoded here"
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.clip_file import decode_instant
 from edge.contracts.bundle import EngineKind, Precision, Provenance
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import (
     NetSpec,
@@ -119,9 +119,9 @@ def assemble(
 
 def complete(thresholds: Mapping[Category, float]) -> dict[Category, float]:
     """Give every category a threshold; one that was never chosen reports nothing."""
-    return {category: thresholds.get(category, 1.0) for category in CATEGORIES}
+    return {category: thresholds.get(category, 1.0) for category in SHIPPED_CLASSES}
 
 
 def known_categories(instances: Mapping[str, int], minimum: int = 20) -> Sequence[Category]:
     """List what a model can have learnt: the categories with enough labelled instances."""
-    return [c for c in CATEGORIES if instances.get(str(c), 0) >= minimum]
+    return [c for c in SHIPPED_CLASSES if instances.get(str(c), 0) >= minimum]

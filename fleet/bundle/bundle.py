@@ -27,10 +27,10 @@ from edge.contracts.bundle import (
     Provenance,
     TensorSpec,
 )
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.golden import SELECTED_OUTPUTS, GoldenFrame, largest_error, pack_golden
 from edge.contracts.release import blob_sizes, decode_manifest, encode_manifest
-from edge.contracts.scene import CATEGORIES, Category
 
 MANIFEST = "manifest.json"
 
@@ -61,7 +61,7 @@ class BundleSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     thresholds: Mapping[Category, float]
-    categories: tuple[Category, ...] = CATEGORIES
+    categories: tuple[Category, ...] = SHIPPED_CLASSES
     velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
     calibration_table_version: int = CALIBRATION_TABLE_VERSION
 

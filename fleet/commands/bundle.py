@@ -39,7 +39,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a network's bundle, or give one a new counter, and put it on the draft to be signed."""
-    from edge.contracts.scene import Category
+    from edge.contracts.classes import class_named
     from fleet.dataset.frozen import Dataset
     from fleet.dataset.order import files_of, find_dataset
     from fleet.evaluate import GateSettings
@@ -60,7 +60,7 @@ def build(
                 matches = answer_tune(
                     place, network.files.int8, file, size=network.size, advance=shown.advance
                 )
-            held = [Category(name) for name in rare or ()]
+            held = [class_named(name) for name in rare or ()]
             bundle = opened.build(
                 network,
                 tuned(matches, held, GateSettings()),

@@ -35,14 +35,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network or fine-tune one, and export it."""
-    from edge.contracts.scene import Category
+    from edge.contracts.classes import class_named
     from fleet.dataset.order import find_dataset
     from fleet.model import find_model
     from fleet.train.order import TrainOrder, fine_tune, learnt, starting_from
     from fleet.train.order import train as train_all
     from models.fit import FitSettings
 
-    taught = [Category(name) for name in new_class or ()]
+    taught = [class_named(name) for name in new_class or ()]
     with workshop(state, cache) as place:
         start = find_model(place, parent)
         known = () if from_scratch else start.known

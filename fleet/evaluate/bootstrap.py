@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count
-from edge.contracts.scene import Category
 from fleet.evaluate.matching import (
     MATCH_DISTANCES_M,
     Bools,

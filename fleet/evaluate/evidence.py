@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from edge.contracts.classes import ANIMAL, DEBRIS, SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES, Category
 from fleet.evaluate.bootstrap import (
     ApDifference,
     ApDifferences,
@@ -41,7 +41,7 @@ from fleet.evaluate.metrics import (
 from fleet.evaluate.open_loop import OpenLoop
 from fleet.evaluate.slices import Slice, within
 
-ORDINARY = tuple(c for c in CATEGORIES if c not in (Category.ANIMAL, Category.DEBRIS))
+ORDINARY = tuple(c for c in SHIPPED_CLASSES if c not in (ANIMAL, DEBRIS))
 """The ten classes of nuScenes: what a model knows unless it is told otherwise."""
 
 
@@ -171,7 +171,7 @@ def _guard(
         over_anchor=fixed.mean if fixed else None,
         classes=tuple(
             _class_guard(category, candidate.gate, before, fixed)
-            for category in CATEGORIES
+            for category in SHIPPED_CLASSES
             if category in incumbent.known or (anchor and category in anchor.known)
         ),
     )
@@ -183,7 +183,7 @@ def _compare(
     """Compare AP of the classes that the other knows and that have enough truths; None if all are claimed."""
     counted = [
         category
-        for category in CATEGORIES
+        for category in SHIPPED_CLASSES
         if category in other.known
         and len(other.gate.truth_rows(category)) >= settings.min_instances
     ]

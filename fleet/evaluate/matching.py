@@ -19,9 +19,10 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, Range
-from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
+from edge.contracts.scene import Attribute, Box3D
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +35,7 @@ UNMATCHED = -1
 MISSED_SCORE = -1.0
 """``Matches.found_score`` of a truth that no box found; below every threshold."""
 
-_CATEGORY_INDEX = {category: k for k, category in enumerate(CATEGORIES)}
+_CATEGORY_INDEX = {category: k for k, category in enumerate(SHIPPED_CLASSES)}
 _ATTRIBUTES = tuple(Attribute)
 _ATTRIBUTE_INDEX = {attribute: k for k, attribute in enumerate(_ATTRIBUTES)}
 _AFTER_EVERY_COUNTED_M = 1e6
@@ -80,7 +81,7 @@ class BoxTable:
     """Boxes as columns, ego frame, metres, radians, metres per second."""
 
     frame: Ints  # (N,) index into the frames
-    category: Ints  # (N,) index into CATEGORIES
+    category: Ints  # (N,) index into SHIPPED_CLASSES
     attribute: Ints  # (N,) index into the members of Attribute
     xy_ego: Floats  # (N, 2)
     size_m: Floats  # (N, 3) length, width, height
@@ -348,7 +349,7 @@ def _greedy(predictions: BoxTable, truths: BoxTable, is_counted: Bools) -> Ints:
 
 
 def _group_key(boxes: BoxTable) -> Ints:
-    return boxes.frame * len(CATEGORIES) + boxes.category
+    return boxes.frame * len(SHIPPED_CLASSES) + boxes.category
 
 
 def _rounds(prediction_key: Ints, groups: Ints) -> Iterator[tuple[Ints, Ints]]:

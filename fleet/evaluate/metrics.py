@@ -14,8 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.contracts.classes import (
+    SHIPPED_CLASSES,
+    Category,
+    Heading,
+    row_of,
+)
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES, Attribute, Category
+from edge.contracts.scene import Attribute
 from fleet.evaluate.matching import (
     MATCH_DISTANCES_M,
     Bools,
@@ -38,10 +44,9 @@ AP_WEIGHT = 5.0
 
 ERRORS = ("ate_m", "ase", "aoe_rad", "ave_mps", "aae")
 
-_YAW_PERIOD_RAD = {Category.BARRIER: np.pi}
-_WITHOUT_HEADING = frozenset({Category.TRAFFIC_CONE, Category.DEBRIS})
-WITHOUT_MOTION = frozenset({Category.TRAFFIC_CONE, Category.BARRIER, Category.DEBRIS})
-"""nuScenes leaves out velocity and attribute of cones and barriers; debris is our addition to both."""
+NUSCENES_CLASSES = SHIPPED_CLASSES[:10]
+"""The detection classes of nuScenes, over which its scores are averaged."""
+_PERIOD_RAD = {Heading.FULL: 2.0 * np.pi, Heading.HALF: np.pi}
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def mean_clipped(precision: Floats) -> Floats:
 
 
 def detection_scores(
-    matches: Matches, categories: Sequence[Category] = CATEGORIES, *, min_instances: int = 50
+    matches: Matches, categories: Sequence[Category] = SHIPPED_CLASSES, *, min_instances: int = 50
 ) -> DetectionScores:
     """Compute AP, errors and NDS over the classes that have enough counted truths.
 
@@ -370,15 +375,15 @@ def _hit_errors(matches: Matches, category: Category, rows: Ints) -> tuple[Float
     truth = matches.truth_of[rows, distance_column(ERROR_DISTANCE_M)]
     offset = found.xy_ego[rows] - truths.xy_ego[truth]
     velocity = found.velocity_mps[rows] - truths.velocity_mps[truth]
-    period_rad = _YAW_PERIOD_RAD.get(category, 2.0 * np.pi)
-    yaw = yaw_error_rad(found.yaw_rad[rows], truths.yaw_rad[truth], period_rad)
-    has_motion = category not in WITHOUT_MOTION
+    row = row_of(category)
+    period_rad = _PERIOD_RAD.get(row.heading)
+    yaw = (found.yaw_rad[rows], truths.yaw_rad[truth])
     return (
         np.hypot(offset[:, 0], offset[:, 1]),
         _scale_error(found.size_m[rows], truths.size_m[truth]),
-        None if category in _WITHOUT_HEADING else yaw,
-        np.hypot(velocity[:, 0], velocity[:, 1]) if has_motion else None,
-        _attribute_error(found, rows, truths, truth) if has_motion else None,
+        None if period_rad is None else yaw_error_rad(*yaw, period_rad),
+        np.hypot(velocity[:, 0], velocity[:, 1]) if row.moves else None,
+        _attribute_error(found, rows, truths, truth) if row.moves else None,
     )
 
 

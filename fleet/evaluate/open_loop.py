@@ -73,7 +73,7 @@ def forecast_ade_m(
     near = [
         (float(np.hypot(box.x_m - agent.x_m, box.y_m - agent.y_m)), box, modes)
         for box, modes in zip(boxes, forecasts, strict=True)
-        if modes and box.category is agent.category
+        if modes and box.category == agent.category
     ]
     if not near:
         return None

@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import Box3D
 from fleet.bundle.bundle import Bundle, Tuned, write_bundle
 from fleet.catalog import TrustState, VehicleRow
 from fleet.dataset.frozen import Dataset, DatasetFile
@@ -227,7 +228,7 @@ def choose_thresholds(
 ) -> dict[Category, float]:
     """Choose the thresholds that a model ships with: best F1, for rare classes few false alarms."""
     allowed = settings.max_false_alarms_per_clean_frame
-    thresholds = {c: best_f1_threshold(tune, c) for c in CATEGORIES if c not in rare}
+    thresholds = {c: best_f1_threshold(tune, c) for c in SHIPPED_CLASSES if c not in rare}
     return thresholds | {c: threshold_for(tune, c, allowed) for c in rare}
 
 

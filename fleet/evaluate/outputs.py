@@ -19,11 +19,12 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category, row_of
 from edge.contracts.fields import Count, Finite
-from edge.contracts.scene import CATEGORIES, Attribute, Category
+from edge.contracts.scene import Attribute
 from fleet.evaluate.bootstrap import BootstrapSettings, mean_interval
 from fleet.evaluate.matching import Floats, Ints, Matches, attribute_index, distance_column
-from fleet.evaluate.metrics import ERROR_DISTANCE_M, WITHOUT_MOTION
+from fleet.evaluate.metrics import ERROR_DISTANCE_M
 
 _SMALLEST_SIGMA_MPS = 0.05
 """No tune set shows that a velocity is better than this; a filter must not take it for exact."""
@@ -75,7 +76,7 @@ def judge_outputs(
     matches: Matches,
     thresholds: Mapping[Category, float],
     settings: OutputSettings | None = None,
-    categories: Sequence[Category] = CATEGORIES,
+    categories: Sequence[Category] = SHIPPED_CLASSES,
 ) -> tuple[OutputVerdict, ...]:
     """Compare velocity and attribute of the boxes that a vehicle would see with their constants.
 
@@ -88,7 +89,7 @@ def judge_outputs(
     settings = settings or OutputSettings()
     verdicts = []
     for category in categories:
-        if category in WITHOUT_MOTION or category not in thresholds:
+        if not row_of(category).moves or category not in thresholds:
             continue
         rows, is_hit = matches.outcomes(category, ERROR_DISTANCE_M)
         rows = rows[is_hit & (matches.predictions.score[rows] >= thresholds[category])]

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from fleet.evaluate.bootstrap import (
     Weights,
     ap_difference,

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 
 from edge.clip_file import decode_instant
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.fields import Name, Sha256
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES, Box3D
+from edge.contracts.scene import Box3D
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import (
     Memory,
@@ -43,7 +44,7 @@ SCORE_FLOOR = 0.05
 
 _SEEN_PX = 1_000
 """Stands for pixels that nobody counted."""
-_FLOORS = dict.fromkeys(CATEGORIES, SCORE_FLOOR)
+_FLOORS = dict.fromkeys(SHIPPED_CLASSES, SCORE_FLOOR)
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from edge.contracts.classes import ANIMAL, CAR, PEDESTRIAN, TRUCK, UNKNOWN, Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Attribute, Box3D, Category
+from edge.contracts.scene import Attribute, Box3D
 from fleet.evaluate.matching import (
     Bools,
     BoxTable,
@@ -84,17 +85,17 @@ SLICES: dict[str, Slice] = {
         Slice("near", max_range_m=10.0),
         Slice("middle", min_range_m=10.0, max_range_m=20.0),
         Slice("far", min_range_m=20.0),
-        Slice("animal", (Category.ANIMAL,)),
-        Slice("animal_near", (Category.ANIMAL,), max_range_m=15.0),
-        Slice("animal_night", (Category.ANIMAL,), light=Light.NIGHT),
-        Slice("overturned_truck", (Category.TRUCK,), attribute=Attribute.FALLEN),
-        Slice("pedestrian_day", (Category.PEDESTRIAN,), light=Light.DAY),
-        Slice("pedestrian_night", (Category.PEDESTRIAN,), light=Light.NIGHT),
-        Slice("pedestrian_crossing", (Category.PEDESTRIAN,), heading=HeadingBand.CROSSING),
-        Slice("car_along", (Category.CAR,), heading=HeadingBand.ALONG),
-        Slice("car_diagonal", (Category.CAR,), heading=HeadingBand.DIAGONAL),
-        Slice("car_crossing", (Category.CAR,), heading=HeadingBand.CROSSING),
-        Slice("car_oncoming", (Category.CAR,), heading=HeadingBand.ONCOMING),
+        Slice("animal", (ANIMAL,)),
+        Slice("animal_near", (ANIMAL,), max_range_m=15.0),
+        Slice("animal_night", (ANIMAL,), light=Light.NIGHT),
+        Slice("overturned_truck", (TRUCK,), attribute=Attribute.FALLEN),
+        Slice("pedestrian_day", (PEDESTRIAN,), light=Light.DAY),
+        Slice("pedestrian_night", (PEDESTRIAN,), light=Light.NIGHT),
+        Slice("pedestrian_crossing", (PEDESTRIAN,), heading=HeadingBand.CROSSING),
+        Slice("car_along", (CAR,), heading=HeadingBand.ALONG),
+        Slice("car_diagonal", (CAR,), heading=HeadingBand.DIAGONAL),
+        Slice("car_crossing", (CAR,), heading=HeadingBand.CROSSING),
+        Slice("car_oncoming", (CAR,), heading=HeadingBand.ONCOMING),
         Slice("junction", tags=frozenset({"place:junction"})),
         Slice("street", tags=frozenset({"place:street"})),
     )
@@ -174,7 +175,7 @@ def _frames_in(frames: FrameTable, part: Slice) -> Bools:
 def _boxes_in(boxes: BoxTable, part: Slice) -> Bools:
     is_inside = (boxes.range_m >= part.min_range_m) & (boxes.range_m < part.max_range_m)
     if part.categories:
-        if Category.UNKNOWN in part.categories:
+        if UNKNOWN in part.categories:
             raise OperatorError(
                 f"slice {part.name} asks for category unknown, which nothing predicts"
             )

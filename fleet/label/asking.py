@@ -11,7 +11,8 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.classes import Category
+from edge.contracts.scene import Box3D
 from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion
 from fleet.label.outline import is_on

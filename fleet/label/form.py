@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.contracts.scene import Attribute, Box3D, Category
+from edge.contracts.classes import Category
+from edge.contracts.scene import Attribute, Box3D
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,5 +17,5 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     def holds(self, box: Box3D) -> bool:
         """Tell whether a box is of this form."""
-        is_class = box.category is self.category
+        is_class = box.category == self.category
         return is_class and self.attribute in (None, box.attribute)

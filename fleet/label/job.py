@@ -17,10 +17,10 @@ from typing import cast
 import msgspec
 
 from edge.clip_file import read_clip
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError, RingroadError
 from edge.contracts.fields import Count, Name, Seconds, Text
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Category
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.disk import write_whole

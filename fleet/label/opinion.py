@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from edge.clip_file import Clip, ClipFrame, decode_instant
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.classes import Category
+from edge.contracts.scene import Box3D
 from edge.perceive.engine import Engine
 from edge.perceive.tensors import NetSpec
 from fleet.label.doubt import Doubt, radar_doubts, weak_track

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import HashMismatchError, OperatorError
-from edge.contracts.scene import Category
 from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
 from fleet.disk import sha256_of, write_whole
 from fleet.label.form import Form

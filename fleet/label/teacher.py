@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES, Box3D
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import (
     EgoState,
     Frame,
@@ -81,7 +82,7 @@ class Teacher:
 
     def _pass(self, frame_set: FrameSet, side: int) -> tuple[Sequence[Box3D], NDArray[np.uint8]]:
         inputs = network_inputs(frame_set, self._tables[side], self._memories[side], self._spec)
-        floors = dict.fromkeys(CATEGORIES, self._settings.score_floor)
+        floors = dict.fromkeys(SHIPPED_CLASSES, self._settings.score_floor)
         output = read_outputs(self._engine.run(inputs), frame_set, self._spec, floors)
         self._memories[side] = self._memories[side].with_(output.recollection)
         return output.boxes, output.segmentation
@@ -97,7 +98,7 @@ def merge(
         twins = [
             b
             for b in left
-            if b.category is box.category and _apart_m(b, box) < settings.same_distance_m
+            if b.category == box.category and _apart_m(b, box) < settings.same_distance_m
         ]
         if not twins:
             merged.append(msgspec.structs.replace(box, score=0.5 * box.score))

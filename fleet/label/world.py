@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.clip_file import ClipFrame
+from edge.contracts.classes import Category
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import Attribute, Box3D, BoxSource, Category
+from edge.contracts.scene import Attribute, Box3D, BoxSource
 from fleet.label.hindsight_tracks import Detections, HindsightTrack, measured_covariance
 from fleet.label.teacher import Opinion
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.clip_file import Instant, is_usable, radar_scan
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.clean import clean_ultrasonics
 from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import UltrasonicScan
 from edge.perceive.tensors import (
     FUTURE_STEPS,
@@ -70,7 +71,7 @@ class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
     boxes: tuple[SampleBox, ...] = ()
     ignored: tuple[Disc, ...] = ()
     """Where nobody could tell: neither positive nor negative."""
-    absence_known: tuple[Category, ...] = CATEGORIES
+    absence_known: tuple[Category, ...] = SHIPPED_CLASSES
     """Classes for which an empty, not ignored place means that there is none."""
     looked: tuple[Disc, ...] = ()
     """Where somebody who knows every class has looked: there, absence is known for all of them."""
@@ -127,7 +128,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
             hidden.append(Disc(box.x_m, box.y_m, max(1.5, 0.4 * box.length_m)))
             continue
         rows.append(
-            (CATEGORIES.index(box.category), box.x_m, box.y_m, box.z_m, box.length_m, box.width_m,
+            (SHIPPED_CLASSES.index(box.category), box.x_m, box.y_m, box.z_m, box.length_m, box.width_m,
              box.height_m, box.yaw_rad, box.vx_mps, box.vy_mps, labelled.confidence)
         )  # fmt: skip
         known = len(labelled.future) == FUTURE_STEPS
@@ -144,7 +145,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
         ignored=_disc_array((*labels.ignored, *hidden)),
         looked=_disc_array(labels.looked),
         signs=None if labels.signs is msgspec.UNSET else _disc_array(labels.signs),
-        is_absence_known=np.array([c in labels.absence_known for c in CATEGORIES]),
+        is_absence_known=np.array([c in labels.absence_known for c in SHIPPED_CLASSES]),
         ego_future=np.array(labels.ego_future, np.float32) if is_imitated else None,
         segmentation=segmentation,
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import Category
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import FP32, INT8, ModelFiles, export_weights, known_categories
 from fleet.catalog import RunRow
@@ -90,7 +90,7 @@ def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
 
 def starting_from(fit: FitSettings, known: Sequence[Category]) -> FitSettings:
     """Fit a recipe to a parent: what it has learnt to see does not start anew."""
-    unknown = [name for name in fit.reset_classes if Category(name) not in known]
+    unknown = [name for name in fit.reset_classes if name not in known]
     return replace(fit, reset_classes=unknown)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.bundle import EngineKind, Precision
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES, Category
 from edge.contracts.sensors import FrameSet
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import (
@@ -111,7 +111,7 @@ def _random(inputs: Sequence[Inputs], spec: NetSpec, folder: Path) -> _Network:
     quantize(fp32, int8, inputs)
     threshold = _threshold(OnnxEngine(int8), inputs, spec)
     files = {EngineKey(EngineKind.ONNX, Precision.INT8): int8}
-    return _Network(fp32, files, dict.fromkeys(CATEGORIES, threshold))
+    return _Network(fp32, files, dict.fromkeys(SHIPPED_CLASSES, threshold))
 
 
 def _write(
@@ -161,6 +161,6 @@ def _threshold(engine: OnnxEngine, inputs: Sequence[Inputs], spec: NetSpec) -> f
     for one in inputs:
         outputs = engine.run(one)
         heatmap, regression = (np.asarray(outputs[k][0], np.float32) for k in ("heatmap", "boxes"))
-        _, boxes = decode_boxes(heatmap, regression, spec, dict.fromkeys(CATEGORIES, 0.0))
+        _, boxes = decode_boxes(heatmap, regression, spec, dict.fromkeys(SHIPPED_CLASSES, 0.0))
         scores.append(min(box.score for box in boxes[:BOXES]))
     return float(np.median(scores))

@@ -13,8 +13,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES, Category
 from fleet.catalog import RunRow
 from fleet.dataset.order import files_of, find_dataset
 from fleet.evaluate import GateSettings
@@ -75,7 +75,7 @@ def rehearse_lap(
     gate = contenders[INCUMBENT].gate
     classes = tuple(
         category
-        for category in CATEGORIES
+        for category in SHIPPED_CLASSES
         if category in models[INCUMBENT].known
         and len(gate.truth_rows(category)) >= settings.min_instances
     )

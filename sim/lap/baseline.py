@@ -21,8 +21,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from edge.contracts.classes import BUS, CAR, SHIPPED_CLASSES, TRUCK, Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES, Category
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import INT8, export_weights, known_categories
 from fleet.dataset.frozen import Dataset, DatasetManifest
@@ -57,7 +57,7 @@ app = typer.Typer(help="The shipped models.", no_args_is_help=True)
 
 CACHE = Path(".ringroad/cache")
 INT8_FILE = "int8.onnx"
-_VEHICLES = (Category.CAR, Category.TRUCK, Category.BUS)
+_VEHICLES = (CAR, TRUCK, BUS)
 Say = Callable[[str], None]
 Size = Annotated[str, typer.Option(help="Which size: pico, nano or small.")]
 
@@ -239,11 +239,11 @@ def measured(
     for name, set_name, _ in _MEASURED:
         answers = msgspec.msgpack.decode((folder / f"{name}.answers").read_bytes(), type=Answers)
         found[name] = match(list(eval_frames(data[set_name], answers.boxes)))
-    thresholds = {c: best_f1_threshold(found["tune"], c) for c in CATEGORIES}
+    thresholds = {c: best_f1_threshold(found["tune"], c) for c in SHIPPED_CLASSES}
     judged = judge_outputs(found["tune"], thresholds, categories=card.known)
     return msgspec.structs.replace(
         card,
-        thresholds={c: thresholds[c] if c in card.known else 0.3 for c in CATEGORIES},
+        thresholds={c: thresholds[c] if c in card.known else 0.3 for c in SHIPPED_CLASSES},
         velocity_sigma_mps=believed_velocities(judged),
         metrics=_metrics(found, thresholds),
         per_class=_per_class(found["radar"], thresholds),

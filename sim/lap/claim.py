@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import Category
 from fleet.evaluate import SLICES, Slice
 from models.fit import Factor
 

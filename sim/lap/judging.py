@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import Category
 from edge.contracts.time import FRAME_RATE_HZ
 from fleet.bundle.bundle import Bundle
 from fleet.dataset.frozen import DatasetManifest

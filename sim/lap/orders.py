@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.contracts.classes import Category
 from edge.contracts.clip import TriggerRule
-from edge.contracts.scene import Category
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest

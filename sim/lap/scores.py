@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import Category
 from fleet.evaluate import (
     SLICES,
     ApChange,

@@ -7,14 +7,13 @@ saw exactly the rare objects better would do the mining that the triggers are to
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import row_of
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Category
 from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, RadarScan, UltrasonicScan
 from sim.place.scenery import SceneryKind
 from sim.sense.sight import Surroundings, ray_distances
@@ -30,39 +29,6 @@ class RadarSettings:
 
     x_m: float = EGO_SHAPE.centre_m
     max_range_m: float = 60.0
-    return_probability: dict[Category, float] = field(
-        default_factory=lambda: {
-            Category.CAR: 0.92,
-            Category.TRUCK: 0.95,
-            Category.BUS: 0.95,
-            Category.TRAILER: 0.95,
-            Category.CONSTRUCTION_VEHICLE: 0.95,
-            Category.PEDESTRIAN: 0.55,
-            Category.MOTORCYCLE: 0.75,
-            Category.BICYCLE: 0.75,
-            Category.TRAFFIC_CONE: 0.12,
-            Category.BARRIER: 0.50,
-            Category.ANIMAL: 0.60,
-            Category.DEBRIS: 0.20,
-        }
-    )
-    """Per scan, for something in plain view."""
-    rcs_dbsm: dict[Category, float] = field(
-        default_factory=lambda: {
-            Category.CAR: 10.0,
-            Category.TRUCK: 20.0,
-            Category.BUS: 20.0,
-            Category.TRAILER: 20.0,
-            Category.CONSTRUCTION_VEHICLE: 16.0,
-            Category.PEDESTRIAN: -5.0,
-            Category.MOTORCYCLE: 4.0,
-            Category.BICYCLE: 0.0,
-            Category.TRAFFIC_CONE: -15.0,
-            Category.BARRIER: 3.0,
-            Category.ANIMAL: -4.0,
-            Category.DEBRIS: -9.0,
-        }
-    )
     rcs_sigma_db: float = 3.0
     clutter_probability: dict[str, float] = field(
         default_factory=lambda: {
@@ -163,8 +129,8 @@ def _entity_echoes(
 ) -> NDArray[np.float64]:
     """Return noiseless echoes (K, 4) of road users: range, azimuth, radial speed, RCS."""
     n = len(around.entities)
-    categories = [entity.category for entity in around.entities]
-    chance = _looked_up(settings.return_probability, categories)
+    rows = [row_of(entity.category) for entity in around.entities]
+    chance = np.array([row.radar_return_ratio for row in rows])
     is_hidden = around.hidden_ratio > settings.hidden_above_ratio
     chance *= np.where(is_hidden, settings.hidden_factor, 1.0)
     is_echo = rng.random(n) < chance
@@ -176,13 +142,9 @@ def _entity_echoes(
     range_m = np.maximum(np.hypot(ray[..., 0], ray[..., 1]), 1e-6)
     speed_mps = (ray * around.velocities_ego[:, None]).sum(axis=-1) / range_m
     azimuth_rad = np.arctan2(ray[..., 1], ray[..., 0])
-    rcs = _looked_up(settings.rcs_dbsm, categories)[:, None]
+    rcs = np.array([row.radar_rcs_dbsm for row in rows])[:, None]
     rcs = rcs + settings.rcs_sigma_db * rng.standard_normal((n, _POINTS))
     return np.stack([range_m, azimuth_rad, speed_mps, rcs], axis=-1)[is_kept]
-
-
-def _looked_up(table: Mapping[Category, float], categories: list[Category]) -> NDArray[np.float64]:
-    return np.array([table.get(category, 0.0) for category in categories])
 
 
 def _near_surface(

@@ -116,7 +116,7 @@ class Encounters:
             if props:
                 for prop in props:
                     prop.encounter_id = encounter_id
-                    self.placed[prop.look.category.value] += 1
+                    self.placed[prop.look.category] += 1
                 self.props.extend(props)
                 taken.extend(prop.rectangle for prop in props)
                 break
@@ -148,11 +148,11 @@ class Encounters:
                     props.append(placed.prop)
                     first.setdefault(placement.name, placed)
                     found += 1
-            missing[MESH_CATEGORIES[placement.mesh].value] += wanted - found
+            missing[MESH_CATEGORIES[placement.mesh]] += wanted - found
             is_complete &= found >= placement.count[0]
         if is_complete:
             return props, +missing
-        missing.update(prop.look.category.value for prop in props)
+        missing.update(prop.look.category for prop in props)
         return [], +missing
 
     def _drawn_prop(

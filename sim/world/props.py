@@ -12,28 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import (
+    CAR,
+    Category,
+    Paint,
+    row_of,
+)
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute
 from sim.place.line import Line
 from sim.place.rectangles import Rectangle
 from sim.world.path import Motion
 from sim.world.snapshot import MESH_SIZES, Entity
 
-MESH_CATEGORIES: dict[str, Category] = {
-    "car": Category.CAR,
-    "van": Category.CAR,
-    "truck": Category.TRUCK,
-    "bus": Category.BUS,
-    "trailer": Category.TRAILER,
-    "construction_vehicle": Category.CONSTRUCTION_VEHICLE,
-    "motorcycle": Category.MOTORCYCLE,
-    "bicycle": Category.BICYCLE,
-    "pedestrian": Category.PEDESTRIAN,
-    "traffic_cone": Category.TRAFFIC_CONE,
-    "barrier": Category.BARRIER,
-    "animal": Category.ANIMAL,
-    "debris": Category.DEBRIS,
-}
+MESH_CATEGORIES: dict[str, Category] = {mesh: CAR if mesh == "van" else mesh for mesh in MESH_SIZES}
 """What each mesh is; a van counts as a car."""
 
 STANDSTILL_MPS = 0.15
@@ -101,10 +93,11 @@ def moving_or_stopped(speed_mps: float) -> Attribute:
 
 def drawn_color(rng: np.random.Generator, category: Category) -> tuple[float, float, float]:
     """Draw a paint: vehicles are often grey, animals brownish; cones and barriers keep their own."""
-    if category in (Category.TRAFFIC_CONE, Category.BARRIER):
+    paint = row_of(category).paint
+    if paint is Paint.OWN:
         level = float(rng.uniform(0.85, 1.0))
         return level, level, level
-    if category is Category.ANIMAL:
+    if paint is Paint.BROWN:
         level, red = float(rng.uniform(0.35, 0.9)), float(rng.uniform(0.0, 0.15))
         return level, level * (0.85 - red), level * (0.7 - 2.0 * red)
     if rng.random() < 0.45:
@@ -230,10 +223,7 @@ class Prop:
     def _as_entity(self) -> Entity:
         look = self.look
         attribute = self.attribute
-        if attribute is Attribute.UNKNOWN and look.category in (
-            Category.PEDESTRIAN,
-            Category.ANIMAL,
-        ):
+        if attribute is Attribute.UNKNOWN and row_of(look.category).is_on_foot:
             attribute = Attribute.MOVING if self.speed_mps else Attribute.STOPPED
         motion = (self.x_m, self.y_m, self.yaw_rad, self.speed_mps)
         return entity_at(self.entity_id, look, motion, attribute)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.classes import BARRIER, PEDESTRIAN, TRAFFIC_CONE
+from edge.contracts.scene import Attribute
 from sim.place.maps import Lane, LaneKind, RoadMap
 from sim.place.rectangles import Rectangle, overlaps
 from sim.place.spots import Spots
@@ -152,7 +153,7 @@ def _strollers(
 ) -> Iterator[Prop]:
     length_m = pavement.line.length_m
     for _ in range(_poisson(rng, settings.strollers_per_km, length_m)):
-        look = drawn_look(rng, Category.PEDESTRIAN, "pedestrian")
+        look = drawn_look(rng, PEDESTRIAN, "pedestrian")
         left_m = float(rng.uniform(-0.8, 0.8))
         if rng.random() < 0.4:
             x, y, _ = pavement.line.beside(float(rng.uniform(0.0, length_m)), left_m)
@@ -186,7 +187,7 @@ def _crossers(
     if span_m <= 0.0:
         return
     for _ in range(_poisson(rng, settings.crossers_per_km, span_m)):
-        look = drawn_look(rng, Category.PEDESTRIAN, "pedestrian")
+        look = drawn_look(rng, PEDESTRIAN, "pedestrian")
         offset_m = CORNER_M + float(rng.uniform(0.0, span_m))
         near, far = (
             pavement.line.beside(offset_m, 0.0),
@@ -217,13 +218,13 @@ def _works(
         start_m = CORNER_M + float(rng.uniform(0.0, span_m))
         cones, gap_m = int(rng.integers(2, 7)), float(rng.uniform(1.5, 3.5))
         for k in range(cones):
-            look = drawn_look(rng, Category.TRAFFIC_CONE, "traffic_cone")
+            look = drawn_look(rng, TRAFFIC_CONE, "traffic_cone")
             left_m = 0.5 * kerb.width_m - 0.3 + float(rng.normal(0.0, 0.08))
             x, y, _ = kerb.line.beside(start_m + k * gap_m, left_m)
             yield Prop(next_id(), look, x, y, float(rng.uniform(-math.pi, math.pi)))
         if rng.random() < 0.6:
             for k in range(int(rng.integers(1, 3))):
-                look = drawn_look(rng, Category.BARRIER, "barrier")
+                look = drawn_look(rng, BARRIER, "barrier")
                 along_m = start_m + float(rng.uniform(0.0, 0.6)) + k * (cones - 1) * gap_m
                 x, y, yaw = kerb.line.beside(along_m, -0.45)
                 yield Prop(next_id(), look, x, y, yaw)

@@ -201,7 +201,7 @@ class ScriptedWorld:
         if thing.encounter and entity_id in self._unseen:
             self._unseen.discard(entity_id)
             self._encounter_of[entity_id] = f"{thing.encounter}-v{self._visits}"
-            self.placed[thing.look.category.value] += 1
+            self.placed[thing.look.category] += 1
 
     def _route_seen(self) -> Route:
         ego, front_m = self._ego, self._odometer_m + EGO_SHAPE.front_m

@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge.contracts.classes import CAR, SHIPPED_CLASSES, Category, row_of
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute
 from edge.contracts.sensors import EgoState, Route
 from edge.contracts.time import frame_stamp_ns
 from sim.place.rectangles import Rectangle, overlaps
@@ -62,19 +63,9 @@ class Snapshot:
 SNAPSHOT_RANGE_M = 90.0
 
 MESH_SIZES: dict[str, tuple[float, float, float]] = {
-    "car": (4.5, 1.8, 1.5),
+    "car": row_of(CAR).size_m,
     "van": (5.2, 2.0, 2.2),
-    "truck": (8.0, 2.4, 3.2),
-    "bus": (11.0, 2.5, 3.1),
-    "trailer": (9.0, 2.5, 3.4),
-    "construction_vehicle": (6.5, 2.5, 3.0),
-    "motorcycle": (2.1, 0.8, 1.6),
-    "bicycle": (1.8, 0.65, 1.75),
-    "pedestrian": (0.5, 0.6, 1.75),
-    "traffic_cone": (0.45, 0.45, 0.75),
-    "barrier": (0.5, 2.0, 1.0),
-    "animal": (1.7, 0.55, 1.5),
-    "debris": (0.9, 0.7, 0.4),
+    **{name: row_of(name).size_m for name in SHIPPED_CLASSES[1:]},
 }
 """Nominal length, width and height in metres; motorcycle and bicycle include their rider."""
 

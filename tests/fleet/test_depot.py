@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.golden import GoldenFrame
-from edge.contracts.scene import CATEGORIES
 from edge.contracts.time import NS_PER_S
 from fleet.bundle.bundle import Bundle, BundleSpec, EngineKey, build_bundle, rereleased
 from fleet.catalog import BundleRow, Catalog
@@ -22,7 +22,7 @@ SPEC = BundleSpec(
     model="toy",
     inputs=(TensorSpec(name="a", dtype="float32", shape=(1,)),),
     outputs=(TensorSpec(name="a", dtype="float32", shape=(1,)),),
-    thresholds=dict.fromkeys(CATEGORIES, 0.3),
+    thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
 )
 
 

@@ -21,9 +21,10 @@ from edge.clip_file import (
     encode_instant,
     encode_manifest,
 )
+from edge.contracts.classes import CAR
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Box3D, Category, Rung
+from edge.contracts.scene import Box3D, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
@@ -168,7 +169,7 @@ def put(workshop: Workshop, content: bytes) -> str:
 
 def shelve_set(workshop: Workshop, name: str, split: str, seed: int) -> str:
     """Freeze two rows, one car in each."""
-    car = Box3D(category=Category.CAR, x_m=10.0, y_m=0.0, z_m=0.8, length_m=4.5, width_m=1.8,
+    car = Box3D(category=CAR, x_m=10.0, y_m=0.0, z_m=0.8, length_m=4.5, width_m=1.8,
                 height_m=1.5, yaw_rad=0.0)  # fmt: skip
     box = SampleBox(box=car, track="t1", source=LabelSource.ANNOTATED)
     samples = [

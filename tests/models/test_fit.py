@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.classes import ANIMAL, BICYCLE, SHIPPED_CLASSES
 from edge.perceive.tensors import PICO
 from models.bev import HEADS, BevNet
 from models.examples import Example, Labels
@@ -59,7 +59,7 @@ def test_a_frozen_batchnorm_keeps_its_statistics(example: Example) -> None:
 
 def test_a_class_that_never_occurred_starts_anew() -> None:
     net = _net()
-    row = CATEGORIES.index(Category.ANIMAL)
+    row = SHIPPED_CLASSES.index(ANIMAL)
     out = net.heatmap[1]
     with torch.no_grad():
         out.bias[row] = -9.0
@@ -93,7 +93,7 @@ def test_what_shows_a_rare_class_is_drawn_first(
 ) -> None:
     """With a ratio of 1 nothing but what shows an animal is drawn; if nothing does, all are."""
     boxes = example.labels.boxes[:1].copy()
-    boxes[0, 0] = CATEGORIES.index(Category.ANIMAL)
+    boxes[0, 0] = SHIPPED_CLASSES.index(ANIMAL)
     rare = replace(
         example, labels=replace(example.labels, boxes=boxes, futures=example.labels.futures[:1])
     )
@@ -140,7 +140,7 @@ def test_training_stops_at_a_gradient_that_is_not_finite(example: Example) -> No
 def test_replay_balanced_by_class_draws_what_shows_the_rare_one(example: Example) -> None:
     """Nine examples of two cars and one of a bicycle: each class is half of the draws."""
     bicycle = example.labels.boxes[:1].copy()
-    bicycle[0, 0] = CATEGORIES.index(Category.BICYCLE)
+    bicycle[0, 0] = SHIPPED_CLASSES.index(BICYCLE)
     rare = replace(
         example, labels=replace(example.labels, boxes=bicycle, futures=example.labels.futures[:1])
     )

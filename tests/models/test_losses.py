@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES
 from edge.perceive.tensors import BOX_CHANNELS, PICO
 from models.examples import Labels
 from models.losses import MISTAKEN, LossWeights, Targets, loss_of, make_targets
 
-ANIMAL = CATEGORIES.index(Category.ANIMAL)
+ANIMAL_ROW = SHIPPED_CLASSES.index(ANIMAL)
 N = PICO.bev_cells
-ONES = torch.ones(len(CATEGORIES))
+ONES = torch.ones(len(SHIPPED_CLASSES))
 CAR = np.array([[0, 10.0, 2.0, 0.8, 4.5, 1.8, 1.5, 0.3, 3.0, 1.0, 1.0]], np.float32)
 UNKNOWN_FUTURE = np.full((1, 12, 2), np.nan, np.float32)
 
@@ -67,24 +67,24 @@ def test_a_false_alarm_in_an_ignored_disc_costs_nothing() -> None:
 
 
 def test_silence_about_a_class_nobody_looked_for_is_not_evidence() -> None:
-    unseen = np.ones(len(CATEGORIES), np.bool_)
-    unseen[ANIMAL] = False
+    unseen = np.ones(len(SHIPPED_CLASSES), np.bool_)
+    unseen[ANIMAL_ROW] = False
     silent = Labels(is_absence_known=unseen)
     looked = Labels(is_absence_known=unseen, looked=np.array([[10.0, 2.0, 3.0]], np.float32))
     outputs = _outputs(make_targets([silent], PICO))
-    outputs["heatmap"][0, ANIMAL, _cell(10.0, 2.0)[0], _cell(10.0, 2.0)[1]] = 4.0
+    outputs["heatmap"][0, ANIMAL_ROW, _cell(10.0, 2.0)[0], _cell(10.0, 2.0)[1]] = 4.0
     assert _heat_loss(silent, outputs) < 0.1
     assert _heat_loss(looked, outputs) > 1.0
 
 
 def test_silence_of_radar_and_teacher_is_evidence_and_a_sign_lifts_it() -> None:
     """An animal is claimed at (10, 2), where no teacher could deny it: radar can."""
-    unseen = np.ones(len(CATEGORIES), np.bool_)
-    unseen[ANIMAL] = False
+    unseen = np.ones(len(SHIPPED_CLASSES), np.bool_)
+    unseen[ANIMAL_ROW] = False
     silent = Labels(is_absence_known=unseen, signs=np.zeros((0, 3), np.float32))
     heard = Labels(is_absence_known=unseen, signs=np.array([[10.5, 2.5, 2.0]], np.float32))
     outputs = _outputs(make_targets([silent], PICO))
-    outputs["heatmap"][0, ANIMAL, *_cell(10.0, 2.0)] = 5.0
+    outputs["heatmap"][0, ANIMAL_ROW, *_cell(10.0, 2.0)] = 5.0
     assert _heat_loss(silent, outputs) > 1.0
     assert _heat_loss(heard, outputs) < 0.1
 
@@ -92,7 +92,7 @@ def test_silence_of_radar_and_teacher_is_evidence_and_a_sign_lifts_it() -> None:
 def test_a_class_that_sank_out_of_sight_still_has_a_gradient() -> None:
     """A clamped sigmoid would have none at a logit of -20."""
     animal = CAR.copy()
-    animal[0, 0] = ANIMAL
+    animal[0, 0] = ANIMAL_ROW
     targets = make_targets([Labels(boxes=animal, futures=UNKNOWN_FUTURE)], PICO)
     outputs = _outputs(targets, heat_logit=-20.0)
     outputs["heatmap"].requires_grad_()
@@ -100,19 +100,19 @@ def test_a_class_that_sank_out_of_sight_still_has_a_gradient() -> None:
     row, column = _cell(10.0, 2.0)
     gradient = outputs["heatmap"].grad
     assert gradient is not None
-    assert gradient[0, ANIMAL, row, column] < -0.5
+    assert gradient[0, ANIMAL_ROW, row, column] < -0.5
 
 
 def test_what_weighs_on_finding_a_class_weighs_on_mistaking_another_for_it() -> None:
     targets = make_targets([Labels(boxes=CAR, futures=UNKNOWN_FUTURE)], PICO)
     weight = ONES.clone()
-    weight[ANIMAL] = 4.0
+    weight[ANIMAL_ROW] = 4.0
 
     def cost_of_firing_at(x_m: float, weights: torch.Tensor) -> float:
         outputs = _outputs(targets)
         quiet = loss_of(outputs, targets, weights, LossWeights())[1]["heatmap"]
         row, column = _cell(x_m, 2.0)
-        outputs["heatmap"][0, ANIMAL, row, column] = 4.0
+        outputs["heatmap"][0, ANIMAL_ROW, row, column] = 4.0
         return loss_of(outputs, targets, weights, LossWeights())[1]["heatmap"] - quiet
 
     on_the_car, beside = 10.0, 20.0

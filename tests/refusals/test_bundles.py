@@ -19,10 +19,11 @@ import pytest
 
 from edge.board.profile import device_profile
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.geometry import Pose
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.release import Assignment, Release, blob_path
-from edge.contracts.scene import CATEGORIES, PlanSource
+from edge.contracts.scene import PlanSource
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import frame_stamp_ns
 from edge.contracts.wire import InstallPhase
@@ -70,7 +71,7 @@ SPEC = BundleSpec(
     model="toy",
     inputs=(TensorSpec(name="asked", dtype="float32", shape=TENSOR),),
     outputs=(TensorSpec(name="answer", dtype="float32", shape=TENSOR),),
-    thresholds=dict.fromkeys(CATEGORIES, 0.3),
+    thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
 )
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from edge.contracts.classes import CAR
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute
 from edge.contracts.sensors import EgoState, Route
 from edge.contracts.time import frame_stamp_ns
 from sim.place.ground import Ground
@@ -73,7 +74,7 @@ def entity_at(ego_pose: Pose) -> EntityMaker:
         yaw = ego_pose.yaw_rad + turn_rad
         length, width, height = MESH_SIZES[mesh]
         values = {
-            "category": Category.CAR if mesh == "van" else Category(mesh),
+            "category": CAR if mesh == "van" else mesh,
             "length_m": length,
             "width_m": width,
             "height_m": height,

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from edge.contracts.classes import ANIMAL
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Box3D
 from fleet.labeler import ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource
 from sim.annotator import Annotator, AnnotatorSettings
@@ -20,7 +21,7 @@ PERFECT = AnnotatorSettings(
 
 
 def _truth(stamp_ns: int, x_m: float, visible_px: int = 200) -> TruthFrame:
-    box = Box3D(category=Category.ANIMAL, x_m=x_m, y_m=1.0, z_m=0.7, length_m=1.7, width_m=0.6,
+    box = Box3D(category=ANIMAL, x_m=x_m, y_m=1.0, z_m=0.7, length_m=1.7, width_m=0.6,
                 height_m=1.5, yaw_rad=0.0)  # fmt: skip
     seen = TruthBox(
         box=box, entity_id=7, visible_px=visible_px, hidden_ratio=0.0, encounter_id="e1"
@@ -44,7 +45,7 @@ def _question(x_m: float, track: str = "q") -> ReviewQuestion:
 def test_a_track_is_named_at_every_instant_where_it_shows() -> None:
     answer = Annotator(TRUTH.__getitem__, PERFECT).review(_question(10.0), [1, 2, 3])
     assert sorted(answer.boxes) == [1, 2]  # at 3 it hardly shows
-    assert answer.boxes[1].box.category is Category.ANIMAL
+    assert answer.boxes[1].box.category == ANIMAL
     assert answer.boxes[1].source is LabelSource.REVIEWED
 
 

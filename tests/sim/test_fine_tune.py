@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import ANIMAL
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import PICO
 from fleet.dataset.frozen import Dataset, DatasetFile, DatasetManifest, freeze, open_dataset
@@ -55,7 +55,7 @@ def recall_of(model: Path, dataset: Dataset) -> float:
     """Run a model over the frames and count the animals that it finds."""
     answers = {sample_id: boxes for sample_id, boxes, _ in answer(dataset, OnnxEngine(model), PICO)}
     matches = match(list(eval_frames(dataset, answers)))
-    return operating_point(matches, Category.ANIMAL, THRESHOLD).recall or 0.0
+    return operating_point(matches, ANIMAL, THRESHOLD).recall or 0.0
 
 
 def test_a_short_fine_tune_raises_recall_on_a_handful_of_frames(

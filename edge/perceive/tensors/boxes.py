@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -9,35 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import (
+    SHIPPED_CLASSES,
+    Category,
+    ClassRow,
+    Kind,
+    row_of,
+)
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import CATEGORIES, Attribute, Box3D, BoxSource, Category
+from edge.contracts.scene import Attribute, Box3D, BoxSource
 from edge.perceive.tensors.spec import Floats, NetSpec
 
-_NMS_RADIUS_M: dict[Category, float] = {
-    Category.CAR: 1.8,
-    Category.TRUCK: 2.5,
-    Category.BUS: 3.0,
-    Category.TRAILER: 3.0,
-    Category.CONSTRUCTION_VEHICLE: 2.5,
-    Category.PEDESTRIAN: 0.5,
-    Category.MOTORCYCLE: 0.8,
-    Category.BICYCLE: 0.8,
-    Category.TRAFFIC_CONE: 0.5,
-    Category.BARRIER: 0.8,
-    Category.ANIMAL: 0.7,
-    Category.DEBRIS: 0.5,
-}
-_NMS_GROUPS: tuple[frozenset[Category], ...] = (
-    frozenset({Category.CAR, Category.TRUCK, Category.BUS, Category.TRAILER,
-               Category.CONSTRUCTION_VEHICLE}),
-    frozenset({Category.MOTORCYCLE, Category.BICYCLE}),
-)  # fmt: skip
-_RADII_M = np.array([_NMS_RADIUS_M[c] for c in CATEGORIES])
-_RIVALS = np.array(
-    [[a is b or any({a, b} <= group for group in _NMS_GROUPS) for b in CATEGORIES]
-     for a in CATEGORIES]
-)  # fmt: skip
-"""(C, C): which categories stand for the same thing when they stand in the same place."""
 _STANDING_MPS = 0.5
 
 
@@ -55,7 +38,7 @@ def decode_boxes(
     Returns:
         The flat BEV cell of each box, and the boxes.
     """
-    lowest = np.array([thresholds.get(c, 2.0) for c in CATEGORIES], np.float32)
+    lowest = np.array([thresholds.get(c, 2.0) for c in SHIPPED_CLASSES], np.float32)
     scores = np.ascontiguousarray(heatmap.transpose(1, 2, 0))  # (n, n, C)
     neighbourhood = cv2.dilate(scores, np.ones((3, 3), np.uint8)).reshape(scores.shape)
     row, column, channel = np.nonzero((scores == neighbourhood) & (scores >= lowest))
@@ -65,18 +48,35 @@ def decode_boxes(
     values = regression[:, row, column].astype(np.float64)  # (12, P)
     x = (row + 0.5 + values[0]) * spec.cell_m - spec.bev_range_m
     y = (column + 0.5 + values[1]) * spec.cell_m - spec.bev_range_m
-    kept = _unrivalled(channel, x, y)
+    kept = _unrivalled(channel, x, y, _suppression(tuple(map(row_of, SHIPPED_CLASSES))))
     cells = [int(row[k] * spec.bev_cells + column[k]) for k in kept]
-    boxes = tuple(_box(CATEGORIES[channel[k]], x[k], y[k], values[2:, k], score[k]) for k in kept)
+    boxes = tuple(
+        _box(SHIPPED_CLASSES[channel[k]], x[k], y[k], values[2:, k], score[k]) for k in kept
+    )
     return cells, boxes
 
 
+@functools.lru_cache(maxsize=8)
+def _suppression(rows: tuple[ClassRow, ...]) -> NDArray[np.float64]:
+    """Return the radius within which a box of one class suppresses a box of another, metres, (C, C)."""
+    return np.array([[a.suppression_m if _is_one(a, b) else 0.0 for b in rows] for a in rows])
+
+
+def _is_one(a: ClassRow, b: ClassRow) -> bool:
+    """Tell whether boxes of two classes in one place are one road user."""
+    is_thing = Kind.THING in (a.kind, b.kind)
+    return a.name == b.name or (a.family == b.family and not is_thing)
+
+
 def _unrivalled(
-    channel: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
+    channel: NDArray[np.int64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    suppression_m: NDArray[np.float64],
 ) -> list[int]:
-    """List the boxes, best first, that no stronger kept one claims to be something of its own kind."""
+    """List the boxes, best first, that no stronger kept box suppresses."""
     distance_m = np.hypot(x[:, None] - x, y[:, None] - y)
-    is_rival = _RIVALS[channel[:, None], channel] & (distance_m < _RADII_M[channel][:, None])
+    is_rival = distance_m < suppression_m[channel[:, None], channel]
     is_open = np.ones(len(channel), np.bool_)
     kept: list[int] = []
     for k in range(len(channel)):

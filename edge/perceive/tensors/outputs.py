@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import RingroadError
-from edge.contracts.scene import Box3D, Category, Trajectory
+from edge.contracts.scene import Box3D, Trajectory
 from edge.contracts.sensors import FrameSet
 from edge.perceive.tensors.boxes import decode_boxes
 from edge.perceive.tensors.memory import Recollection, recollect

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.bundle import TensorSpec
-from edge.contracts.scene import CATEGORIES
+from edge.contracts.classes import SHIPPED_CLASSES
 
 Floats = NDArray[np.float32]
 
@@ -125,7 +125,7 @@ def output_specs(spec: NetSpec) -> tuple[TensorSpec, ...]:
     """List the network's outputs in the order of its signature."""
     n, k = spec.bev_cells, spec.queries
     shapes: dict[str, tuple[int, ...]] = {
-        "heatmap": (1, len(CATEGORIES), n, n),
+        "heatmap": (1, len(SHIPPED_CLASSES), n, n),
         "boxes": (1, BOX_CHANNELS, n, n),
         "segmentation": (1, SEGMENTATION_CLASSES, n, n),
         "queries": (1, k, spec.width),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from edge.contracts.scene import CATEGORIES, Agent, Attribute, Box3D, BoxSource, Trajectory
-from edge.perceive.track.rows import ON_FOOT, VEHICLES, Floats, Tracks, surely_moves
+from edge.contracts.classes import Category, row_of
+from edge.contracts.scene import Agent, Attribute, Box3D, BoxSource, Trajectory
+from edge.perceive.track.rows import VEHICLES, Floats, Tracks, surely_moves
 from edge.perceive.track.settings import TrackerSettings
 
 _STANDING_MPS = 0.5
@@ -16,6 +18,7 @@ _HEADING_BY_MOTION_MPS = 2.0
 
 def agents_of(
     tracks: Tracks,
+    names: Sequence[Category],
     futures_of: dict[int, tuple[Trajectory, ...]],
     rotation: Floats,
     origin: Floats,
@@ -23,7 +26,8 @@ def agents_of(
 ) -> tuple[Agent, ...]:
     """Describe every track in the ego frame."""
     position = (tracks.mean_world[:, :2] - origin) @ rotation
-    is_on_foot = np.isin(tracks.votes.argmax(axis=1), ON_FOOT)
+    winners = tracks.votes.argmax(axis=1)
+    is_on_foot = np.array([row_of(name).is_on_foot for name in names])[winners]
     is_still = ~is_on_foot & ~surely_moves(tracks, settings)
     velocity_world = np.where(is_still[:, None], 0.0, tracks.mean_world[:, 2:])
     velocity = velocity_world @ rotation
@@ -32,7 +36,7 @@ def agents_of(
     spread = rotation.T @ tracks.covariance_world[:, :2, :2] @ rotation
     columns = zip(
         position.tolist(), velocity.tolist(), yaw.tolist(), spread.reshape(-1, 4).tolist(),
-        tracks.shape_m.tolist(), tracks.votes.argmax(axis=1).tolist(), tracks.score.tolist(),
+        tracks.shape_m.tolist(), winners.tolist(), tracks.score.tolist(),
         tracks.track_id.tolist(), tracks.first_seen_ns.tolist(), tracks.hits.tolist(),
         tracks.is_confirmed.tolist(), strict=True,
     )  # fmt: skip
@@ -44,7 +48,7 @@ def agents_of(
         length, width, height, z = shape
         is_standing = math.hypot(vx, vy) < _STANDING_MPS
         box = Box3D(
-            category=CATEGORIES[winner],
+            category=names[winner],
             x_m=x,
             y_m=y,
             z_m=z,

@@ -9,26 +9,18 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import Category, Kind, row_of
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.perceive.track.settings import TrackerSettings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_GROUP_OF: dict[Category, int] = {
-    **dict.fromkeys(CATEGORIES, 0),  # vehicles
-    Category.PEDESTRIAN: 1,
-    Category.MOTORCYCLE: 1,
-    Category.BICYCLE: 1,
-    Category.ANIMAL: 1,
-    Category.TRAFFIC_CONE: 2,
-    Category.BARRIER: 2,
-    Category.DEBRIS: 2,
-}
-INDEX_OF = {category: k for k, category in enumerate(CATEGORIES)}
-VEHICLES, VULNERABLE, THINGS = 0, 1, 2
-ON_FOOT = (INDEX_OF[Category.PEDESTRIAN], INDEX_OF[Category.ANIMAL])
+_KINDS = tuple(Kind)
+VEHICLES, VULNERABLE, THINGS = map(_KINDS.index, (Kind.VEHICLE, Kind.VULNERABLE, Kind.THING))
+_LEAST_VOTE = 1e-12
+"""A box of score zero names its class, too."""
 
 
 @dataclass(eq=False)
@@ -39,7 +31,7 @@ class Tracks:
     covariance_world: Floats  # (N, 4, 4)
     shape_m: Floats  # (N, 4) length, width, height, z
     heading_world: Floats  # (N, 2), any length
-    votes: Floats  # (N, categories)
+    votes: Floats  # (N, C), see ``Tracker.numbers``
     score: Floats  # (N,)
     group: Ints  # (N,)
     track_id: Ints  # (N,)
@@ -69,7 +61,8 @@ class Measured:
     heading_world: Floats  # (B, 2) unit
     shape_m: Floats  # (B, 4) length, width, height, z
     score: Floats  # (B,)
-    category: Ints  # (B,)
+    category: Ints  # (B,) number of its class
+    is_on_foot: NDArray[np.bool_]  # (B,)
     group: Ints  # (B,)
 
 
@@ -84,14 +77,24 @@ def measure(
     rotation: Floats,
     origin: Floats,
     velocity_sigma_mps: Mapping[Category, float],
+    numbers: Mapping[Category, int],
 ) -> Measured:
-    """Turn boxes in the ego frame into rows in the world frame; see ``planar`` for the frame."""
+    """Turn boxes in the ego frame into rows in the world frame.
+
+    Args:
+        boxes: In the ego frame.
+        rotation: Of the ego frame, (2, 2); see ``planar``.
+        origin: Of the ego frame, (2,).
+        velocity_sigma_mps: Error per axis of the boxes' velocities; not believed where it has no class.
+        numbers: Number of every class that occurs.
+    """
     rows = [
         (b.x_m, b.y_m, b.vx_mps, b.vy_mps, math.cos(b.yaw_rad), math.sin(b.yaw_rad),
          b.length_m, b.width_m, b.height_m, b.z_m, b.score)
         for b in boxes
     ]  # fmt: skip
     values = np.array(rows, np.float64).reshape(-1, 11)
+    classes = [row_of(b.category) for b in boxes]
     return Measured(
         position_world=values[:, 0:2] @ rotation.T + origin,
         velocity_world=values[:, 2:4] @ rotation.T,
@@ -99,22 +102,25 @@ def measure(
         heading_world=values[:, 4:6] @ rotation.T,
         shape_m=values[:, 6:10],
         score=values[:, 10],
-        category=np.array([INDEX_OF[b.category] for b in boxes], np.int64),
-        group=np.array([_GROUP_OF[b.category] for b in boxes], np.int64),
+        category=np.array([numbers[b.category] for b in boxes], np.int64),
+        is_on_foot=np.array([row.is_on_foot for row in classes], np.bool_),
+        group=np.array([_KINDS.index(row.kind) for row in classes], np.int64),
     )
 
 
-def born(measured: Measured, first_id: int, stamp_ns: int, settings: TrackerSettings) -> Tracks:
+def born(
+    measured: Measured, first_id: int, stamp_ns: int, class_count: int, settings: TrackerSettings
+) -> Tracks:
     """Start one tentative track per measured box."""
     count = len(measured.score)
-    is_slow = np.isin(measured.category, ON_FOOT) | (measured.group == THINGS)
+    is_slow = measured.is_on_foot | (measured.group == THINGS)
     prior = np.where(is_slow, settings.newborn_slow_speed_mps, settings.newborn_speed_mps)
     is_told = measured.velocity_sigma_mps < prior
     spread = np.full((count, 4), settings.position_sigma_m)
     spread[:, 2:] = np.where(is_told, measured.velocity_sigma_mps, prior)[:, None]
     velocity = np.where(is_told[:, None], measured.velocity_world, 0.0)
-    votes = np.zeros((count, len(CATEGORIES)))
-    votes[np.arange(count), measured.category] = measured.score
+    votes = np.zeros((count, class_count))
+    votes[np.arange(count), measured.category] = np.maximum(measured.score, _LEAST_VOTE)
     recent = np.zeros((count, settings.confirm_ticks), np.bool_)
     recent[:, 0] = True
     return Tracks(

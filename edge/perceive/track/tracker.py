@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from edge.contracts.scene import Agent, Box3D, Category, RadarTrack, Trajectory
+from edge.contracts.classes import UNKNOWN, Category
+from edge.contracts.scene import Agent, Box3D, RadarTrack, Trajectory
 from edge.contracts.sensors import EgoState
 from edge.perceive import kalman
 from edge.perceive.association import nearest_pairs
@@ -42,11 +43,14 @@ class Tracker:
     """x of the point, in the ego frame, from which the radar measures ranges and radial speeds."""
 
     def __post_init__(self) -> None:
+        self.numbers: dict[Category, int] = {UNKNOWN: 0}
+        """Per class, the column of the votes for it; a class gets one when the first box names it."""
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as after a jump in time. Track ids go on."""
-        self._tracks = born(measure((), np.eye(2), np.zeros(2), {}), 0, 0, self.settings)
+        nothing = measure((), np.eye(2), np.zeros(2), {}, self.numbers)
+        self._tracks = born(nothing, 0, 0, len(self.numbers), self.settings)
         self._stamp_ns = -1
         self._next_id = getattr(self, "_next_id", 1)
 
@@ -72,7 +76,8 @@ class Tracker:
             agent that was seen in this tick has source ``NETWORK``, a coasting one ``TRACKER``.
         """
         rotation, origin = planar(ego.world_from_ego)
-        measured = measure(boxes, rotation, origin, self.velocity_sigma_mps)
+        self._number_classes(boxes)
+        measured = measure(boxes, rotation, origin, self.velocity_sigma_mps, self.numbers)
         self._predict(stamp_ns)
         row, column = self._associate(measured, stamp_ns)
         self._take_in(measured, row, column, stamp_ns)
@@ -85,7 +90,7 @@ class Tracker:
             track_id: futures[column] if column < len(futures) else ()
             for track_id, column in column_of.items()
         }
-        return agents_of(self._tracks, futures_of, rotation, origin, self.settings)
+        return self._describe(futures_of, rotation, origin)
 
     def coast(
         self, ego: EgoState, stamp_ns: int, radar_tracks: Sequence[RadarTrack] = ()
@@ -95,7 +100,20 @@ class Tracker:
         self._predict(stamp_ns)
         self._listen(radar_tracks, rotation, origin)
         self._bury(stamp_ns)
-        return agents_of(self._tracks, {}, rotation, origin, self.settings)
+        return self._describe({}, rotation, origin)
+
+    def _describe(
+        self, futures_of: dict[int, tuple[Trajectory, ...]], rotation: Floats, origin: Floats
+    ) -> tuple[Agent, ...]:
+        names = tuple(self.numbers)
+        return agents_of(self._tracks, names, futures_of, rotation, origin, self.settings)
+
+    def _number_classes(self, boxes: Sequence[Box3D]) -> None:
+        """Give every class that is new a number, and every track a column for votes on it."""
+        for box in boxes:
+            self.numbers.setdefault(box.category, len(self.numbers))
+        lacking = len(self.numbers) - self._tracks.votes.shape[1]
+        self._tracks.votes = np.pad(self._tracks.votes, ((0, 0), (0, lacking)))
 
     def _predict(self, stamp_ns: int) -> None:
         if stamp_ns <= self._stamp_ns:
@@ -214,7 +232,7 @@ class Tracker:
         is_new[column] = False
         orphans = np.flatnonzero(is_new)
         chosen = Measured(**{f.name: getattr(measured, f.name)[orphans] for f in fields(measured)})
-        newborn = born(chosen, self._next_id, stamp_ns, self.settings)
+        newborn = born(chosen, self._next_id, stamp_ns, len(self.numbers), self.settings)
         self._next_id += len(orphans)
         self._tracks = self._tracks.followed_by(newborn)
         return dict(zip(newborn.track_id.tolist(), orphans.tolist(), strict=True))

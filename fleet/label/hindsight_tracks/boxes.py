@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from edge.contracts.time import NS_PER_S
 from fleet.label.smooth import Floats, Ints, SmoothSettings, States, smooth
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import Category
 from fleet.label.hindsight_tracks.boxes import ClipBoxes, HindsightSettings
 from fleet.label.smooth import Bools, Floats, Ints
 

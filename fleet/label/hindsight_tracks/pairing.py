@@ -5,17 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import (
+    Category,
+    row_of,
+)
 from fleet.label.hindsight_tracks.boxes import HindsightSettings
 from fleet.label.smooth import Floats
 
-_KINDS = (
-    {Category.CAR, Category.TRUCK, Category.BUS, Category.TRAILER, Category.CONSTRUCTION_VEHICLE},
-    {Category.MOTORCYCLE, Category.BICYCLE},
-    {Category.PEDESTRIAN},
-    {Category.ANIMAL},
-    {Category.TRAFFIC_CONE, Category.BARRIER, Category.DEBRIS},
-)
 NEVER = 1e9
 """Cost of a pair that must not be."""
 
@@ -40,9 +36,9 @@ def gated_cost(offset: Floats, spread: Floats, price: Floats, gate: float) -> Fl
 
 def class_price(first: Category, second: Category, settings: HindsightSettings) -> float:
     """Give what it costs to take one class for the other."""
-    if first is second:
+    if first == second:
         return 0.0
-    if any(first in kind and second in kind for kind in _KINDS):
+    if row_of(first).family == row_of(second).family:
         return settings.other_class_price
     return settings.other_kind_price
 

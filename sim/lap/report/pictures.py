@@ -14,8 +14,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.classes import Category
 from edge.contracts.rig import Camera, Intrinsics, Rig
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import FrameSet
 from fleet.evaluate import Slice, holds
 from sim.place.ground import Ground
@@ -169,7 +170,7 @@ def _subject(case: EdgeCase) -> tuple[Box3D | None, _View]:
 
 
 def _of_class(boxes: Sequence[Box3D], category: Category) -> list[Box3D]:
-    return [box for box in boxes if box.category is category]
+    return [box for box in boxes if box.category == category]
 
 
 def _best_view(box: Box3D, case: EdgeCase) -> _View | None:
@@ -282,7 +283,7 @@ def _found(boxes: Sequence[Box3D], subject: Box3D | None, labels: Sequence[Box3D
     if subject is None:
         return f"{len(boxes)} boxes."
     near = [box for box in boxes if _distance_m(box, subject) <= HIT_M]
-    named = [box for box in near if box.category is subject.category]
+    named = [box for box in near if box.category == subject.category]
     if named:
         best = max(named, key=lambda box: box.score)
         return f"Sees the {_name(subject)}: score {best.score:.2f}, {_distance_m(best, subject):.1f} m off."
@@ -296,7 +297,7 @@ def _found(boxes: Sequence[Box3D], subject: Box3D | None, labels: Sequence[Box3D
 def _is_another(box: Box3D, subject: Box3D, labels: Sequence[Box3D]) -> bool:
     """Tell whether a box is rightly about another labelled object of its own class."""
     return any(
-        label.category is box.category and _distance_m(box, label) <= HIT_M
+        label.category == box.category and _distance_m(box, label) <= HIT_M
         for label in labels
         if label is not subject
     )

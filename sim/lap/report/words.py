@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.contracts.classes import CLASSES
 from fleet.evaluate import Decision
 from fleet.rollout import Stage
 from sim.lap.record import LapRecord, SliceScore
@@ -21,10 +22,6 @@ _LABELS = {
     Decision.PASS: "Promoted",
     Decision.FAIL: "Refused",
     Decision.NOT_ENOUGH_EVIDENCE: "Not enough evidence",
-}
-_PLURALS = {
-    "bus": "buses",
-    "debris": "debris",
 }
 
 
@@ -155,5 +152,4 @@ def _count_on(record: LapRecord, bundle_id: str | None) -> int:
 
 
 def _plural(name: str) -> str:
-    word = named(name)
-    return _PLURALS.get(word, f"{word}s")
+    return CLASSES[name].plural if name in CLASSES else f"{named(name)}s"

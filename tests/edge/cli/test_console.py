@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edge.cli.console import Stages, show_json, show_record, show_table, stages
-from edge.contracts.scene import Category
+from edge.contracts.classes import ANIMAL
 
 ROWS = [
     {"clip_id": "a" * 64, "worth": 0.25, "rules": ("low_ttc", "random"), "label": None},
-    {"clip_id": "b" * 64, "worth": 1.0, "rules": (), "label": Category.ANIMAL},
+    {"clip_id": "b" * 64, "worth": 1.0, "rules": (), "label": ANIMAL},
 ]
 COLUMNS = ("clip_id", "worth", "rules", "label")
 

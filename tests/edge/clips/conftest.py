@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from edge.clip_file import ClipFrame, encode_instant
+from edge.contracts.classes import CAR
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from edge.contracts.scene import (
     Agent,
     Box3D,
-    Category,
     Perception,
     Plan,
     PlanPoint,
@@ -112,7 +112,7 @@ def make_manifest(rig: Rig) -> MakeManifest:
 def _perception(index: int, rng: np.random.Generator) -> Perception:
     x_m, y_m, yaw_rad = rng.uniform(-3, 3, 3).tolist()
     box = Box3D(
-        category=Category.CAR,
+        category=CAR,
         x_m=x_m,
         y_m=y_m,
         z_m=0.8,

@@ -14,11 +14,11 @@ from edge.contracts.bundle import (
     Provenance,
     TensorSpec,
 )
+from edge.contracts.classes import ANIMAL, CAR
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import SchemaError
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig
-from edge.contracts.scene import Category
 from edge.contracts.time import Clock, ClockKind
 from edge.contracts.wire import decode_record
 from edge.perceive.tensors import SLOTS
@@ -66,8 +66,8 @@ BUNDLE = BundleManifest(
     engines=(ENGINE,),
     inputs=(TensorSpec(name="images", dtype="uint8", shape=(8, 3, 128, 256)),),
     outputs=(TensorSpec(name="boxes", dtype="float32", shape=(100, 10)),),
-    categories=(Category.CAR, Category.ANIMAL),
-    thresholds={Category.CAR: 0.3, Category.ANIMAL: 0.5},
+    categories=(CAR, ANIMAL),
+    thresholds={CAR: 0.3, ANIMAL: 0.5},
     golden=GoldenSet(sha256="b" * 64, size_bytes=10, frames=2, tolerance=0.01),
 )
 
@@ -123,9 +123,9 @@ def test_clip_manifest_of_unknown_privacy_does_not_read_as_safe() -> None:
         {"engines": (msgspec.structs.replace(ENGINE, sha256="c" * 64),)},
         {"inputs": (TensorSpec(name="images", dtype="uint8", shape=(8, 3, 64, 128)),)},
         {"outputs": ()},
-        {"categories": (Category.ANIMAL, Category.CAR)},
-        {"thresholds": {Category.CAR: 0.3, Category.ANIMAL: 0.4}},
-        {"velocity_sigma_mps": {Category.CAR: 0.5}},
+        {"categories": (ANIMAL, CAR)},
+        {"thresholds": {CAR: 0.3, ANIMAL: 0.4}},
+        {"velocity_sigma_mps": {CAR: 0.5}},
         {"model": "nano"},
         {"calibration_table_version": 2},
         {"golden": msgspec.structs.replace(BUNDLE.golden, tolerance=0.5)},
@@ -142,7 +142,7 @@ def test_content_id_changes_with_what_the_model_is(change: dict[str, Any]) -> No
         {"release_counter": 7},
         {"provenance": Provenance(dataset_id="d-1", recipe="fine-tune")},
         {"bundle_id": "b-2"},
-        {"thresholds": {Category.ANIMAL: 0.5, Category.CAR: 0.3}},
+        {"thresholds": {ANIMAL: 0.5, CAR: 0.3}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -165,7 +165,7 @@ def test_bundle_whose_velocity_error_makes_no_sense_is_refused(sigma_mps: float)
 
 
 def test_bundle_without_a_threshold_for_a_class_is_refused() -> None:
-    sent = msgspec.structs.asdict(BUNDLE) | {"thresholds": {Category.CAR: 0.3}}
+    sent = msgspec.structs.asdict(BUNDLE) | {"thresholds": {CAR: 0.3}}
     assert "has no threshold for animal" in refusal(BundleManifest, sent)
 
 

@@ -22,12 +22,12 @@ from msgspec import inspect
 import edge.contracts
 from edge.contracts.bundle import BundleManifest
 from edge.contracts.campaign import ArmedRule
+from edge.contracts.classes import SHIPPED_CLASSES, UNKNOWN
 from edge.contracts.clip import ClipManifest, Privacy
 from edge.contracts.errors import SchemaError
 from edge.contracts.fields import OpenEnum
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Body, Intrinsics, Rig
-from edge.contracts.scene import CATEGORIES, Category
 from edge.contracts.time import Clock, ClockKind
 from edge.contracts.wire import Message, decode_record
 from edge.perceive.tensors import SLOTS
@@ -145,8 +145,8 @@ def end_after_start(values: dict[str, Any], rng: random.Random) -> None:
 
 
 def threshold_per_category(values: dict[str, Any], rng: random.Random) -> None:
-    values["categories"] = [category.value for category in CATEGORIES]
-    values["thresholds"] = {category.value: rng.random() for category in Category}
+    values["categories"] = list(SHIPPED_CLASSES)
+    values["thresholds"] = {name: rng.random() for name in (*SHIPPED_CLASSES, UNKNOWN)}
 
 
 def some_of_more(values: dict[str, Any], rng: random.Random) -> None:

@@ -13,6 +13,7 @@ from edge.contracts.bundle import (
     Precision,
     TensorSpec,
 )
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import SchemaError
 from edge.contracts.release import (
     MAX_MANIFEST_BYTES,
@@ -23,7 +24,6 @@ from edge.contracts.release import (
     manifest_path,
     release_of,
 )
-from edge.contracts.scene import CATEGORIES
 
 
 def manifest(**changes):
@@ -42,8 +42,8 @@ def manifest(**changes):
         ),
         "inputs": (TensorSpec(name="images", dtype="uint8", shape=(8, 4, 4, 3)),),
         "outputs": (TensorSpec(name="heat", dtype="float32", shape=(12, 4, 4)),),
-        "categories": CATEGORIES,
-        "thresholds": dict.fromkeys(CATEGORIES, 0.25),
+        "categories": SHIPPED_CLASSES,
+        "thresholds": dict.fromkeys(SHIPPED_CLASSES, 0.25),
         "golden": GoldenSet(sha256="c" * 64, size_bytes=5, frames=1, tolerance=0.1),
     }
     return BundleManifest(**(fields | changes))
@@ -51,7 +51,7 @@ def manifest(**changes):
 
 @given(st.integers(0, 2**53 - 1), st.floats(0.0, 1.0))
 def test_manifest_comes_back_as_it_was(counter, threshold):
-    before = manifest(release_counter=counter, thresholds=dict.fromkeys(CATEGORIES, threshold))
+    before = manifest(release_counter=counter, thresholds=dict.fromkeys(SHIPPED_CLASSES, threshold))
     assert decode_manifest(encode_manifest(before)) == before
 
 

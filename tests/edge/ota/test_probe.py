@@ -6,8 +6,8 @@ import pytest
 
 from edge.contracts.arrays import pack_arrays
 from edge.contracts.bundle import EngineKind
+from edge.contracts.classes import SHIPPED_CLASSES, UNKNOWN
 from edge.contracts.errors import ContractError
-from edge.contracts.scene import CATEGORIES, Category
 from edge.ota import golden_probe
 from edge.ota.probe import wrong_answer, wrong_labels
 from fleet.bundle.bundle import write_bundle
@@ -71,17 +71,17 @@ def test_other_shape_or_type_is_refused(judge):
 
 
 def test_label_map_of_another_order_is_refused(judge, bundle):
-    swapped = msgspec.structs.replace(bundle, categories=CATEGORIES[::-1])
+    swapped = msgspec.structs.replace(bundle, categories=SHIPPED_CLASSES[::-1])
     assert "label map" in judge(answer(2, 4, 6), swapped).reason
 
 
 def test_category_unknown_to_this_software_is_refused(bundle):
     newer = msgspec.structs.replace(
         bundle,
-        categories=(*CATEGORIES[:-1], Category.UNKNOWN),
-        thresholds=bundle.thresholds | {Category.UNKNOWN: 0.5},
+        categories=(*SHIPPED_CLASSES[:-1], UNKNOWN),
+        thresholds=bundle.thresholds | {UNKNOWN: 0.5},
     )
-    assert "label map" in wrong_labels(newer, CATEGORIES)
+    assert "label map" in wrong_labels(newer, SHIPPED_CLASSES)
 
 
 def test_other_calibration_table_version_is_refused(judge, bundle):

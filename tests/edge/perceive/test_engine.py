@@ -18,8 +18,8 @@ from edge.contracts.bundle import (
     Precision,
     TensorSpec,
 )
+from edge.contracts.classes import CAR
 from edge.contracts.errors import ContractError, OperatorError
-from edge.contracts.scene import Category
 from edge.perceive.engine import Engine, OnnxEngine, TfliteEngine, open_engine
 from edge.perceive.tensors import OutputFault
 
@@ -108,8 +108,8 @@ def manifest_of(kind: EngineKind, content: bytes) -> BundleManifest:
         engines=(file,),
         inputs=INPUTS,
         outputs=OUTPUTS,
-        categories=(Category.CAR,),
-        thresholds={Category.CAR: 0.3},
+        categories=(CAR,),
+        thresholds={CAR: 0.3},
         golden=GoldenSet(sha256="0" * 64, size_bytes=0, frames=0, tolerance=0.01),
     )
 

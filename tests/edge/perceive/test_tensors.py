@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.contracts.classes import BUS, CAR, PEDESTRIAN, SHIPPED_CLASSES, TRUCK
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
-from edge.contracts.scene import CATEGORIES, Category
 from edge.contracts.sensors import (
     EgoState,
     Frame,
@@ -43,7 +43,7 @@ from edge.perceive.tensors import (
 
 CAMERAS = tuple(slot.name for slot in SLOTS)
 
-LOW = dict.fromkeys(CATEGORIES, 0.3)
+LOW = dict.fromkeys(SHIPPED_CLASSES, 0.3)
 
 
 def _looking(yaw_rad: float, fov_deg: float) -> tuple[Pose, Intrinsics]:
@@ -202,7 +202,7 @@ def test_memory_recalls_nothing_of_before_the_clock_stepped_back() -> None:
 
 
 def test_a_peak_becomes_a_box_at_its_offset() -> None:
-    heatmap = np.zeros((len(CATEGORIES), 48, 48), np.float32)
+    heatmap = np.zeros((len(SHIPPED_CLASSES), 48, 48), np.float32)
     regression = np.zeros((BOX_CHANNELS, 48, 48), np.float32)
     heatmap[0, 30, 20] = 0.9
     regression[:, 30, 20] = [
@@ -222,7 +222,7 @@ def test_a_peak_becomes_a_box_at_its_offset() -> None:
     cells, boxes = decode_boxes(heatmap, regression, PICO, LOW)
     assert cells == [30 * 48 + 20]
     box = boxes[0]
-    assert (box.category, box.score) == (Category.CAR, pytest.approx(0.9))
+    assert (box.category, box.score) == (CAR, pytest.approx(0.9))
     assert box.x_m == pytest.approx(31 * PICO.cell_m - 32)
     assert box.y_m == pytest.approx(20.5 * PICO.cell_m - 32)
     assert (box.length_m, box.width_m) == (pytest.approx(4), pytest.approx(2))
@@ -231,21 +231,21 @@ def test_a_peak_becomes_a_box_at_its_offset() -> None:
 
 
 def test_a_weaker_peak_of_the_same_kind_close_by_is_suppressed() -> None:
-    heatmap = np.zeros((len(CATEGORIES), 48, 48), np.float32)
+    heatmap = np.zeros((len(SHIPPED_CLASSES), 48, 48), np.float32)
     regression = np.zeros((BOX_CHANNELS, 48, 48), np.float32)
-    truck, pedestrian = CATEGORIES.index(Category.TRUCK), CATEGORIES.index(Category.PEDESTRIAN)
+    truck, pedestrian = SHIPPED_CLASSES.index(TRUCK), SHIPPED_CLASSES.index(PEDESTRIAN)
     heatmap[0, 30, 20] = 0.9
     heatmap[truck, 31, 20] = 0.5
     heatmap[pedestrian, 30, 21] = 0.5
     _, boxes = decode_boxes(heatmap, regression, PICO, LOW)
-    assert [b.category for b in boxes] == [Category.CAR, Category.PEDESTRIAN]
+    assert [b.category for b in boxes] == [CAR, PEDESTRIAN]
 
 
 def test_a_category_without_threshold_is_not_reported() -> None:
-    heatmap = np.full((len(CATEGORIES), 48, 48), 0.9, np.float32)
+    heatmap = np.full((len(SHIPPED_CLASSES), 48, 48), 0.9, np.float32)
     regression = np.zeros((BOX_CHANNELS, 48, 48), np.float32)
-    _, boxes = decode_boxes(heatmap, regression, PICO, {Category.BUS: 0.5})
-    assert {b.category for b in boxes} == {Category.BUS}
+    _, boxes = decode_boxes(heatmap, regression, PICO, {BUS: 0.5})
+    assert {b.category for b in boxes} == {BUS}
 
 
 @given(st.floats(-math.pi, math.pi))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.contracts.classes import ANIMAL, CAR, PEDESTRIAN, TRUCK, Category
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Agent, Box3D, BoxSource, Category, RadarTrack, Trajectory
+from edge.contracts.scene import Agent, Box3D, BoxSource, RadarTrack, Trajectory
 from edge.contracts.sensors import EgoState
 from edge.contracts.time import frame_stamp_ns
 from edge.perceive.track import Tracker
@@ -18,7 +19,7 @@ TICK_S = 1.0 / 36.0
 
 def car(x_m: float, y_m: float, vx_mps: float = 0.0, **changes) -> Box3D:
     fields = {
-        "category": Category.CAR,
+        "category": CAR,
         "x_m": x_m,
         "y_m": y_m,
         "z_m": 0.8,
@@ -110,16 +111,16 @@ def test_two_cars_that_pass_close_keep_their_identities() -> None:
 def test_a_class_that_flips_once_is_outvoted() -> None:
     tracker = Tracker()
     for k in range(12):
-        category = Category.TRUCK if k == 11 else Category.CAR
+        category = TRUCK if k == 11 else CAR
         (agent,) = feed(tracker, k, car(20, 0, category=category))
-    assert agent.box.category is Category.CAR
+    assert agent.box.category == CAR
 
 
 def test_a_pedestrian_beside_a_car_is_not_its_track() -> None:
     tracker = Tracker()
     feed(tracker, 0, car(20, 0))
-    agents = feed(tracker, 1, car(20, 0.5, category=Category.PEDESTRIAN))
-    assert [a.box.category for a in agents] == [Category.CAR, Category.PEDESTRIAN]
+    agents = feed(tracker, 1, car(20, 0.5, category=PEDESTRIAN))
+    assert [a.box.category for a in agents] == [CAR, PEDESTRIAN]
 
 
 def test_a_vehicle_that_moves_drives_forwards() -> None:
@@ -183,9 +184,7 @@ def test_any_boxes_give_finite_unique_repeatable_agents(ticks: list[list[Box3D]]
         assert sum(a.box.source is BoxSource.NETWORK for a in agents) == len(boxes)
 
 
-@pytest.mark.parametrize(
-    ("category", "expected_mps"), [(Category.ANIMAL, -1.3), (Category.CAR, 0.0)]
-)
+@pytest.mark.parametrize(("category", "expected_mps"), [(ANIMAL, -1.3), (CAR, 0.0)])
 def test_the_radar_says_how_fast_the_vulnerable_move(
     category: Category, expected_mps: float
 ) -> None:
@@ -193,7 +192,7 @@ def test_the_radar_says_how_fast_the_vulnerable_move(
     tracker = Tracker()
     for k in range(18):
         y = 3.0 - 1.3 * k * TICK_S
-        box = car(8.0, y if category is Category.ANIMAL else 3.0, category=category)
+        box = car(8.0, y if category == ANIMAL else 3.0, category=category)
         echo = RadarTrack(track_id=1, x_m=8.0, y_m=y, vx_mps=0.0, vy_mps=-1.3, hits=9, age_s=1.0)
         agents = tracker.update((box,), (), ego_at(k), frame_stamp_ns(k), (echo,))
     assert agents[0].box.vy_mps == pytest.approx(expected_mps, abs=0.4)
@@ -202,7 +201,7 @@ def test_the_radar_says_how_fast_the_vulnerable_move(
 def test_a_coasting_pedestrian_goes_where_the_radar_goes() -> None:
     tracker = Tracker()
     for k in range(6):
-        feed(tracker, k, car(8.0, 2.0, category=Category.PEDESTRIAN))
+        feed(tracker, k, car(8.0, 2.0, category=PEDESTRIAN))
     for k in range(6, 24):
         y = 2.0 - 1.5 * (k - 6) * TICK_S
         echo = RadarTrack(track_id=1, x_m=8.0, y_m=y, vx_mps=0.0, vy_mps=-1.5, hits=9, age_s=1.0)
@@ -215,6 +214,6 @@ def test_a_radar_track_out_of_reach_is_somebody_elses() -> None:
     tracker = Tracker()
     for k in range(18):
         echo = RadarTrack(track_id=1, x_m=8.0, y_m=4.0, vx_mps=0.0, vy_mps=-3.0, hits=9, age_s=1.0)
-        box = car(8.0, 2.0, category=Category.PEDESTRIAN)
+        box = car(8.0, 2.0, category=PEDESTRIAN)
         (agent,) = tracker.update((box,), (), ego_at(k), frame_stamp_ns(k), (echo,))
     assert agent.box.vy_mps == pytest.approx(0.0, abs=1e-6)

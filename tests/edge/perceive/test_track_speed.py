@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from edge.contracts.classes import BICYCLE, CAR, MOTORCYCLE, TRUCK, Category
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Agent, Box3D, Category, RadarTrack
+from edge.contracts.scene import Agent, Box3D, RadarTrack
 from edge.contracts.sensors import EgoState
 from edge.contracts.time import frame_stamp_ns
 from edge.perceive.track import Tracker
@@ -72,7 +73,7 @@ def drive(
     profile: Profile,
     seconds: float = 4.0,
     *,
-    category: Category = Category.CAR,
+    category: Category = CAR,
     says: Profile = lambda time_s: 0.0,
     sigma_mps: float | None = None,
     radar: Callable[[float, float, float], Iterable[RadarTrack]] = lambda time_s, y_m, v: (),
@@ -122,13 +123,13 @@ def worst(seen: Iterable[Seen], from_s: float = 1.0) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("category", "speed_mps"),
     [
-        (Category.CAR, 5.0),
-        (Category.CAR, 10.0),
-        (Category.CAR, -10.0),
-        (Category.CAR, 20.0),
-        (Category.TRUCK, 10.0),
-        (Category.MOTORCYCLE, 10.0),
-        (Category.BICYCLE, 5.0),
+        (CAR, 5.0),
+        (CAR, 10.0),
+        (CAR, -10.0),
+        (CAR, 20.0),
+        (TRUCK, 10.0),
+        (MOTORCYCLE, 10.0),
+        (BICYCLE, 5.0),
     ],
 )
 def test_boxes_alone_give_the_speed_within_a_metre_per_second(
@@ -238,7 +239,7 @@ def test_a_speed_across_the_radars_own_line_of_sight_is_not_believed(
     tracker = Tracker(radar_mount_x_m=mount_x_m)
     for k in range(36):
         y_m = 10.0 * k * TICK_S
-        seen = box(y_m, np.random.default_rng(0), Category.CAR, 0.0)
+        seen = box(y_m, np.random.default_rng(0), CAR, 0.0)
         heard = RadarTrack(
             track_id=1, x_m=12.0, y_m=y_m - 1.0, vx_mps=1.0, vy_mps=10.0, hits=9, age_s=1.0
         )

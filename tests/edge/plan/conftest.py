@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from edge.contracts.scene import Agent, Box3D, Category, Trajectory
+from edge.contracts.classes import CAR
+from edge.contracts.scene import Agent, Box3D, Trajectory
 from edge.contracts.sensors import Route
 from edge.plan.path import Path, path_from_points
 
@@ -15,7 +16,7 @@ def make_agent(
 ) -> Agent:
     """A confirmed car of 4 m by 2 m, unless ``changes`` of its box say otherwise."""
     box = {
-        "category": Category.CAR,
+        "category": CAR,
         "x_m": x_m,
         "y_m": y_m,
         "z_m": 0.8,

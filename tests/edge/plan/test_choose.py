@@ -11,18 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from edge.contracts.classes import CAR, PEDESTRIAN, Category
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import UltrasonicMount
-from edge.contracts.scene import (
-    TTC_FREE_S,
-    Agent,
-    Box3D,
-    Category,
-    Plan,
-    PlanSource,
-    RadarTrack,
-    Rung,
-)
+from edge.contracts.scene import TTC_FREE_S, Agent, Box3D, Plan, PlanSource, RadarTrack, Rung
 from edge.contracts.sensors import EgoState, Route, UltrasonicScan
 from edge.plan.choose import PlanInputs, PlanSettings, plan
 from edge.plan.overlap import box_gap_m
@@ -63,10 +55,10 @@ class Other:
     vy_mps: float = 0.0
     length_m: float = 4.5
     width_m: float = 1.8
-    category: Category = Category.CAR
+    category: Category = CAR
 
 
-PEDESTRIAN = {"length_m": 0.6, "width_m": 0.6, "category": Category.PEDESTRIAN}
+WALKER = {"length_m": 0.6, "width_m": 0.6, "category": PEDESTRIAN}
 
 
 @dataclass
@@ -231,14 +223,14 @@ def test_a_braking_car_ahead_is_followed_down_to_standstill_and_off_again() -> N
 
 @pytest.mark.parametrize("start_m", [25.0, 30.0, 35.0, 40.0, 45.0])
 def test_a_crossing_pedestrian_is_never_hit(start_m: float) -> None:
-    walker = Other(start_m, -6.0, 0.0, 1.5, **PEDESTRIAN)
+    walker = Other(start_m, -6.0, 0.0, 1.5, **WALKER)
     loop = Loop(STRAIGHT, 10.0, [walker]).run(10.0)
     assert loop.closest_m > 0.3
     assert loop.speed_mps > 5.0  # and afterwards one drives on
 
 
 def test_a_child_that_steps_out_from_behind_a_van_is_braked_for_with_all_there_is() -> None:
-    child = Other(24.0, -1.6, **PEDESTRIAN)
+    child = Other(24.0, -1.6, **WALKER)
 
     def react(other: Other, t_s: float) -> None:
         other.vy_mps = 1.5 if other is child and t_s > 0.3 else 0.0
@@ -413,7 +405,7 @@ def test_whatever_an_untrained_network_says_the_plan_is_drivable(
     agents = tuple(
         Agent(
             track_id=k, first_seen_ns=0, hits=9, is_confirmed=True,
-            box=Box3D(category=Category.CAR, x_m=x, y_m=y, z_m=0.8, length_m=4.5, width_m=1.8,
+            box=Box3D(category=CAR, x_m=x, y_m=y, z_m=0.8, length_m=4.5, width_m=1.8,
                       height_m=1.5, yaw_rad=0.0, vx_mps=vx, vy_mps=vy),
         )
         for k, (x, y, vx, vy) in enumerate(users)

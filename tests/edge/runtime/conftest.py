@@ -15,9 +15,10 @@ from edge.contracts.bundle import (
     GoldenSet,
     Precision,
 )
+from edge.contracts.classes import CAR, SHIPPED_CLASSES, Category
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import frame_stamp_ns
 from edge.perceive.tensors import PICO, SLOTS, input_specs, output_specs
@@ -39,7 +40,7 @@ MODELLED_MS = {
 """Sensor to plan: full 14, with a small graph 11, radar only 5.5."""
 
 
-def make_box(x_m: float, y_m: float, category: Category = Category.CAR, **changes) -> Box3D:
+def make_box(x_m: float, y_m: float, category: Category = CAR, **changes) -> Box3D:
     fields = {
         "category": category,
         "x_m": x_m,
@@ -62,7 +63,7 @@ def outputs_of(boxes: Sequence[Box3D]) -> dict[str, np.ndarray]:
         row, dx = divmod((box.x_m + PICO.bev_range_m) / PICO.cell_m, 1.0)
         column, dy = divmod((box.y_m + PICO.bev_range_m) / PICO.cell_m, 1.0)
         cell = (0, slice(None), int(row), int(column))
-        outputs["heatmap"][cell][CATEGORIES.index(box.category)] = box.score
+        outputs["heatmap"][cell][SHIPPED_CLASSES.index(box.category)] = box.score
         outputs["boxes"][cell] = (
             dx - 0.5, dy - 0.5, box.z_m,
             math.log(box.length_m), math.log(box.width_m), math.log(box.height_m),
@@ -129,8 +130,8 @@ def manifest() -> BundleManifest:
         engines=(file,),
         inputs=input_specs(PICO),
         outputs=output_specs(PICO),
-        categories=CATEGORIES,
-        thresholds=dict.fromkeys(CATEGORIES, 0.3),
+        categories=SHIPPED_CLASSES,
+        thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
         golden=GoldenSet(sha256="b" * 64, size_bytes=0, frames=0, tolerance=0.01),
     )
 

@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from edge.contracts.bundle import EngineFile, EngineKind, Precision
+from edge.contracts.classes import CAR, PEDESTRIAN, SHIPPED_CLASSES
 from edge.contracts.errors import ContractError, OperatorError
-from edge.contracts.scene import CATEGORIES, Category, Rung
+from edge.contracts.scene import Rung
 from edge.perceive.perceiver import (
     NetworkPerceiver,
     load_perceivers,
@@ -22,11 +23,11 @@ from edge.perceive.tensors import PICO, OutputFault, input_specs, output_specs
 def test_boxes_come_through_the_real_encoding(
     rig, manifest, scripted_engine, box, frame_set
 ) -> None:
-    wanted = (box(12.3, -4.5, yaw_rad=0.4, vx_mps=3.0), box(20.0, 7.0, Category.PEDESTRIAN))
+    wanted = (box(12.3, -4.5, yaw_rad=0.4, vx_mps=3.0), box(20.0, 7.0, PEDESTRIAN))
     perceiver = NetworkPerceiver(scripted_engine(lambda tick: wanted), rig, manifest)
     seen = perceiver.perceive(frame_set(0)).boxes
     for found, expected in zip(seen, wanted, strict=True):
-        assert found.category is expected.category
+        assert found.category == expected.category
         for name in ("x_m", "y_m", "length_m", "yaw_rad", "vx_mps"):
             assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-4)
 
@@ -34,9 +35,7 @@ def test_boxes_come_through_the_real_encoding(
 def test_a_score_below_the_shipped_threshold_is_no_box(
     rig, manifest, scripted_engine, box, frame_set
 ) -> None:
-    strict = msgspec.structs.replace(
-        manifest, thresholds=manifest.thresholds | {Category.CAR: 0.95}
-    )
+    strict = msgspec.structs.replace(manifest, thresholds=manifest.thresholds | {CAR: 0.95})
     perceiver = NetworkPerceiver(scripted_engine(lambda tick: [box(10, 0)]), rig, strict)
     assert perceiver.perceive(frame_set(0)).boxes == ()
 
@@ -89,7 +88,7 @@ def test_a_faulty_answer_is_not_remembered(rig, manifest, scripted_engine, frame
     ("changes", "match"),
     [
         ({"model": "giant"}, "no network giant here"),
-        ({"categories": CATEGORIES[::-1]}, "label map"),
+        ({"categories": SHIPPED_CLASSES[::-1]}, "label map"),
         ({"calibration_table_version": 99}, "calibration table version 99, expected 1"),
     ],
 )

@@ -14,11 +14,12 @@ import pytest
 from edge.budget import MeasuredCharge, ModelledCharge, Slowdown, VirtualClock
 from edge.clip import Drive, Recorder, RecorderSettings
 from edge.contracts.campaign import ArmedRule, Campaign
+from edge.contracts.classes import CAR, PEDESTRIAN
 from edge.contracts.clean import by_reading
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Category, Plan, PlanSource, Rung
+from edge.contracts.scene import Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 from edge.perceive.loaded import LoadedBundle
@@ -562,9 +563,7 @@ def test_the_driving_bundle_says_which_velocities_are_believed(
     runtime = wake(engine)
     before = run(runtime, [frame_set(k) for k in range(12)])[-1].perception.agents
     assert [agent.box.vx_mps for agent in before] == [0.0]
-    second = msgspec.structs.replace(
-        manifest, bundle_id="b-2", velocity_sigma_mps={Category.CAR: 0.5}
-    )
+    second = msgspec.structs.replace(manifest, bundle_id="b-2", velocity_sigma_mps={CAR: 0.5})
     runtime.swap(LoadedBundle.of(second, {Rung.FULL: NetworkPerceiver(engine, rig, second)}))
     (after,) = run(runtime, [frame_set(12)])
     assert after.perception.agents[-1].box.vx_mps == pytest.approx(9.0, abs=0.1)
@@ -574,7 +573,7 @@ def test_the_same_frames_give_the_same_bytes(wake, scripted_engine, box, frame_s
     def once() -> bytes:
         rng = np.random.default_rng(3)
         engine = scripted_engine(
-            lambda tick: [box(30 - 0.2 * tick, 1.0), box(12, -5, Category.PEDESTRIAN, vy_mps=1.0)]
+            lambda tick: [box(30 - 0.2 * tick, 1.0), box(12, -5, PEDESTRIAN, vy_mps=1.0)]
         )
         slow = (Slowdown(frame_stamp_ns(20), frame_stamp_ns(25), 3.0),)
         armed = (campaign(TriggerRule.RADAR_WITHOUT_BOX, TriggerRule.RANDOM),)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge.clip import Drive, Recorder, RecorderSettings
 from edge.clip_file import read_clip
 from edge.contracts.campaign import ArmedRule, Campaign
+from edge.contracts.classes import CAR
 from edge.contracts.clip import TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig
@@ -19,7 +20,6 @@ from edge.contracts.scene import (
     Agent,
     Box3D,
     BoxSource,
-    Category,
     Perception,
     Plan,
     PlanSource,
@@ -61,7 +61,7 @@ def track(x: float, y: float, track_id: int = 1, **changes: float) -> RadarTrack
 
 def box(x: float, y: float, **changes: object) -> Box3D:
     fields = {
-        "category": Category.CAR,
+        "category": CAR,
         "z_m": 0.8,
         "length_m": 4.0,
         "width_m": 2.0,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edge.contracts.bundle import EngineKind, Precision, Provenance, TensorSpec
+from edge.contracts.classes import ANIMAL, CAR, SHIPPED_CLASSES
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.golden import GoldenFrame, unpack_golden
 from edge.contracts.release import decode_manifest
-from edge.contracts.scene import CATEGORIES, Category
 from fleet.bundle.bundle import (
     BundleSpec,
     EngineKey,
@@ -25,7 +25,7 @@ SPEC = BundleSpec(
     model="toy",
     inputs=(TensorSpec(name="asked", dtype="float32", shape=(3,)),),
     outputs=(TensorSpec(name="answer", dtype="float32", shape=(3,)),),
-    thresholds=dict.fromkeys(CATEGORIES, 0.3),
+    thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
 )
 
 
@@ -85,10 +85,8 @@ def test_manifest_lists_every_file_by_its_content(files):
 
 
 def test_manifest_says_which_velocities_are_believed(files):
-    spec = dataclasses.replace(SPEC, velocity_sigma_mps={Category.CAR: 0.5})
-    assert decode_manifest(build(files, spec).manifest_bytes).velocity_sigma_mps == {
-        Category.CAR: 0.5
-    }
+    spec = dataclasses.replace(SPEC, velocity_sigma_mps={CAR: 0.5})
+    assert decode_manifest(build(files, spec).manifest_bytes).velocity_sigma_mps == {CAR: 0.5}
 
 
 def test_golden_set_holds_questions_and_answers(files):
@@ -101,12 +99,8 @@ def test_golden_set_holds_questions_and_answers(files):
     "changed",
     [
         {"spec": BundleSpec("toy2", SPEC.inputs, SPEC.outputs, SPEC.thresholds)},
-        {
-            "spec": BundleSpec(
-                "toy", SPEC.inputs, SPEC.outputs, {**SPEC.thresholds, Category.ANIMAL: 0.31}
-            )
-        },
-        {"spec": dataclasses.replace(SPEC, velocity_sigma_mps={Category.CAR: 0.5})},
+        {"spec": BundleSpec("toy", SPEC.inputs, SPEC.outputs, {**SPEC.thresholds, ANIMAL: 0.31})},
+        {"spec": dataclasses.replace(SPEC, velocity_sigma_mps={CAR: 0.5})},
         {"frames": golden(3.0)},
         {"tolerance": 0.2},
     ],
@@ -174,7 +168,7 @@ def test_golden_tensors_other_than_the_spec_are_not_built(files, side):
 def test_bundle_without_engine_or_with_a_category_without_threshold_is_not_built(files):
     with pytest.raises(ValueError, match="no engine file"):
         build({})
-    lacking = {c: 0.3 for c in CATEGORIES if c is not Category.ANIMAL}
+    lacking = {c: 0.3 for c in SHIPPED_CLASSES if c is not ANIMAL}
     with pytest.raises(ValueError, match="no threshold for animal"):
         build(files, BundleSpec("toy", SPEC.inputs, SPEC.outputs, lacking))
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from edge.clip_file import EncodedFrame, decode_instant, encode_instant
+from edge.contracts.classes import ANIMAL, CAR, SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import CATEGORIES, Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import (
     EgoState,
     FrameSet,
@@ -56,7 +57,7 @@ def _frame_set(stamp_ns: int, shade: int = 90) -> FrameSet:
     )
 
 
-def _box(category: Category = Category.CAR, x_m: float = 10.0, **more: object) -> SampleBox:
+def _box(category: Category = CAR, x_m: float = 10.0, **more: object) -> SampleBox:
     box = Box3D(category=category, x_m=x_m, y_m=0.0, z_m=0.8, length_m=4.5, width_m=1.8,
                 height_m=1.5, yaw_rad=0.0)  # fmt: skip
     fields = {"box": box, "track": "t1", "source": LabelSource.ANNOTATED, **more}
@@ -182,10 +183,10 @@ def test_what_hardly_shows_is_neither_positive_nor_negative() -> None:
 
 
 def test_absence_of_a_class_nobody_knows_is_not_known() -> None:
-    known = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
+    known = tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL)
     looked = (Disc(1.0, 2.0, 3.0),)
     labels = training_labels(SampleLabels(absence_known=known, looked=looked), PICO)
-    assert not labels.is_absence_known[CATEGORIES.index(Category.ANIMAL)]
+    assert not labels.is_absence_known[SHIPPED_CLASSES.index(ANIMAL)]
     assert labels.looked.tolist() == [[1.0, 2.0, 3.0]]
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.classes import BARRIER, CAR, PEDESTRIAN, TRAFFIC_CONE
+from edge.contracts.scene import Box3D
 from fleet.evaluate import EvalFrame, TruthLabel
 
-_CLASSES = (Category.CAR, Category.PEDESTRIAN, Category.BARRIER, Category.TRAFFIC_CONE)
+_CLASSES = (CAR, PEDESTRIAN, BARRIER, TRAFFIC_CONE)
 _PLAIN: dict[str, Any] = {
-    "category": Category.CAR,
+    "category": CAR,
     "x_m": 10.0,
     "y_m": 0.0,
     "z_m": 0.8,

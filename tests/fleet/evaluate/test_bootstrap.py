@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.contracts.classes import ANIMAL, BARRIER, BUS, CAR, PEDESTRIAN, TRAFFIC_CONE
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from fleet.evaluate import (
     BootstrapSettings,
     ClusterRecall,
@@ -22,8 +22,7 @@ from fleet.evaluate import (
 from fleet.evaluate.bootstrap import weighted_average_precision
 from fleet.evaluate.metrics import average_precision
 
-ANIMAL = Category.ANIMAL
-CLASSES = (Category.CAR, Category.PEDESTRIAN, Category.BARRIER, Category.TRAFFIC_CONE)
+CLASSES = (CAR, PEDESTRIAN, BARRIER, TRAFFIC_CONE)
 FEW = BootstrapSettings(resamples=300)
 
 
@@ -145,7 +144,7 @@ def test_a_mean_weighs_values_and_its_doubt_is_of_places():
 
 def test_map_over_a_class_without_truth_is_refused(drive):
     with pytest.raises(OperatorError, match="mAP over bus is undefined"):
-        ap_intervals(match(drive(1)), (Category.BUS,), FEW)
+        ap_intervals(match(drive(1)), (BUS,), FEW)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -169,7 +168,7 @@ def _one_car_per_place(frame, truth, box, found):
 
 def test_a_class_found_alike_everywhere_has_no_doubt_about_its_ap(frame, truth, box):
     found = ap_intervals(_one_car_per_place(frame, truth, box, [True] * 5), CLASSES[:1], FEW)
-    interval = found.classes[Category.CAR]
+    interval = found.classes[CAR]
     assert (interval.estimate, interval.lower, interval.upper) == (1.0, 1.0, 1.0)
     assert interval.clusters == 5
 
@@ -177,14 +176,14 @@ def test_a_class_found_alike_everywhere_has_no_doubt_about_its_ap(frame, truth, 
 def test_of_two_places_one_found_the_ap_may_be_anything(frame, truth, box):
     # A quarter of the resamples draws the good place twice, a quarter the bad one.
     found = ap_intervals(_one_car_per_place(frame, truth, box, [True, False]), CLASSES[:1], FEW)
-    interval = found.classes[Category.CAR]
+    interval = found.classes[CAR]
     assert (interval.lower, interval.upper) == (0.0, 1.0)
     assert interval.estimate == pytest.approx(40 / 90)  # recall points 0.11 to 0.50 of 0.11 to 1.00
 
 
 def test_the_intervals_of_a_class_and_of_map_over_it_alone_are_the_same(drive):
     found = ap_intervals(match(drive(3)), CLASSES[:1], FEW)
-    assert found.classes[Category.CAR] == found.mean
+    assert found.classes[CAR] == found.mean
 
 
 def test_every_class_is_bounded_around_its_own_ap(drive):
@@ -198,19 +197,17 @@ def test_every_class_is_bounded_around_its_own_ap(drive):
 
 def test_a_class_of_one_place_is_judged_where_that_place_was_drawn(frame, truth, box):
     elsewhere = [frame([truth()], [], frame_id=f"f{k}", place_id=f"p{k}") for k in range(3)]
-    bus = frame(
-        [truth(category=Category.BUS)], [box(category=Category.BUS)], frame_id="b", place_id="b"
-    )
-    found = ap_intervals(match([*elsewhere, bus]), (Category.BUS,), FEW).classes[Category.BUS]
+    bus = frame([truth(category=BUS)], [box(category=BUS)], frame_id="b", place_id="b")
+    found = ap_intervals(match([*elsewhere, bus]), (BUS,), FEW).classes[BUS]
     assert (found.lower, found.upper) == (1.0, 1.0)
 
 
 def test_a_class_that_no_resample_drew_has_no_interval(frame, truth):
     frames = [frame([truth()], [], frame_id=f"f{k}", place_id=f"p{k}") for k in range(40)]
-    bus = frame([truth(category=Category.BUS)], [], frame_id="b", place_id="b")
+    bus = frame([truth(category=BUS)], [], frame_id="b", place_id="b")
     seldom = BootstrapSettings(resamples=1, seed=3)
     with pytest.raises(OperatorError, match="AP of bus has no interval: none of 1 resamples"):
-        ap_intervals(match([*frames, bus]), (Category.BUS,), seldom)
+        ap_intervals(match([*frames, bus]), (BUS,), seldom)
 
 
 @settings(max_examples=50)

@@ -1,7 +1,7 @@
 import pytest
 
+from edge.contracts.classes import ANIMAL, BUS, CAR, TRUCK
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from fleet.evaluate import (
     SLICES,
     Contender,
@@ -15,7 +15,6 @@ from fleet.evaluate import (
     match,
 )
 
-ANIMAL = Category.ANIMAL
 SETTINGS = GateSettings(min_guard_frames=60, min_guard_places=60, min_episodes=0)
 
 
@@ -23,7 +22,7 @@ SETTINGS = GateSettings(min_guard_frames=60, min_guard_places=60, min_episodes=0
 def contender(frame, truth, box):
     """A model that finds every car, and the animals of the encounters it is told to find."""
 
-    def build(finds, ghosts=(), gate_truths=True, known=(Category.CAR,), cars=lambda k: True):
+    def build(finds, ghosts=(), gate_truths=True, known=(CAR,), cars=lambda k: True):
         def split(name, encounters):
             frames = []
             for k in range(encounters):
@@ -101,7 +100,7 @@ def test_a_gate_split_without_any_class_to_score_has_no_guard(contender):
 
 def test_a_claim_on_two_classes_is_refused(contender):
     blind = contender(_never)
-    both = Slice("both", (ANIMAL, Category.TRUCK))
+    both = Slice("both", (ANIMAL, TRUCK))
     with pytest.raises(OperatorError, match="exactly one class"):
         gather(blind, blind, None, [both], None, SETTINGS)
 
@@ -134,7 +133,7 @@ def test_false_alarms_are_counted_on_the_gate_split_in_every_frame(contender, fr
     boxes = [box(category=ANIMAL, y_m=y, score=0.8) for y in (5.0, 9.0)]
     frames = [frame([label], boxes, frame_id=f"a{k}", place_id=f"p{k}") for k in range(60)]
     frames += [frame(frame_id=f"c{k}", place_id=f"p{k}") for k in range(20)]
-    doubled = Contender(contender(_never).tune, match(frames), (Category.CAR,))
+    doubled = Contender(contender(_never).tune, match(frames), (CAR,))
     evidence = gather(doubled, doubled, None, [SLICES["animal"]], None, SETTINGS)
     rare = evidence.claims[0].candidate
     assert (rare.tune_false_alarms, rare.gate_false_alarms) == (0.0, 0.0)
@@ -154,7 +153,7 @@ def test_a_class_that_falls_fails_by_name(contender):
 
 
 def test_what_an_earlier_lap_taught_is_guarded_beside_the_incumbent(contender):
-    taught = contender(lambda k: True, known=(Category.CAR, ANIMAL))
+    taught = contender(lambda k: True, known=(CAR, ANIMAL))
     forgetful, baseline = contender(_never), contender(_never)
     evidence = gather(
         forgetful, taught, None, [SLICES["overturned_truck"]], None, SETTINGS, anchor=baseline
@@ -168,7 +167,7 @@ def test_what_an_earlier_lap_taught_is_guarded_beside_the_incumbent(contender):
 
 
 def test_a_class_that_is_claimed_again_must_not_fall_and_stays_out_of_the_mean(contender):
-    taught = contender(lambda k: True, known=(Category.CAR, ANIMAL))
+    taught = contender(lambda k: True, known=(CAR, ANIMAL))
     forgetful = contender(lambda k: k % 2 == 0)
     evidence = gather(forgetful, taught, None, [SLICES["animal"]], None, SETTINGS)
     assert evidence.guard.categories == ("car",)
@@ -177,7 +176,7 @@ def test_a_class_that_is_claimed_again_must_not_fall_and_stays_out_of_the_mean(c
 
 
 def test_a_known_class_that_the_gate_split_does_not_hold_withholds_the_verdict(contender):
-    incumbent = contender(lambda k: True, known=(Category.CAR, Category.BUS))
+    incumbent = contender(lambda k: True, known=(CAR, BUS))
     evidence = gather(incumbent, incumbent, None, [SLICES["animal"]], None, SETTINGS)
     assert _rows(evidence)["bus"].truths == 0
     assert "got 0 bus, of 50 truths needed" in "\n".join(judge(evidence, SETTINGS).lines)

@@ -4,12 +4,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.contracts.classes import CAR, PEDESTRIAN, TRUCK, UNKNOWN
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from fleet.evaluate import MatchSettings, class_scores, match
 
 
-def _hits(matches, distance_m=2.0, category=Category.CAR):
+def _hits(matches, distance_m=2.0, category=CAR):
     return matches.outcomes(category, distance_m)[1].tolist()
 
 
@@ -37,19 +37,19 @@ def test_a_box_takes_the_nearest_truth_that_is_still_free(frame, truth, box):
 
 
 def test_another_class_at_the_place_is_no_match(frame, truth, box):
-    matches = match([frame([truth()], [box(category=Category.TRUCK)])])
-    assert _hits(matches, category=Category.TRUCK) == [False]
+    matches = match([frame([truth()], [box(category=TRUCK)])])
+    assert _hits(matches, category=TRUCK) == [False]
 
 
 def test_truth_with_too_few_pixels_is_neither_hit_nor_miss(frame, truth, box):
     matches = match([frame([truth(visible_px=11)], [box()])])
-    assert len(matches.truth_rows(Category.CAR)) == 0
+    assert len(matches.truth_rows(CAR)) == 0
     assert _hits(matches) == []
 
 
 def test_truth_out_of_range_is_neither_hit_nor_miss(frame, truth, box):
     matches = match([frame([truth(x_m=30.5)], [box(x_m=29.8)])])
-    assert len(matches.truth_rows(Category.CAR)) == 0
+    assert len(matches.truth_rows(CAR)) == 0
     assert _hits(matches) == []
 
 
@@ -74,7 +74,7 @@ def test_where_nobody_could_tell_there_are_no_misses_and_no_false_alarms(frame, 
     sure = frame(predictions=[box(y_m=-9.0)], frame_id="f1")
     matches = match([unsure, sure])
     assert matches.is_truth_counted.tolist() == [False]
-    assert matches.outcomes(Category.CAR, 2.0)[0].tolist() == [1]
+    assert matches.outcomes(CAR, 2.0)[0].tolist() == [1]
 
 
 def test_settings_decide_what_counts(frame, truth):
@@ -84,7 +84,7 @@ def test_settings_decide_what_counts(frame, truth):
 
 
 def test_boxes_of_an_unknown_category_take_no_part(frame, truth, box):
-    unknown = Category.UNKNOWN
+    unknown = UNKNOWN
     matches = match([frame([truth(category=unknown)], [box(category=unknown), box()])])
     assert len(matches.truths.score) == 0
     assert _hits(matches) == [False]
@@ -130,5 +130,5 @@ def test_equal_scores_give_the_same_ap_in_every_order_of_frames_and_boxes(drive)
     frames, ap = drive(3), []
     for flip in (0, 1):
         matches = match(tied(frames[:: 1 - 2 * flip]))
-        ap.append([class_scores(matches, c).ap for c in (Category.CAR, Category.PEDESTRIAN)])
+        ap.append([class_scores(matches, c).ap for c in (CAR, PEDESTRIAN)])
     assert ap[0] == ap[1]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.contracts.classes import ANIMAL, BARRIER, BUS, CAR, SHIPPED_CLASSES, TRAFFIC_CONE
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
+from edge.contracts.scene import Attribute, Box3D
 from fleet.evaluate import (
     EvalFrame,
     HeadingBand,
@@ -21,8 +22,6 @@ from fleet.evaluate import (
     threshold_for,
 )
 from fleet.evaluate.metrics import ERRORS, average_precision
-
-CAR = Category.CAR
 
 
 def test_one_perfect_box_has_ap_one_and_no_error(frame, truth, box):
@@ -67,7 +66,7 @@ def test_errors_of_one_hit_are_what_one_computes_by_hand(frame, truth, box):
 
 
 def test_a_barrier_turned_by_half_a_circle_has_no_heading_error(frame, truth, box):
-    wall = Category.BARRIER
+    wall = BARRIER
     matches = match([frame([truth(category=wall)], [box(category=wall, yaw_rad=math.pi)])])
     errors = class_scores(matches, wall).errors
     assert errors[2] == pytest.approx(0.0, abs=1e-12)
@@ -75,7 +74,7 @@ def test_a_barrier_turned_by_half_a_circle_has_no_heading_error(frame, truth, bo
 
 
 def test_a_cone_has_neither_heading_nor_velocity_nor_attribute_error(frame, truth, box):
-    cone = Category.TRAFFIC_CONE
+    cone = TRAFFIC_CONE
     matches = match([frame([truth(category=cone)], [box(category=cone, yaw_rad=2.0)])])
     assert class_scores(matches, cone).errors[2:] == (None, None, None)
 
@@ -96,7 +95,7 @@ def test_classes_with_too_few_truths_do_not_enter_the_mean(frame, truth, box):
     scores = detection_scores(matches, min_instances=3)
     assert scores.mean_ap == pytest.approx(1.0)
     assert [c.category for c in scores.classes] == [CAR]
-    assert (Category.BUS, 1) in scores.too_few
+    assert (BUS, 1) in scores.too_few
 
 
 def test_a_set_without_any_class_to_score_is_refused(frame, truth):
@@ -158,7 +157,7 @@ def _ghost_frames(frame, box, scores):
 
 
 def test_a_frame_with_an_invisible_animal_is_not_clean(frame, truth, box):
-    animal = Category.ANIMAL
+    animal = ANIMAL
     hidden = frame([truth(category=animal, visible_px=0)], [box(category=animal, y_m=9.0)])
     clean = frame(predictions=[box(category=animal)], frame_id="f1")
     alarms = false_alarms_in_clean_frames(match([hidden, clean]), animal, 0.5)
@@ -168,20 +167,20 @@ def test_a_frame_with_an_invisible_animal_is_not_clean(frame, truth, box):
 def test_the_threshold_is_the_lowest_that_keeps_the_allowance(frame, box):
     # 20 clean frames at 0.05 allow one false alarm: the second best must go, the best may stay.
     matches = match(_ghost_frames(frame, box, [0.9, 0.6, 0.3] + [0.0] * 17))
-    threshold = threshold_for(matches, Category.ANIMAL, 0.05)
+    threshold = threshold_for(matches, ANIMAL, 0.05)
     assert 0.6 < threshold < 0.6 + 1e-9
-    assert false_alarms_in_clean_frames(matches, Category.ANIMAL, threshold).per_frame == 0.05
+    assert false_alarms_in_clean_frames(matches, ANIMAL, threshold).per_frame == 0.05
 
 
 def test_tied_false_alarms_all_go_when_one_of_them_must(frame, box):
     matches = match(_ghost_frames(frame, box, [0.6, 0.6] + [0.0] * 18))
-    threshold = threshold_for(matches, Category.ANIMAL, 0.05)
-    assert false_alarms_in_clean_frames(matches, Category.ANIMAL, threshold).false_alarms == 0
+    threshold = threshold_for(matches, ANIMAL, 0.05)
+    assert false_alarms_in_clean_frames(matches, ANIMAL, threshold).false_alarms == 0
 
 
 def test_silent_clean_frames_leave_the_threshold_at_its_floor(frame, box):
     matches = match(_ghost_frames(frame, box, [0.0] * 20))
-    assert threshold_for(matches, Category.ANIMAL, 0.05, lowest=0.1) == 0.1
+    assert threshold_for(matches, ANIMAL, 0.05, lowest=0.1) == 0.1
 
 
 def test_a_threshold_without_clean_frames_is_refused(frame, truth):
@@ -193,14 +192,12 @@ def test_a_threshold_without_clean_frames_is_refused(frame, truth):
 def test_the_chosen_threshold_never_exceeds_the_allowance(scores):
     ghost = {"x_m": 5.0, "y_m": 0.0, "z_m": 0.5, "length_m": 1.0, "width_m": 1.0, "height_m": 1.0}
     frames = [
-        EvalFrame(
-            f"f{k}", "p0", (), (Box3D(category=Category.ANIMAL, yaw_rad=0.0, score=s, **ghost),)
-        )
+        EvalFrame(f"f{k}", "p0", (), (Box3D(category=ANIMAL, yaw_rad=0.0, score=s, **ghost),))
         for k, s in enumerate(scores)
     ]
     matches = match(frames)
-    threshold = threshold_for(matches, Category.ANIMAL, 0.1)
-    per_frame = false_alarms_in_clean_frames(matches, Category.ANIMAL, threshold).per_frame
+    threshold = threshold_for(matches, ANIMAL, 0.1)
+    per_frame = false_alarms_in_clean_frames(matches, ANIMAL, threshold).per_frame
     assert per_frame is not None and per_frame <= 0.1
 
 
@@ -316,7 +313,7 @@ def _plain_errors(hits, confidence, category):
 
 
 def _plain_error(b, t, category):
-    is_cone, is_wall = category == Category.TRAFFIC_CONE, category == Category.BARRIER
+    is_cone, is_wall = category == TRAFFIC_CONE, category == BARRIER
     period = math.pi if is_wall else 2 * math.pi
     yaw = abs((b.yaw_rad - t.yaw_rad + period / 2) % period - period / 2)
     shared = math.prod(
@@ -348,8 +345,8 @@ def test_a_truth_of_unknown_attribute_is_left_out_of_the_attribute_error(frame, 
 def test_every_category_can_be_scored(frame, truth, box):
     frames = [
         frame([truth(category=c)], [box(category=c)], frame_id=f"f{k}")
-        for k, c in enumerate(CATEGORIES)
+        for k, c in enumerate(SHIPPED_CLASSES)
     ]
     scores = detection_scores(match(frames), min_instances=1)
     assert scores.mean_ap == pytest.approx(1.0)
-    assert len(scores.classes) == len(CATEGORIES) == 12
+    assert len(scores.classes) == len(SHIPPED_CLASSES) == 12

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.contracts.scene import Category, Trajectory
+from edge.contracts.classes import TRUCK
+from edge.contracts.scene import Trajectory
 from fleet.evaluate.open_loop import forecast_ade_m, mean_distance_m, straight_on
 
 STEPS = 12
@@ -46,7 +47,7 @@ def test_a_misplaced_box_with_the_right_motion_has_no_forecast_error(box):
 
 
 @pytest.mark.parametrize(
-    "other", [{"y_m": 2.1}, {"category": Category.TRUCK}], ids=["too far", "another class"]
+    "other", [{"y_m": 2.1}, {"category": TRUCK}], ids=["too far", "another class"]
 )
 def test_what_was_not_found_has_no_forecast(box, other):
     other_box = box(**other)

@@ -10,8 +10,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from edge.contracts.classes import CAR, PEDESTRIAN
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from fleet.evaluate import (
     ApChange,
     BootstrapSettings,
@@ -120,7 +120,7 @@ def test_a_guard_without_correction_would_refuse_too_many_equal_models():
     assert np.mean(naive.any(axis=(1, 2))) > 0.1
 
 
-CLASSES = (Category.CAR, Category.PEDESTRIAN)
+CLASSES = (CAR, PEDESTRIAN)
 FEW = GateSettings(bootstrap=BootstrapSettings(resamples=300))
 
 

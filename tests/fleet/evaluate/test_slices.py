@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from edge.contracts.classes import ANIMAL, CAR, PEDESTRIAN, TRUCK, UNKNOWN
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute
 from fleet.evaluate import (
     SLICES,
     HeadingBand,
@@ -19,8 +20,6 @@ from fleet.evaluate import (
     within,
 )
 from fleet.evaluate.slices import heading_bin, is_heading
-
-CAR = Category.CAR
 
 
 def test_truths_outside_a_range_are_neither_hits_nor_misses(frame, truth, box):
@@ -44,11 +43,11 @@ def test_night_frames_do_not_count_by_day(frame, truth, box):
     by_day = within(matches, Slice("day", light=Light.DAY))
     assert operating_point(by_day, CAR, 0.5).recall == 1.0
     assert operating_point(within(matches, SLICES["night"]), CAR, 0.5).recall == 0.0
-    assert false_alarms_in_clean_frames(by_day, Category.ANIMAL, 0.5).clean_frames == 1
+    assert false_alarms_in_clean_frames(by_day, ANIMAL, 0.5).clean_frames == 1
 
 
 def test_a_fallen_truck_is_told_from_an_upright_one(frame, truth, box):
-    truck = Category.TRUCK
+    truck = TRUCK
     truths = [truth(category=truck), truth(category=truck, y_m=9.0, attribute=Attribute.FALLEN)]
     matches = within(match([frame(truths, [box(category=truck)])]), SLICES["overturned_truck"])
     assert operating_point(matches, truck, 0.5).truths == 1
@@ -88,7 +87,7 @@ def test_every_heading_lies_in_exactly_one_band():
 
 def test_a_slice_of_unknown_category_is_refused(frame, truth):
     with pytest.raises(OperatorError, match="category unknown"):
-        within(match([frame([truth()])]), Slice("x", (Category.UNKNOWN,)))
+        within(match([frame([truth()])]), Slice("x", (UNKNOWN,)))
 
 
 @pytest.mark.parametrize("part", [part for part in SLICES.values() if not part.tags])
@@ -96,7 +95,7 @@ def test_a_slice_of_unknown_category_is_refused(frame, truth):
 def test_one_box_is_in_a_slice_exactly_if_the_match_table_says_so(frame, truth, part, is_night):
     boxes = [
         truth(category=category, x_m=x_m, yaw_rad=yaw_rad, attribute=attribute)
-        for category in (CAR, Category.TRUCK, Category.PEDESTRIAN, Category.ANIMAL)
+        for category in (CAR, TRUCK, PEDESTRIAN, ANIMAL)
         for x_m in (5.0, 10.0, -16.0, 25.0)
         for yaw_rad in (0.0, 1.0, 1.6, 3.1)
         for attribute in (Attribute.FALLEN, Attribute.PARKED)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import ANIMAL, BUS, CAR
 from fleet.evaluate import (
     SLICES,
     BootstrapSettings,
@@ -24,7 +24,6 @@ from fleet.evaluate import (
     verdict_table,
 )
 
-CAR, ANIMAL = Category.CAR, Category.ANIMAL
 FEW = BootstrapSettings(resamples=50)
 
 
@@ -114,7 +113,7 @@ def test_the_class_table_says_what_is_compared_with_what(frame, truth, box):
     settings = GateSettings(min_instances=1, min_guard_frames=1, min_guard_places=1)
     good = match([frame([truth()], [box()], frame_id="f"), frame(frame_id="clean")])
     blind = match([frame([truth()], frame_id="f"), frame(frame_id="clean")])
-    knows_bus = Contender(good, good, (CAR, Category.BUS))
+    knows_bus = Contender(good, good, (CAR, BUS))
     evidence = gather(
         Contender(blind, blind, (CAR,)),
         knows_bus,

@@ -7,7 +7,8 @@ from typing import cast
 import msgspec
 import pytest
 
-from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
+from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES, TRUCK
+from edge.contracts.scene import Attribute, Box3D
 from fleet.label.asking import ask_blindly, ask_by_value
 from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion
@@ -15,7 +16,7 @@ from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource, SampleBox
 
-KNOWN = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
+KNOWN = tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL)
 STAMPS = (1_000, 2_000)
 
 
@@ -41,7 +42,7 @@ def _opinion(*questions: ReviewQuestion) -> ClipOpinion:
 
 
 def _animal_at(x_m: float, stamps: Sequence[int] = STAMPS) -> Mapping[int, SampleBox]:
-    box = Box3D(category=Category.ANIMAL, x_m=x_m, y_m=0.0, z_m=0.8, length_m=1.6, width_m=0.6,
+    box = Box3D(category=ANIMAL, x_m=x_m, y_m=0.0, z_m=0.8, length_m=1.6, width_m=0.6,
                 height_m=1.5, yaw_rad=0.0)  # fmt: skip
     return {s: SampleBox(box=box, track="a1", source=LabelSource.REVIEWED) for s in stamps}
 
@@ -75,7 +76,7 @@ def test_an_unseen_form_of_a_known_class_is_a_find_and_an_ordinary_one_is_not(
     attribute: str, first: str
 ) -> None:
     truck = msgspec.structs.replace(
-        _animal_at(10.0)[STAMPS[0]].box, category=Category.TRUCK, attribute=Attribute(attribute)
+        _animal_at(10.0)[STAMPS[0]].box, category=TRUCK, attribute=Attribute(attribute)
     )
     boxes = {s: SampleBox(box=truck, track="t", source=LabelSource.REVIEWED) for s in STAMPS}
     find, beside, far = (
@@ -89,7 +90,7 @@ def test_an_unseen_form_of_a_known_class_is_a_find_and_an_ordinary_one_is_not(
         KNOWN,
         2,
         LabelSettings(),
-        unseen=[Form(category=Category.TRUCK, attribute=Attribute.FALLEN)],
+        unseen=[Form(category=TRUCK, attribute=Attribute.FALLEN)],
     )
     assert [q.track for q, _ in asked] == ["find", first]
 

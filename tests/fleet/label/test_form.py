@@ -4,19 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from edge.contracts.scene import Attribute, Box3D, Category
+from edge.contracts.classes import CAR, TRUCK, Category
+from edge.contracts.scene import Attribute, Box3D
 from fleet.label.form import Form
 from fleet.label.order import LabelOrder
 
-FALLEN_TRUCK = Form(category=Category.TRUCK, attribute=Attribute.FALLEN)
+FALLEN_TRUCK = Form(category=TRUCK, attribute=Attribute.FALLEN)
 
 
 @pytest.mark.parametrize(
     ("category", "attribute", "is_held"),
     [
-        (Category.TRUCK, Attribute.FALLEN, True),
-        (Category.TRUCK, Attribute.PARKED, False),
-        (Category.CAR, Attribute.FALLEN, False),
+        (TRUCK, Attribute.FALLEN, True),
+        (TRUCK, Attribute.PARKED, False),
+        (CAR, Attribute.FALLEN, False),
     ],
 )
 def test_a_form_holds_a_box_of_its_class_and_attribute(
@@ -25,7 +26,7 @@ def test_a_form_holds_a_box_of_its_class_and_attribute(
     box = Box3D(category=category, attribute=attribute, x_m=1.0, y_m=0.0, z_m=1.0, length_m=6.0,
                 width_m=2.0, height_m=2.0, yaw_rad=0.0)  # fmt: skip
     assert FALLEN_TRUCK.holds(box) is is_held
-    assert Form(category=Category.TRUCK).holds(box) is (category is Category.TRUCK)
+    assert Form(category=TRUCK).holds(box) is (category == TRUCK)
 
 
 def test_unseen_forms_name_another_run_and_an_order_without_them_keeps_its_old_name(
@@ -39,7 +40,7 @@ def test_unseen_forms_name_another_run_and_an_order_without_them_keeps_its_old_n
             clips=(),
             model=teacher,
             size="pico",
-            known=(Category.CAR,),
+            known=(CAR,),
             labeler="m:f",
             labeler_folder=Path("t"),
             budget_tracks=80,

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.contracts.classes import ANIMAL, BICYCLE, CAR, PEDESTRIAN
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from edge.contracts.time import VIRTUAL_EPOCH_NS
 from fleet.label.hindsight_tracks import (
     Detections,
@@ -19,7 +19,7 @@ RATE_HZ = 4
 SIGMA_M = 0.3
 
 
-def _seen(x_m, y_m, category=Category.CAR, score=0.8, yaw_rad=0.0, length_m=4.0):
+def _seen(x_m, y_m, category=CAR, score=0.8, yaw_rad=0.0, length_m=4.0):
     return (category, score, (x_m, y_m), (length_m, 2.0, 1.6), yaw_rad)
 
 
@@ -48,7 +48,7 @@ def _clip(*roads, instants=20, rate_hz=RATE_HZ):
 def test_a_car_seen_at_every_instant_is_one_track_with_its_speed():
     (track,) = hindsight_tracks(_clip(lambda k: _seen(2.0 * k, 5.0)))
     assert track.frame.tolist() == list(range(20))
-    assert (track.hits, track.category, track.class_share) == (20, Category.CAR, 1.0)
+    assert (track.hits, track.category, track.class_share) == (20, CAR, 1.0)
     assert track.velocity_world[10] == pytest.approx([8.0, 0.0], abs=0.05)
     assert track.xy_world[10] == pytest.approx([20.0, 5.0], abs=0.05)
     assert track.size_m == pytest.approx([4.0, 2.0, 1.6])
@@ -106,9 +106,9 @@ def test_weak_boxes_continue_a_track_but_begin_none():
 
 
 def test_one_thing_that_changes_its_class_is_one_track_of_the_class_with_most_score():
-    called = [Category.PEDESTRIAN, Category.ANIMAL, Category.ANIMAL, Category.BICYCLE]
+    called = [PEDESTRIAN, ANIMAL, ANIMAL, BICYCLE]
     (track,) = hindsight_tracks(_clip(lambda k: _seen(10.0, 0.1 * k, called[k % 4])))
-    assert (track.category, track.class_share) == (Category.ANIMAL, pytest.approx(0.5))
+    assert (track.category, track.class_share) == (ANIMAL, pytest.approx(0.5))
     assert track.hits == 20
 
 
@@ -117,8 +117,8 @@ def test_an_offset_that_a_car_may_have_is_too_much_for_a_car_that_becomes_a_pede
         clip = _clip(lambda k: _seen(0, 0) if k < 10 else _seen(0, 2.1, category))
         return [t.category for t in hindsight_tracks(clip)]
 
-    assert tracks_where_it_jumps_as(Category.CAR) == [Category.CAR]
-    assert tracks_where_it_jumps_as(Category.PEDESTRIAN) == [Category.CAR, Category.PEDESTRIAN]
+    assert tracks_where_it_jumps_as(CAR) == [CAR]
+    assert tracks_where_it_jumps_as(PEDESTRIAN) == [CAR, PEDESTRIAN]
 
 
 def test_one_box_of_twice_the_length_does_not_stretch_a_car():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.clip_file import ClipFrame, EncodedFrame, decode_clip, encode_clip, encode_jpeg
-from edge.contracts.scene import CATEGORIES, Category
+from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES
 from fleet.label.job import LabelJob, Labelled, label_clips, read_labelled, write_labelled
 from fleet.labeler import LabelCost
 from fleet.zoo import zoo_folder
@@ -71,7 +71,7 @@ def labelled(tmp_path: Path, **contents: bytes) -> Labelled:
         clips=tuple(str(tmp_path / f"{name}.mcap") for name in (*contents, "gone")),
         model=str(zoo_folder("pico") / "int8.onnx"),
         size="pico",
-        known=tuple(c for c in CATEGORIES if c is not Category.ANIMAL),
+        known=tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL),
         labeler=f"{__name__}:nobody",
         labeler_folder=str(tmp_path),
         budget_tracks=0,

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import msgspec
 
-from edge.contracts.scene import CATEGORIES, Attribute, Box3D, Category
+from edge.contracts.classes import ANIMAL, CAR, PEDESTRIAN, SHIPPED_CLASSES, TRUCK, Category
+from edge.contracts.scene import Attribute, Box3D
 from fleet.label.doubt import Doubt
 from fleet.label.form import Form
 from fleet.label.opinion import ClipOpinion, settle
@@ -14,7 +15,7 @@ from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.sample.row import Disc, LabelSource, SampleBox, SampleLabels
 
-KNOWN = tuple(c for c in CATEGORIES if c is not Category.ANIMAL)
+KNOWN = tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL)
 STAMP = 1_000
 
 
@@ -58,17 +59,15 @@ def test_a_doubt_that_nobody_resolved_is_masked() -> None:
 
 
 def test_silence_about_a_class_of_which_a_form_was_never_seen_is_no_evidence() -> None:
-    fallen = Form(category=Category.TRUCK, attribute=Attribute.FALLEN)
-    opinion = replace(_opinion("c", [_box(Category.TRUCK, 9.0)]), unseen=(fallen,))
+    fallen = Form(category=TRUCK, attribute=Attribute.FALLEN)
+    opinion = replace(_opinion("c", [_box(TRUCK, 9.0)]), unseen=(fallen,))
     labels = settle(opinion, {}, LabelSettings())[STAMP]
-    assert labels.absence_known == tuple(c for c in KNOWN if c is not Category.TRUCK)
-    assert [b.box.category for b in labels.boxes] == [Category.TRUCK], (
-        "an upright one stays a label"
-    )
+    assert labels.absence_known == tuple(c for c in KNOWN if c is not TRUCK)
+    assert [b.box.category for b in labels.boxes] == [TRUCK], "an upright one stays a label"
 
 
 def test_an_answered_doubt_is_a_label_and_a_place_somebody_looked_at() -> None:
-    animal = _box(Category.ANIMAL, 10.2, LabelSource.REVIEWED)
+    animal = _box(ANIMAL, 10.2, LabelSource.REVIEWED)
     answers = {"d": _answer("d", {STAMP: animal})}
     labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
     assert labels.boxes == (animal,)
@@ -77,7 +76,7 @@ def test_an_answered_doubt_is_a_label_and_a_place_somebody_looked_at() -> None:
 
 
 def test_who_stands_beside_what_was_asked_about_is_not_taught_as_background() -> None:
-    animal = _box(Category.ANIMAL, 10.0, LabelSource.REVIEWED)
+    animal = _box(ANIMAL, 10.0, LabelSource.REVIEWED)
     answers = {"d": _answer("d", {STAMP: animal})}
     labels = settle(_opinion("c", [], _doubt("d", 10.5)), answers, LabelSettings())[STAMP]
     beside_x_m = 11.2
@@ -100,30 +99,28 @@ def test_a_ghost_that_a_reviewer_denied_is_a_negative() -> None:
 
 
 def test_a_reviewer_overrules_the_teacher_in_the_same_place() -> None:
-    animal = _box(Category.ANIMAL, 10.2, LabelSource.REVIEWED)
-    opinion = _opinion(
-        "c", [_box(Category.PEDESTRIAN, 10.0), _box(Category.CAR, 20.0)], _doubt("d", 10.0)
-    )
+    animal = _box(ANIMAL, 10.2, LabelSource.REVIEWED)
+    opinion = _opinion("c", [_box(PEDESTRIAN, 10.0), _box(CAR, 20.0)], _doubt("d", 10.0))
     labels = settle(opinion, {"d": _answer("d", {STAMP: animal})}, LabelSettings())[STAMP]
-    assert [b.box.category for b in labels.boxes] == [Category.CAR, Category.ANIMAL]
+    assert [b.box.category for b in labels.boxes] == [CAR, ANIMAL]
 
 
 def test_the_absence_of_an_unknown_class_is_not_claimed() -> None:
-    labels = settle(_opinion("c", [_box(Category.CAR, 20.0)]), {}, LabelSettings())[STAMP]
-    assert Category.ANIMAL not in labels.absence_known
+    labels = settle(_opinion("c", [_box(CAR, 20.0)]), {}, LabelSettings())[STAMP]
+    assert ANIMAL not in labels.absence_known
     assert [d.x_m for d in labels.looked] == [20.0]
 
 
 def test_a_doubt_about_what_a_reviewer_drew_masks_nothing() -> None:
     """A second, unasked track of the same animal must not hide it from the loss."""
-    animal = _box(Category.ANIMAL, 10.0, LabelSource.REVIEWED)
+    animal = _box(ANIMAL, 10.0, LabelSource.REVIEWED)
     opinion = _opinion("c", [], _doubt("asked", 10.0), _doubt("same", 10.6), _doubt("other", 14.0))
     labels = settle(opinion, {"asked": _answer("asked", {STAMP: animal})}, LabelSettings())[STAMP]
     assert [d.x_m for d in labels.ignored] == [14.0]
 
 
 def test_an_answer_about_another_clip_of_the_same_instant_changes_nothing() -> None:
-    animal = _box(Category.ANIMAL, 10.0, LabelSource.REVIEWED)
+    animal = _box(ANIMAL, 10.0, LabelSource.REVIEWED)
     answers = {"elsewhere": _answer("elsewhere", {STAMP: animal})}
     labels = settle(_opinion("c", [], _doubt("d", 10.0)), answers, LabelSettings())[STAMP]
     assert labels.boxes == () and [d.x_m for d in labels.ignored] == [10.0]
@@ -131,7 +128,7 @@ def test_an_answer_about_another_clip_of_the_same_instant_changes_nothing() -> N
 
 def test_what_stands_beside_a_long_box_was_not_looked_at() -> None:
     lorry = SampleBox(
-        box=Box3D(category=Category.TRUCK, x_m=10.0, y_m=0.0, z_m=1.5, length_m=12.0, width_m=2.5,
+        box=Box3D(category=TRUCK, x_m=10.0, y_m=0.0, z_m=1.5, length_m=12.0, width_m=2.5,
                   height_m=3.0, yaw_rad=0.0),
         track="t", source=LabelSource.AUTO,
     )  # fmt: skip

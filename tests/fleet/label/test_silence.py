@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from edge.clip_file import Clip, ClipFrame
+from edge.contracts.classes import TRAFFIC_CONE
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Box3D
 from fleet.label.settings import LabelSettings
 from fleet.label.silence import signs
 from fleet.label.teacher import Opinion
@@ -37,7 +38,7 @@ def _clip(*frames: ClipFrame) -> Clip:
 def _opinion(*boxes: tuple[float, float, float]) -> Opinion:
     """See cones at x, y with a score."""
     found = tuple(
-        Box3D(category=Category.TRAFFIC_CONE, x_m=x, y_m=y, z_m=0.4, length_m=0.4, width_m=0.4,
+        Box3D(category=TRAFFIC_CONE, x_m=x, y_m=y, z_m=0.4, length_m=0.4, width_m=0.4,
               height_m=0.8, yaw_rad=0.0, score=score)
         for x, y, score in boxes
     )  # fmt: skip

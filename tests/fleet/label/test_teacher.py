@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from edge.contracts.classes import CAR
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Box3D, Category
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.perceive.tensors import SLOTS
 from fleet.label.teacher import TeacherSettings, merge, mirrored, mirrored_box
@@ -16,7 +17,7 @@ CAMERAS = tuple(slot.name for slot in SLOTS)
 
 
 def _box(x_m: float, y_m: float = 0.0, score: float = 0.8, yaw_rad: float = 0.0) -> Box3D:
-    return Box3D(category=Category.CAR, x_m=x_m, y_m=y_m, z_m=0.8, length_m=4.5, width_m=1.8,
+    return Box3D(category=CAR, x_m=x_m, y_m=y_m, z_m=0.8, length_m=4.5, width_m=1.8,
                  height_m=1.5, yaw_rad=yaw_rad, vy_mps=2.0, score=score)  # fmt: skip
 
 

@@ -10,10 +10,10 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from edge.contracts.bundle import EngineKind, Precision, TensorSpec
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import OperatorError, SignatureError
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.release import Assignment, blob_path, director_metadata, manifest_path
-from edge.contracts.scene import CATEGORIES
 from edge.contracts.time import NS_PER_S
 from fleet.bundle.bundle import BundleSpec, EngineKey, build_bundle, rereleased
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
@@ -27,7 +27,7 @@ SPEC = BundleSpec(
     model="toy",
     inputs=(TensorSpec(name="a", dtype="float32", shape=(1,)),),
     outputs=(TensorSpec(name="a", dtype="float32", shape=(1,)),),
-    thresholds=dict.fromkeys(CATEGORIES, 0.3),
+    thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
 )
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import ANIMAL, CAR
 from fleet.train.order import fine_tune, last_report, starting_from
 from fleet.work.process import Progress
 
@@ -21,7 +21,7 @@ def test_run_that_has_not_said_a_word_shows_no_loss(tmp_path: Path) -> None:
 
 def test_what_the_parent_has_learnt_does_not_start_anew() -> None:
     recipe = fine_tune(["animal", "debris"])
-    assert starting_from(recipe, [Category.CAR]) == recipe
-    second = starting_from(recipe, [Category.CAR, Category.ANIMAL])
+    assert starting_from(recipe, [CAR]) == recipe
+    second = starting_from(recipe, [CAR, ANIMAL])
     assert second.reset_classes == ["debris"]
     assert second.positive_weights == recipe.positive_weights

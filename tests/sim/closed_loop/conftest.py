@@ -22,7 +22,8 @@ from edge.contracts.bundle import (
     GoldenSet,
     Precision,
 )
-from edge.contracts.scene import CATEGORIES, Plan, Rung
+from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.scene import Plan, Rung
 from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.engine import OnnxEngine
@@ -238,8 +239,8 @@ def manifest() -> BundleManifest:
         engines=(file,),
         inputs=input_specs(PICO),
         outputs=output_specs(PICO),
-        categories=CATEGORIES,
-        thresholds=dict.fromkeys(CATEGORIES, 0.3),
+        categories=SHIPPED_CLASSES,
+        thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
         golden=GoldenSet(sha256="b" * 64, size_bytes=0, frames=0, tolerance=0.01),
     )
 
@@ -308,7 +309,9 @@ def blind_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = {t.name: np.zeros(t.shape, t.dtype) for t in input_specs(PICO)}
     bundle = build_bundle(
         {EngineKey(EngineKind.ONNX, Precision.FP32): file},
-        BundleSpec("pico", input_specs(PICO), output_specs(PICO), dict.fromkeys(CATEGORIES, 0.3)),
+        BundleSpec(
+            "pico", input_specs(PICO), output_specs(PICO), dict.fromkeys(SHIPPED_CLASSES, 0.3)
+        ),
         answered(OnnxEngine(file), [inputs]),
         tolerance=0.01,
         profile="laptop",

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from edge.contracts.bundle import BundleManifest, EngineFile, EngineKind, GoldenSet, Precision
-from edge.contracts.scene import Category
+from edge.contracts.classes import Category
 from fleet.bundle.assemble import ModelFiles
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow

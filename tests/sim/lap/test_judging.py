@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import ANIMAL, TRUCK
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, EpisodeSpec, EvalFrame, match
 from fleet.model import Model
@@ -71,7 +71,7 @@ def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_an
     order = bundle_order(SETTINGS, models(bundled), answers, bundled("incumbent"))
     assert order.model.name == "candidate"
     assert order.tune is answers["candidate"].tune
-    assert order.claimed == (Category.ANIMAL,)
+    assert order.claimed == (ANIMAL,)
     assert order.parent_bundle_id == "b-incumbent"
 
 
@@ -80,7 +80,7 @@ def test_a_claimed_form_of_a_class_fixes_the_threshold_of_that_class(bundled: Bu
     answers = {"candidate": Contender(tune=match([empty]), gate=match([empty]))}
     trucks = lap_settings(["claim=overturned_truck"])
     order = bundle_order(trucks, models(bundled), answers, bundled("incumbent"))
-    assert order.claimed == (Category.TRUCK,)
+    assert order.claimed == (TRUCK,)
 
 
 def test_a_candidate_was_taught_its_claim_and_what_its_parent_was_taught(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.contracts.classes import ANIMAL, TRUCK
 from edge.contracts.clip import TriggerRule
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate.evidence import ORDINARY
@@ -189,7 +190,7 @@ def test_the_claimed_class_starts_anew_only_under_a_parent_that_never_learnt_it(
     bundled: Bundled, dataset: MakeDataset, sets: Sets
 ) -> None:
     fresh = {arm: dataset(arm) for arm in ARMS}
-    taught = (*ORDINARY, Category.ANIMAL)
+    taught = (*ORDINARY, ANIMAL)
     first = train_orders(SETTINGS, bundled("a"), fresh, sets, [])["candidate"]
     second = train_orders(SETTINGS, bundled("b", taught), fresh, sets, [])["candidate"]
     assert (first.fit.reset_classes, second.fit.reset_classes) == (["animal"], [])
@@ -221,10 +222,10 @@ def test_a_teacher_that_knows_trucks_has_not_seen_one_lying_down_until_it_is_tau
     def unseen(teacher: BundledModel) -> set[tuple[Form, ...]]:
         clips = {"candidate": [row(1)], "control": [row(2)]}
         orders = label_orders(TRUCKS, teacher, clips, Path("truth"))
-        assert all(Category.TRUCK in order.known for order in orders.values())
+        assert all(TRUCK in order.known for order in orders.values())
         return {order.unseen for order in orders.values()}
 
-    fallen = Form(category=Category.TRUCK, attribute=Attribute.FALLEN)
+    fallen = Form(category=TRUCK, attribute=Attribute.FALLEN)
     assert unseen(bundled("incumbent")) == {(fallen,)}
     assert unseen(replace(bundled("incumbent"), taught=("overturned_truck",))) == {()}
     assert unseen(replace(bundled("incumbent"), taught=("animal",))) == {(fallen,)}

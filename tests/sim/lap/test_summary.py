@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from edge.contracts.classes import ANIMAL, PEDESTRIAN, TRUCK, Category
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Attribute, Box3D, Category
+from edge.contracts.scene import Attribute, Box3D
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import (
@@ -42,7 +43,7 @@ Summarise = Callable[..., LapRecord]
 
 def box(
     x_m: float,
-    category: Category = Category.ANIMAL,
+    category: Category = ANIMAL,
     score: float = 1.0,
     attribute: Attribute = Attribute.UNKNOWN,
 ) -> Box3D:
@@ -134,7 +135,7 @@ def seen(
     stamp_ns: int,
     x_m: float,
     visible_px: int,
-    category: Category = Category.ANIMAL,
+    category: Category = ANIMAL,
     attribute: Attribute = Attribute.UNKNOWN,
 ) -> tuple[int, TruthFrame]:
     there = box(x_m, category, attribute=attribute)
@@ -228,7 +229,7 @@ def test_clips_are_counted_by_arm_and_those_that_show_the_claim_beside_them(
             seen(1_500, 29.0, 12),
             seen(2_500, 10.0, 11),  # too small
             seen(3_500, 31.0, 500),  # too far
-            seen(4_500, 10.0, 100, Category.PEDESTRIAN),
+            seen(4_500, 10.0, 100, PEDESTRIAN),
             seen(5_999, 10.0, 100),
             seen(6_000, 10.0, 100),  # after every clip
         ]
@@ -245,8 +246,8 @@ def test_a_clip_of_an_upright_truck_does_not_show_the_claim_to_overturned_ones(
     clips = {"candidate": [row(1), row(2)], "control": [row(3)]}
     truth = dict(
         [
-            seen(1_500, 10.0, 100, Category.TRUCK, Attribute.PARKED),
-            seen(2_500, 10.0, 100, Category.TRUCK, Attribute.FALLEN),
+            seen(1_500, 10.0, 100, TRUCK, Attribute.PARKED),
+            seen(2_500, 10.0, 100, TRUCK, Attribute.FALLEN),
             seen(3_500, 10.0, 100),  # an animal
         ]
     )

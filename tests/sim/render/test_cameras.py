@@ -252,7 +252,6 @@ def test_two_processes_render_the_same_bytes() -> None:
         """
         import hashlib, math
         from edge.contracts.geometry import Pose
-        from edge.contracts.scene import Category
         from edge.contracts.sensors import EgoState, Route
         from sim.render.cameras import Renderer
         from sim.place.maps import load_map
@@ -262,7 +261,7 @@ def test_two_processes_render_the_same_bytes() -> None:
         road_map = load_map("grid")
         place = road_map.places[5]
         entities = tuple(
-            Entity(i + 1, Category.CAR, mesh, place.x_m + 4 + 4 * i, place.y_m + 3 * math.sin(i), i,
+            Entity(i + 1, CAR, mesh, place.x_m + 4 + 4 * i, place.y_m + 3 * math.sin(i), i,
                   *MESH_SIZES[mesh], color_rgb=(0.1 * (i % 9), 0.5, 0.3))
             for i, mesh in enumerate(MESH_SIZES)
         )

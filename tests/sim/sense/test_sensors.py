@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import conf
+from edge.contracts.classes import ANIMAL, CAR, TRAFFIC_CONE, Category, row_of
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES, Category
 from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M
 from sim.place.scenery import Scenery
 from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
@@ -33,20 +33,14 @@ def scans(around: Surroundings, settings: RadarSettings, count: int = 400) -> li
 
 @pytest.mark.parametrize(
     ("mesh", "category"),
-    [("car", Category.CAR), ("animal", Category.ANIMAL), ("traffic_cone", Category.TRAFFIC_CONE)],
+    [("car", CAR), ("animal", ANIMAL), ("traffic_cone", TRAFFIC_CONE)],
 )
 def test_echo_rate_is_the_configured_one(
     mesh: str, category: Category, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     around = survey(snapshot_of(entity_at(mesh, 15.0)))
     rate = np.mean([len(points) > 0 for points in scans(around, QUIET, 1000)])
-    assert rate == pytest.approx(QUIET.return_probability[category], abs=0.045)
-
-
-def test_every_class_has_a_rate_and_a_cross_section() -> None:
-    settings = RadarSettings()
-    assert set(settings.return_probability) == set(CATEGORIES) == set(settings.rcs_dbsm)
-    assert all(0.0 < p < 1.0 for p in settings.return_probability.values())
+    assert rate == pytest.approx(row_of(category).radar_return_ratio, abs=0.045)
 
 
 def test_points_lie_on_the_faces_turned_to_the_sensor(

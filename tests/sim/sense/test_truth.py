@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.contracts.classes import TRUCK
 from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.geometry import Pose
-from edge.contracts.scene import Attribute, BoxSource, Category
+from edge.contracts.scene import Attribute, BoxSource
 from sim.sense.sight import survey
 from sim.sense.truth import MAGIC, TruthFrame, TruthLog, read_truth, truth_boxes
 from sim.world.snapshot import Entity, Snapshot
@@ -56,7 +57,7 @@ def test_box_is_centred_upright_and_moves_over_the_ground(
     assert (box.length_m, box.width_m, box.height_m) == (8.0, 3.2, 2.4)
     assert abs(box.yaw_rad) == pytest.approx(math.pi)
     assert (box.vx_mps, box.vy_mps) == pytest.approx((-3.0, 0.0), abs=1e-9)
-    assert (box.category, box.attribute) == (Category.TRUCK, Attribute.FALLEN)
+    assert (box.category, box.attribute) == (TRUCK, Attribute.FALLEN)
     assert box.source is BoxSource.UNKNOWN
     assert (truth.entity_id, truth.visible_px, truth.encounter_id) == (4, 77, None)
 

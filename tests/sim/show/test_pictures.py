@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.contracts.classes import CAR
 from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera, Intrinsics, Rig
-from edge.contracts.scene import Box3D, Category, Plan, PlanPoint, PlanSource
+from edge.contracts.scene import Box3D, Plan, PlanPoint, PlanSource
 from edge.contracts.sensors import RadarScan, Route
 from edge.perceive.tensors import SLOTS
 from sim.place.ground import GroundClass
@@ -31,7 +32,7 @@ FRONT_MAIN = CAMERAS.index("front_main")
 
 def car(x_m: float, y_m: float, yaw_rad: float = 0.0) -> Box3D:
     return Box3D(
-        category=Category.CAR,
+        category=CAR,
         x_m=x_m,
         y_m=y_m,
         z_m=0.75,

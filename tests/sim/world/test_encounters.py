@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import sim.world.encounters
+from edge.contracts.classes import ANIMAL
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.scene import Attribute
 from sim.place.maps import RoadMap
 from sim.place.rectangles import Rectangle, overlaps
 from sim.world.encounters import (
@@ -146,7 +147,7 @@ def test_herds_of_two_to_six_stand_every_25_to_45_m(road_map: RoadMap) -> None:
     herds: dict[str, int] = {}
     for prop in encounters.props:
         assert prop.encounter_id is not None
-        assert prop.look.category is Category.ANIMAL
+        assert prop.look.category == ANIMAL
         herds[prop.encounter_id] = herds.get(prop.encounter_id, 0) + 1
     assert all(2 <= size <= 6 for size in herds.values())
     assert 2000.0 / 65.0 < len(herds) < 2000.0 / 25.0

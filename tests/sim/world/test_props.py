@@ -3,12 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from edge.contracts.scene import Attribute, Category
+from edge.contracts.classes import PEDESTRIAN, TRUCK
+from edge.contracts.scene import Attribute
 from sim.place.line import Line
 from sim.world.props import Prop, Walk, drawn_look, straight_walk, to_and_fro
 
 TEN_M = np.array([[0.0, 0.0], [10.0, 0.0]])
-LOOK = drawn_look(np.random.default_rng(0), Category.PEDESTRIAN, "pedestrian")
+LOOK = drawn_look(np.random.default_rng(0), PEDESTRIAN, "pedestrian")
 
 
 def test_a_single_walk_ends_where_it_leads() -> None:
@@ -43,7 +44,7 @@ def test_who_waits_for_its_trigger_has_no_speed() -> None:
 
 def test_lying_on_its_side_a_truck_is_as_wide_as_it_was_high() -> None:
     upright, lying = (
-        drawn_look(np.random.default_rng(4), Category.TRUCK, "truck", roll_rad=roll)
+        drawn_look(np.random.default_rng(4), TRUCK, "truck", roll_rad=roll)
         for roll in (0.0, math.pi / 2)
     )
     assert (lying.width_m, lying.height_m) == (upright.height_m, upright.width_m)

@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 
-from edge.contracts.scene import Category
+from edge.contracts.classes import PEDESTRIAN
 from sim.place.rectangles import Rectangle, ahead_of, overlaps
 from sim.world.props import Prop, drawn_look, straight_walk
 from sim.world.walkers import GAP_M, SHY_AFTER_S, trigger, walk
 
-LOOK = drawn_look(np.random.default_rng(0), Category.PEDESTRIAN, "pedestrian")
+LOOK = drawn_look(np.random.default_rng(0), PEDESTRIAN, "pedestrian")
 DT_S = 0.1
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from edge.contracts.classes import ANIMAL, CAR
 from edge.contracts.errors import OperatorError
-from edge.contracts.scene import Category
 from edge.contracts.time import frame_stamp_ns
 from sim.place.maps import RoadMap
 from sim.world.encounters import load_scenario
@@ -95,7 +95,7 @@ def test_the_route_leads_ahead_from_the_ego_in_steps_of_2_m(drive: list[Snapshot
 def test_every_animal_belongs_to_an_encounter_and_is_counted(
     world: SumoWorld, drive: list[Snapshot]
 ) -> None:
-    animals = {a.entity_id for s in drive for a in s.entities if a.category is Category.ANIMAL}
+    animals = {a.entity_id for s in drive for a in s.entities if a.category == ANIMAL}
     assert len(animals) >= 2
     for entity_id in animals:
         encounter_id = world.encounter_of(entity_id)
@@ -103,7 +103,7 @@ def test_every_animal_belongs_to_an_encounter_and_is_counted(
         assert encounter_id.startswith("animal_crossing-s3-suburb-030-v1-")
     assert world.placed["animal"] >= len(animals)
     world.require_placed()
-    cars = [a.entity_id for a in drive[0].entities if a.category is Category.CAR]
+    cars = [a.entity_id for a in drive[0].entities if a.category == CAR]
     assert all(world.encounter_of(entity_id) is None for entity_id in cars)
 
 

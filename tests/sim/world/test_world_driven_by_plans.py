@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge.contracts.scene import Category, Plan, PlanSource
+from edge.contracts.classes import PEDESTRIAN
+from edge.contracts.scene import Plan, PlanSource
 from sim.place.rectangles import Rectangle
 from sim.world.ego import EGO_SHAPE
 from sim.world.snapshot import Entity, Snapshot, touched_by
@@ -140,7 +141,7 @@ def test_collisions_are_the_boxes_that_overlap_the_body() -> None:
     body = Rectangle(0.0, 0.0, 0.0, 4.6, 1.8)
     pedestrian = Entity(
         entity_id=1,
-        category=Category.PEDESTRIAN,
+        category=PEDESTRIAN,
         mesh="pedestrian",
         x_m=2.4,
         y_m=0.0,

@@ -11,7 +11,7 @@ import pytest
 
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Attribute, Box3D, Category
+from edge.contracts.scene import Attribute, Box3D
 from edge.contracts.sensors import (
     EgoState,
     Frame,
@@ -46,7 +46,7 @@ ReadPage = Callable[[str], Any]
 
 def animal(x_m: float, y_m: float, score: float = 1.0, category: str = "animal") -> Box3D:
     return Box3D(
-        category=Category(category),
+        category=category,
         x_m=x_m,
         y_m=y_m,
         z_m=0.6,
