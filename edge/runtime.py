@@ -31,6 +31,7 @@ from edge.budget import (
 from edge.clip import Recorder
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
+from edge.contracts.classes import CLASSES, UNKNOWN
 from edge.contracts.clean import by_reading, clean
 from edge.contracts.clip import TriggerEvent
 from edge.contracts.rig import Rig
@@ -100,6 +101,8 @@ class BundleHealth:
     """Readings that made no sense, per kind."""
     clock_steps: int = 0
     """How often the stamps began a new time base."""
+    unknown_boxes: int = 0
+    """Boxes of a class that this software has no row for."""
 
 
 class TickSource(Protocol):
@@ -176,7 +179,11 @@ class Runtime:
         self._tracker.velocity_sigma_mps = bundle.velocity_sigma_mps
         self._rungs: Counter[Rung] = Counter()
         self._dropped: Counter[Reading] = Counter()
-        self._faults = self._excused_faults = self._clock_steps = 0
+        self._faults = self._excused_faults = self._clock_steps = self._unknown_boxes = 0
+        unknown = [name for name in manifest.categories if name not in CLASSES]
+        if unknown:
+            fields = {"bundle_id": manifest.bundle_id, "classes": unknown}
+            _log.warning("classes_unknown", extra=fields)
 
     @property
     def health(self) -> BundleHealth:
@@ -189,6 +196,7 @@ class Runtime:
             excused_faults=self._excused_faults,
             dropped=dict(self._dropped),
             clock_steps=self._clock_steps,
+            unknown_boxes=self._unknown_boxes,
         )
 
     @property
@@ -304,6 +312,7 @@ class Runtime:
             self._log_fault(_reason(error), frame_set.stamp_ns)
             return None, True
         self._last_fault = ""
+        self._unknown_boxes += sum(box.category == UNKNOWN for box in seen.boxes)
         return seen, False
 
     def _log_fault(self, reason: str, stamp_ns: int) -> None:

@@ -83,6 +83,7 @@ class Depot:
                 dataset_id=model.dataset_id,
                 run_id=model.run_id,
             ),
+            categories=model.categories,
         )
 
     def keep(self, bundle: Bundle) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge.contracts.classes import Category
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.release import decode_manifest
 from edge.perceive.tensors import SPECS
@@ -25,7 +25,10 @@ class Model:
     run_id: str
     weights: Path
     files: ModelFiles
+    categories: tuple[Category, ...]
+    """The class of each channel of its heat map."""
     known: tuple[Category, ...]
+    """What it has learnt to see, out of ``categories``."""
     dataset_id: str | None
     """What it learnt from last."""
     bundle_id: str | None = None
@@ -75,6 +78,7 @@ def _from_card(folder: Path) -> Model:
         run_id=card.run_id,
         weights=folder / WEIGHTS,
         files=ModelFiles(folder / FP32, folder / INT8),
+        categories=card.categories,
         known=card.known,
         dataset_id=card.dataset_id,
     )
@@ -88,6 +92,7 @@ def _from_run(workshop: Workshop, row: RunRow) -> Model:
         run_id=row.run_id,
         weights=trained.weights,
         files=trained.files,
-        known=tuple(name for name in row.facts["known"]),
+        categories=tuple(row.facts.get("categories", SHIPPED_CLASSES)),
+        known=tuple(row.facts["known"]),
         dataset_id=row.dataset_id,
     )

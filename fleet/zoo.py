@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.contracts.classes import Category
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Finite, Name, Ratio, Sha256, SpeedError, Text
 from fleet.bundle.bundle import Tuned
@@ -30,6 +30,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     seed: Count
     samples: Count
     instances: dict[str, Count]
+    categories: tuple[Category, ...] = SHIPPED_CLASSES
+    """The class of each channel of its heat map."""
     known: tuple[Category, ...]
     """What it has learnt to see; about anything else its silence means nothing."""
     thresholds: dict[Category, Ratio]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.perceive.tensors import (
     BOX_CHANNELS,
     EGO_WIDTH,
@@ -134,14 +134,24 @@ class Backbone(nn.Module):
         return self.smooth(pyramid), f32
 
 
+RARE_LOGIT = -3.5
+"""Bias of a class that starts anew: a cell is rarely an object's centre."""
+
+
 class BevNet(nn.Module):
     """The whole graph; see ``edge.perceive.tensors`` for the meaning of every input and output."""
 
     cell_xy: Tensor
 
-    def __init__(self, spec: NetSpec) -> None:
+    def __init__(self, spec: NetSpec, categories: tuple[Category, ...] = SHIPPED_CLASSES) -> None:
+        """Draw a network.
+
+        Args:
+            spec: Its sizes.
+            categories: The class of each channel of its heat map.
+        """
         super().__init__()
-        self.spec = spec
+        self.spec, self.categories = spec, categories
         n, c, d = spec.bev_cells, spec.channels, spec.width
         self.backbone = Backbone(spec)
         gathered = c * len(spec.heights_m) + spec.geometry_channels + RADAR_CHANNELS
@@ -162,12 +172,12 @@ class BevNet(nn.Module):
         self.memory_token = perceptron(d + MEMORY_POSE_WIDTH, d, d)
         self.fusion = nn.ModuleList(CrossLayer(d, spec.heads) for _ in range(spec.fusion_layers))
 
-        self.heatmap = nn.Sequential(conv_bn_relu(c, c), nn.Conv2d(c, len(SHIPPED_CLASSES), 1))
+        self.heatmap = nn.Sequential(conv_bn_relu(c, c), nn.Conv2d(c, len(categories), 1))
         self.boxes = nn.Sequential(conv_bn_relu(c, c), nn.Conv2d(c, BOX_CHANNELS, 1))
         self.segmentation = nn.Conv2d(c, SEGMENTATION_CLASSES, 1)
         heat_out = self.heatmap[1]
         assert isinstance(heat_out, nn.Conv2d) and heat_out.bias is not None
-        nn.init.constant_(heat_out.bias, -3.5)  # a cell is rarely an object's centre
+        nn.init.constant_(heat_out.bias, RARE_LOGIT)
 
         self.query_token = nn.Linear(c, d)
         self.query_place = nn.Linear(2, d)

@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.clean import clean_radar
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
@@ -34,7 +33,7 @@ class Labels:
     ``boxes``: (N, 11), see ``BOX_FIELDS``. ``futures``: (N, 12, 2) positions relative to the box centre
     every 0.25 s, NaN where unknown. ``ignored``, ``looked``, ``signs``: (M, 3) discs x, y, radius;
     absence is known for every class inside ``looked``, and outside all ``signs`` unless they are None.
-    ``is_absence_known``: (C,), for everywhere else.
+    ``is_absence_known``: (C,), or (1,) for all classes alike, for everywhere else.
     ``ego_future``: (12, 3) x, y, yaw or None. ``segmentation``: uint8 (n, n) or None.
     """
 
@@ -43,9 +42,7 @@ class Labels:
     ignored: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     looked: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     signs: Floats | None = None
-    is_absence_known: NDArray[np.bool_] = field(
-        default_factory=lambda: np.ones(len(SHIPPED_CLASSES), np.bool_)
-    )
+    is_absence_known: NDArray[np.bool_] = field(default_factory=lambda: np.ones(1, np.bool_))
     ego_future: Floats | None = None
     segmentation: NDArray[np.uint8] | None = None
 

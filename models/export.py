@@ -35,6 +35,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import HashMismatchError
 from edge.perceive.tensors import NetSpec, input_specs, output_specs
 from models.bev import BevNet, Deployed
@@ -81,17 +82,19 @@ def export_onnx(net: BevNet, path: Path) -> None:
     """Write the fp32 graph (opset 18, static shapes, one file)."""
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "graph.onnx"
-        export_graph(net.spec, graph)
+        export_graph(net.spec, graph, net.categories)
         swap_weights(graph, net, path)
 
 
-def export_graph(spec: NetSpec, path: Path) -> None:
-    """Write the graph of a network size, filled with random numbers.
+def export_graph(
+    spec: NetSpec, path: Path, categories: tuple[Category, ...] = SHIPPED_CLASSES
+) -> None:
+    """Write the graph of a network size and a list of classes, filled with random numbers.
 
     Random, because an exporter merges equal constants and renames those that it transposes: among
     numbers of which no two tensors are alike, every initializer can be traced to its parameter.
     """
-    net = folded(BevNet(spec))
+    net = folded(BevNet(spec, categories))
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -106,7 +109,7 @@ def export_graph(spec: NetSpec, path: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=[t.name for t in input_specs(spec)],
-            output_names=[t.name for t in output_specs(spec)],
+            output_names=[t.name for t in output_specs(spec, len(categories))],
             verbose=False,
         )
     assert program is not None
@@ -133,6 +136,13 @@ def _name_constants(model: onnx.ModelProto, weights: Mapping[str, torch.Tensor])
     for node in model.graph.node:
         for k, used in enumerate(node.input):
             node.input[k] = renamed.get(used, used)
+
+
+def classes_in(graph: Path) -> int:
+    """Count the classes that an ONNX file of the family tells apart."""
+    outputs = onnx.load(graph).graph.output
+    heatmap = next(output for output in outputs if output.name == "heatmap")
+    return int(heatmap.type.tensor_type.shape.dim[1].dim_value)
 
 
 def swap_weights(parent: Path, net: BevNet, path: Path) -> None:
@@ -237,5 +247,5 @@ def run_torch(net: BevNet, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
     ]
     with torch.inference_mode():
         outputs = Deployed(net).eval()(*tensors)
-    names = [t.name for t in output_specs(net.spec)]
+    names = [t.name for t in output_specs(net.spec, len(net.categories))]
     return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}

@@ -8,7 +8,7 @@ several times what the new class gains.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -20,7 +20,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.classes import Category
 from edge.contracts.errors import RingroadError
 from edge.contracts.fields import Count, Ratio, Size
 from edge.contracts.rig import Rig
@@ -34,7 +34,7 @@ from edge.perceive.tensors import (
     radar_tokens,
     recollect,
 )
-from models.bev import HEADS, BevNet
+from models.bev import HEADS, RARE_LOGIT, BevNet
 from models.examples import (
     PLAIN_VIEW,
     Example,
@@ -127,8 +127,8 @@ def fit(
     net = net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = deepcopy(net)
     optimiser = _optimiser(net, settings)
-    positive = torch.tensor([settings.positive_weights.get(str(c), 1.0) for c in SHIPPED_CLASSES])
-    batches = _batches(fresh, replay, settings, rng)
+    positive = torch.tensor([settings.positive_weights.get(c, 1.0) for c in net.categories])
+    batches = _batches(fresh, replay, settings, net.categories, rng)
     history: list[dict[str, float]] = []
     for step in range(settings.steps):
         if settings.is_batchnorm_frozen:
@@ -191,10 +191,10 @@ def _reset_classes(net: BevNet, names: list[str]) -> None:
     assert isinstance(out, nn.Conv2d) and out.bias is not None
     with torch.no_grad():
         for name in names:
-            row = [str(c) for c in SHIPPED_CLASSES].index(name)
-            others = [k for k in range(len(SHIPPED_CLASSES)) if k != row]
+            row = net.categories.index(name)
+            others = [k for k in range(len(net.categories)) if k != row]
             out.weight[row] = out.weight[others].mean(dim=0) * 0.1
-            out.bias[row] = -3.5
+            out.bias[row] = RARE_LOGIT
 
 
 def _freeze_batchnorm(net: nn.Module) -> None:
@@ -229,12 +229,14 @@ def _batches(
     fresh: ExampleSource,
     replay: ExampleSource | None,
     settings: FitSettings,
+    categories: Sequence[Category],
     rng: np.random.Generator,
 ) -> Iterator[list[Example]]:
     """Draw batches for ever: each kind of example in shuffled passes of its own, mixed by ratios."""
     new = _passes(fresh, range(len(fresh)), rng)
     old = _passes(replay, range(len(replay)), rng) if replay is not None else new
-    showing = _showing(fresh, settings.positive_weights) if settings.rare_ratio > 0.0 else []
+    wanted = [k for k, name in enumerate(categories) if name in settings.positive_weights]
+    showing = _showing(fresh, wanted) if settings.rare_ratio > 0.0 else []
     rare = _passes(fresh, showing, rng) if showing else new
     balanced = draws_by_class(replay, rng) if replay is not None else old
     balance = settings.replay_balance_ratio
@@ -249,9 +251,8 @@ def _batches(
         yield [draw() for _ in range(settings.batch)]
 
 
-def _showing(source: ExampleSource, names: Collection[str]) -> list[int]:
+def _showing(source: ExampleSource, rows: Sequence[int]) -> list[int]:
     """Number the examples that have a box of one of these classes."""
-    rows = [row for row, category in enumerate(SHIPPED_CLASSES) if str(category) in names]
     return [k for k in range(len(source)) if np.isin(source[k].labels.boxes[:, 0], rows).any()]
 
 
@@ -263,7 +264,8 @@ def draws_by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[
     shown = [source[k].labels.boxes[:, 0].astype(np.int64) for k in range(len(source))]
     if not any(len(categories) for categories in shown):
         yield from _passes(source, range(len(source)), rng)
-    counts = np.stack([np.bincount(s, minlength=len(SHIPPED_CLASSES)) for s in shown])  # (N, C)
+    classes = 1 + max(int(s.max(initial=0)) for s in shown)
+    counts = np.stack([np.bincount(s, minlength=classes) for s in shown])  # (N, C)
     occurring = counts[:, counts.any(axis=0)]
     chance = (occurring / occurring.sum(axis=0)).mean(axis=1)
     while True:
@@ -311,7 +313,7 @@ def _prepare(
     senses_now = [e.senses for e in viewed]
     rigs = [e.rig for e in viewed]
     inputs = collate(senses_now, rigs, views, lights, recollections, spec, rng)
-    return inputs, make_targets([e.labels for e in viewed], spec)
+    return inputs, make_targets([e.labels for e in viewed], spec, net.categories)
 
 
 def _draw_view(settings: FitSettings, rng: np.random.Generator) -> View:

@@ -10,6 +10,7 @@ has one answer for two nearly symmetric views, plus a vote for the front.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge.contracts.classes import (
-    SHIPPED_CLASSES,
-    row_of,
-)
+from edge.contracts.classes import SHIPPED_CLASSES, Category, ClassRow, row_of
 from edge.perceive.tensors import BOX_CHANNELS, NetSpec
 from models.examples import Labels
 
@@ -63,10 +61,13 @@ class Targets:
     ego_futures: Tensor  # (B, 12, 3), NaN unknown
 
 
-def make_targets(batch: list[Labels], spec: NetSpec) -> Targets:
-    """Draw the targets of a batch of labels."""
+def make_targets(
+    batch: list[Labels], spec: NetSpec, categories: Sequence[Category] = SHIPPED_CLASSES
+) -> Targets:
+    """Draw the targets of a batch of labels for a network of these sizes and classes."""
     n = spec.bev_cells
-    heatmap = np.zeros((len(batch), len(SHIPPED_CLASSES), n, n), np.float32)
+    rows = tuple(map(row_of, categories))
+    heatmap = np.zeros((len(batch), len(rows), n, n), np.float32)
     is_counted = np.ones(heatmap.shape, np.bool_)
     sparse: list[tuple[int, Floats, Floats]] = []
     futures: list[tuple[int, Floats]] = []
@@ -75,7 +76,8 @@ def make_targets(batch: list[Labels], spec: NetSpec) -> Targets:
     for number, labels in enumerate(batch):
         is_counted[number] = _counted_cells(labels, spec)
         for box, future in zip(labels.boxes, labels.futures, strict=True):
-            centre = _draw_box(box, heatmap[number], sparse, number * n * n, spec)
+            row = rows[int(box[0])]
+            centre = _draw_box(box, row, heatmap[number], sparse, number * n * n, spec)
             if centre is not None and np.isfinite(future).all():
                 futures.append((number * n * n + centre, future))
         if labels.segmentation is not None:
@@ -118,6 +120,7 @@ def _inside(discs: Floats, spec: NetSpec) -> NDArray[np.bool_]:
 
 def _draw_box(
     box: Floats,
+    class_row: ClassRow,
     heatmap: Floats,
     sparse: list[tuple[int, Floats, Floats]],
     offset: int,
@@ -139,10 +142,8 @@ def _draw_box(
     np.maximum(window, np.exp(-squared / (2 * sigma**2)), out=window)
 
     channel = _CHANNEL_WEIGHT.copy()
-    name = SHIPPED_CLASSES[int(category)]
-    heading_weight = row_of(name).heading_weight
-    channel[_HEADING] *= heading_weight
-    channel[_FRONT] = heading_weight
+    channel[_HEADING] *= class_row.heading_weight
+    channel[_FRONT] = class_row.heading_weight
     for p in range(max(0, i - 1), min(n, i + 2)):
         for q in range(max(0, j - 1), min(n, j + 2)):
             target = np.array(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.perceive.tensors import SPECS, NetSpec, output_specs
 from models.bev import Deployed
 from models.export import example_inputs, folded
@@ -24,8 +25,19 @@ PARITY = 1e-4
 """Largest difference from torch on random inputs, relative to the range of each output (or to 1)."""
 
 
-def convert(weights: Path, spec: NetSpec, path: Path) -> float:
+def convert(
+    weights: Path,
+    spec: NetSpec,
+    path: Path,
+    categories: tuple[Category, ...] = SHIPPED_CLASSES,
+) -> float:
     """Write a fp32 TFLite file and check it against torch.
+
+    Args:
+        weights: As ``models.weights`` saves them.
+        spec: The network's size.
+        path: The file to write.
+        categories: The class of each channel of its heat map.
 
     Returns:
         The largest difference on any output.
@@ -35,7 +47,7 @@ def convert(weights: Path, spec: NetSpec, path: Path) -> float:
     """
     import litert_torch
 
-    net = Deployed(folded(load_weights(weights, spec))).eval()
+    net = Deployed(folded(load_weights(weights, spec, categories))).eval()
     inputs = tuple(torch.from_numpy(value) for value in example_inputs(spec).values())
     converted = litert_torch.convert(net, inputs)
     with torch.inference_mode():
@@ -43,7 +55,9 @@ def convert(weights: Path, spec: NetSpec, path: Path) -> float:
     got = converted(*inputs)
     errors = {
         tensor.name: float(np.abs(np.asarray(mine) - theirs).max() / max(1.0, np.ptp(theirs)))
-        for tensor, mine, theirs in zip(output_specs(spec), got, expected, strict=True)
+        for tensor, mine, theirs in zip(
+            output_specs(spec, len(categories)), got, expected, strict=True
+        )
     }
     worst = max(errors.values())
     if not worst <= PARITY:
@@ -53,13 +67,15 @@ def convert(weights: Path, spec: NetSpec, path: Path) -> float:
 
 
 def main() -> None:
-    """Run ``python -m models.tflite WEIGHTS OUT [--size pico]``."""
+    """Run ``python -m models.tflite WEIGHTS OUT [--size pico] [--categories car,truck,…]``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", default="pico", choices=sorted(SPECS))
+    parser.add_argument("--categories", default=",".join(SHIPPED_CLASSES))
     arguments = parser.parse_args()
-    worst = convert(arguments.weights, SPECS[arguments.size], arguments.out)
+    categories = tuple(arguments.categories.split(","))
+    worst = convert(arguments.weights, SPECS[arguments.size], arguments.out, categories)
     sys.stdout.write(f"{arguments.out}: largest difference from torch {worst:.1e}\n")
 
 

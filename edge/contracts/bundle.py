@@ -104,7 +104,7 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     categories: tuple[Category, ...]
-    """Channel order of the class heads."""
+    """The class of each channel of the heat map; vehicles decode by this list, whatever it holds."""
     thresholds: dict[Category, Ratio]
     """The score above which a box counts, per class: evaluated and shipped as one."""
     velocity_sigma_mps: dict[Category, SpeedError] = {}
@@ -117,7 +117,10 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.engines:
             raise ValueError(f"bundle {self.bundle_id} lists no engine file")
-        lacking = [str(c) for c in self.categories if c not in self.thresholds]
+        twice = sorted({c for c in self.categories if self.categories.count(c) > 1})
+        if twice:
+            raise ValueError(f"bundle {self.bundle_id} lists {', '.join(twice)} more than once")
+        lacking = [c for c in self.categories if c not in self.thresholds]
         if lacking:
             raise ValueError(f"bundle {self.bundle_id} has no threshold for {', '.join(lacking)}")
 

@@ -21,7 +21,6 @@ from edge.contracts.bundle import (
     EngineKind,
     TensorSpec,
 )
-from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import RingroadError
 from edge.contracts.golden import SELECTED_OUTPUTS, GoldenFrame, largest_error, unpack_golden
 
@@ -52,7 +51,6 @@ OpenEngine = Callable[[EngineFile, Path, BundleManifest], Runnable]
 def golden_probe(
     open_engine: OpenEngine,
     kinds: tuple[EngineKind, ...] = (EngineKind.ONNX, EngineKind.TFLITE),
-    categories: tuple[Category, ...] = SHIPPED_CLASSES,
 ) -> Probe:
     """Make a probe of whatever opens engines here.
 
@@ -60,11 +58,10 @@ def golden_probe(
         open_engine: Loads one file of a bundle; a ``RingroadError`` or ``OSError`` of it or of the
             engine refuses the bundle.
         kinds: Which engine files this board will run; the others are not tried.
-        categories: The label map that this software decodes.
     """
 
     def probe(folder: Path, manifest: BundleManifest) -> ProbeOutcome:
-        complaint = wrong_labels(manifest, categories)
+        complaint = wrong_labels(manifest)
         if complaint:
             return ProbeOutcome(False, complaint)
         engines = [engine for engine in manifest.engines if engine.kind in kinds]
@@ -84,10 +81,14 @@ def golden_probe(
     return probe
 
 
-def wrong_labels(manifest: BundleManifest, categories: tuple[Category, ...]) -> str:
-    """Say how a manifest's label map or calibration table differs from what is decoded here, or ''."""
-    if manifest.categories != categories:
-        return f"label map {[str(c) for c in manifest.categories]} is not the one decoded here"
+def wrong_labels(manifest: BundleManifest) -> str:
+    """Say how a manifest's classes or calibration table differ from what can be decoded, or ''."""
+    channels = [spec.shape[1] for spec in manifest.outputs if spec.name == "heatmap"]
+    if channels not in ([], [len(manifest.categories)]):
+        return (
+            f"its heat map has {channels[0]} channels and its label map names "
+            f"{len(manifest.categories)} classes"
+        )
     if manifest.calibration_table_version != CALIBRATION_TABLE_VERSION:
         return (
             f"calibration table version {manifest.calibration_table_version}, "

@@ -18,7 +18,6 @@ from edge.contracts.bundle import (
     DeviceProfile,
     EngineFile,
 )
-from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.release import decode_manifest
 from edge.contracts.rig import Rig
@@ -79,7 +78,13 @@ class NetworkPerceiver:
         with watch("infer"):
             outputs = self.engine.run(inputs)
         with watch("decode"):
-            seen = read_outputs(outputs, frame_set, self.spec, self.manifest.thresholds)
+            seen = read_outputs(
+                outputs,
+                frame_set,
+                self.spec,
+                categories=self.manifest.categories,
+                thresholds=self.manifest.thresholds,
+            )
         self._memory = self._memory.with_(seen.recollection)
         return seen
 
@@ -109,8 +114,8 @@ def load_perceivers(
         profile: The board: which engines it prefers, how many threads it gives them.
 
     Raises:
-        ContractError: A file does not load, or the bundle was made for another label map, calibration
-            table or network than this software knows.
+        ContractError: A file does not load, or the bundle was made for another calibration table or
+            network than this software knows.
         OperatorError: The bundle has no file of a kind that this board runs.
     """
     perceivers: dict[Rung, Perceiver] = {}
@@ -139,10 +144,6 @@ def _spec_of(manifest: BundleManifest) -> NetSpec:
     refused = f"bundle {manifest.bundle_id} refused"
     if manifest.model not in SPECS:
         raise ContractError(f"{refused}: no network {manifest.model} here, there is {list(SPECS)}")
-    if manifest.categories != SHIPPED_CLASSES:
-        raise ContractError(
-            f"{refused}: its label map {[str(c) for c in manifest.categories]} is not the one decoded here"
-        )
     if manifest.calibration_table_version != CALIBRATION_TABLE_VERSION:
         raise ContractError(
             f"{refused}: calibration table version {manifest.calibration_table_version}, "

@@ -35,7 +35,7 @@ from fleet.bundle.bundle import (
     measured_tolerance,
 )
 from fleet.dataset.frozen import Dataset
-from models.export import quantize, swap_weights
+from models.export import classes_in, export_onnx, quantize, swap_weights
 from models.weights import load_weights
 
 GOLDEN_FRAMES = 2
@@ -54,20 +54,32 @@ class ModelFiles:
 
 
 def export_weights(
-    weights: Path, spec: NetSpec, graph: Path, calibration: Dataset, out: Path
+    weights: Path,
+    spec: NetSpec,
+    graph: Path,
+    calibration: Dataset,
+    out: Path,
+    *,
+    categories: tuple[Category, ...] = SHIPPED_CLASSES,
 ) -> ModelFiles:
     """Write a network's fp32 and int8 ONNX files.
 
     Args:
         weights: As ``models.weights`` saves them.
         spec: The network's size.
-        graph: Any fp32 ONNX file of the same size; its numbers are replaced.
+        graph: Any fp32 ONNX file of the same size; its numbers are replaced, unless it tells another number
+            of classes apart: then the graph is exported anew, which takes half a minute.
         calibration: Frames that set the int8 ranges.
         out: Folder of the two files.
+        categories: The network's classes in the order of its channels.
     """
     out.mkdir(parents=True, exist_ok=True)
     files = ModelFiles(out / FP32, out / INT8)
-    swap_weights(graph, load_weights(weights, spec), files.fp32)
+    net = load_weights(weights, spec, categories)
+    if classes_in(graph) == len(categories):
+        swap_weights(graph, net, files.fp32)
+    else:
+        export_onnx(net, files.fp32)
     quantize(files.fp32, files.int8, real_inputs(calibration, spec, CALIBRATION_FRAMES))
     return files
 
@@ -90,9 +102,22 @@ def assemble(
     profile: str,
     release_counter: int,
     provenance: Provenance,
+    categories: tuple[Category, ...],
     tflite: Path | None = None,
 ) -> Bundle:
-    """Build the bundle of a network: its int8 file for driving, and TFLite where there is one."""
+    """Build the bundle of a network: its int8 file for driving, and TFLite where there is one.
+
+    Args:
+        files: The network.
+        spec: Its sizes.
+        tuned: What the tune set says of it.
+        questions: Frames for the golden answers.
+        profile: The kind of board.
+        release_counter: Above every earlier one of this profile.
+        provenance: Where the network comes from.
+        categories: Its classes in the order of its channels.
+        tflite: The same network for TFLite.
+    """
     fp32 = OnnxEngine(files.fp32)
     golden = answered(fp32, real_inputs(questions, spec, GOLDEN_FRAMES))
     shipped: dict[EngineKey, Path] = {EngineKey(EngineKind.ONNX, Precision.INT8): files.int8}
@@ -102,8 +127,9 @@ def assemble(
     bundle_spec = BundleSpec(
         model=spec.name,
         inputs=input_specs(spec),
-        outputs=output_specs(spec),
-        thresholds=complete(tuned.thresholds),
+        outputs=output_specs(spec, len(categories)),
+        categories=categories,
+        thresholds=complete(tuned.thresholds, categories),
         velocity_sigma_mps=tuned.velocity_sigma_mps,
     )
     return build_bundle(
@@ -117,11 +143,15 @@ def assemble(
     )
 
 
-def complete(thresholds: Mapping[Category, float]) -> dict[Category, float]:
-    """Give every category a threshold; one that was never chosen reports nothing."""
-    return {category: thresholds.get(category, 1.0) for category in SHIPPED_CLASSES}
+def complete(
+    thresholds: Mapping[Category, float], categories: Sequence[Category]
+) -> dict[Category, float]:
+    """Give every class of a network a threshold; one that was never chosen reports nothing."""
+    return {category: thresholds.get(category, 1.0) for category in categories}
 
 
-def known_categories(instances: Mapping[str, int], minimum: int = 20) -> Sequence[Category]:
-    """List what a model can have learnt: the categories with enough labelled instances."""
-    return [c for c in SHIPPED_CLASSES if instances.get(str(c), 0) >= minimum]
+def known_categories(
+    instances: Mapping[str, int], categories: Sequence[Category], minimum: int = 20
+) -> Sequence[Category]:
+    """List what a model can have learnt: its classes that have enough labelled instances."""
+    return [c for c in categories if instances.get(c, 0) >= minimum]

@@ -43,7 +43,7 @@ def build(
     from fleet.dataset.frozen import Dataset
     from fleet.dataset.order import files_of, find_dataset
     from fleet.evaluate import GateSettings
-    from fleet.evaluate.order import answer_tune, tuned
+    from fleet.evaluate.order import Network, answer_tune, tuned
     from fleet.model import find_model
 
     if (model is None) == (again is None):
@@ -58,7 +58,11 @@ def build(
             file = files_of({"": manifest}, place.store, place.cache)[""]
             with stages(as_json=as_json).stage("thresholds", 1) as shown:
                 matches = answer_tune(
-                    place, network.files.int8, file, size=network.size, advance=shown.advance
+                    place,
+                    Network(network.files.int8, network.categories),
+                    file,
+                    size=network.size,
+                    advance=shown.advance,
                 )
             held = [class_named(name) for name in rare or ()]
             bundle = opened.build(

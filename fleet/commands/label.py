@@ -59,6 +59,7 @@ def run(
             model=teacher.files.int8,
             size=teacher.size,
             known=teacher.known,
+            categories=teacher.categories,
             labeler=labeler,
             labeler_folder=labeler_folder,
             budget_tracks=budget,

@@ -38,7 +38,7 @@ def train(
     from edge.contracts.classes import class_named
     from fleet.dataset.order import find_dataset
     from fleet.model import find_model
-    from fleet.train.order import TrainOrder, fine_tune, learnt, starting_from
+    from fleet.train.order import TrainOrder, fine_tune, learnt, starting_from, with_classes
     from fleet.train.order import train as train_all
     from models.fit import FitSettings
 
@@ -46,6 +46,7 @@ def train(
     with workshop(state, cache) as place:
         start = find_model(place, parent)
         known = () if from_scratch else start.known
+        categories = with_classes(start.categories, taught)
         recipe = FitSettings() if from_scratch else starting_from(fine_tune(new_class or ()), known)
         fit = overridden(recipe, overrides or ())
         datasets = tuple(find_dataset(place, word) for word in fresh)
@@ -57,7 +58,8 @@ def train(
             graph=start.files.fp32,
             calibration=find_dataset(place, calibration),
             fit=fit,
-            known=learnt(datasets, (*known, *taught)),
+            categories=categories,
+            known=learnt(datasets, (*known, *taught), categories),
         )
         with stages(as_json=as_json).stage("train", fit.steps) as shown:
             trained = train_all(

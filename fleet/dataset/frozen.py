@@ -11,7 +11,7 @@ import hashlib
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from edge.clip_file import EncodedFrame, Instant, decode_instant
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import SchemaError
 from edge.contracts.fields import Count, Name, Sha256, StampNs, Text
 from edge.contracts.rig import Rig
@@ -222,8 +223,15 @@ class TrainingView:
     a memory-mapped array under ``cache``, named by dataset and size, so that they cost disk, not memory.
     """
 
-    def __init__(self, dataset: Dataset, spec: NetSpec, cache: Path, key: str) -> None:
-        self._dataset, self._spec = dataset, spec
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: NetSpec,
+        cache: Path,
+        key: str,
+        categories: Sequence[Category] = SHIPPED_CLASSES,
+    ) -> None:
+        self._dataset, self._spec, self._categories = dataset, spec, categories
         shape = (len(dataset), 2, len(SLOTS), 3, spec.image_height_px, spec.image_width_px)
         self._rows: list[tuple[Rig, Senses, Senses | None, SampleLabels]] = []
         cache.mkdir(parents=True, exist_ok=True)
@@ -259,7 +267,7 @@ class TrainingView:
     def __getitem__(self, number: int) -> Example:
         """Give one example; its images are views of the shared file."""
         rig, now, earlier, labels = self._rows[number]
-        return Example(rig, now, training_labels(labels, self._spec), earlier)
+        return Example(rig, now, training_labels(labels, self._spec, self._categories), earlier)
 
 
 def drop_images(cache: Path, key: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from edge.contracts.classes import ANIMAL, DEBRIS, SHIPPED_CLASSES, Category
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from fleet.evaluate.bootstrap import (
     ApDifference,
@@ -41,9 +41,6 @@ from fleet.evaluate.metrics import (
 from fleet.evaluate.open_loop import OpenLoop
 from fleet.evaluate.slices import Slice, within
 
-ORDINARY = tuple(c for c in SHIPPED_CLASSES if c not in (ANIMAL, DEBRIS))
-"""The ten classes of nuScenes: what a model knows unless it is told otherwise."""
-
 
 @dataclass(frozen=True, eq=False)
 class Contender:
@@ -51,7 +48,7 @@ class Contender:
 
     tune: Matches
     gate: Matches
-    known: tuple[Category, ...] = ORDINARY
+    known: tuple[Category, ...]
     """What the model has learnt to see."""
     open_loop: tuple[OpenLoop, ...] = ()
     """Of the gate's samples whose future is known."""
@@ -171,7 +168,7 @@ def _guard(
         over_anchor=fixed.mean if fixed else None,
         classes=tuple(
             _class_guard(category, candidate.gate, before, fixed)
-            for category in SHIPPED_CLASSES
+            for category in incumbent.gate.categories
             if category in incumbent.known or (anchor and category in anchor.known)
         ),
     )
@@ -183,7 +180,7 @@ def _compare(
     """Compare AP of the classes that the other knows and that have enough truths; None if all are claimed."""
     counted = [
         category
-        for category in SHIPPED_CLASSES
+        for category in other.gate.categories
         if category in other.known
         and len(other.gate.truth_rows(category)) >= settings.min_instances
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.contracts.classes import Category
 from edge.contracts.fields import Name
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
@@ -26,6 +27,8 @@ class AnswerJob(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """Path of an ONNX file."""
     size: Name
+    categories: tuple[Category, ...]
+    """The model's classes in the order of its channels."""
     dataset_id: Name
     dataset: str
     """Path of the frozen Parquet file."""
@@ -37,7 +40,15 @@ def run(job: AnswerJob) -> Answers:
     content = Path(job.model).read_bytes()
     engine = OnnxEngine(Path(job.model))
     dataset = Dataset(Path(job.dataset))
-    said = list(answer(dataset, engine, SPECS[job.size], has_radar=job.has_radar))
+    said = list(
+        answer(
+            dataset,
+            engine,
+            SPECS[job.size],
+            categories=job.categories,
+            has_radar=job.has_radar,
+        )
+    )
     return Answers(
         model_sha256=hashlib.sha256(content).hexdigest(),
         dataset_id=job.dataset_id,

@@ -19,7 +19,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.classes import SHIPPED_CLASSES, Category
+from edge.contracts.classes import CLASSES, Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, Range
 from edge.contracts.scene import Attribute, Box3D
@@ -35,7 +35,6 @@ UNMATCHED = -1
 MISSED_SCORE = -1.0
 """``Matches.found_score`` of a truth that no box found; below every threshold."""
 
-_CATEGORY_INDEX = {category: k for k, category in enumerate(SHIPPED_CLASSES)}
 _ATTRIBUTES = tuple(Attribute)
 _ATTRIBUTE_INDEX = {attribute: k for k, attribute in enumerate(_ATTRIBUTES)}
 _AFTER_EVERY_COUNTED_M = 1e6
@@ -81,7 +80,7 @@ class BoxTable:
     """Boxes as columns, ego frame, metres, radians, metres per second."""
 
     frame: Ints  # (N,) index into the frames
-    category: Ints  # (N,) index into SHIPPED_CLASSES
+    category: Ints  # (N,) index into ``Matches.categories``
     attribute: Ints  # (N,) index into the members of Attribute
     xy_ego: Floats  # (N, 2)
     size_m: Floats  # (N, 3) length, width, height
@@ -114,6 +113,8 @@ class Matches:
     ``slices.within`` narrows the three ``is_..._counted`` masks; nothing else ever changes.
     """
 
+    categories: tuple[Category, ...]
+    """The classes that were matched."""
     frames: FrameTable
     predictions: BoxTable
     """Best score first."""
@@ -126,14 +127,18 @@ class Matches:
     is_prediction_counted: Bools  # (N,) a false alarm when it finds nothing
     is_frame_counted: Bools  # (F,)
 
+    def index_of(self, category: Category) -> int:
+        """Return the number that stands for a class in the tables, -1 for one that was not matched."""
+        return self.categories.index(category) if category in self.categories else -1
+
     def truth_rows(self, category: Category) -> Ints:
         """Give the rows of the counted truths of a class, (n,)."""
-        is_class = self.truths.category == _CATEGORY_INDEX[category]
+        is_class = self.truths.category == self.index_of(category)
         return np.flatnonzero(is_class & self.is_truth_counted)
 
     def prediction_rows(self, category: Category) -> Ints:
         """Give the rows of all predictions of a class, best score first, (n,)."""
-        return np.flatnonzero(self.predictions.category == _CATEGORY_INDEX[category])
+        return np.flatnonzero(self.predictions.category == self.index_of(category))
 
     def outcomes(self, category: Category, distance_m: float) -> tuple[Ints, Bools]:
         """Give the predictions of a class that count at a distance, best score first.
@@ -153,7 +158,7 @@ class Matches:
     def clean_frames(self, category: Category) -> Bools:
         """Mark the counted frames that hold no truth of the class, visible or not, (F,)."""
         is_clean = self.is_frame_counted.copy()
-        is_clean[self.truths.frame[self.truths.category == _CATEGORY_INDEX[category]]] = False
+        is_clean[self.truths.frame[self.truths.category == self.index_of(category)]] = False
         return is_clean
 
 
@@ -169,31 +174,48 @@ def distance_column(distance_m: float) -> int:
     return MATCH_DISTANCES_M.index(distance_m)
 
 
-def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) -> Matches:
+def match(
+    frames: Sequence[EvalFrame],
+    settings: MatchSettings | None = None,
+    *,
+    categories: Sequence[Category] = (),
+) -> Matches:
     """Match the predictions of every frame with its truth, per class, at the four distances.
 
-    Boxes of an unknown category take no part. Among equal scores a hash of frame and place decides, which is
-    as good as a draw and always the same: no result depends on the order of frames or boxes.
+    Boxes of a class that is not listed take no part. Among equal scores a hash of frame and place decides,
+    which is as good as a draw and always the same: no result depends on the order of frames or boxes.
+
+    Args:
+        frames: Truth and predictions.
+        settings: What counts.
+        categories: Classes to match; without any, every class that this software knows.
 
     Raises:
         OperatorError: No frame, or the same frame twice.
     """
     settings = settings or MatchSettings()
+    listed = tuple(categories) or tuple(CLASSES)
     frame_table = _frame_table(frames)
-    predictions = _box_table((k, box) for k, f in enumerate(frames) for box in f.predictions)
+    predictions = _box_table(
+        ((k, box) for k, f in enumerate(frames) for box in f.predictions), listed
+    )
     order = np.lexsort((_tie_keys(predictions, frame_table.frame_ids), -predictions.score))
     predictions = _reordered(predictions, order)
     labels = [
-        (k, label) for k, f in enumerate(frames) for label in f.truths if _is_known(label.box)
+        (k, label)
+        for k, f in enumerate(frames)
+        for label in f.truths
+        if label.box.category in listed
     ]
-    truths = _box_table((k, label.box) for k, label in labels)
+    truths = _box_table(((k, label.box) for k, label in labels), listed)
     is_ignored = np.array(
         [t.is_ignored or t.visible_px < settings.min_visible_px for _, t in labels], np.bool_
     )
     discs_ego = _disc_table(frames)
     is_counted = ~is_ignored & _is_counted_place(truths, discs_ego, settings)
-    truth_of = _greedy(predictions, truths, is_counted)
+    truth_of = _greedy(predictions, truths, is_counted, len(listed))
     return Matches(
+        categories=listed,
         frames=frame_table,
         predictions=predictions,
         truths=truths,
@@ -209,15 +231,6 @@ def match(frames: Sequence[EvalFrame], settings: MatchSettings | None = None) ->
 def attribute_index(attribute: Attribute) -> int:
     """Give the number that stands for an attribute in a ``BoxTable``."""
     return _ATTRIBUTE_INDEX[attribute]
-
-
-def category_index(category: Category) -> int:
-    """Give the number that stands for a class in a ``BoxTable``."""
-    return _CATEGORY_INDEX[category]
-
-
-def _is_known(box: Box3D) -> bool:
-    return box.category in _CATEGORY_INDEX
 
 
 def _frame_table(frames: Sequence[EvalFrame]) -> FrameTable:
@@ -258,8 +271,9 @@ def _is_counted_place(boxes: BoxTable, discs_ego: Floats, settings: MatchSetting
     return (boxes.range_m <= settings.max_range_m) & ~is_inside.any(axis=1)
 
 
-def _box_table(boxes: Iterable[tuple[int, Box3D]]) -> BoxTable:
-    rows = [_values(k, box) for k, box in boxes if _is_known(box)]
+def _box_table(boxes: Iterable[tuple[int, Box3D]], listed: Sequence[Category]) -> BoxTable:
+    index = {category: k for k, category in enumerate(listed)}
+    rows = [_values(k, index[box.category], box) for k, box in boxes if box.category in index]
     value = np.array(rows, np.float64).reshape(-1, 12)
     code = value[:, :3].astype(np.int64)
     return BoxTable(
@@ -274,8 +288,8 @@ def _box_table(boxes: Iterable[tuple[int, Box3D]]) -> BoxTable:
     )
 
 
-def _values(frame: int, box: Box3D) -> tuple[float, ...]:
-    category, attribute = _CATEGORY_INDEX[box.category], _ATTRIBUTE_INDEX[box.attribute]
+def _values(frame: int, category: int, box: Box3D) -> tuple[float, ...]:
+    attribute = _ATTRIBUTE_INDEX[box.attribute]
     size_m = (box.length_m, box.width_m, box.height_m)
     motion = (box.yaw_rad, box.vx_mps, box.vy_mps)
     return (frame, category, attribute, box.x_m, box.y_m, *size_m, *motion, box.score)
@@ -315,14 +329,14 @@ def _found_score(score: Floats, truth_of: Ints, truth_count: int) -> Floats:
     return found
 
 
-def _greedy(predictions: BoxTable, truths: BoxTable, is_counted: Bools) -> Ints:
+def _greedy(predictions: BoxTable, truths: BoxTable, is_counted: Bools, class_count: int) -> Ints:
     """Match best score first, all groups at once: first the best box of each group, then the second.
 
     A group is one class in one frame; its truths sit in one row of padded (G, S) tables, and every
     round handles at most one box of each group, so that rounds need no order inside.
     """
     truth_of = np.full((len(predictions.score), len(MATCH_DISTANCES_M)), UNMATCHED, np.int64)
-    groups, truth_group = np.unique(_group_key(truths), return_inverse=True)
+    groups, truth_group = np.unique(_group_key(truths, class_count), return_inverse=True)
     if len(groups) == 0:
         return truth_of
     slot = _rank_in_group(truth_group)
@@ -335,7 +349,7 @@ def _greedy(predictions: BoxTable, truths: BoxTable, is_counted: Bools) -> Ints:
     handicap_m[truth_group, slot] = np.where(is_counted, 0.0, _AFTER_EVERY_COUNTED_M)
     is_taken = np.zeros((len(MATCH_DISTANCES_M), *shape), np.bool_)
 
-    for rows, group in _rounds(_group_key(predictions), groups):
+    for rows, group in _rounds(_group_key(predictions, class_count), groups):
         offset = predictions.xy_ego[rows, None, :] - xy_ego[group]  # (n, S, 2)
         distance_m = np.hypot(offset[..., 0], offset[..., 1])
         for k, limit_m in enumerate(MATCH_DISTANCES_M):
@@ -348,8 +362,8 @@ def _greedy(predictions: BoxTable, truths: BoxTable, is_counted: Bools) -> Ints:
     return truth_of
 
 
-def _group_key(boxes: BoxTable) -> Ints:
-    return boxes.frame * len(SHIPPED_CLASSES) + boxes.category
+def _group_key(boxes: BoxTable, class_count: int) -> Ints:
+    return boxes.frame * class_count + boxes.category
 
 
 def _rounds(prediction_key: Ints, groups: Ints) -> Iterator[tuple[Ints, Ints]]:

@@ -145,15 +145,17 @@ def mean_clipped(precision: Floats) -> Floats:
 
 
 def detection_scores(
-    matches: Matches, categories: Sequence[Category] = SHIPPED_CLASSES, *, min_instances: int = 50
+    matches: Matches, categories: Sequence[Category] = (), *, min_instances: int = 50
 ) -> DetectionScores:
     """Compute AP, errors and NDS over the classes that have enough counted truths.
 
+    Without ``categories``, over all that were matched.
     A mean error over no class that defines it is None and adds nothing to NDS.
 
     Raises:
         OperatorError: No class has ``min_instances`` counted truths.
     """
+    categories = categories or matches.categories
     instances = {c: len(matches.truth_rows(c)) for c in categories}
     classes = tuple(class_scores(matches, c) for c in categories if instances[c] >= min_instances)
     if not classes:

@@ -10,12 +10,13 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edge.contracts.classes import SHIPPED_CLASSES, Category
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Box3D
 from fleet.bundle.bundle import Bundle, Tuned, write_bundle
@@ -56,6 +57,20 @@ TUNE = "tune"
 """The set that chooses thresholds; all others are gate sets."""
 
 
+@dataclass(frozen=True)
+class Network:
+    """What answers: an ONNX file and the classes of its channels."""
+
+    file: Path
+    categories: tuple[Category, ...]
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that decides an answer."""
+        named = "\0".join(self.categories).encode()
+        return hashlib.sha256(self.file.read_bytes() + named).hexdigest()[:16]
+
+
 def with_anchor(models: Mapping[str, Model], anchor: Model) -> dict[str, Model]:
     """Add the anchor to the models that answer, unless the incumbent is that very network.
 
@@ -90,7 +105,8 @@ def contend(
         OperatorError: A set was sensed with a rig that no vehicle carries.
     """
     refuse_other_rigs(workshop, sets)
-    networks = {name: model.files.int8 for name, model in models.items()}
+    networks = {name: Network(model.files.int8, model.categories) for name, model in models.items()}
+    listed = tuple(dict.fromkeys(c for model in models.values() for c in model.categories))
     answers = _answers(workshop, networks, sets, size=size, advance=advance, heard=heard)
     data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
     judging = [name for name in sets if name != TUNE]
@@ -101,8 +117,10 @@ def contend(
 
     return {
         model: Contender(
-            tune=match(list(frames(model, TUNE))),
-            gate=match([frame for name in judging for frame in frames(model, name)]),
+            tune=match(list(frames(model, TUNE)), categories=listed),
+            gate=match(
+                [frame for name in judging for frame in frames(model, name)], categories=listed
+            ),
             open_loop=tuple(
                 error for name in judging for error in answers[model, name].open_loop.values()
             ),
@@ -133,21 +151,27 @@ def refuse_other_rigs(workshop: Workshop, sets: Mapping[str, DatasetFile]) -> No
 
 
 def answer_tune(
-    workshop: Workshop, model: Path, tune: DatasetFile, *, size: str, advance: Advance = unheard
+    workshop: Workshop,
+    network: Network,
+    tune: DatasetFile,
+    *,
+    size: str,
+    advance: Advance = unheard,
 ) -> Matches:
     """Let one model answer the tune set alone: all that its thresholds need.
 
     Raises:
         JobError: The child process failed.
     """
-    answers = _answers(workshop, {"model": model}, {TUNE: tune}, size=size, advance=advance)
+    answers = _answers(workshop, {"model": network}, {TUNE: tune}, size=size, advance=advance)
     data = Dataset(Path(tune.path))
-    return match(list(eval_frames(data, answers["model", TUNE].boxes)))
+    frames = list(eval_frames(data, answers["model", TUNE].boxes))
+    return match(frames, categories=network.categories)
 
 
 def _answers(
     workshop: Workshop,
-    models: Mapping[str, Path],
+    models: Mapping[str, Network],
     sets: Mapping[str, DatasetFile],
     *,
     size: str,
@@ -162,7 +186,7 @@ def _answers(
     asked: dict[str, tuple[str, str]] = {}
     said = AnswerCount(len(sets), advance, heard)
     for model_name, model in models.items():
-        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+        digest = model.digest
         for set_name, file in sets.items():
             out = cache / f"{digest}-{file.dataset_id}-{ANSWERS_VERSION}.answers"
             is_asked = out in outs.values()
@@ -177,7 +201,11 @@ def _answers(
             asked[name] = (model_name, set_name)
             path = workshop.job(f"{name}.json")
             job = AnswerJob(
-                model=str(model), size=size, dataset_id=file.dataset_id, dataset=file.path
+                model=str(model.file),
+                size=size,
+                categories=model.categories,
+                dataset_id=file.dataset_id,
+                dataset=file.path,
             )
             path.write_bytes(msgspec.json.encode(job))
             work.append(Work(name, "fleet.evaluate.job", (str(path), str(out))))
@@ -228,7 +256,7 @@ def choose_thresholds(
 ) -> dict[Category, float]:
     """Choose the thresholds that a model ships with: best F1, for rare classes few false alarms."""
     allowed = settings.max_false_alarms_per_clean_frame
-    thresholds = {c: best_f1_threshold(tune, c) for c in SHIPPED_CLASSES if c not in rare}
+    thresholds = {c: best_f1_threshold(tune, c) for c in tune.categories if c not in rare}
     return thresholds | {c: threshold_for(tune, c, allowed) for c in rare}
 
 

@@ -19,7 +19,7 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
-from edge.contracts.classes import SHIPPED_CLASSES, Category, row_of
+from edge.contracts.classes import Category, row_of
 from edge.contracts.fields import Count, Finite
 from edge.contracts.scene import Attribute
 from fleet.evaluate.bootstrap import BootstrapSettings, mean_interval
@@ -76,7 +76,7 @@ def judge_outputs(
     matches: Matches,
     thresholds: Mapping[Category, float],
     settings: OutputSettings | None = None,
-    categories: Sequence[Category] = SHIPPED_CLASSES,
+    categories: Sequence[Category] = (),
 ) -> tuple[OutputVerdict, ...]:
     """Compare velocity and attribute of the boxes that a vehicle would see with their constants.
 
@@ -84,11 +84,12 @@ def judge_outputs(
         matches: Of the tune set.
         thresholds: Score from which a box counts; a class without one is not judged.
         settings: What is asked of an output.
-        categories: Classes to judge; those without motion have neither output.
+        categories: Classes to judge, without any all that were matched; those without motion have
+            neither output.
     """
     settings = settings or OutputSettings()
     verdicts = []
-    for category in categories:
+    for category in categories or matches.categories:
         if not row_of(category).moves or category not in thresholds:
             continue
         rows, is_hit = matches.outcomes(category, ERROR_DISTANCE_M)

@@ -7,14 +7,14 @@ road. Boxes are kept down to a low score; thresholds are applied later, where th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from edge.clip_file import decode_instant
-from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.classes import Category
 from edge.contracts.fields import Name, Sha256
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D
@@ -44,7 +44,6 @@ SCORE_FLOOR = 0.05
 
 _SEEN_PX = 1_000
 """Stands for pixels that nobody counted."""
-_FLOORS = dict.fromkeys(SHIPPED_CLASSES, SCORE_FLOOR)
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +58,12 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer(
-    dataset: Dataset, engine: Engine, spec: NetSpec, *, has_radar: bool = True
+    dataset: Dataset,
+    engine: Engine,
+    spec: NetSpec,
+    *,
+    categories: Sequence[Category],
+    has_radar: bool = True,
 ) -> Iterator[tuple[str, tuple[Box3D, ...], OpenLoop | None]]:
     """Run a model over every sample of a dataset, in its order: id, boxes, open-loop errors.
 
@@ -67,6 +71,7 @@ def answer(
         dataset: Frozen and labelled.
         engine: The model.
         spec: Its sizes.
+        categories: Its classes in the order of its channels.
         has_radar: False shows the model no radar at all, to learn what cameras alone give.
 
     Raises:
@@ -75,7 +80,7 @@ def answer(
     for number in range(len(dataset)):
         sample = dataset[number]
         seen = sample if has_radar else without_radar(sample)
-        said = look(seen, dataset.rig_of(sample), engine, spec)
+        said = look(seen, dataset.rig_of(sample), engine, spec, categories)
         yield sample.sample_id, said.boxes, open_loop(sample, said, spec)
 
 
@@ -104,17 +109,25 @@ def without_radar(sample: Sample) -> Sample:
     )
 
 
-def look(sample: Sample, rig: Rig, engine: Engine, spec: NetSpec) -> NetOutput:
+def look(
+    sample: Sample,
+    rig: Rig,
+    engine: Engine,
+    spec: NetSpec,
+    categories: Sequence[Category],
+) -> NetOutput:
     """Run a model on one sample, with the memory of the instant before where there is one."""
+    floors = dict.fromkeys(categories, SCORE_FLOOR)
     table = calibration_table(rig, spec)
     memory = Memory()
     if sample.earlier is not None:
         before = decode_instant(sample.earlier, rig)
         outputs = engine.run(network_inputs(before, table, memory, spec))
-        memory = memory.with_(read_outputs(outputs, before, spec, {}).recollection)
+        read = read_outputs(outputs, before, spec, categories=categories, thresholds={})
+        memory = memory.with_(read.recollection)
     now = decode_instant(sample.now, rig)
     outputs = engine.run(network_inputs(now, table, memory, spec))
-    return read_outputs(outputs, now, spec, _FLOORS)
+    return read_outputs(outputs, now, spec, categories=categories, thresholds=floors)
 
 
 def open_loop(sample: Sample, said: NetOutput, spec: NetSpec) -> OpenLoop | None:

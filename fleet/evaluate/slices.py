@@ -24,7 +24,6 @@ from fleet.evaluate.matching import (
     Ints,
     Matches,
     attribute_index,
-    category_index,
 )
 
 
@@ -107,7 +106,7 @@ def within(matches: Matches, part: Slice) -> Matches:
     """Narrow a match table to a slice: what is outside is ignored, frames outside do not count.
 
     Raises:
-        OperatorError: The slice names a category that no class head has.
+        OperatorError: The slice asks for things of unknown class.
     """
     is_frame = _frames_in(matches.frames, part) & matches.is_frame_counted
     truths, predictions = matches.truths, matches.predictions
@@ -115,11 +114,11 @@ def within(matches: Matches, part: Slice) -> Matches:
         matches,
         is_frame_counted=is_frame,
         is_truth_counted=matches.is_truth_counted
-        & _boxes_in(truths, part)
+        & _boxes_in(truths, part, matches)
         & is_frame[truths.frame],
         is_prediction_counted=(
             matches.is_prediction_counted
-            & _boxes_in(predictions, part)
+            & _boxes_in(predictions, part, matches)
             & is_frame[predictions.frame]
         ),
     )
@@ -172,14 +171,14 @@ def _frames_in(frames: FrameTable, part: Slice) -> Bools:
     return is_inside
 
 
-def _boxes_in(boxes: BoxTable, part: Slice) -> Bools:
+def _boxes_in(boxes: BoxTable, part: Slice, matches: Matches) -> Bools:
     is_inside = (boxes.range_m >= part.min_range_m) & (boxes.range_m < part.max_range_m)
     if part.categories:
         if UNKNOWN in part.categories:
             raise OperatorError(
                 f"slice {part.name} asks for category unknown, which nothing predicts"
             )
-        is_inside &= np.isin(boxes.category, [category_index(c) for c in part.categories])
+        is_inside &= np.isin(boxes.category, [matches.index_of(c) for c in part.categories])
     if part.heading is not None:
         is_inside &= is_heading(boxes.yaw_rad, part.heading)
     if part.attribute is not None:

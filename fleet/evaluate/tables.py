@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.contracts.classes import SHIPPED_CLASSES, Category
+from edge.contracts.classes import Category
 from fleet.evaluate.bootstrap import BootstrapSettings, Interval, cluster_recall, recall_interval
 from fleet.evaluate.gate import ClaimEvidence, Evidence, RareRecall, Verdict, class_outcome
 from fleet.evaluate.guard import ApChange
@@ -83,7 +83,7 @@ def range_table(
     rows: list[tuple[Value, ...]] = []
     for part in parts:
         inside = within(matches, part)
-        for category in (c for c in SHIPPED_CLASSES if c in thresholds):
+        for category in (c for c in matches.categories if c in thresholds):
             rows.append((part.name, *_class_row(inside, category, thresholds[category])))
     columns = ("slice", "category", "truths", "ap", "threshold", "recall", "precision")
     return Table(title, columns, tuple(rows))
@@ -119,7 +119,8 @@ def slice_table(
     rows: list[tuple[Value, ...]] = []
     for part in parts:
         inside = {name: within(matches, part) for name, matches in models.items()}
-        for category in (c for c in SHIPPED_CLASSES if c in (part.categories or thresholds[first])):
+        wanted = part.categories or thresholds[first]
+        for category in (c for c in models[first].categories if c in wanted):
             truths = len(inside[first].truth_rows(category))
             if truths == 0:
                 continue
@@ -150,7 +151,9 @@ def nds_table(
     for part in parts:
         inside = [within(matches, part) for matches in models.values()]
         classes = [
-            c for c in SHIPPED_CLASSES if inside and len(inside[0].truth_rows(c)) >= min_instances
+            c
+            for c in (inside[0].categories if inside else ())
+            if len(inside[0].truth_rows(c)) >= min_instances
         ]
         if classes:
             scores = [detection_scores(m, classes, min_instances=1) for m in inside]

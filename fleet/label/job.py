@@ -55,6 +55,8 @@ class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
     size: Name
     known: tuple[Category, ...]
     """What the teacher has learnt to see."""
+    categories: tuple[Category, ...]
+    """The teacher's classes in the order of its channels."""
     labeler: str
     """``module:function`` that makes a ``Labeler`` from ``labeler_folder``."""
     labeler_folder: str
@@ -146,7 +148,17 @@ def _opinions(job: LabelJob, settings: LabelSettings) -> tuple[list[ClipOpinion]
     for path in sorted(map(Path, job.clips)):
         try:
             clip = read_clip(path)
-            opinions.append(opine(clip, engine, spec, job.known, settings, unseen=job.unseen))
+            opinions.append(
+                opine(
+                    clip,
+                    engine,
+                    spec,
+                    job.known,
+                    settings,
+                    categories=job.categories,
+                    unseen=job.unseen,
+                )
+            )
         except _UNREADABLE as error:
             skipped[path.stem] = reason_of(error)
     return opinions, skipped

@@ -72,6 +72,7 @@ def opine(
     known: Sequence[Category],
     settings: LabelSettings,
     *,
+    categories: Sequence[Category],
     unseen: Sequence[Form] = (),
 ) -> ClipOpinion:
     """Label what can be labelled in a clip and list what cannot.
@@ -82,10 +83,11 @@ def opine(
         spec: Its sizes.
         known: The categories the teacher has learnt.
         settings: Thresholds.
+        categories: The network's classes in the order of its channels.
         unseen: Forms of these categories that the teacher has not seen.
     """
     frames = _instants(clip, settings.interval_s)
-    teacher = Teacher(engine, spec, clip.manifest.rig, settings.teacher)
+    teacher = Teacher(engine, spec, clip.manifest.rig, settings.teacher, categories=categories)
     opinions = [teacher.look(decode_instant(frame.sensed, clip.manifest.rig)) for frame in frames]
     found = [
         detections(frame, opinion, known) for frame, opinion in zip(frames, opinions, strict=True)

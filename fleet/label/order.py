@@ -37,6 +37,8 @@ class LabelOrder:
     size: str
     known: tuple[Category, ...]
     """What the teacher has learnt to see."""
+    categories: tuple[Category, ...]
+    """The teacher's classes in the order of its channels."""
     labeler: str
     """``module:function``, see ``fleet.label.job.make_labeler``."""
     labeler_folder: Path
@@ -111,6 +113,7 @@ def label(
             model=str(order.model),
             size=order.size,
             known=order.known,
+            categories=order.categories,
             labeler=order.labeler,
             labeler_folder=str(order.labeler_folder),
             budget_tracks=order.budget_tracks,

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.classes import Category
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D
@@ -62,9 +62,16 @@ class Teacher:
     """Looks at the instants of one clip, in order, with a memory for each look."""
 
     def __init__(
-        self, engine: Engine, spec: NetSpec, rig: Rig, settings: TeacherSettings | None = None
+        self,
+        engine: Engine,
+        spec: NetSpec,
+        rig: Rig,
+        settings: TeacherSettings | None = None,
+        *,
+        categories: Sequence[Category],
     ) -> None:
         self._engine, self._spec, self._rig = engine, spec, rig
+        self._categories = tuple(categories)
         self._settings = settings or TeacherSettings()
         self._tables = [calibration_table(r, spec) for r in (rig, mirrored_rig(rig))]
         self._memories = [Memory(), Memory()]
@@ -82,8 +89,13 @@ class Teacher:
 
     def _pass(self, frame_set: FrameSet, side: int) -> tuple[Sequence[Box3D], NDArray[np.uint8]]:
         inputs = network_inputs(frame_set, self._tables[side], self._memories[side], self._spec)
-        floors = dict.fromkeys(SHIPPED_CLASSES, self._settings.score_floor)
-        output = read_outputs(self._engine.run(inputs), frame_set, self._spec, floors)
+        output = read_outputs(
+            self._engine.run(inputs),
+            frame_set,
+            self._spec,
+            categories=self._categories,
+            thresholds=dict.fromkeys(self._categories, self._settings.score_floor),
+        )
         self._memories[side] = self._memories[side].with_(output.recollection)
         return output.boxes, output.segmentation
 

@@ -5,6 +5,7 @@ Rows come from two roads, recorded clips and rendered recipes, and look the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.clip_file import Instant, is_usable, radar_scan
-from edge.contracts.classes import SHIPPED_CLASSES, Category
+from edge.contracts.classes import CLASSES, SHIPPED_CLASSES, Category
 from edge.contracts.clean import clean_ultrasonics
 from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256
 from edge.contracts.rig import Rig
@@ -71,8 +72,9 @@ class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
     boxes: tuple[SampleBox, ...] = ()
     ignored: tuple[Disc, ...] = ()
     """Where nobody could tell: neither positive nor negative."""
-    absence_known: tuple[Category, ...] = SHIPPED_CLASSES
-    """Classes for which an empty, not ignored place means that there is none."""
+    absence_known: tuple[Category, ...] = msgspec.field(default_factory=lambda: tuple(CLASSES))
+    """Classes for which an empty, not ignored place means that there is none; by default every class that
+    this software knows, for a label that says nothing of it was made with full care."""
     looked: tuple[Disc, ...] = ()
     """Where somebody who knows every class has looked: there, absence is known for all of them."""
     signs: tuple[Disc, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -116,19 +118,25 @@ class Sample:
     """For slicing: ``night``, ``rare``, the scenario's name."""
 
 
-def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
+def training_labels(
+    labels: SampleLabels, spec: NetSpec, categories: Sequence[Category] = SHIPPED_CLASSES
+) -> Labels:
     """Turn labels into the arrays that the loss is drawn from; confidence becomes weight.
 
-    The loss imitates every ego future that it gets, so it gets none that does not teach driving.
+    A box of a class that the network cannot name is neither positive nor negative. The loss imitates every
+    ego future that it gets, so it gets none that does not teach driving.
+    ego future that it gets, so it gets none that does not teach driving.
     """
+    number_of = {category: number for number, category in enumerate(categories)}
     rows, futures, hidden = [], [], []
     for labelled in labels.boxes:
         box = labelled.box
-        if labelled.visible_px is not None and labelled.visible_px < MIN_VISIBLE_PX:
+        is_hidden = labelled.visible_px is not None and labelled.visible_px < MIN_VISIBLE_PX
+        if is_hidden or box.category not in number_of:
             hidden.append(Disc(box.x_m, box.y_m, max(1.5, 0.4 * box.length_m)))
             continue
         rows.append(
-            (SHIPPED_CLASSES.index(box.category), box.x_m, box.y_m, box.z_m, box.length_m, box.width_m,
+            (number_of[box.category], box.x_m, box.y_m, box.z_m, box.length_m, box.width_m,
              box.height_m, box.yaw_rad, box.vx_mps, box.vy_mps, labelled.confidence)
         )  # fmt: skip
         known = len(labelled.future) == FUTURE_STEPS
@@ -145,7 +153,7 @@ def training_labels(labels: SampleLabels, spec: NetSpec) -> Labels:
         ignored=_disc_array((*labels.ignored, *hidden)),
         looked=_disc_array(labels.looked),
         signs=None if labels.signs is msgspec.UNSET else _disc_array(labels.signs),
-        is_absence_known=np.array([c in labels.absence_known for c in SHIPPED_CLASSES]),
+        is_absence_known=np.array([c in labels.absence_known for c in categories]),
         ego_future=np.array(labels.ego_future, np.float32) if is_imitated else None,
         segmentation=segmentation,
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, Name, Seconds, Sha256
 from edge.perceive.tensors import SPECS, NetSpec
@@ -41,6 +42,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     parent_weights: str | None = None
     parent_sha256: Sha256 | None = None
     fit: FitSettings
+    categories: tuple[Category, ...] = SHIPPED_CLASSES
+    """The class of each channel; those beyond the parent's channels start anew."""
     calibration_id: str = ""
     """The dataset that sets the ranges of int8; empty where nothing is exported."""
     processes: Count = 1
@@ -50,7 +53,10 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def run_id(self) -> str:
-        """Hash of what is learnt from what and exported how: the same job is the same run."""
+        """Hash of what is learnt from what and exported how: the same job is the same run.
+
+        A job with the shipped classes keeps the id that it had before there were others.
+        """
         what = (
             self.size,
             [d.dataset_id for d in self.fresh],
@@ -60,7 +66,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
             self.calibration_id,
             self.processes,
         )
-        return "t-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
+        named = (*what, self.categories) if self.categories != SHIPPED_CLASSES else what
+        return "t-" + hashlib.sha256(msgspec.json.encode(named)).hexdigest()[:16]
 
 
 class TrainRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +89,23 @@ def train(job: TrainJob, out: Path, rank: int = 0) -> TrainRun | None:
     """Run a job in this process and write its folder; other ranks than 0 only help.
 
     Raises:
-        OperatorError: The job names an unknown size or an empty dataset.
+        OperatorError: The job names an unknown size, an empty dataset, or a class to learn that is not
+            among its ``categories``.
+        HashMismatchError: The parent has another size, or more classes.
     """
     if job.size not in SPECS:
         raise OperatorError(f"no network size {job.size!r}; there are {', '.join(SPECS)}")
     spec = SPECS[job.size]
     started, cpu_started = time.monotonic(), time.process_time()
-    fresh = _Joined([_open(d, spec, job.cache) for d in job.fresh])
-    replay = _Joined([_open(d, spec, job.cache) for d in job.replay]) if job.replay else None
+    _expect_listed(job)
+    fresh = _Joined([_open(d, spec, job) for d in job.fresh])
+    replay = _Joined([_open(d, spec, job) for d in job.replay]) if job.replay else None
     if len(fresh) == 0:
         raise OperatorError("nothing to learn from: the job's datasets hold no samples")
-    net = load_weights(Path(job.parent_weights), spec) if job.parent_weights else BevNet(spec)
+    if job.parent_weights:
+        net = load_weights(Path(job.parent_weights), spec, job.categories)
+    else:
+        net = BevNet(spec, job.categories)
     out.mkdir(parents=True, exist_ok=True)
     losses: dict[str, float] = {}
 
@@ -139,8 +152,18 @@ class _Joined:
         raise IndexError(number)
 
 
-def _open(file: DatasetFile, spec: NetSpec, cache: str) -> TrainingView:
-    return TrainingView(Dataset(Path(file.path)), spec, Path(cache), file.dataset_id)
+def _open(file: DatasetFile, spec: NetSpec, job: TrainJob) -> TrainingView:
+    data = Dataset(Path(file.path))
+    return TrainingView(data, spec, Path(job.cache), file.dataset_id, job.categories)
+
+
+def _expect_listed(job: TrainJob) -> None:
+    for name in (*job.fit.reset_classes, *job.fit.positive_weights):
+        if name not in job.categories:
+            raise OperatorError(
+                f"the run cannot learn {name!r}: its channels are {', '.join(job.categories)}; "
+                "add the class to the run's list"
+            )
 
 
 def main(arguments: list[str]) -> None:

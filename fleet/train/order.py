@@ -48,6 +48,8 @@ class TrainOrder:
     calibration: DatasetManifest
     """Its frames set the ranges of int8."""
     fit: FitSettings
+    categories: tuple[Category, ...]
+    """The class of each channel of the network's heat map, the parent's first; see ``with_classes``."""
     known: tuple[Category, ...]
     """What the network will have learnt to see."""
 
@@ -94,14 +96,22 @@ def starting_from(fit: FitSettings, known: Sequence[Category]) -> FitSettings:
     return replace(fit, reset_classes=unknown)
 
 
+def with_classes(parent: Sequence[Category], taught: Sequence[Category]) -> tuple[Category, ...]:
+    """List the channels of a fine-tuned network: its parent's, then the classes that the parent has not."""
+    return tuple(dict.fromkeys((*parent, *taught)))
+
+
 def learnt(
-    fresh: Sequence[DatasetManifest], known: Sequence[Category], minimum: int = 20
+    fresh: Sequence[DatasetManifest],
+    known: Sequence[Category],
+    categories: Sequence[Category],
+    minimum: int = 20,
 ) -> tuple[Category, ...]:
     """List what a network will have learnt to see: what its parent knew, and what there is enough of."""
     instances: Counter[str] = Counter()
     for manifest in fresh:
         instances.update(manifest.instances)
-    return tuple(dict.fromkeys((*known, *known_categories(instances, minimum))))
+    return tuple(dict.fromkeys((*known, *known_categories(instances, categories, minimum))))
 
 
 def train(
@@ -173,6 +183,7 @@ def _job(workshop: Workshop, order: TrainOrder) -> TrainJob:
         parent_weights=str(order.parent) if order.parent else None,
         parent_sha256=hashlib.sha256(content).hexdigest() if content is not None else None,
         fit=order.fit,
+        categories=order.categories,
         calibration_id=order.calibration.dataset_id,
         cache=str(workshop.cache / "images"),
     )
@@ -186,11 +197,14 @@ def _exported(
         return Trained(job.run_id, weights, ModelFiles(folder / FP32, folder / INT8), row.facts)
     calibration = files_of({"": order.calibration}, workshop.store, workshop.cache)[""]
     data = Dataset(Path(calibration.path))
-    files = export_weights(weights, SPECS[order.size], order.graph, data, folder)
+    files = export_weights(
+        weights, SPECS[order.size], order.graph, data, folder, categories=order.categories
+    )
     run = msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=TrainRun)
     facts = {
         "size": order.size,
-        "known": [str(category) for category in order.known],
+        "categories": list(order.categories),
+        "known": list(order.known),
         "fresh": [d.dataset_id for d in job.fresh],
         "replay": [d.dataset_id for d in job.replay],
         "parent_sha256": job.parent_sha256,

@@ -85,6 +85,7 @@ class _Network:
     files: Mapping[EngineKey, Path]
     thresholds: Mapping[Category, float]
     velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
+    categories: tuple[Category, ...] = SHIPPED_CLASSES
 
 
 def _shipped(model: str) -> _Network | None:
@@ -98,8 +99,9 @@ def _shipped(model: str) -> _Network | None:
     files = {EngineKey(EngineKind.ONNX, Precision.INT8): folder / INT8}
     if (folder / TFLITE).is_file():
         files[EngineKey(EngineKind.TFLITE, Precision.FP32)] = folder / TFLITE
-    tuned = read_card(folder).tuned
-    return _Network(folder / FP32, files, complete(tuned.thresholds), tuned.velocity_sigma_mps)
+    card = read_card(folder)
+    thresholds = complete(card.thresholds, card.categories)
+    return _Network(folder / FP32, files, thresholds, card.velocity_sigma_mps, card.categories)
 
 
 def _random(inputs: Sequence[Inputs], spec: NetSpec, folder: Path) -> _Network:
@@ -120,7 +122,8 @@ def _write(
     bundle_spec = BundleSpec(
         model=spec.name,
         inputs=input_specs(spec),
-        outputs=output_specs(spec),
+        outputs=output_specs(spec, len(network.categories)),
+        categories=network.categories,
         thresholds=network.thresholds,
         velocity_sigma_mps=network.velocity_sigma_mps,
     )
@@ -161,6 +164,12 @@ def _threshold(engine: OnnxEngine, inputs: Sequence[Inputs], spec: NetSpec) -> f
     for one in inputs:
         outputs = engine.run(one)
         heatmap, regression = (np.asarray(outputs[k][0], np.float32) for k in ("heatmap", "boxes"))
-        _, boxes = decode_boxes(heatmap, regression, spec, dict.fromkeys(SHIPPED_CLASSES, 0.0))
+        _, boxes = decode_boxes(
+            heatmap,
+            regression,
+            spec,
+            categories=SHIPPED_CLASSES,
+            thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.0),
+        )
         scores.append(min(box.score for box in boxes[:BOXES]))
     return float(np.median(scores))

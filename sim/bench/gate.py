@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.classes import SHIPPED_CLASSES, Category
+from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
 from fleet.dataset.order import files_of, find_dataset
@@ -75,7 +75,7 @@ def rehearse_lap(
     gate = contenders[INCUMBENT].gate
     classes = tuple(
         category
-        for category in SHIPPED_CLASSES
+        for category in gate.categories
         if category in models[INCUMBENT].known
         and len(gate.truth_rows(category)) >= settings.min_instances
     )

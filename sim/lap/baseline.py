@@ -40,9 +40,8 @@ from fleet.evaluate import (
     match,
     operating_point,
 )
-from fleet.evaluate.evidence import ORDINARY
 from fleet.evaluate.job import AnswerJob
-from fleet.evaluate.metrics import ERRORS
+from fleet.evaluate.metrics import ERRORS, NUSCENES_CLASSES
 from fleet.evaluate.predict import Answers, eval_frames
 from fleet.store import FolderStore
 from fleet.train.job import WEIGHTS_FILE, TrainJob, TrainRun
@@ -163,7 +162,7 @@ def origin(model: str, base: DatasetManifest, run_id: str, seed: int) -> ModelCa
         seed=seed,
         samples=base.samples,
         instances=base.instances,
-        known=tuple(known_categories(base.instances)),
+        known=tuple(known_categories(base.instances, SHIPPED_CLASSES)),
         thresholds={},
         metrics={},
         per_class={},
@@ -227,6 +226,7 @@ def measured(
         job = AnswerJob(
             model=str(out / INT8),
             size=card.model,
+            categories=card.categories,
             dataset_id=files[set_name].dataset_id,
             dataset=files[set_name].path,
             has_radar=has_radar,
@@ -238,12 +238,14 @@ def measured(
     found = {}
     for name, set_name, _ in _MEASURED:
         answers = msgspec.msgpack.decode((folder / f"{name}.answers").read_bytes(), type=Answers)
-        found[name] = match(list(eval_frames(data[set_name], answers.boxes)))
-    thresholds = {c: best_f1_threshold(found["tune"], c) for c in SHIPPED_CLASSES}
+        found[name] = match(
+            list(eval_frames(data[set_name], answers.boxes)), categories=card.categories
+        )
+    thresholds = {c: best_f1_threshold(found["tune"], c) for c in card.categories}
     judged = judge_outputs(found["tune"], thresholds, categories=card.known)
     return msgspec.structs.replace(
         card,
-        thresholds={c: thresholds[c] if c in card.known else 0.3 for c in SHIPPED_CLASSES},
+        thresholds={c: thresholds[c] if c in card.known else 0.3 for c in card.categories},
         velocity_sigma_mps=believed_velocities(judged),
         metrics=_metrics(found, thresholds),
         per_class=_per_class(found["radar"], thresholds),
@@ -264,7 +266,7 @@ def _metrics(
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name in ("radar", "camera"):
-        scores = detection_scores(found[name], ORDINARY)
+        scores = detection_scores(found[name], NUSCENES_CLASSES)
         metrics[f"map_{name}"] = round(scores.mean_ap, 4)
         metrics[f"nds_{name}"] = round(scores.nds, 4)
         for error_name, mean in zip(ERRORS, scores.mean_errors, strict=True):
@@ -279,7 +281,7 @@ def _metrics(
 
 
 def _per_class(found: Matches, thresholds: Mapping[Category, float]) -> dict[str, dict[str, float]]:
-    scores = detection_scores(found, ORDINARY)
+    scores = detection_scores(found, NUSCENES_CLASSES)
     rows: dict[str, dict[str, float]] = {}
     for row in scores.classes:
         point = operating_point(found, row.category, thresholds[row.category])

@@ -11,7 +11,7 @@ import msgspec
 
 from conf.compose import settings_from
 from edge.board.profile import device_profile
-from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.classes import CLASSES
 from edge.contracts.errors import LinkError, OperatorError
 from fleet.campaign import campaign_from
 from fleet.dataset.recipe import load_recipe
@@ -103,7 +103,7 @@ def _check_claim(claim: Claim) -> None:
 
 def _check_classes(claim: Claim) -> None:
     named = (*claim.classes, *claim.reset_classes, *claim.positive_weights)
-    _expect(claim, "classes", named, SHIPPED_CLASSES, what="class")
+    _expect(claim, "classes", named, CLASSES, what="class")
     of_slice = [str(category) for category in SLICES[claim.slice].categories]
     if len(of_slice) != 1 or sorted(claim.classes) != of_slice:
         raise OperatorError(

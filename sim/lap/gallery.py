@@ -105,8 +105,9 @@ class Gallery:
 
         def seen(name: str) -> tuple[Box3D, ...]:
             manifest = self.models[name].bundle.manifest
-            boxes = look(sample, case.rig, self._engines[name], SPECS[manifest.model]).boxes
-            return tuple(b for b in boxes if b.score >= manifest.thresholds[b.category])
+            engine, spec = self._engines[name], SPECS[manifest.model]
+            boxes = look(sample, case.rig, engine, spec, manifest.categories).boxes
+            return tuple(b for b in boxes if b.score >= manifest.thresholds.get(b.category, 1.0))
 
         return replace(case, incumbent=seen("incumbent"), candidate=seen("candidate"))
 

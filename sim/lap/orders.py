@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.contracts.classes import Category
 from edge.contracts.clip import TriggerRule
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow
@@ -24,7 +23,7 @@ from fleet.label.form import Form
 from fleet.label.job import Choice
 from fleet.label.order import LabelOrder
 from fleet.model import Model
-from fleet.train.order import TrainOrder, starting_from
+from fleet.train.order import TrainOrder, starting_from, with_classes
 from sim.lap.claim import Claim
 from sim.lap.settings import LapSettings
 from sim.vehicle import DriveOrder
@@ -138,6 +137,7 @@ def label_orders(
             model=incumbent.model.files.int8,
             size=settings.model,
             known=incumbent.model.known,
+            categories=incumbent.model.categories,
             labeler=LABELER,
             labeler_folder=truth,
             budget_tracks=settings.budget_tracks,
@@ -190,7 +190,8 @@ def train_orders(
             graph=parent.files.fp32,
             calibration=sets["tune"],
             fit=starting_from(settings.claim_fit, parent.known),
-            known=tuple(dict.fromkeys((*parent.known, *map(Category, settings.claim.classes)))),
+            categories=with_classes(parent.categories, settings.claim.classes),
+            known=tuple(dict.fromkeys((*parent.known, *settings.claim.classes))),
         )
         for arm, manifest in fresh.items()
     }

@@ -25,7 +25,7 @@ from fleet.evaluate import (
     within,
 )
 from fleet.evaluate import Interval as EvidenceInterval
-from fleet.evaluate.evidence import ORDINARY
+from fleet.evaluate.metrics import NUSCENES_CLASSES
 from sim.lap.record import (
     ClassScore,
     Contestant,
@@ -118,7 +118,7 @@ def _recalls(contender: Contender, rare: Category, settings: GateSettings) -> li
 
 def _precisions(gate: Matches, settings: GateSettings) -> list[SliceScore]:
     """Score AP of every ordinary class with enough truths, and their mean."""
-    counted = [c for c in ORDINARY if len(gate.truth_rows(c)) >= settings.min_instances]
+    counted = [c for c in NUSCENES_CLASSES if len(gate.truth_rows(c)) >= settings.min_instances]
     if not counted:
         return []
     intervals = ap_intervals(gate, counted, settings.bootstrap)

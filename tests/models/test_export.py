@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 import models
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import HashMismatchError
 from edge.perceive.tensors import NANO, PICO, SMALL, NetSpec, input_specs, output_specs
-from models.bev import BevNet
+from models.bev import RARE_LOGIT, BevNet
 from models.export import (
+    classes_in,
     example_inputs,
     export_graph,
     export_onnx,
@@ -114,6 +116,29 @@ def test_int8_tells_scores_and_boxes_apart_more_finely_than_a_byte_can(
 def test_larger_sizes_export_and_run(spec: NetSpec, tmp_path: Path) -> None:
     export_onnx(_lively(spec, 0), tmp_path / "net.onnx")
     outputs = run_onnx(tmp_path / "net.onnx", example_inputs(spec))
-    assert {k: v.shape for k, v in outputs.items()} == {t.name: t.shape for t in output_specs(spec)}
+    assert {k: v.shape for k, v in outputs.items()} == {
+        t.name: t.shape for t in output_specs(spec, len(SHIPPED_CLASSES))
+    }
     session_inputs = {i.name for i in onnx.load(tmp_path / "net.onnx").graph.input}
     assert session_inputs == {t.name for t in input_specs(spec)}
+
+
+def test_a_network_of_one_more_class_starts_from_the_weights_of_its_parent(tmp_path: Path) -> None:
+    parent = _lively(PICO, 4)
+    save_weights(parent, tmp_path / "w.bin")
+    child = load_weights(tmp_path / "w.bin", PICO, (*SHIPPED_CLASSES, "scooter"))
+    inputs = example_inputs(PICO)
+    before, after = run_torch(parent, inputs)["heatmap"], run_torch(child, inputs)["heatmap"]
+    assert after.shape[1] == 13
+    np.testing.assert_allclose(after[:, :12], before, atol=1e-6)
+    assert child.heatmap[1].bias[12] == RARE_LOGIT
+
+
+def test_weights_of_more_classes_than_are_named_are_refused(tmp_path: Path) -> None:
+    save_weights(BevNet(PICO), tmp_path / "w.bin")
+    with pytest.raises(HashMismatchError, match="does not fit pico"):
+        load_weights(tmp_path / "w.bin", PICO, SHIPPED_CLASSES[:10])
+
+
+def test_a_graph_says_how_many_classes_it_tells_apart(graph: Path) -> None:
+    assert classes_in(graph) == len(SHIPPED_CLASSES)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.classes import (
-    SHIPPED_CLASSES,
     Category,
     ClassRow,
     Kind,
@@ -25,7 +24,12 @@ _STANDING_MPS = 0.5
 
 
 def decode_boxes(
-    heatmap: Floats, regression: Floats, spec: NetSpec, thresholds: Mapping[Category, float]
+    heatmap: Floats,
+    regression: Floats,
+    spec: NetSpec,
+    *,
+    categories: Sequence[Category],
+    thresholds: Mapping[Category, float],
 ) -> tuple[list[int], tuple[Box3D, ...]]:
     """Read boxes off the heat map's local maxima, best first, with per-class circle suppression.
 
@@ -33,12 +37,14 @@ def decode_boxes(
         heatmap: Scores (C, n, n) in [0, 1].
         regression: (BOX_CHANNELS, n, n).
         spec: The network's sizes.
-        thresholds: Lowest score that counts, per category.
+        categories: The class of each channel, (C,). A box of a class without a row is called ``unknown``.
+        thresholds: Lowest score that counts, per class; a class left out is not reported.
 
     Returns:
         The flat BEV cell of each box, and the boxes.
     """
-    lowest = np.array([thresholds.get(c, 2.0) for c in SHIPPED_CLASSES], np.float32)
+    rows = tuple(map(row_of, categories))
+    lowest = np.array([thresholds.get(c, 2.0) for c in categories], np.float32)
     scores = np.ascontiguousarray(heatmap.transpose(1, 2, 0))  # (n, n, C)
     neighbourhood = cv2.dilate(scores, np.ones((3, 3), np.uint8)).reshape(scores.shape)
     row, column, channel = np.nonzero((scores == neighbourhood) & (scores >= lowest))
@@ -48,11 +54,9 @@ def decode_boxes(
     values = regression[:, row, column].astype(np.float64)  # (12, P)
     x = (row + 0.5 + values[0]) * spec.cell_m - spec.bev_range_m
     y = (column + 0.5 + values[1]) * spec.cell_m - spec.bev_range_m
-    kept = _unrivalled(channel, x, y, _suppression(tuple(map(row_of, SHIPPED_CLASSES))))
+    kept = _unrivalled(channel, x, y, _suppression(rows))
     cells = [int(row[k] * spec.bev_cells + column[k]) for k in kept]
-    boxes = tuple(
-        _box(SHIPPED_CLASSES[channel[k]], x[k], y[k], values[2:, k], score[k]) for k in kept
-    )
+    boxes = tuple(_box(rows[channel[k]].name, x[k], y[k], values[2:, k], score[k]) for k in kept)
     return cells, boxes
 
 

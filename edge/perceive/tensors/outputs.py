@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,8 @@ def read_outputs(
     outputs: Mapping[str, NDArray[np.generic]],
     frame_set: FrameSet,
     spec: NetSpec,
+    *,
+    categories: Sequence[Category],
     thresholds: Mapping[Category, float],
 ) -> NetOutput:
     """Turn raw tensors into boxes, futures, a segmentation and plan proposals.
@@ -52,14 +54,21 @@ def read_outputs(
         outputs: Named tensors as ``output_specs`` lists them; heat map and scores already in [0, 1].
         frame_set: The tick they belong to.
         spec: The network they came from.
-        thresholds: Lowest score that counts, per category; a category left out is not reported.
+        categories: The network's classes in the order of its channels.
+        thresholds: Lowest score that counts, per class; a class left out is not reported.
 
     Raises:
         OutputFault: An output is missing, has another shape, or holds a NaN, an infinity or a value
             beyond ``LARGEST_OUTPUT``.
     """
-    checked = _checked(outputs, spec)
-    cells, boxes = decode_boxes(checked["heatmap"][0], checked["boxes"][0], spec, thresholds)
+    checked = _checked(outputs, spec, len(categories))
+    cells, boxes = decode_boxes(
+        checked["heatmap"][0],
+        checked["boxes"][0],
+        spec,
+        categories=categories,
+        thresholds=thresholds,
+    )
     slot_of_cell = {int(c): k for k, c in enumerate(checked["query_cells"][0])}
     futures = tuple(
         _futures(checked, slot_of_cell.get(cell), box)
@@ -82,9 +91,11 @@ def read_outputs(
     )
 
 
-def _checked(outputs: Mapping[str, NDArray[np.generic]], spec: NetSpec) -> dict[str, Floats]:
+def _checked(
+    outputs: Mapping[str, NDArray[np.generic]], spec: NetSpec, classes: int
+) -> dict[str, Floats]:
     checked: dict[str, Floats] = {}
-    for wanted in output_specs(spec):
+    for wanted in output_specs(spec, classes):
         if wanted.name not in outputs:
             raise OutputFault(
                 f"network output {wanted.name} is missing; the tick goes on without it"

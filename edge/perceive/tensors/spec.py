@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.bundle import TensorSpec
-from edge.contracts.classes import SHIPPED_CLASSES
 
 Floats = NDArray[np.float32]
 
@@ -121,11 +120,11 @@ def input_specs(spec: NetSpec) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(name=k, dtype=d, shape=s) for k, (d, s) in shapes.items())
 
 
-def output_specs(spec: NetSpec) -> tuple[TensorSpec, ...]:
-    """List the network's outputs in the order of its signature."""
+def output_specs(spec: NetSpec, classes: int) -> tuple[TensorSpec, ...]:
+    """List the outputs of a network that tells ``classes`` classes apart, in the order of its signature."""
     n, k = spec.bev_cells, spec.queries
     shapes: dict[str, tuple[int, ...]] = {
-        "heatmap": (1, len(SHIPPED_CLASSES), n, n),
+        "heatmap": (1, classes, n, n),
         "boxes": (1, BOX_CHANNELS, n, n),
         "segmentation": (1, SEGMENTATION_CLASSES, n, n),
         "queries": (1, k, spec.width),

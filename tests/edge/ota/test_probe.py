@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from edge.contracts.arrays import pack_arrays
-from edge.contracts.bundle import EngineKind
-from edge.contracts.classes import SHIPPED_CLASSES, UNKNOWN
+from edge.contracts.bundle import EngineKind, TensorSpec
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import ContractError
 from edge.ota import golden_probe
-from edge.ota.probe import wrong_answer, wrong_labels
+from edge.ota.probe import wrong_answer
 from fleet.bundle.bundle import write_bundle
 
 
@@ -70,18 +70,18 @@ def test_other_shape_or_type_is_refused(judge):
     assert "expected float32 (3,)" in judge(wide).reason
 
 
-def test_label_map_of_another_order_is_refused(judge, bundle):
-    swapped = msgspec.structs.replace(bundle, categories=SHIPPED_CLASSES[::-1])
-    assert "label map" in judge(answer(2, 4, 6), swapped).reason
-
-
-def test_category_unknown_to_this_software_is_refused(bundle):
-    newer = msgspec.structs.replace(
-        bundle,
-        categories=(*SHIPPED_CLASSES[:-1], UNKNOWN),
-        thresholds=bundle.thresholds | {UNKNOWN: 0.5},
+def test_a_bundle_that_names_more_classes_than_its_heat_map_has_channels_is_refused(judge, bundle):
+    heatmap = TensorSpec(name="heatmap", dtype="float32", shape=(1, 11, 48, 48))
+    lying = msgspec.structs.replace(bundle, outputs=(*bundle.outputs, heatmap))
+    assert (
+        "has 11 channels and its label map names 12 classes" in judge(answer(2, 4, 6), lying).reason
     )
-    assert "label map" in wrong_labels(newer, SHIPPED_CLASSES)
+
+
+def test_a_bundle_with_classes_that_this_software_does_not_know_passes(judge, bundle):
+    names = (*SHIPPED_CLASSES, "tuk_tuk", "kangaroo")
+    newer = msgspec.structs.replace(bundle, categories=names, thresholds=dict.fromkeys(names, 0.3))
+    assert judge(answer(2, 4, 6), newer).is_passed
 
 
 def test_other_calibration_table_version_is_refused(judge, bundle):

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.contracts.classes import BUS, CAR, PEDESTRIAN, SHIPPED_CLASSES, TRUCK
+from edge.contracts.classes import (
+    BARRIER,
+    BUS,
+    CAR,
+    PEDESTRIAN,
+    SHIPPED_CLASSES,
+    TRAFFIC_CONE,
+    TRUCK,
+)
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from edge.contracts.sensors import (
@@ -79,7 +87,7 @@ def _frame_set(stamp_ns: int = 0, x_m: float = 0.0) -> FrameSet:
 
 
 def _outputs() -> dict[str, np.ndarray]:
-    return {t.name: np.zeros(t.shape, np.float32) for t in output_specs(PICO)}
+    return {t.name: np.zeros(t.shape, np.float32) for t in output_specs(PICO, len(SHIPPED_CLASSES))}
 
 
 def test_a_cell_ahead_is_read_from_the_sharpest_camera_that_sees_it(rig: Rig) -> None:
@@ -219,7 +227,9 @@ def test_a_peak_becomes_a_box_at_its_offset() -> None:
         3,
         4,
     ]
-    cells, boxes = decode_boxes(heatmap, regression, PICO, LOW)
+    cells, boxes = decode_boxes(
+        heatmap, regression, PICO, categories=SHIPPED_CLASSES, thresholds=LOW
+    )
     assert cells == [30 * 48 + 20]
     box = boxes[0]
     assert (box.category, box.score) == (CAR, pytest.approx(0.9))
@@ -237,14 +247,16 @@ def test_a_weaker_peak_of_the_same_kind_close_by_is_suppressed() -> None:
     heatmap[0, 30, 20] = 0.9
     heatmap[truck, 31, 20] = 0.5
     heatmap[pedestrian, 30, 21] = 0.5
-    _, boxes = decode_boxes(heatmap, regression, PICO, LOW)
+    _, boxes = decode_boxes(heatmap, regression, PICO, categories=SHIPPED_CLASSES, thresholds=LOW)
     assert [b.category for b in boxes] == [CAR, PEDESTRIAN]
 
 
 def test_a_category_without_threshold_is_not_reported() -> None:
     heatmap = np.full((len(SHIPPED_CLASSES), 48, 48), 0.9, np.float32)
     regression = np.zeros((BOX_CHANNELS, 48, 48), np.float32)
-    _, boxes = decode_boxes(heatmap, regression, PICO, {BUS: 0.5})
+    _, boxes = decode_boxes(
+        heatmap, regression, PICO, categories=SHIPPED_CLASSES, thresholds={BUS: 0.5}
+    )
     assert {b.category for b in boxes} == {BUS}
 
 
@@ -261,17 +273,17 @@ def test_an_output_that_is_not_finite_is_a_fault(poison: float) -> None:
     outputs = _outputs()
     outputs["boxes"][0, 0, 0, 0] = poison
     with pytest.raises(OutputFault, match="boxes holds a NaN or infinity"):
-        read_outputs(outputs, _frame_set(), PICO, LOW)
+        read_outputs(outputs, _frame_set(), PICO, categories=SHIPPED_CLASSES, thresholds=LOW)
 
 
 def test_a_missing_or_misshapen_output_is_a_fault() -> None:
     outputs = _outputs()
     del outputs["plans"]
     with pytest.raises(OutputFault, match="plans is missing"):
-        read_outputs(outputs, _frame_set(), PICO, LOW)
+        read_outputs(outputs, _frame_set(), PICO, categories=SHIPPED_CLASSES, thresholds=LOW)
     outputs = _outputs() | {"heatmap": np.zeros((1, 3, 48, 48), np.float32)}
     with pytest.raises(OutputFault, match="heatmap: expected"):
-        read_outputs(outputs, _frame_set(), PICO, LOW)
+        read_outputs(outputs, _frame_set(), PICO, categories=SHIPPED_CLASSES, thresholds=LOW)
 
 
 def test_futures_of_a_box_come_from_the_query_that_stands_on_it() -> None:
@@ -281,7 +293,7 @@ def test_futures_of_a_box_come_from_the_query_that_stands_on_it() -> None:
     outputs["query_cells"][0, 7] = 30 * 48 + 20
     outputs["futures"][0, 7, 2] = [(k, 0.0) for k in range(12)]
     outputs["future_scores"][0, 7, 2] = 1.0
-    output = read_outputs(outputs, _frame_set(), PICO, LOW)
+    output = read_outputs(outputs, _frame_set(), PICO, categories=SHIPPED_CLASSES, thresholds=LOW)
     best = output.futures[0][0]
     assert best.probability == 1.0
     assert best.points_ego[3][0] == pytest.approx(output.boxes[0].x_m + 3.0)
@@ -291,3 +303,18 @@ def test_the_route_goes_straight_on_where_it_ends() -> None:
     assert route_points_at(Route(), (5.0,)).tolist() == [[5.0, 0.0]]
     bent = Route(points_ego=((0.0, 0.0), (10.0, 0.0), (10.0, 10.0)))
     assert route_points_at(bent, (15.0,)).tolist() == [[10.0, 5.0]]
+
+
+def test_a_cone_at_a_barrier_stays_a_thing_of_its_own() -> None:
+    heatmap = np.zeros((len(SHIPPED_CLASSES), 48, 48), np.float32)
+    regression = np.zeros((BOX_CHANNELS, 48, 48), np.float32)
+    heatmap[SHIPPED_CLASSES.index(BARRIER), 30, 20] = 0.9
+    heatmap[SHIPPED_CLASSES.index(TRAFFIC_CONE), 30, 20] = 0.5
+    _, boxes = decode_boxes(
+        heatmap,
+        regression,
+        PICO,
+        categories=SHIPPED_CLASSES,
+        thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.1),
+    )
+    assert [b.category for b in boxes] == [BARRIER, TRAFFIC_CONE]

@@ -168,7 +168,7 @@ def test_golden_tensors_other_than_the_spec_are_not_built(files, side):
 def test_bundle_without_engine_or_with_a_category_without_threshold_is_not_built(files):
     with pytest.raises(ValueError, match="no engine file"):
         build({})
-    lacking = {c: 0.3 for c in SHIPPED_CLASSES if c is not ANIMAL}
+    lacking = {c: 0.3 for c in SHIPPED_CLASSES if c != ANIMAL}
     with pytest.raises(ValueError, match="no threshold for animal"):
         build(files, BundleSpec("toy", SPEC.inputs, SPEC.outputs, lacking))
 

@@ -183,7 +183,7 @@ def test_what_hardly_shows_is_neither_positive_nor_negative() -> None:
 
 
 def test_absence_of_a_class_nobody_knows_is_not_known() -> None:
-    known = tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL)
+    known = tuple(c for c in SHIPPED_CLASSES if c != ANIMAL)
     looked = (Disc(1.0, 2.0, 3.0),)
     labels = training_labels(SampleLabels(absence_known=known, looked=looked), PICO)
     assert not labels.is_absence_known[SHIPPED_CLASSES.index(ANIMAL)]
@@ -329,3 +329,17 @@ def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path) -> None:
     path.write_text("name: x\nsplit: train\nparts: [{road_map: grid, place: 3}]\n")
     with pytest.raises(OperatorError, match="place"):
         load_recipe(path)
+
+
+def test_a_class_is_learnt_in_the_channel_of_the_runs_list() -> None:
+    labels = SampleLabels(boxes=(_box("scooter"),), absence_known=("scooter",))
+    arrays = training_labels(labels, PICO, ("scooter", CAR))
+    assert arrays.boxes[:, 0].tolist() == [0.0]
+    assert arrays.is_absence_known.tolist() == [True, False]
+
+
+def test_a_box_of_a_class_that_the_run_does_not_list_is_neither_positive_nor_negative() -> None:
+    labels = SampleLabels(boxes=(_box("scooter"), _box(CAR, x_m=20.0)))
+    arrays = training_labels(labels, PICO, SHIPPED_CLASSES)
+    assert arrays.boxes[:, 1].tolist() == [20.0]
+    assert arrays.ignored[0, :2].tolist() == [10.0, 0.0]

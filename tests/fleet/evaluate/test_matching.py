@@ -6,7 +6,7 @@ import pytest
 
 from edge.contracts.classes import CAR, PEDESTRIAN, TRUCK, UNKNOWN
 from edge.contracts.errors import OperatorError
-from fleet.evaluate import MatchSettings, class_scores, match
+from fleet.evaluate import MatchSettings, class_scores, detection_scores, match
 
 
 def _hits(matches, distance_m=2.0, category=CAR):
@@ -132,3 +132,19 @@ def test_equal_scores_give_the_same_ap_in_every_order_of_frames_and_boxes(drive)
         matches = match(tied(frames[:: 1 - 2 * flip]))
         ap.append([class_scores(matches, c).ap for c in (CAR, PEDESTRIAN)])
     assert ap[0] == ap[1]
+
+
+def test_a_model_is_judged_by_the_classes_that_it_lists(frame, truth, box):
+    frames = [frame([truth(category="scooter"), truth()], [box(category="scooter"), box()])]
+    listed = match(frames, categories=("scooter",))
+    assert _hits(listed, category="scooter") == [True]
+    assert len(listed.truth_rows("scooter")) == 1
+    assert len(listed.truth_rows(CAR)) == len(listed.prediction_rows(CAR)) == 0
+    assert [c.category for c in detection_scores(listed, min_instances=1).classes] == ["scooter"]
+
+
+def test_a_thirteenth_class_does_not_find_the_first_class_of_the_next_frame(frame, truth, box):
+    names = tuple(f"class_{k}" for k in range(13))
+    first = frame([], [box(category=names[12])])
+    second = frame([truth(category=names[0])], [], frame_id="f1")
+    assert _hits(match([first, second], categories=names), category=names[12]) == [False]

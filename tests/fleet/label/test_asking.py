@@ -16,7 +16,7 @@ from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource, SampleBox
 
-KNOWN = tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL)
+KNOWN = tuple(c for c in SHIPPED_CLASSES if c != ANIMAL)
 STAMPS = (1_000, 2_000)
 
 

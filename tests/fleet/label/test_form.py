@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.contracts.classes import CAR, TRUCK, Category
+from edge.contracts.classes import CAR, SHIPPED_CLASSES, TRUCK, Category
 from edge.contracts.scene import Attribute, Box3D
 from fleet.label.form import Form
 from fleet.label.order import LabelOrder
@@ -40,6 +40,7 @@ def test_unseen_forms_name_another_run_and_an_order_without_them_keeps_its_old_n
             clips=(),
             model=teacher,
             size="pico",
+            categories=SHIPPED_CLASSES,
             known=(CAR,),
             labeler="m:f",
             labeler_folder=Path("t"),

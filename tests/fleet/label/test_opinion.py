@@ -15,7 +15,7 @@ from fleet.label.settings import LabelSettings
 from fleet.labeler import ReviewAnswer, ReviewQuestion, Sighting
 from fleet.sample.row import Disc, LabelSource, SampleBox, SampleLabels
 
-KNOWN = tuple(c for c in SHIPPED_CLASSES if c is not ANIMAL)
+KNOWN = tuple(c for c in SHIPPED_CLASSES if c != ANIMAL)
 STAMP = 1_000
 
 

@@ -1,8 +1,15 @@
 from pathlib import Path
 
-from edge.contracts.classes import ANIMAL, CAR
-from fleet.train.order import fine_tune, last_report, starting_from
+import msgspec
+import pytest
+
+from edge.contracts.classes import ANIMAL, CAR, SHIPPED_CLASSES
+from edge.contracts.errors import OperatorError
+from fleet.dataset.frozen import DatasetManifest
+from fleet.train.job import TrainJob, train
+from fleet.train.order import fine_tune, last_report, learnt, starting_from, with_classes
 from fleet.work.process import Progress
+from models.fit import FitSettings
 
 
 def test_loss_of_a_run_is_the_sum_of_its_parts_in_the_last_whole_line(tmp_path: Path) -> None:
@@ -25,3 +32,30 @@ def test_what_the_parent_has_learnt_does_not_start_anew() -> None:
     second = starting_from(recipe, [CAR, ANIMAL])
     assert second.reset_classes == ["debris"]
     assert second.positive_weights == recipe.positive_weights
+
+
+JOB = TrainJob(size="pico", fresh=(), fit=FitSettings(), cache="")
+THIRTEEN = (*SHIPPED_CLASSES, "scooter")
+
+
+def test_a_run_is_named_by_its_classes_and_one_of_the_shipped_keeps_its_name() -> None:
+    assert JOB.run_id == "t-ed51b0db85860ea4"
+    assert msgspec.structs.replace(JOB, categories=THIRTEEN).run_id != JOB.run_id
+
+
+def test_a_class_is_taught_only_where_the_run_lists_it(tmp_path: Path) -> None:
+    job = msgspec.structs.replace(JOB, fit=fine_tune(["scooter"]))
+    with pytest.raises(OperatorError, match="cannot learn 'scooter': its channels are car, truck"):
+        train(job, tmp_path)
+
+
+def test_a_fine_tuned_network_keeps_its_parents_channels_and_adds_the_new_class() -> None:
+    assert with_classes(SHIPPED_CLASSES, ["scooter", "animal"]) == THIRTEEN
+
+
+def test_a_network_has_learnt_what_its_parent_knew_and_what_there_is_enough_of() -> None:
+    counted = DatasetManifest(
+        dataset_id="d-1", name="x", split="train", blob_id="0" * 64, size_bytes=0, samples=1, places=1,
+        clips=(), instances={"scooter": 20, "bus": 19, "tuk_tuk": 50}, encounters={}, label_sources={},
+    )  # fmt: skip
+    assert learnt([counted], [CAR], THIRTEEN) == (CAR, "scooter")

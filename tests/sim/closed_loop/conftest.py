@@ -238,7 +238,7 @@ def manifest() -> BundleManifest:
         release_counter=1,
         engines=(file,),
         inputs=input_specs(PICO),
-        outputs=output_specs(PICO),
+        outputs=output_specs(PICO, len(SHIPPED_CLASSES)),
         categories=SHIPPED_CLASSES,
         thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
         golden=GoldenSet(sha256="b" * 64, size_bytes=0, frames=0, tolerance=0.01),
@@ -286,14 +286,14 @@ def write_blind_network(path: Path) -> None:
     ]
     outputs = [
         helper.make_tensor_value_info(t.name, onnx.TensorProto.FLOAT, t.shape)
-        for t in output_specs(PICO)
+        for t in output_specs(PICO, len(SHIPPED_CLASSES))
     ]
     nodes = [
         helper.make_node(
             "Constant", [], [t.name],
             value=numpy_helper.from_array(np.zeros(t.shape, np.float32), t.name),
         )
-        for t in output_specs(PICO)
+        for t in output_specs(PICO, len(SHIPPED_CLASSES))
     ]  # fmt: skip
     graph = helper.make_graph(nodes, "blind", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -310,7 +310,10 @@ def blind_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = build_bundle(
         {EngineKey(EngineKind.ONNX, Precision.FP32): file},
         BundleSpec(
-            "pico", input_specs(PICO), output_specs(PICO), dict.fromkeys(SHIPPED_CLASSES, 0.3)
+            "pico",
+            input_specs(PICO),
+            output_specs(PICO, len(SHIPPED_CLASSES)),
+            dict.fromkeys(SHIPPED_CLASSES, 0.3),
         ),
         answered(OnnxEngine(file), [inputs]),
         tolerance=0.01,

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from edge.contracts.bundle import BundleManifest, EngineFile, EngineKind, GoldenSet, Precision
-from edge.contracts.classes import Category
+from edge.contracts.classes import SHIPPED_CLASSES, Category
 from fleet.bundle.assemble import ModelFiles
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
-from fleet.evaluate.evidence import ORDINARY
+from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.model import Model
 from sim.lap.orders import BundledModel
 
@@ -41,7 +41,7 @@ def _clip(number: int, *rules: str, drive_id: str = "lap1-drive-v-01") -> ClipRo
     )
 
 
-def _bundled(name: str, known: tuple[Category, ...] = ORDINARY) -> BundledModel:
+def _bundled(name: str, known: tuple[Category, ...] = NUSCENES_CLASSES) -> BundledModel:
     digest = "0" * 64
     manifest = BundleManifest(
         bundle_id=f"b-{name}",
@@ -64,6 +64,7 @@ def _bundled(name: str, known: tuple[Category, ...] = ORDINARY) -> BundledModel:
         run_id=f"t-{name}",
         weights=folder / "weights.bin",
         files=ModelFiles(folder / "fp32.onnx", folder / "int8.onnx"),
+        categories=SHIPPED_CLASSES,
         known=known,
         dataset_id=None,
     )

@@ -8,6 +8,7 @@ import pytest
 from edge.contracts.classes import ANIMAL, TRUCK
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, EpisodeSpec, EvalFrame, match
+from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.model import Model
 from sim.lap.judging import (
     answer_order,
@@ -66,7 +67,8 @@ def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_an
 ) -> None:
     empty = EvalFrame(frame_id="f", place_id="p", truths=(), predictions=())
     answers = {
-        name: Contender(tune=match([empty]), gate=match([empty])) for name in (*ARMS, "incumbent")
+        name: Contender(tune=match([empty]), gate=match([empty]), known=NUSCENES_CLASSES)
+        for name in (*ARMS, "incumbent")
     }
     order = bundle_order(SETTINGS, models(bundled), answers, bundled("incumbent"))
     assert order.model.name == "candidate"
@@ -77,7 +79,9 @@ def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_an
 
 def test_a_claimed_form_of_a_class_fixes_the_threshold_of_that_class(bundled: Bundled) -> None:
     empty = EvalFrame(frame_id="f", place_id="p", truths=(), predictions=())
-    answers = {"candidate": Contender(tune=match([empty]), gate=match([empty]))}
+    answers = {
+        "candidate": Contender(tune=match([empty]), gate=match([empty]), known=NUSCENES_CLASSES)
+    }
     trucks = lap_settings(["claim=overturned_truck"])
     order = bundle_order(trucks, models(bundled), answers, bundled("incumbent"))
     assert order.claimed == (TRUCK,)

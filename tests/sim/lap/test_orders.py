@@ -12,7 +12,7 @@ from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Attribute
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
-from fleet.evaluate.evidence import ORDINARY
+from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.label.form import Form
 from fleet.label.job import Choice
 from fleet.train.order import fine_tune
@@ -190,7 +190,7 @@ def test_the_claimed_class_starts_anew_only_under_a_parent_that_never_learnt_it(
     bundled: Bundled, dataset: MakeDataset, sets: Sets
 ) -> None:
     fresh = {arm: dataset(arm) for arm in ARMS}
-    taught = (*ORDINARY, ANIMAL)
+    taught = (*NUSCENES_CLASSES, ANIMAL)
     first = train_orders(SETTINGS, bundled("a"), fresh, sets, [])["candidate"]
     second = train_orders(SETTINGS, bundled("b", taught), fresh, sets, [])["candidate"]
     assert (first.fit.reset_classes, second.fit.reset_classes) == (["animal"], [])
@@ -211,7 +211,7 @@ def test_under_the_claim_to_overturned_trucks_nothing_resets_weights_or_learns_a
     for order in train_orders(TRUCKS, bundled("incumbent"), fresh, sets, []).values():
         assert order.fit.reset_classes == []
         assert order.fit.positive_weights.keys() == {"truck"}
-        assert order.known == ORDINARY
+        assert order.known == NUSCENES_CLASSES
     scenarios = {order.scenario for order in drives(settings=TRUCKS)}
     assert scenarios == {"overturned_truck"}
 

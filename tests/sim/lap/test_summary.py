@@ -19,6 +19,7 @@ from fleet.evaluate import (
     Verdict,
     match,
 )
+from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.evaluate.open_loop import OpenLoop
 from fleet.label.job import Labelled, LabelRun
 from sim.lap.drives import FinishedDrive
@@ -76,7 +77,12 @@ def contender(found: int, plan_l2_m: float) -> Contender:
     error = OpenLoop(
         place_id="p0", plan_l2_m=plan_l2_m, straight_l2_m=3.0, forecast_ade_m=(plan_l2_m / 2,)
     )
-    return Contender(tune=match([*frames, clean]), gate=match([*frames, clean]), open_loop=(error,))
+    return Contender(
+        tune=match([*frames, clean]),
+        gate=match([*frames, clean]),
+        known=NUSCENES_CLASSES,
+        open_loop=(error,),
+    )
 
 
 def labelled(auto: int, skipped: dict[str, str]) -> Labelled:
