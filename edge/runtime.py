@@ -40,14 +40,11 @@ from edge.contracts.sensors import Dropped, FrameSet, Reading
 from edge.contracts.time import NS_PER_S, is_one_time_base
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
-from edge.perceive.tensors import NetOutput
+from edge.perceive.tensors import NetOutput, is_drivable
 from edge.perceive.track import Tracker, TrackerSettings
 from edge.plan.choose import PlanInputs, PlanSettings
 from edge.plan.choose import plan as choose_plan
 from edge.trigger import ControlStream, Moment, TriggerSettings, TriggerState, evaluate
-
-_DRIVABLE = (1, 3)
-"""Segmentation classes that one may drive on: road and crossing."""
 
 _BLIND: tuple[Rung, ...] = (Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
 
@@ -350,11 +347,7 @@ class Runtime:
             ultrasonic_mounts=self._rig.ultrasonics,
             network_plans=seen.plans if seen else None,
             network_scores=seen.plan_scores if seen else None,
-            drivable=(
-                (seen.segmentation == _DRIVABLE[0]) | (seen.segmentation == _DRIVABLE[1])
-                if seen
-                else None
-            ),
+            drivable=is_drivable(seen.segmentation) if seen else None,
             drivable_range_m=self._bundle.bev_range_m,
         )
 

@@ -30,11 +30,12 @@ from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import load_bundle
 from edge.perceive.perceiver import read_manifest
+from edge.perceive.tensors import is_drivable
 from edge.plan.overlap import gaps_over_time
 from edge.vehicle import DriveIdentity, VehicleSettings, start
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.work.process import Work, run_all
-from sim.place.ground import Ground, GroundClass
+from sim.place.ground import Ground
 from sim.settings import WorldSettings
 from sim.simulation import Simulation, simulate
 from sim.world.ego import EGO_SHAPE
@@ -265,7 +266,7 @@ def is_off_road(snapshot: Snapshot, ground: Ground) -> bool:
     raster = ground.drivable_raster(
         snapshot.ego.world_from_ego, cells=_RASTER_CELLS, range_m=_RASTER_RANGE_M
     )
-    on_road = (raster == GroundClass.DRIVABLE) | (raster == GroundClass.CROSSING)
+    on_road = is_drivable(raster)
     centres = (np.arange(_RASTER_CELLS) + 0.5) * 2.0 * _RASTER_RANGE_M / _RASTER_CELLS
     centres -= _RASTER_RANGE_M
     rows = (centres > -EGO_SHAPE.rear_overhang_m) & (centres < EGO_SHAPE.front_m)

@@ -10,10 +10,7 @@ import numpy as np
 from edge.contracts.scene import Box3D
 from edge.contracts.sensors import FrameSet
 from edge.perceive.perceiver import StageWatch, unwatched
-from edge.perceive.tensors import NetOutput, NetSpec, Recollection
-
-_OPEN_GROUND = 1
-"""Segmentation class of what one may drive on; a clip does not record it, so nothing is marked down."""
+from edge.perceive.tensors import GroundClass, NetOutput, NetSpec, Recollection
 
 
 @dataclass(frozen=True)
@@ -24,12 +21,15 @@ class RecordedPerceiver:
     spec: NetSpec
 
     def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
-        """Give the boxes of this stamp, none where none were recorded; no futures and no plans."""
+        """Give the boxes of this stamp, none where none were recorded; no futures and no plans.
+
+        A clip does not record the ground, so all of it is drivable and no plan is marked down.
+        """
         n = self.spec.bev_cells
         return NetOutput(
             boxes=self.boxes_of.get(frame_set.stamp_ns, ()),
             futures=(),
-            segmentation=np.full((n, n), _OPEN_GROUND, np.uint8),
+            segmentation=np.full((n, n), GroundClass.DRIVABLE, np.uint8),
             plans=np.zeros((0, self.spec.plan_steps, 3), np.float32),
             plan_scores=np.zeros(0, np.float32),
             recollection=_nothing(frame_set),

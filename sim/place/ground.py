@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
+from edge.perceive.tensors import GroundClass
 from sim.place.line import Line
 from sim.place.maps import Lane, LaneKind, RoadMap
 
@@ -40,16 +41,17 @@ class Surface(enum.IntEnum):
     CROSSING_MARK = 7
 
 
-class GroundClass(enum.IntEnum):
-    """Class ids of the bird's-eye segmentation, as the network's head has them."""
-
-    OTHER = 0
-    DRIVABLE = 1
-    PAVEMENT = 2
-    CROSSING = 3
-
-
-_CLASS_OF_SURFACE = np.array([0, 1, 1, 1, 2, 2, 3, 3], dtype=np.uint8)
+_GROUND_OF_SURFACE = {
+    Surface.GRASS: GroundClass.OTHER,
+    Surface.ASPHALT: GroundClass.DRIVABLE,
+    Surface.LANE_MARK: GroundClass.DRIVABLE,
+    Surface.PARKING: GroundClass.DRIVABLE,
+    Surface.PAVEMENT: GroundClass.PAVEMENT,
+    Surface.KERB: GroundClass.PAVEMENT,
+    Surface.CROSSING: GroundClass.CROSSING,
+    Surface.CROSSING_MARK: GroundClass.CROSSING,
+}
+_CLASS_OF_SURFACE = np.array([_GROUND_OF_SURFACE[surface] for surface in Surface], np.uint8)
 
 _COLOR_OF_SURFACE = np.array(
     [

@@ -18,7 +18,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Rig
 from edge.contracts.scene import Box3D, Plan
 from edge.contracts.sensors import RadarScan, Route
-from sim.place.ground import GroundClass
+from edge.perceive.tensors import GroundClass
 from sim.world.ego import EGO_SHAPE
 
 Rgb = tuple[int, int, int]

@@ -57,8 +57,10 @@ from edge.perceive.tensors.spec import (
     SMALL,
     SPECS,
     ULTRASONIC_TOKEN_WIDTH,
+    GroundClass,
     NetSpec,
     input_specs,
+    is_drivable,
     output_specs,
 )
 from edge.perceive.tensors.table import (
@@ -84,6 +86,7 @@ __all__ = [
     "SPECS",
     "ULTRASONIC_TOKEN_WIDTH",
     "CalibrationTable",
+    "GroundClass",
     "Memory",
     "NetOutput",
     "NetSpec",
@@ -96,6 +99,7 @@ __all__ = [
     "ego_token",
     "empty_memory",
     "input_specs",
+    "is_drivable",
     "memory_inputs",
     "mirrored_rig",
     "network_inputs",

@@ -5,6 +5,7 @@ Everything that learns, exports, checks or answers takes its shapes from here, s
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +31,24 @@ FUTURE_STEP_S = 0.25
 """Where an agent will be is predicted this often, three seconds far."""
 BOX_CHANNELS = 12
 """dx, dy (cells), z, log length, log width, log height, sin 2yaw, cos 2yaw, front x, front y, vx, vy."""
-SEGMENTATION_CLASSES = 4
-"""0 other, 1 drivable, 2 pavement, 3 crossing."""
+
+
+class GroundClass(enum.IntEnum):
+    """Class ids of the bird's-eye segmentation: the channel of each, and the value of a cell."""
+
+    OTHER = 0
+    DRIVABLE = 1
+    PAVEMENT = 2
+    CROSSING = 3
+
+
+SEGMENTATION_CLASSES = len(GroundClass)
+
+
+def is_drivable(segmentation: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mark the cells that a vehicle may drive on: road and crossing, not pavement; same shape."""
+    is_road = segmentation == GroundClass.DRIVABLE
+    return np.asarray(is_road | (segmentation == GroundClass.CROSSING))
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,14 @@ from edge.perceive.tensors import (
     PICO,
     SLOTS,
     SPECS,
+    GroundClass,
     Memory,
     OutputFault,
     Recollection,
     calibration_table,
     decode_boxes,
     input_specs,
+    is_drivable,
     memory_inputs,
     network_inputs,
     output_specs,
@@ -318,3 +320,12 @@ def test_a_cone_at_a_barrier_stays_a_thing_of_its_own() -> None:
         thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.1),
     )
     assert [b.category for b in boxes] == [BARRIER, TRAFFIC_CONE]
+
+
+def test_road_and_crossing_are_drivable_and_pavement_is_not() -> None:
+    ground = np.array(list(GroundClass), np.uint8)
+    assert [g for g in GroundClass if is_drivable(ground)[g]] == [
+        GroundClass.DRIVABLE,
+        GroundClass.CROSSING,
+    ]
+    assert output_specs(PICO, 1)[2].shape[1] == len(GroundClass)

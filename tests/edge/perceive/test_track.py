@@ -217,3 +217,16 @@ def test_a_radar_track_out_of_reach_is_somebody_elses() -> None:
         box = car(8.0, 2.0, category=PEDESTRIAN)
         (agent,) = tracker.update((box,), (), ego_at(k), frame_stamp_ns(k), (echo,))
     assert agent.box.vy_mps == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("category", "is_turned"), [(CAR, True), (PEDESTRIAN, False)])
+def test_a_vehicle_that_seems_to_drive_backwards_is_turned_round_and_somebody_on_foot_is_not(
+    category: Category, is_turned: bool
+) -> None:
+    """Everybody moves at 3 m/s along x and is said to face the other way."""
+    tracker = Tracker()
+    for k in range(36):
+        seen = car(20 + 3 * k * TICK_S, 0, 3.0, category=category, yaw_rad=math.pi)
+        (agent,) = feed(tracker, k, seen)
+    assert agent.box.vx_mps > 2.0
+    assert (math.cos(agent.box.yaw_rad) > 0.0) is is_turned

@@ -24,6 +24,7 @@ from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, Ultraso
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
+from edge.perceive.tensors import PICO, GroundClass
 from edge.runtime import Runtime, RuntimeSettings, TickResult, drive
 from edge.trigger import ControlStream
 
@@ -615,3 +616,28 @@ def test_the_whole_vehicle_stops_behind_a_standing_car(
     assert road.speed_mps < 0.1
     assert 1.0 < 40.0 - 2.25 - (road.x_m + 3.6) < 3.0
     assert PlanSource.MINIMUM_RISK not in {r.plan.source for r in results}
+
+
+@pytest.mark.parametrize(
+    ("ground", "is_left"), [(GroundClass.PAVEMENT, False), (GroundClass.CROSSING, True)]
+)
+def test_a_plan_over_a_pavement_loses_score_and_one_over_a_crossing_does_not(
+    wake, scripted_engine, frame_set, ground, is_left
+) -> None:
+    """The better plan leads 0.6 m to the left, where the ground is as given; to the right it is road."""
+
+    def propose(tick: int, outputs: dict[str, np.ndarray]) -> None:
+        outputs["segmentation"][0] = 0.0
+        half = PICO.bev_cells // 2
+        outputs["segmentation"][0, GroundClass.DRIVABLE, :, :half] = 1.0
+        outputs["segmentation"][0, ground, :, half:] = 1.0
+        step = np.arange(1, PICO.plan_steps + 1)
+        for number, side in enumerate((0.6, -0.6)):
+            outputs["plans"][0, number, :, 0] = 2.0 * step
+            outputs["plans"][0, number, :, 1] = side * np.minimum(step / 6, 1.0)
+        outputs["plan_scores"][0, :2] = (0.4, 0.3)
+
+    runtime = wake(scripted_engine(spoil=propose))
+    (result,) = run(runtime, [frame_set(0, speed_mps=8.0)])
+    assert result.plan.source is PlanSource.NETWORK
+    assert (result.plan.points[-1].y_m > 0.0) is is_left

@@ -3,8 +3,9 @@ import math
 import numpy as np
 
 from edge.contracts.geometry import Pose
+from edge.perceive.tensors import GroundClass
 from sim.place.description import MapDescription, Split, Strip
-from sim.place.ground import TILE_TEXELS, Ground, GroundClass, GroundSettings, Surface
+from sim.place.ground import TILE_TEXELS, Ground, GroundSettings, Surface
 from sim.place.maps import Lane, LaneKind, RoadMap
 from sim.place.scenery import Scenery, SceneryKind
 
