@@ -134,6 +134,31 @@ class PlanSource(OpenEnum):
     UNKNOWN = "unknown"
 
 
+class CauseKind(OpenEnum):
+    """What kind of thing a vehicle brakes or waits for."""
+
+    NONE = "none"
+    """It does neither, or only for a bend or a speed limit."""
+    AGENT = "agent"
+    RADAR_TRACK = "radar_track"
+    """Known to the radar alone."""
+    ECHO = "echo"
+    """Heard by the ultrasonics."""
+    LIGHT = "light"
+    END_OF_ROUTE = "end_of_route"
+    UNKNOWN = "unknown"
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """What one plan brakes or waits for, in the ego frame of its tick."""
+
+    kind: CauseKind = CauseKind.NONE
+    track_id: Count | None = None
+    """Of the agent or the radar track."""
+    x_m: Metres | None = None
+    y_m: Metres | None = None
+
+
 class PlanPoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where the vehicle means to be, in the ego frame of the tick, and how fast."""
 
@@ -157,6 +182,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Smallest time to collision over the plan; ``TTC_FREE_S`` when nothing is in the way."""
     rejected: tuple[tuple[Name, Count], ...] = ()
     """How many proposals each check refused."""
+    cause: Cause = Cause()
+    """What it brakes or waits for."""
 
 
 TTC_FREE_S = 60.0

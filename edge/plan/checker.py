@@ -177,23 +177,35 @@ def collision(
     Whoever is closer than the margin already is only required not to be touched; whoever overlaps our
     flank on paper has been misjudged. If we brake now and have stopped by then, it is the other who hits.
     """
+    is_hit = hits(proposals, situation, vehicle, settings).any(axis=1)
+    return np.asarray(~is_hit | _stands_still(proposals, settings))
+
+
+def hits(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Tell which plan touches which hazard at any time, (P, A); see ``collision``."""
     gap_now = _gaps_now(situation.hazards, vehicle)
     is_flank = (gap_now < 0.0) & (situation.hazards.position[:, 0, 0] < vehicle.front_m)
     is_close = gap_now < settings.front_margin_m
     ahead = settings.front_margin_m + settings.front_margin_s * proposals.speed_mps
     nothing = np.zeros_like(ahead)
-    is_hit = _is_hit(
-        proposals, situation.hazards.select(~is_close), vehicle, ahead, settings.side_margin_m
-    ) | _is_hit(proposals, situation.hazards.select(is_close & ~is_flank), vehicle, nothing, 0.0)
-    return np.asarray(~is_hit | _stands_still(proposals, settings))
+    is_hit = np.zeros((len(proposals), len(situation.hazards)), np.bool_)
+    for chosen, margin_m, side_m in (
+        (~is_close, ahead, settings.side_margin_m),
+        (is_close & ~is_flank, nothing, 0.0),
+    ):
+        hazards = situation.hazards.select(chosen)
+        is_hit[:, chosen] = _is_hit(proposals, hazards, vehicle, margin_m, side_m)
+    return is_hit
 
 
 def _is_hit(
     proposals: Proposals, hazards: Hazards, vehicle: VehicleShape, ahead_m: Floats, side_m: float
 ) -> Bools:
-    """Say which plans touch a hazard with our outline grown to the front (P, K) and to the sides."""
+    """Tell which plans touch which hazards, (P, A), our outline grown to the front (P, K) and the sides."""
     if len(hazards) == 0:
-        return np.zeros(len(proposals), np.bool_)
+        return np.zeros((len(proposals), 0), np.bool_)
     steps = proposals.position.shape[1]
     yaw = proposals.yaw_rad
     heading = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
@@ -210,7 +222,7 @@ def _is_hit(
     is_braking = proposals.acceleration_mps2 <= -_YIELD_MPS2
     is_at_rest = is_braking[:, None] & (proposals.speed_mps < _REST_MPS)
     is_theirs = is_at_rest[..., None] & ~hazards.is_standing
-    return np.asarray(((gaps < 0.0) & ~is_theirs).any(axis=(1, 2)))
+    return np.asarray(((gaps < 0.0) & ~is_theirs).any(axis=1))
 
 
 def _gaps_now(hazards: Hazards, vehicle: VehicleShape) -> Floats:
@@ -244,9 +256,15 @@ def stopping(
     From the plan's end on both brake equally hard (the longitudinal safe distance of Shalev-Shwartz,
     Shammah and Shashua 2017, without its reaction time). Who has stopped by then is not to blame.
     """
+    is_caught = catches(proposals, situation, vehicle, settings).any(axis=1)
+    return np.asarray(~is_caught | (proposals.speed_mps[:, -1] < _REST_MPS))
+
+
+def catches(
+    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+) -> Bools:
+    """Tell which plan ends too fast to stop behind which hazard, (P, A); see ``stopping``."""
     hazards, steps = situation.hazards, proposals.position.shape[1]
-    if len(hazards) == 0:
-        return np.ones(len(proposals), np.bool_)
     along, across = hazards.extents_along(situation.path)
     room = vehicle.half_width_m + settings.side_margin_m
     is_on_path = np.abs(hazards.offset_m[:, steps]) - across[:, steps] < room  # (A,)
@@ -257,8 +275,7 @@ def stopping(
     station = proposals.station_m[:, -1]
     is_ahead = rear[None] > station[:, None]
     reach = station + vehicle.front_m + proposals.speed_mps[:, -1] ** 2 / brake
-    is_caught = is_on_path & is_ahead & (reach[:, None] > stops_at)
-    return np.asarray(~is_caught.any(axis=1) | (proposals.speed_mps[:, -1] < _REST_MPS))
+    return np.asarray(is_on_path & is_ahead & (reach[:, None] > stops_at))
 
 
 def contact(
@@ -294,11 +311,23 @@ def time_to_collision_s(
     """Tell when we touch a predicted outline if we keep our speed along the path.
 
     Returns:
-        Seconds from now, between the steps by the change of the gap; infinite when nothing is touched
-        within the prediction.
+        Seconds from now; infinite when nothing is touched within the prediction.
+    """
+    times = times_to_collision_s(path, speed_mps, hazards, vehicle, step_s=step_s)
+    return float(times.min(initial=np.inf))
+
+
+def times_to_collision_s(
+    path: Path, speed_mps: float, hazards: Hazards, vehicle: VehicleShape, *, step_s: float
+) -> Floats:
+    """Tell when we touch each predicted outline if we keep our speed along the path.
+
+    Returns:
+        Seconds from now, (A,), between the steps by the change of the gap; infinite for what is not touched
+        within the prediction, or is touched now.
     """
     if len(hazards) == 0 or speed_mps <= 0.0:
-        return float("inf")
+        return np.full(len(hazards), np.inf)
     time_s = np.arange(hazards.position.shape[1], dtype=np.float64) * step_s
     position, yaw = path.at(speed_mps * time_s)
     heading = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
@@ -311,12 +340,12 @@ def time_to_collision_s(
         hazards.yaw_rad,
         hazards.half,
     )[0]  # (K+1, A)
-    gaps = gaps[:, gaps[0] > 0.0]
-    is_hit = gaps <= 0.0
+    is_apart = gaps[0] > 0.0
+    is_hit = (gaps <= 0.0) & is_apart
     if not is_hit.any():
-        return float("inf")
+        return np.full(len(hazards), np.inf)
     first = np.where(is_hit.any(axis=0), is_hit.argmax(axis=0), len(time_s) - 1)
     column = np.arange(gaps.shape[1])
     before, after = gaps[first - 1, column], gaps[first, column]
     crossing = time_s[first - 1] + step_s * before / np.maximum(before - after, 1e-9)
-    return float(np.where(is_hit.any(axis=0), crossing, np.inf).min())
+    return np.where(is_hit.any(axis=0), crossing, np.inf)

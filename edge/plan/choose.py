@@ -13,13 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec.structs import replace as replace_record
 from numpy.typing import NDArray
 
 from edge.contracts.rig import UltrasonicMount
-from edge.contracts.scene import TTC_FREE_S, Agent, Plan, PlanPoint, RadarTrack, Rung
+from edge.contracts.scene import (
+    TTC_FREE_S,
+    Agent,
+    Cause,
+    CauseKind,
+    Plan,
+    PlanPoint,
+    RadarTrack,
+    Rung,
+)
 from edge.contracts.sensors import EgoState, Route, UltrasonicScan
 from edge.plan.aside import AsideSettings, aside_m
 from edge.plan.care import CareSettings, careful_speeds
+from edge.plan.cause import Asking, cause_of
 from edge.plan.checker import CheckSettings, Situation, judge, time_to_collision_s
 from edge.plan.echoes import EchoSettings, free_travel_m
 from edge.plan.minimum_risk import MinimumRiskSettings, minimum_risk_manoeuvre
@@ -37,6 +48,9 @@ from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 
+_FIRST = np.array([0])
+"""Row of the route plan that one would drive if nothing were in the way."""
+_WITHOUT_ROUTE = Cause(kind=CauseKind.END_OF_ROUTE)
 _IMMINENT = ("collision", "time_to_collision", "stopping")
 
 
@@ -99,16 +113,24 @@ def plan(inputs: PlanInputs, settings: PlanSettings) -> Plan:
     situation, has_route = _situation(inputs, settings)
     refused: Counter[str] = Counter()
     if inputs.rung is Rung.MINIMUM_RISK or not has_route:
-        return _last_resort(inputs, situation, refused, settings, is_imminent=False)
-    route, route_refused = _judged_route(inputs, situation, settings)
+        last = _last_resort(inputs, situation, refused, settings, is_imminent=False)
+        return last if has_route else replace_record(last, cause=_WITHOUT_ROUTE)
+    proposals = _route_proposals(inputs, situation, settings)
+    passed, route_refused = judge(proposals, situation, settings.vehicle, settings.check)
+    route = proposals.select(passed)
     network, network_refused = _judged_network(inputs, situation, route, settings)
     refused.update(network_refused)
     refused.update(route_refused)
     chosen = network if len(network) else route
     if len(chosen) == 0:
         is_imminent = any(route_refused.get(name) for name in _IMMINENT)
-        return _last_resort(inputs, situation, refused, settings, is_imminent=is_imminent)
-    return _as_plan(inputs, chosen, int(chosen.score.argmax()), situation, refused)
+        return _last_resort(
+            inputs, situation, refused, settings, is_imminent=is_imminent, preferred=proposals
+        )
+    row = int(chosen.score.argmax())
+    asking = _asking(inputs, situation, settings)
+    cause = cause_of(float(chosen.acceleration_mps2[row]), asking, proposals.select(_FIRST))
+    return _as_plan(inputs, chosen, row, situation, refused, cause)
 
 
 def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, bool]:
@@ -174,10 +196,21 @@ def _stop_line_m(route: Route, speed_mps: float, settings: PlanSettings) -> floa
     return route.stop_distance_m
 
 
-def _judged_route(
-    inputs: PlanInputs, situation: Situation, settings: PlanSettings
-) -> tuple[Proposals, dict[str, int]]:
-    proposals = route_proposals(
+def _asking(inputs: PlanInputs, situation: Situation, settings: PlanSettings) -> Asking:
+    return Asking(
+        situation=situation,
+        agents=inputs.agents,
+        radar_tracks=inputs.radar_tracks,
+        vehicle=settings.vehicle,
+        check=settings.check,
+        route=settings.route,
+        step_s=settings.predict.step_s,
+        echo_gap_m=settings.echo_gap_m,
+    )
+
+
+def _route_proposals(inputs: PlanInputs, situation: Situation, settings: PlanSettings) -> Proposals:
+    return route_proposals(
         situation.path,
         situation.ceiling,
         situation.hazards,
@@ -187,8 +220,6 @@ def _judged_route(
         step_s=settings.predict.step_s,
         steps=settings.predict.steps,
     )
-    passed, refused = judge(proposals, situation, settings.vehicle, settings.check)
-    return proposals.select(passed), refused
 
 
 def _judged_network(
@@ -241,6 +272,7 @@ def _last_resort(
     settings: PlanSettings,
     *,
     is_imminent: bool,
+    preferred: Proposals | None = None,
 ) -> Plan:
     on_radar = outlines((), inputs.radar_tracks, settings.vehicle, settings.outline)
     radar_hazards = predict(on_radar, (), situation.path, settings.predict)
@@ -256,7 +288,11 @@ def _last_resort(
         step_s=settings.predict.step_s,
         steps=settings.predict.steps,
     )
-    return _as_plan(inputs, manoeuvre, 0, situation, refused)
+    heard = replace(situation, hazards=radar_hazards)
+    asking = _asking(inputs, situation if is_imminent else heard, settings)
+    first = preferred.select(_FIRST) if is_imminent and preferred is not None else None
+    cause = cause_of(float(manoeuvre.acceleration_mps2[0]), asking, first)
+    return _as_plan(inputs, manoeuvre, 0, situation, refused, cause)
 
 
 def _as_plan(
@@ -265,6 +301,7 @@ def _as_plan(
     row: int,
     situation: Situation,
     refused: Counter[str],
+    cause: Cause,
 ) -> Plan:
     yaw = (proposals.yaw_rad[row] + np.pi) % (2.0 * np.pi) - np.pi
     points = zip(
@@ -285,4 +322,5 @@ def _as_plan(
         steering_rad=float(proposals.steering_rad[row]),
         min_ttc_s=min(situation.ttc_s, TTC_FREE_S),
         rejected=tuple(sorted(refused.items())),
+        cause=cause,
     )

@@ -55,6 +55,7 @@ class Outlines:
     half_width_m: Floats  # (A,)
     trust: Floats  # (A,) in [0, 1], how far sideways motion is believed
     agent: Ints  # (A,) number of the agent, -1 for a radar track that no box explains
+    radar: Ints  # (A,) number of that radar track, -1 for an agent
 
     def __len__(self) -> int:
         return len(self.agent)
@@ -117,6 +118,7 @@ def _of_agents(agents: Sequence[Agent], settings: OutlineSettings) -> Outlines:
         half_width_m=0.5 * rows[:, 6],
         trust=np.minimum(rows[:, 7] / settings.agent_trust_hits, 1.0),
         agent=np.array([number for number, _ in sure], np.int64),
+        radar=np.full(len(sure), -1, np.int64),
     )
 
 
@@ -140,6 +142,7 @@ def _of_radar(tracks: Sequence[RadarTrack], settings: OutlineSettings) -> Outlin
         half_width_m=half,
         trust=trust,
         agent=np.full(len(rows), -1, np.int64),
+        radar=np.arange(len(rows), dtype=np.int64),
     )
 
 

@@ -60,11 +60,17 @@ class Hazards:
     half_width_m: Floats  # (A,)
     station_m: Floats  # (A, K+1) along the drive path
     offset_m: Floats  # (A, K+1) to its left
-    is_radar: Bools  # (A,) no box explains it
+    agent: Ints  # (A,) as in ``Outlines``
+    radar: Ints  # (A,) as in ``Outlines``
     is_standing: Bools  # (A,)
 
     def __len__(self) -> int:
         return len(self.half_length_m)
+
+    @property
+    def is_radar(self) -> Bools:
+        """Which are known to the radar alone, (A,)."""
+        return np.asarray(self.agent < 0)
 
     @property
     def half(self) -> Floats:
@@ -138,7 +144,8 @@ def _from_motion(seen: Outlines, path: Path, settings: PredictSettings) -> Hazar
         half_width_m=seen.half_width_m,
         station_m=station,
         offset_m=offset,
-        is_radar=seen.is_radar,
+        agent=seen.agent,
+        radar=seen.radar,
         is_standing=seen.is_standing,
     )
 
@@ -211,6 +218,7 @@ def _from_modes(position: Floats, owners: Outlines, path: Path) -> Hazards:
         half_width_m=owners.half_width_m,
         station_m=station,
         offset_m=offset,
-        is_radar=owners.is_radar,
+        agent=owners.agent,
+        radar=owners.radar,
         is_standing=owners.is_standing,
     )

@@ -22,6 +22,7 @@ from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 TICK_S = 1.0 / 36.0
 """How long a command acts before the next one; no brake command asks for more than standstill in it."""
@@ -203,6 +204,7 @@ class _Leads:
 
     rear_m: Floats  # (A, K+1)
     speed_mps: Floats  # (A,)
+    hazard: Ints  # (A,) row of each in the hazards
 
 
 def _leads(
@@ -228,7 +230,7 @@ def _leads(
     _, yaw = path.at(hazards.station_m[is_lead, 0])
     step = hazards.position[is_lead, 1] - hazards.position[is_lead, 0]
     speed = (step[:, 0] * np.cos(yaw) + step[:, 1] * np.sin(yaw)) / step_s
-    return _Leads(rear_m=rear[is_lead], speed_mps=np.maximum(speed, 0.0))
+    return _Leads(rear[is_lead], np.maximum(speed, 0.0), np.flatnonzero(is_lead))
 
 
 def _drive_along(
@@ -277,10 +279,42 @@ def _follow(
     vehicle: VehicleShape,
     settings: RouteSettings,
 ) -> Floats:
+    """Return the lowest acceleration that any lead (A,) asks of each plan, (P,)."""
+    asked = _asked(station, speed, rear_m, lead_mps, vehicle, settings)
+    return np.asarray(asked.min(axis=1, initial=math.inf))
+
+
+def asked_by_hazards(
+    path: Path,
+    hazards: Hazards,
+    speed_mps: float,
+    *,
+    vehicle: VehicleShape,
+    settings: RouteSettings,
+    step_s: float,
+) -> Floats:
+    """Return the acceleration in m/s2 that each hazard asks of us now, (A,); infinite off the path."""
+    leads = _leads(path, hazards, vehicle, settings, step_s)
+    asked = np.full(len(hazards), np.inf)
+    here, pace = np.zeros(1), np.array([speed_mps])
+    asked[leads.hazard] = _asked(
+        here, pace, leads.rear_m[:, 0], leads.speed_mps, vehicle, settings
+    )[0]
+    return asked
+
+
+def _asked(
+    station: Floats,
+    speed: Floats,
+    rear_m: Floats,
+    lead_mps: Floats,
+    vehicle: VehicleShape,
+    settings: RouteSettings,
+) -> Floats:
     """Keep distance (Treiber, Hennecke and Helbing 2000, the intelligent driver's interaction term).
 
     Returns:
-        (P,) the lowest acceleration that any lead (A,) asks of each plan (P,).
+        (P, A) the acceleration that each lead asks of each plan.
     """
     gap = np.maximum(rear_m[None] - (station[:, None] + vehicle.front_m), 0.1)
     pace = speed[:, None]
@@ -293,8 +327,7 @@ def _follow(
     room = np.maximum(gap - 0.5 * settings.standstill_gap_m, 0.1)
     needed = 0.5 * np.maximum(pace - lead_mps[None], 0.0) ** 2 / room
     enough = np.maximum(settings.follow_excess_ratio * needed, settings.comfortable_brake_mps2)
-    asked = np.maximum(asked, -enough)
-    return np.asarray(asked.min(axis=1, initial=math.inf))
+    return np.asarray(np.maximum(asked, -enough))
 
 
 def network_proposals(
