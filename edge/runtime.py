@@ -177,9 +177,9 @@ class Runtime:
         self._rungs: Counter[Rung] = Counter()
         self._dropped: Counter[Reading] = Counter()
         self._faults = self._excused_faults = self._clock_steps = self._unknown_boxes = 0
-        unknown = [name for name in manifest.categories if name not in CLASSES]
+        unknown = [name for name in bundle.categories if name not in CLASSES]
         if unknown:
-            fields = {"bundle_id": manifest.bundle_id, "classes": unknown}
+            fields = {"bundle_id": bundle.bundle_id, "classes": unknown}
             _log.warning("classes_unknown", extra=fields)
 
     @property

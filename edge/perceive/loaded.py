@@ -13,7 +13,7 @@ from typing import Self
 
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.rig import Rig
-from edge.contracts.scene import Box3D, Category, Rung
+from edge.contracts.scene import Box3D, Rung
 from edge.perceive.perceiver import Perceiver, load_perceivers
 from edge.perceive.recorded import RecordedPerceiver
 from edge.perceive.tensors import PICO, SPECS
@@ -30,8 +30,10 @@ class LoadedBundle:
     """One per rung that looks at images."""
     bev_range_m: float
     """Half the side of the segmentation raster, which is centred on the ego."""
-    velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
+    velocity_sigma_mps: Mapping[str, float] = field(default_factory=dict)
     """See ``BundleManifest.velocity_sigma_mps``."""
+    categories: tuple[str, ...] = ()
+    """The classes that it tells apart."""
 
     @classmethod
     def of(cls, manifest: BundleManifest, perceivers: Mapping[Rung, Perceiver]) -> Self:
@@ -42,6 +44,7 @@ class LoadedBundle:
             perceivers=perceivers,
             bev_range_m=SPECS[manifest.model].bev_range_m,
             velocity_sigma_mps=manifest.velocity_sigma_mps,
+            categories=manifest.categories,
         )
 
 
