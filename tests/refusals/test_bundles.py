@@ -362,7 +362,7 @@ def scene(index: int, brightness: int) -> FrameSet:
     return FrameSet(
         index=index,
         stamp_ns=stamp_ns,
-        frames=frames_of(np.full((8, 128, 256, 3), brightness, np.uint8), stamp_ns),
+        frames=frames_of(np.full((8, 128, 224, 3), brightness, np.uint8), stamp_ns),
         radar=RadarScan(),
         ultrasonics=UltrasonicScan(),
         ego=EgoState(stamp_ns=stamp_ns, world_from_ego=Pose(), speed_mps=5.0),

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from edge.contracts import clip as clip_contract
 from edge.contracts.time import Clock, ClockKind
 from edge.contracts.wire import CHUNK_BYTES
 from edge.upload import Spool, load_or_make_keys
@@ -80,7 +81,11 @@ def test_a_clip_with_a_wrong_hash_is_quarantined_and_what_came_is_kept(
 @pytest.mark.parametrize(
     ("rule", "changes", "reason"),
     [
-        ("schema", {"schema": 99}, "schema: the manifest has version 99, this fleet reads 1"),
+        (
+            "schema",
+            {"schema": 99},
+            "schema: the manifest is of schema 99; this software reads up to 2",
+        ),
         (
             "calibration",
             {"rig_id": "c" * 64},
@@ -103,6 +108,7 @@ def test_a_clip_with_a_wrong_schema_calibration_or_clock_is_quarantined_and_noth
     reason: str,
 ) -> None:
     car, sealed = new_car(fleet, rule), clip(vehicle_id=rule, **changes)
+    car.reads_schema = sealed.manifest.schema
     car.record(sealed)
     row = refused_clip(fleet, car, sealed)
     assert {why.partition(":")[0] for why in row.reasons} == {rule}
@@ -159,10 +165,12 @@ def test_a_vehicle_killed_in_mid_upload_and_started_again_loses_and_doubles_noth
 VEHICLE = """
 import dataclasses, json, random, sys, time
 from pathlib import Path
+import edge.contracts.clip
 from edge.contracts.wire import Hello
 from edge.upload import Outbox, Spool, Uplink, UplinkSettings, load_or_make_keys
 
-home, vehicle_id, endpoint, server_key = Path(sys.argv[1]), *sys.argv[2:]
+home, vehicle_id, endpoint, server_key, schema = Path(sys.argv[1]), *sys.argv[2:]
+edge.contracts.clip.CLIP_SCHEMA = int(schema)
 hello = Hello(
     vehicle_id=vehicle_id, boot_id="b", profile="laptop", bundle_id="b-0", release_counter=0
 )
@@ -204,6 +212,8 @@ class Car:
         self.home, self.fleet, self.vehicle_id = home, fleet, vehicle_id
         self.keys = load_or_make_keys(home / "keys")
         self.process: subprocess.Popen[str] | None = None
+        self.reads_schema = clip_contract.CLIP_SCHEMA
+        """Newest clip schema of the vehicle's software, which may be later than the fleet's."""
 
     def enrol(self, clip: Seal) -> None:
         enrolment = Enrolment(
@@ -217,10 +227,12 @@ class Car:
     def record(self, *clips: Any) -> None:
         """Put sealed clips into the spool, the first most worth sending."""
         spool = Spool(self.home)
-        for number, clip in enumerate(clips):
-            path = self.home / "sealed.mcap"
-            path.write_bytes(clip.content)
-            spool.add(path, clip.manifest_bytes, 1.0 / (1 + number))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clip_contract, "CLIP_SCHEMA", self.reads_schema)
+            for number, clip in enumerate(clips):
+                path = self.home / "sealed.mcap"
+                path.write_bytes(clip.content)
+                spool.add(path, clip.manifest_bytes, 1.0 / (1 + number))
         spool.close()
 
     def waiting(self) -> list[str]:
@@ -231,7 +243,8 @@ class Car:
         return clip_ids
 
     def start(self) -> None:
-        words = (str(self.home), self.vehicle_id, self.fleet.gateway, self.fleet.gateway_key)
+        reach = (self.fleet.gateway, self.fleet.gateway_key)
+        words = (str(self.home), self.vehicle_id, *reach, str(self.reads_schema))
         self.process = subprocess.Popen(
             [sys.executable, "-c", VEHICLE, *words],
             stdin=subprocess.PIPE,
