@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from edge.budget import (
     Budget,
     BudgetSettings,
@@ -36,12 +38,14 @@ from edge.contracts.clean import by_reading, clean
 from edge.contracts.clip import TriggerEvent
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
-from edge.contracts.sensors import Dropped, FrameSet, Reading
+from edge.contracts.sensors import Dropped, FrameSet, Reading, Route
 from edge.contracts.time import NS_PER_S, is_one_time_base
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
+from edge.perceive.sensor_watch import SensorState, SensorWatch, SensorWatchSettings
 from edge.perceive.tensors import NetOutput, is_drivable
 from edge.perceive.track import Tracker, TrackerSettings
+from edge.perceive.watchdog import WatchedPerceiver
 from edge.plan.choose import PlanInputs, PlanSettings
 from edge.plan.choose import plan as choose_plan
 from edge.trigger import ControlStream, Moment, TriggerSettings, TriggerState, evaluate
@@ -62,8 +66,12 @@ class RuntimeSettings:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     moments_s: float = 3.0
     """How far back the triggers look."""
+    sensors: SensorWatchSettings = field(default_factory=SensorWatchSettings)
     hold_s: float = 0.5
     """How long own motion is held from the last reading that made sense; then the vehicle stops."""
+    hang_s: float = 5.0
+    """How long a network may take to answer, by the wall clock, before it is given up. No healthy network on
+    any supported board takes a tenth of it, so that in lockstep it decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,13 @@ class TickResult:
     ledger: TickLedger
     dropped: Dropped = ()
     """Readings that made no sense."""
+    sensor_faults: tuple[str, ...] = ()
+    """Sensors that cannot be trusted, and why; see ``edge.perceive.sensor_watch``."""
 
     @property
     def is_excused(self) -> bool:
-        """Whether the tick failed on cleaned readings, which does not count against the bundle."""
-        return self.perception.has_fault and bool(self.dropped)
+        """Whether the tick failed on poor inputs, which does not count against the bundle."""
+        return self.perception.has_fault and bool(self.dropped or self.sensor_faults)
 
 
 @dataclass(frozen=True)
@@ -93,11 +103,13 @@ class BundleHealth:
     """Ticks on clean readings whose network failed or whose output was unusable."""
     rungs: dict[Rung, int]
     excused_faults: int = 0
-    """The same on readings that had to be cleaned: they say nothing about the bundle."""
+    """The same on poor inputs: they say nothing about the bundle."""
     dropped: Mapping[Reading, int] = field(default_factory=dict)
     """Readings that made no sense, per kind."""
     clock_steps: int = 0
     """How often the stamps began a new time base."""
+    sensor_faults: Mapping[str, int] = field(default_factory=dict)
+    """In how many ticks each sensor could not be trusted, by sensor and fault."""
     unknown_boxes: int = 0
     """Boxes of a class that this software has no row for."""
 
@@ -156,6 +168,11 @@ class Runtime:
         self.moments: deque[Moment] = deque()
         """The last seconds, oldest first: what the triggers look at."""
         self._trigger_state = TriggerState()
+        self._watch = SensorWatch(rig, settings.sensors)
+        self._faulty: tuple[str, ...] = ()
+        """Sensors that could not be trusted in the last tick."""
+        self._has_stepped = False
+        """Whether the clock has stepped before this tick."""
         self._busy_until_ns = 0
         self._last: FrameSet | None = None
         self._known_ns: int | None = None
@@ -173,9 +190,14 @@ class Runtime:
         self._ladder = Ladder(latency, self.settings.budget)
         self._last_fault = ""
         self._bundle = bundle
+        self._perceivers = {
+            rung: WatchedPerceiver(perceiver, self.settings.hang_s)
+            for rung, perceiver in bundle.perceivers.items()
+        }
         self._tracker.velocity_sigma_mps = bundle.velocity_sigma_mps
         self._rungs: Counter[Rung] = Counter()
         self._dropped: Counter[Reading] = Counter()
+        self._sensor_faults: Counter[str] = Counter()
         self._faults = self._excused_faults = self._clock_steps = self._unknown_boxes = 0
         unknown = [name for name in bundle.categories if name not in CLASSES]
         if unknown:
@@ -193,6 +215,7 @@ class Runtime:
             excused_faults=self._excused_faults,
             dropped=dict(self._dropped),
             clock_steps=self._clock_steps,
+            sensor_faults=dict(self._sensor_faults),
             unknown_boxes=self._unknown_boxes,
         )
 
@@ -208,8 +231,9 @@ class Runtime:
             frame_set: What was sensed.
             now_ns: When work on it can begin, by the clock of the stamps; in lockstep its own stamp.
         """
-        frame_set = self._take_in(frame_set)
-        account, choice = self._begin(frame_set, now_ns)
+        sensors = self._take_in(frame_set)
+        frame_set = sensors.frame_set
+        account, choice = self._begin(sensors, now_ns)
         seen, has_fault = self._look(frame_set, choice.rung, account)
         with account.stage("radar"):
             radar_tracks = self._radar_tracker.update(
@@ -227,22 +251,23 @@ class Runtime:
             has_fault=has_fault,
         )
         with account.stage("plan"):
-            plan = choose_plan(self._plan_inputs(frame_set, perception, seen), self.settings.plan)
+            plan = choose_plan(self._plan_inputs(sensors, perception, seen), self.settings.plan)
         with account.stage("trigger"):
-            events = self._notice(frame_set, perception, plan)
+            events = self._notice(sensors, perception, plan, account.budget)
         with account.stage("record"):
             if self._recorder is not None:
                 self._recorder.add(frame_set, perception, plan, events)
         ledger = self._end(frame_set, account, choice)
-        result = TickResult(perception, plan, events, ledger, frame_set.dropped)
+        result = TickResult(perception, plan, events, ledger, frame_set.dropped, sensors.faults)
         self._faults += has_fault and not result.is_excused
         self._excused_faults += result.is_excused
         return result
 
-    def _take_in(self, frame_set: FrameSet) -> FrameSet:
-        """Clean what was sensed, and begin anew where its clock stepped."""
+    def _take_in(self, frame_set: FrameSet) -> SensorState:
+        """Clean what was sensed, begin anew where its clock stepped, and judge what the sensors are worth."""
         last = self._last
         frame_set = clean(frame_set, self._rig, last)
+        self._has_stepped = False
         if last is not None and not is_one_time_base(last.stamp_ns, frame_set.stamp_ns):
             self._begin_time_base(last.stamp_ns, frame_set.stamp_ns)
         elif last is not None and frame_set.stamp_ns == last.stamp_ns:
@@ -255,22 +280,34 @@ class Runtime:
         if not {Reading.POSE, Reading.EGO} & dropped.keys():
             self._known_ns = frame_set.stamp_ns
         self._last = frame_set
-        return frame_set
+        return self._judged(self._watch.update(frame_set))
+
+    def _judged(self, sensors: SensorState) -> SensorState:
+        """Count sensors that cannot be trusted, and log what changed."""
+        self._sensor_faults.update(sensors.faults)
+        if sensors.faults != self._faulty:
+            fields = {"stamp_ns": sensors.frame_set.stamp_ns, "faults": list(sensors.faults)}
+            _log.warning("sensors_changed", extra=fields)
+        self._faulty = sensors.faults
+        return sensors
 
     def _begin_time_base(self, last_ns: int, stamp_ns: int) -> None:
         """Reset everything that holds stamps of the old time base; the network memory resets itself."""
         self._tracker.reset()
         self._radar_tracker.reset()
+        self._watch.reset()
         self.moments.clear()
         self._trigger_state = TriggerState()
         self._busy_until_ns = 0
         if self._known_ns is not None:
             self._known_ns = stamp_ns
         self._clock_steps += 1
+        self._has_stepped = True
         _log.warning("clock_stepped", extra={"last_ns": last_ns, "stamp_ns": stamp_ns})
 
-    def _begin(self, frame_set: FrameSet, now_ns: int) -> tuple[TickAccount, Choice]:
+    def _begin(self, sensors: SensorState, now_ns: int) -> tuple[TickAccount, Choice]:
         """Open the tick's budget, count what its frames have waited, and choose a rung."""
+        frame_set = sensors.frame_set
         # A tick that seems busy for longer was charged a wait between two clocks, one of which had stepped.
         is_plausible = is_one_time_base(frame_set.stamp_ns, self._busy_until_ns)
         started_ns = max(now_ns, self._busy_until_ns) if is_plausible else now_ns
@@ -279,6 +316,8 @@ class Runtime:
         if waited_ms > 0.0:
             budget = budget.spend("wait", waited_ms)
         choice = self._ladder.choose(budget)
+        if sensors.blind_reason and choice.rung in self._bundle.perceivers:
+            choice = Choice(Rung.RADAR_ONLY, sensors.blind_reason)
         if self._is_lost(frame_set.stamp_ns):
             choice = Choice(Rung.MINIMUM_RISK, "own motion is not known")
         costs_ms = self._ladder.latency.costs_ms[choice.rung]
@@ -302,7 +341,7 @@ class Runtime:
         if rung not in self._bundle.perceivers:
             return None, False
         try:
-            seen = self._bundle.perceivers[rung].perceive(frame_set, account.stage)
+            seen = self._perceivers[rung].perceive(frame_set, account.stage)
         # A bundle is foreign code on a foreign runtime: there is no list of what it can raise, and
         # whatever it raises must not stop a vehicle that radar and plain code can still drive.
         except Exception as error:  # noqa: BLE001
@@ -332,15 +371,16 @@ class Runtime:
         return self._tracker.update(seen.boxes, seen.futures, ego, stamp_ns, radar_tracks)
 
     def _plan_inputs(
-        self, frame_set: FrameSet, perception: Perception, seen: NetOutput | None
+        self, sensors: SensorState, perception: Perception, seen: NetOutput | None
     ) -> PlanInputs:
         """Hand planning what is known; without a usable network it plans as on the radar rung."""
+        frame_set = sensors.frame_set
         is_blind = seen is None and perception.rung is not Rung.MINIMUM_RISK
         return PlanInputs(
             stamp_ns=frame_set.stamp_ns,
             rung=Rung.RADAR_ONLY if is_blind else perception.rung,
             ego=frame_set.ego,
-            route=frame_set.route,
+            route=_capped(frame_set.route, sensors.speed_cap_mps),
             agents=perception.agents,
             radar_tracks=perception.radar_tracks,
             ultrasonics=frame_set.ultrasonics,
@@ -352,10 +392,21 @@ class Runtime:
         )
 
     def _notice(
-        self, frame_set: FrameSet, perception: Perception, plan: Plan
+        self, sensors: SensorState, perception: Perception, plan: Plan, budget: Budget
     ) -> tuple[TriggerEvent, ...]:
         """Ask the triggers whether the last seconds deserve a clip."""
-        self.moments.append(Moment(perception, plan, frame_set.ego, frame_set.route))
+        frame_set = sensors.frame_set
+        moment = Moment(
+            perception,
+            plan,
+            frame_set.ego,
+            frame_set.route,
+            faulty_cameras=sum(not is_usable for is_usable in frame_set.usable),
+            radar_silent_s=sensors.radar_silent_s,
+            late_ms=max(0.0, budget.spent_ms - budget.deadline_ms),
+            has_stepped=self._has_stepped,
+        )
+        self.moments.append(moment)
         oldest_ns = frame_set.stamp_ns - round(self.settings.moments_s * NS_PER_S)
         while self.moments[0].stamp_ns < oldest_ns:
             self.moments.popleft()
@@ -384,6 +435,13 @@ class Runtime:
         self._ladder.observe(choice.rung, tick.stages)
         self._rungs[choice.rung] += 1
         return tick
+
+
+def _capped(route: Route, cap_mps: float | None) -> Route:
+    """Lower the speed limit of a route to a cap."""
+    if cap_mps is None or route.speed_limit_mps <= cap_mps:
+        return route
+    return msgspec.structs.replace(route, speed_limit_mps=cap_mps)
 
 
 def _reason(error: Exception) -> str:

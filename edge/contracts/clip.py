@@ -96,6 +96,12 @@ class TriggerRule(OpenEnum):
     LOW_TTC = "low_ttc"
     HARD_BRAKE = "hard_brake"
     MINIMUM_RISK = "minimum_risk"
+    IMAGE_HEALTH = "image_health"
+    RADAR_SILENT = "radar_silent"
+    DEADLINE_MISS = "deadline_miss"
+    RUNG_CHANGE = "rung_change"
+    NETWORK_FAULT = "network_fault"
+    CLOCK_STEP = "clock_step"
     RANDOM = "random"
     UNKNOWN = "unknown"
 

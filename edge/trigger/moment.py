@@ -77,6 +77,14 @@ class Moment:
     plan: Plan
     ego: EgoState
     route: Route = field(default_factory=Route)
+    faulty_cameras: int = 0
+    """How many cameras showed nothing that can be trusted."""
+    radar_silent_s: float = 0.0
+    """For how long the radar had been silent."""
+    late_ms: float = 0.0
+    """By how much the plan came after its deadline."""
+    has_stepped: bool = False
+    """Whether the clock had stepped just before."""
 
     @property
     def stamp_ns(self) -> int:

@@ -13,6 +13,14 @@ from dataclasses import dataclass
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import TTC_FREE_S, Agent, PlanSource
 from edge.contracts.time import NS_PER_S
+from edge.trigger.health import (
+    clock_step,
+    deadline_miss,
+    image_health,
+    network_fault,
+    radar_silent,
+    rung_change,
+)
 from edge.trigger.moment import (
     Finding,
     Moment,
@@ -119,6 +127,12 @@ RULES: dict[TriggerRule, Rule] = {
     TriggerRule.LOW_TTC: Rule(low_ttc, 1, "s", 1.5, is_below=True),
     TriggerRule.HARD_BRAKE: Rule(hard_brake, 1, "m/s2", 4.0),
     TriggerRule.MINIMUM_RISK: Rule(minimum_risk, 1, "s", 0.0),
+    TriggerRule.IMAGE_HEALTH: Rule(image_health, 1, "cameras", 1.0),
+    TriggerRule.RADAR_SILENT: Rule(radar_silent, 1, "s", 1.0),
+    TriggerRule.DEADLINE_MISS: Rule(deadline_miss, 1, "ms", 0.0),
+    TriggerRule.RUNG_CHANGE: Rule(rung_change, 1, "rungs", 1.0),
+    TriggerRule.NETWORK_FAULT: Rule(network_fault, 1, "s", 0.0),
+    TriggerRule.CLOCK_STEP: Rule(clock_step, 1, "steps", 1.0),
 }
 """Every rule but ``RANDOM``, which looks at nothing: see ``ControlStream``."""
 

@@ -139,13 +139,17 @@ def manifest() -> BundleManifest:
     )
 
 
+ROAD = np.random.default_rng(0).integers(60, 200, (4, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+"""A picture of large squares, (32, 64, 3)."""
+
+
 def make_frame_set(index: int, x_m: float = 0.0, speed_mps: float = 0.0, **changes) -> FrameSet:
-    """Black cameras on a straight road along world x."""
+    """Eight cameras past which something moves, on a straight road along world x."""
     stamp_ns = frame_stamp_ns(index)
     fields = {
         "index": index,
         "stamp_ns": stamp_ns,
-        "frames": frames_of(np.zeros((8, 32, 64, 3), np.uint8), stamp_ns),
+        "frames": frames_of([np.roll(ROAD, 3 * index, axis=0)] * 8, stamp_ns),
         "radar": RadarScan(),
         "ultrasonics": UltrasonicScan(np.full(1, 5.0, np.float32)),
         "ego": EgoState(

@@ -6,6 +6,7 @@ import pytest
 from edge.budget import VirtualClock
 from edge.contracts.classes import CAR, CLASSES, SHIPPED_CLASSES, UNKNOWN, ClassRow, Kind
 from edge.contracts.scene import Rung
+from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import OutputFault
 from edge.runtime import Runtime, RuntimeSettings
@@ -27,8 +28,7 @@ def wake(rig, manifest, profile, scripted_engine):
         return Runtime(
             RuntimeSettings(),
             rig=rig,
-            manifest=listed,
-            perceivers={Rung.FULL: NetworkPerceiver(engine, rig, listed)},
+            bundle=LoadedBundle.of(listed, {Rung.FULL: NetworkPerceiver(engine, rig, listed)}),
             profile=profile,
             control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             clock=VirtualClock(),

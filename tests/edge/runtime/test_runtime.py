@@ -254,9 +254,15 @@ def test_a_vehicle_drives_on_without_some_or_all_of_its_cameras(
 # --- a clock that steps -------------------------------------------------------------------------
 
 
+def shifted_frame_set(frame_set: FrameSet, shift_ns: int) -> FrameSet:
+    """The same instant by a clock that is ahead by so much: the stamps of the cameras are ahead as well."""
+    frames = tuple(dataclasses.replace(f, stamp_ns=f.stamp_ns + shift_ns) for f in frame_set.frames)
+    return dataclasses.replace(frame_set, stamp_ns=frame_set.stamp_ns + shift_ns, frames=frames)
+
+
 def shifted(frames: list[FrameSet], step_s: float) -> list[FrameSet]:
     shift_ns = round(step_s * NS_PER_S)
-    return [dataclasses.replace(f, stamp_ns=f.stamp_ns + shift_ns) for f in frames]
+    return [shifted_frame_set(f, shift_ns) for f in frames]
 
 
 @pytest.mark.parametrize("step_s", [-0.05, -1.0, -3600.0, 1.5, 3600.0])
