@@ -14,6 +14,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import frame_stamp_ns
+from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import load_perceivers
 from edge.perceive.tensors import PICO
 from edge.runtime import Runtime, RuntimeSettings
@@ -105,8 +106,9 @@ def test_a_thirteenth_class_is_learnt_shipped_and_driven_by_one_row(tmp_path: Pa
     runtime = Runtime(
         RuntimeSettings(),
         rig=RIG,
-        manifest=bundle.manifest,
-        perceivers=load_perceivers(bundle.manifest, tmp_path / "bundle", RIG, profile),
+        bundle=LoadedBundle.of(
+            bundle.manifest, load_perceivers(bundle.manifest, tmp_path / "bundle", RIG, profile)
+        ),
         profile=profile,
         control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
         clock=VirtualClock(),
