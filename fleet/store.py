@@ -56,6 +56,12 @@ class StoreSettings:
 class BlobStore(Protocol):
     """Blobs under their SHA-256. Every method raises ``StoreUnavailableError`` when the store fails."""
 
+    def put(self, content: Path | bytes) -> str:
+        """Store content durably and return its blob id; content that is there already is stored once."""
+        blob_id = _hash(content)
+        self.put_if_absent(blob_id, content)
+        return blob_id
+
     def put_if_absent(self, blob_id: str, source: Path | bytes) -> bool:
         """Store ``source`` durably; False when the blob was there already.
 
@@ -108,8 +114,7 @@ def prove_store(store: BlobStore) -> None:
         OperatorError: The second write was taken for the first, so the store keeps no blob unchanged.
         StoreUnavailableError: The store cannot be reached or written, or lost the blob at once.
     """
-    blob_id = hashlib.sha256(_PROOF).hexdigest()
-    store.put_if_absent(blob_id, _PROOF)
+    blob_id = store.put(_PROOF)
     if store.put_if_absent(blob_id, _PROOF):
         raise OperatorError(
             "the store overwrites what it holds: expected one that honours If-None-Match on PUT"
@@ -129,7 +134,7 @@ def blob_key(blob_id: str) -> str:
     return f"blobs/sha256/{blob_id[:2]}/{blob_id}"
 
 
-class FolderStore:
+class FolderStore(BlobStore):
     """Blobs as files. A reader sees a whole blob or none, even after a power cut in mid-write."""
 
     def __init__(self, root: Path, *, is_read_only: bool = False) -> None:
@@ -212,7 +217,7 @@ class FolderStore:
         return count
 
 
-class S3Store:
+class S3Store(BlobStore):
     """Blobs as objects of one bucket of any S3; ``client`` is boto3's.
 
     The store must honour ``If-None-Match: *`` on PUT, and ``If-Match`` where it knows it. Its checksum

@@ -7,7 +7,6 @@ runs twice repeats nothing, and a report that names a dataset names its bytes.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import logging
 from collections import Counter
@@ -94,8 +93,7 @@ def freeze(
     rows = sorted(samples, key=lambda s: s.sample_id)
     calibrations = {rig.rig_id: rig for rig in rigs}
     content = _parquet(rows, calibrations)
-    blob_id = hashlib.sha256(content).hexdigest()
-    store.put_if_absent(blob_id, content)
+    blob_id = store.put(content)
     boxes = [box for row in rows for box in row.labels.boxes]
     met = {(str(b.box.category), b.encounter_id) for b in boxes if b.encounter_id is not None}
     return DatasetManifest(

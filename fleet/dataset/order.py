@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,9 +96,7 @@ def _labels(workshop: Workshop, run_id: str) -> list[LabelRow]:
 
 def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
     """Write a dataset into the catalog; one that stands there already may get another name."""
-    content = msgspec.json.encode(manifest)
-    blob_id = hashlib.sha256(content).hexdigest()
-    workshop.store.put_if_absent(blob_id, content)
+    blob_id = workshop.store.put(msgspec.json.encode(manifest))
     at_ns = workshop.now_ns()
     row = DatasetRow(
         dataset_id=manifest.dataset_id,

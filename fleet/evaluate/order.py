@@ -312,15 +312,14 @@ def decide(
         anchor=contenders.get(ANCHOR),
     )
     verdict = judge(evidence, settings)
-    content = verdict.to_json()
-    workshop.store.put_if_absent(verdict.sha256, content)
+    verdict_blob_id = workshop.store.put(verdict.to_json())
     run_id = "e-" + hashlib.sha256(
         msgspec.json.encode((verdict.sha256, facts), order="deterministic")
     ).hexdigest()[:16]  # fmt: skip
     said = {
         "decision": str(verdict.decision),
         "reasons": list(verdict.lines),
-        "verdict_blob_id": verdict.sha256,
+        "verdict_blob_id": verdict_blob_id,
     }
     workshop.finish_run(run_id, "evaluate", facts={**facts, **said})
     return verdict

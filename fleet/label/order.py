@@ -203,9 +203,7 @@ def _row(
     workshop: Workshop, run_id: str, clip_id: str, samples: Sequence[Sample], at_ns: int
 ) -> LabelRow:
     said: ClipLabels = {sample.now.stamp_ns: sample.labels for sample in samples}
-    content = msgspec.msgpack.encode(said)
-    blob_id = hashlib.sha256(content).hexdigest()
-    workshop.store.put_if_absent(blob_id, content)
+    blob_id = workshop.store.put(msgspec.msgpack.encode(said))
     boxes = [box for labels in said.values() for box in labels.boxes]
     return LabelRow(
         label_id=f"{run_id}-{clip_id[:16]}",

@@ -213,18 +213,11 @@ def _exported(
         "replay_examples": run.replay_examples,
         "steps": run.steps,
         "final_losses": run.final_losses,
-        "blobs": {p.name: _keep(workshop, p) for p in (weights, files.fp32, files.int8)},
+        "blobs": {p.name: workshop.store.put(p) for p in (weights, files.fp32, files.int8)},
     }
     dataset_id = order.fresh[0].dataset_id
     workshop.finish_run(job.run_id, "train", dataset_id=dataset_id, facts=facts)
     return Trained(job.run_id, weights, files, facts)
-
-
-def _keep(workshop: Workshop, path: Path) -> str:
-    content = path.read_bytes()
-    blob_id = hashlib.sha256(content).hexdigest()
-    workshop.store.put_if_absent(blob_id, content)
-    return blob_id
 
 
 def fetch_run(workshop: Workshop, row: RunRow) -> Trained:

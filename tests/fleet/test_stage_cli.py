@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -139,7 +138,7 @@ def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
         privacy=Privacy.SYNTHETIC,
     )
     content = encode_clip(manifest, recorded)
-    blob_id = put(workshop, content)
+    blob_id = workshop.store.put(content)
     row = ClipRow(
         clip_id=manifest.clip_id,
         blob_id=blob_id,
@@ -159,12 +158,6 @@ def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
     with workshop.catalog.write(at_ns=NOW_NS, actor="test") as tx:
         tx.add(row)
     return manifest.clip_id
-
-
-def put(workshop: Workshop, content: bytes) -> str:
-    blob_id = hashlib.sha256(content).hexdigest()
-    workshop.store.put_if_absent(blob_id, content)
-    return blob_id
 
 
 def shelve_set(workshop: Workshop, name: str, split: str, seed: int) -> str:

@@ -84,6 +84,17 @@ def test_what_was_put_comes_back(store: BlobStore) -> None:
     assert store.head(sha(b"clip")) == 4
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_content_is_put_under_its_own_hash_once(
+    store: BlobStore, tmp_path: Path, is_file: bool
+) -> None:
+    (tmp_path / "c").write_bytes(b"clip")
+    content = tmp_path / "c" if is_file else b"clip"
+    assert [store.put(content), store.put(content)] == [sha(b"clip")] * 2
+    assert store.get(sha(b"clip")) == b"clip"
+    assert list(store.list()) == [sha(b"clip")]
+
+
 def test_a_file_can_be_put_as_it_is(store: BlobStore, tmp_path: Path) -> None:
     source = tmp_path / "clip.mcap"
     source.write_bytes(b"x" * 3_000_000)
