@@ -10,7 +10,8 @@ import typer
 
 from edge.cli.console import show_record, show_table, stages
 from fleet.catalog import DatasetRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, plugged, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, workshop
+from fleet.work.plug import plugged
 
 app = typer.Typer(help="Frozen lists of labelled clips.", no_args_is_help=True)
 

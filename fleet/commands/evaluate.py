@@ -10,7 +10,8 @@ import typer
 
 from edge.cli.console import show_json, show_table, stages
 from edge.contracts.errors import OperatorError
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, depot, overridden, plugged
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, depot, overridden
+from fleet.work.plug import plugged
 
 if TYPE_CHECKING:
     from fleet.model import Model

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -80,20 +79,6 @@ def writing(state: Path, *, may_found: bool = False) -> Iterator[Catalog]:
     """Open the catalog for a command that changes it."""
     with open_served(StateFolder(state), may_found=may_found) as opened:
         yield opened.catalog
-
-
-def plugged(name: str) -> Callable[..., Any]:
-    """Import what an operator names ``module:attribute``: a labeler, a runner of recipes or episodes.
-
-    Raises:
-        OperatorError: There is no such thing.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise OperatorError(f"{name!r} is not module:attribute: {error}") from error
-    return found
 
 
 def overridden(settings: T, words: Sequence[str]) -> T:

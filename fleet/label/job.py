@@ -5,20 +5,18 @@ First an opinion of each clip, then one queue of questions over all of them, the
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
 from edge.clip_file import read_clip
 from edge.contracts.classes import Category
-from edge.contracts.errors import OperatorError, RingroadError
+from edge.contracts.errors import RingroadError
 from edge.contracts.fields import Count, Name, Seconds, Text
 from edge.contracts.rig import Rig
 from edge.perceive.engine import OnnxEngine
@@ -30,6 +28,7 @@ from fleet.label.opinion import ClipOpinion, clip_samples, opine, settle
 from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.sample.row import LabelSource, Sample
+from fleet.work.plug import plugged
 
 _UNREADABLE = (RingroadError, OSError, ArithmeticError, LookupError, MemoryError, ValueError)
 """What a clip that admission could not see through may raise here; it costs this clip alone."""
@@ -104,7 +103,7 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
     """
     settings = settings or LabelSettings()
     opinions, skipped = _opinions(job, settings)
-    labeler = make_labeler(job.labeler, Path(job.labeler_folder))
+    labeler: Labeler = plugged(job.labeler)(Path(job.labeler_folder))
     stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
 
     def review(question: ReviewQuestion) -> ReviewAnswer:
@@ -170,19 +169,6 @@ def reason_of(error: BaseException) -> str:
     if not isinstance(error, RingroadError):
         words = f"{type(error).__name__}: {words}"
     return words[:_MAX_REASON_CHARACTERS]
-
-
-def make_labeler(name: str, folder: Path) -> Labeler:
-    """Plug in whoever answers, by name: ``module:function`` called with a folder.
-
-    Raises:
-        OperatorError: There is no such module or function.
-    """
-    module, _, function = name.partition(":")
-    try:
-        return cast(Labeler, getattr(importlib.import_module(module), function)(folder))
-    except (ImportError, AttributeError) as error:
-        raise OperatorError(f"labeler {name!r} cannot be made: {error}") from error
 
 
 def _said(answer: ReviewAnswer) -> str:

@@ -40,7 +40,7 @@ class LabelOrder:
     categories: tuple[Category, ...]
     """The teacher's classes in the order of its channels."""
     labeler: str
-    """``module:function``, see ``fleet.label.job.make_labeler``."""
+    """``module:function``, see ``fleet.work.plug.plugged``."""
     labeler_folder: Path
     budget_tracks: int
     choice: Choice = Choice.VALUE
