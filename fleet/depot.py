@@ -23,7 +23,7 @@ from fleet.repository import DirectorRepository, ImageRepository, KeyRing, creat
 from fleet.rollout import CanaryRule, RolloutPlan, plan_waves
 from fleet.rollout.conduct import report_keys
 from fleet.service import StateFolder, open_repositories
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 
 RELEASERS = ("release-a", "release-b")
 """Two people who look at a bundle before it may drive."""
@@ -33,7 +33,7 @@ RELEASERS = ("release-a", "release-b")
 class Depot:
     """The keys, repositories and bundles with which an operator releases models."""
 
-    workshop: Workshop
+    workspace: Workspace
     bundles: Path
     """Folder of every bundle that was built, by id."""
     keys: KeyRing
@@ -43,12 +43,12 @@ class Depot:
     def open(self) -> None:
         """Make keys and empty repositories; nothing happens when they exist."""
         create_keys(self.keys)
-        self.image.create(self.workshop.now_ns())
-        self.director.create(self.workshop.now_ns())
+        self.image.create(self.workspace.now_ns())
+        self.director.create(self.workspace.now_ns())
 
     def next_counter(self) -> int:
         """Give a release counter above every one that was given out."""
-        rows = self.workshop.catalog.all(BundleRow)
+        rows = self.workspace.catalog.all(BundleRow)
         given = [row.release_counter for row in rows]
         given += [release.release_counter for release in self.image.released()]
         return max(given, default=0) + 1
@@ -88,8 +88,8 @@ class Depot:
 
     def keep(self, bundle: Bundle) -> None:
         """Keep a bundle's files and write it down; one that is known under a newer counter stays so."""
-        manifest, at_ns = bundle.manifest, self.workshop.now_ns()
-        kept = self.workshop.catalog.get(BundleRow, manifest.bundle_id)
+        manifest, at_ns = bundle.manifest, self.workspace.now_ns()
+        kept = self.workspace.catalog.get(BundleRow, manifest.bundle_id)
         if kept is not None and kept.release_counter > manifest.release_counter:
             return
         write_bundle(bundle, self.bundles / manifest.bundle_id)
@@ -102,7 +102,7 @@ class Depot:
             at_ns=at_ns,
         )
         counter = manifest.release_counter
-        with self.workshop.catalog.write(at_ns=at_ns, actor=self.workshop.actor) as tx:
+        with self.workspace.catalog.write(at_ns=at_ns, actor=self.workspace.actor) as tx:
             known = tx.get(BundleRow, manifest.bundle_id)
             if known is not None and known.release_counter >= counter:
                 return
@@ -125,7 +125,7 @@ class Depot:
         Raises:
             OperatorError: None is meant, or several.
         """
-        rows = self.workshop.catalog.all(BundleRow)
+        rows = self.workspace.catalog.all(BundleRow)
         found = [row.bundle_id for row in rows if row.bundle_id.startswith(beginning)]
         if len(found) != 1:
             raise OperatorError(
@@ -136,7 +136,7 @@ class Depot:
     def propose(self, bundle: Bundle) -> Release:
         """Keep a bundle and put it on the draft that people sign."""
         self.keep(bundle)
-        return self.image.propose(bundle, self.workshop.now_ns())
+        return self.image.propose(bundle, self.workspace.now_ns())
 
     def sign(self, name: str) -> int:
         """Put one person's signature on the draft; give how many have signed."""
@@ -144,7 +144,7 @@ class Depot:
 
     def publish(self) -> None:
         """Show the signed draft to the fleet; no vehicle installs it before a rollout says so."""
-        self.image.publish(self.workshop.now_ns())
+        self.image.publish(self.workspace.now_ns())
 
     def release(self, bundle: Bundle) -> Release:
         """Propose, sign by two people and publish, in one go."""
@@ -193,25 +193,25 @@ class Depot:
             candidate=candidate,
             heal=heal,
             waves=plan_waves(vehicles, canaries),
-            report_keys=report_keys(self.workshop.catalog, tuple(sorted(vehicles))),
+            report_keys=report_keys(self.workspace.catalog, tuple(sorted(vehicles))),
             rule=rule,
         )
 
-    def meet(self, vehicles: Sequence[str]) -> None:
-        """Begin the update metadata of vehicles that have none yet."""
+    def enrol(self, vehicles: Sequence[str]) -> None:
+        """Create the update metadata of vehicles that have none yet."""
         for vehicle_id in vehicles:
-            self.director.enrol(vehicle_id, self.workshop.now_ns())
+            self.director.enrol(vehicle_id, self.workspace.now_ns())
 
-    def again(self, bundle: Bundle) -> Bundle:
-        """Give a bundle the next counter: how a fleet goes back to it without going back."""
+    def rerelease(self, bundle: Bundle) -> Bundle:
+        """Return the same bundle under the next counter, so that a fleet can go back to it."""
         return rereleased(bundle, self.next_counter())
 
 
-def open_depot(state: StateFolder, workshop: Workshop) -> Depot:
+def open_depot(state: StateFolder, workspace: Workspace) -> Depot:
     """Open the depot of a fleet's state folder, without touching anything."""
     image, director = open_repositories(state)
     return Depot(
-        workshop=workshop,
+        workspace=workspace,
         bundles=state.root / "bundles",
         keys=KeyRing(state.release_keys),
         image=image,

@@ -12,7 +12,7 @@ from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import FP32, INT8, ModelFiles
 from fleet.catalog import BundleRow, RunRow
 from fleet.train.order import fetch_run
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 from fleet.zoo import CARD, WEIGHTS, read_card, zoo_folder
 
 
@@ -34,11 +34,11 @@ class Model:
     bundle_id: str | None = None
 
 
-def find_model(workshop: Workshop, word: str) -> Model:
+def find_model(workspace: Workspace, word: str) -> Model:
     """Find a network.
 
     Args:
-        workshop: Where its files are laid out.
+        workspace: Where its files are laid out.
         word: ``pico`` (the zoo's), a folder with a card, the beginning of a training run's id, or of a
             bundle's.
 
@@ -50,20 +50,20 @@ def find_model(workshop: Workshop, word: str) -> Model:
         return _from_card(zoo_folder(word))
     if (Path(word) / CARD).is_file():
         return _from_card(Path(word))
-    bundles = [r for r in workshop.catalog.all(BundleRow) if r.bundle_id.startswith(word)]
-    runs = [r for r in workshop.catalog.all(RunRow, stage="train") if r.run_id.startswith(word)]
+    bundles = [r for r in workspace.catalog.all(BundleRow) if r.bundle_id.startswith(word)]
+    runs = [r for r in workspace.catalog.all(RunRow, stage="train") if r.run_id.startswith(word)]
     if len(bundles) + len(runs) != 1:
         raise OperatorError(
             f"{len(bundles) + len(runs)} networks are called {word!r}: name a size of the zoo "
             f"({', '.join(SPECS)}), a folder with a {CARD}, a training run or a bundle"
         )
-    return _from_run(workshop, runs[0]) if runs else _from_bundle(workshop, bundles[0])
+    return _from_run(workspace, runs[0]) if runs else _from_bundle(workspace, bundles[0])
 
 
-def _from_bundle(workshop: Workshop, row: BundleRow) -> Model:
-    run = workshop.catalog.get(RunRow, row.run_id) if row.run_id else None
+def _from_bundle(workspace: Workspace, row: BundleRow) -> Model:
+    run = workspace.catalog.get(RunRow, row.run_id) if row.run_id else None
     if run is not None:
-        return replace(_from_run(workshop, run), bundle_id=row.bundle_id)
+        return replace(_from_run(workspace, run), bundle_id=row.bundle_id)
     shipped = _from_card(zoo_folder(decode_manifest(row.manifest).model))
     if row.run_id != shipped.run_id:
         raise OperatorError(f"bundle {row.bundle_id}: its training run {row.run_id} is not here")
@@ -84,8 +84,8 @@ def _from_card(folder: Path) -> Model:
     )
 
 
-def _from_run(workshop: Workshop, row: RunRow) -> Model:
-    trained = fetch_run(workshop, row)
+def _from_run(workspace: Workspace, row: RunRow) -> Model:
+    trained = fetch_run(workspace, row)
     return Model(
         name=row.run_id,
         size=row.facts["size"],

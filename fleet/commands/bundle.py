@@ -11,7 +11,7 @@ import typer
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import BundleRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, Yes, agree, depot
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, Yes, agree, open_depot
 from fleet.repository import utc_text
 from fleet.service import expiries_of, renew_all
 
@@ -48,12 +48,12 @@ def build(
 
     if (model is None) == (again is None):
         raise OperatorError("name either --model or --again")
-    with depot(state, cache, may_begin=True) as opened:
+    with open_depot(state, cache, may_begin=True) as opened:
         if again is not None:
-            bundle = opened.again(opened.find(again))
+            bundle = opened.rerelease(opened.find(again))
         else:
             assert model is not None
-            place, network = opened.workshop, find_model(opened.workshop, model)
+            place, network = opened.workspace, find_model(opened.workspace, model)
             manifest = find_dataset(place, tune)
             file = files_of({"": manifest}, place.store, place.cache)[""]
             with stages(as_json=as_json).stage("thresholds", 1) as shown:
@@ -62,7 +62,7 @@ def build(
                     Network(network.files.int8, network.categories),
                     file,
                     size=network.size,
-                    advance=shown.advance,
+                    on_steps=shown.advance,
                 )
             held = [class_named(name) for name in rare or ()]
             bundle = opened.build(
@@ -87,7 +87,7 @@ def build(
 @app.command("list")
 def list_bundles(state: State = STATE, as_json: Json = False) -> None:
     """List the bundles, their counters, and whether vehicles may be told to install them."""
-    with depot(state, is_read_only=True) as opened:
+    with open_depot(state, is_read_only=True) as opened:
         released = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
         rows = [
             {
@@ -97,7 +97,7 @@ def list_bundles(state: State = STATE, as_json: Json = False) -> None:
                 "run_id": row.run_id,
                 "is_published": (row.bundle_id, row.release_counter) in released,
             }
-            for row in opened.workshop.catalog.all(BundleRow)
+            for row in opened.workspace.catalog.all(BundleRow)
         ]
     columns = ("bundle_id", "profile", "release_counter", "run_id", "is_published")
     show_table(rows, columns, as_json=as_json)
@@ -110,7 +110,7 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Put one person's signature on the draft."""
-    with depot(state) as opened:
+    with open_depot(state) as opened:
         count = opened.sign(key)
     show_record({"key": key, "signatures": count}, as_json=as_json, title="signed")
 
@@ -118,7 +118,7 @@ def sign(
 @app.command()
 def publish(yes: Yes = False, state: State = STATE, as_json: Json = False) -> None:
     """Show the signed draft to the fleet; a rollout then tells vehicles to install it."""
-    with depot(state) as opened:
+    with open_depot(state) as opened:
         before = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
         agree("Every vehicle will see the draft's bundles. Publish them?", yes=yes)
         opened.publish()
@@ -142,7 +142,7 @@ def renew(
     as_json: Json = False,
 ) -> None:
     """Sign afresh what has lived half its life; `ringroad fleet serve` does it by itself."""
-    with depot(state) as opened:
+    with open_depot(state) as opened:
         now_ns = time.time_ns()
         renewed, failures = renew_all(opened.image, opened.director, now_ns)
         if targets:

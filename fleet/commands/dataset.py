@@ -10,7 +10,7 @@ import typer
 
 from edge.cli.console import show_record, show_table, stages
 from fleet.catalog import DatasetRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace
 from fleet.work.plug import plugged
 
 app = typer.Typer(help="Frozen lists of labelled clips.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def freeze(
     """Freeze what labelling runs said; the same rows are the same dataset."""
     from fleet.dataset.order import freeze_runs
 
-    with workshop(state) as place, stages(as_json=as_json).stage("freeze") as shown:
+    with open_workspace(state) as place, stages(as_json=as_json).stage("freeze") as shown:
         manifest = freeze_runs(place, run, name=name, split=split, purpose=purpose)
         shown.note(f"{manifest.samples} rows")
     show_record(msgspec.to_builtins(manifest), as_json=as_json, title="frozen")
@@ -48,7 +48,7 @@ def build(
     from fleet.dataset.order import shelve
     from fleet.dataset.recipe import build_set, load_recipe
 
-    with workshop(state, cache) as place, stages(as_json=as_json).stage("build") as shown:
+    with open_workspace(state, cache) as place, stages(as_json=as_json).stage("build") as shown:
         manifest = build_set(load_recipe(recipe), plugged(runner)(), place.store, cache / "recipes")
         shelve(place, manifest)
         shown.note(f"{manifest.samples} rows")
@@ -58,7 +58,7 @@ def build(
 @app.command("list")
 def list_datasets(state: State = STATE, as_json: Json = False) -> None:
     """List the frozen datasets."""
-    with workshop(state, is_read_only=True) as place:
+    with open_workspace(state, is_read_only=True) as place:
         rows = [
             {"dataset_id": row.dataset_id, "split": row.purpose, **row.facts}
             for row in place.catalog.all(DatasetRow)
@@ -77,6 +77,6 @@ def show(
     """Show what a dataset holds."""
     from fleet.dataset.order import find_dataset
 
-    with workshop(state, is_read_only=True) as place:
+    with open_workspace(state, is_read_only=True) as place:
         manifest = find_dataset(place, dataset)
     show_record(msgspec.to_builtins(manifest), as_json=as_json)

@@ -10,12 +10,12 @@ import typer
 
 from edge.cli.console import show_json, show_table, stages
 from edge.contracts.errors import OperatorError
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, depot, overridden
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_depot, overridden
 from fleet.work.plug import plugged
 
 if TYPE_CHECKING:
     from fleet.model import Model
-    from fleet.work.workspace import Workshop
+    from fleet.work.workspace import Workspace
 
 
 def evaluate(
@@ -78,8 +78,8 @@ def evaluate(
     if strange:
         raise OperatorError(f"no slice {strange[0]!r}; there are {', '.join(SLICES)}")
     words = {CANDIDATE: candidate, INCUMBENT: incumbent} | ({CONTROL: control} if control else {})
-    with depot(state, cache) as opened:
-        place = opened.workshop
+    with open_depot(state, cache) as opened:
+        place = opened.workspace
         models = {name: find_model(place, word) for name, word in words.items()}
         fixed = _anchor(place, anchor, models[INCUMBENT].size)
         models = with_anchor(models, fixed)
@@ -96,7 +96,7 @@ def evaluate(
                 models,
                 files,
                 size=sizes.pop(),
-                advance=shown.advance,
+                on_steps=shown.advance,
             )
         comparison = None
         if episodes is not None:
@@ -134,13 +134,13 @@ def evaluate(
         show_table(table.to_records(), table.columns, as_json=False, title=table.title)
 
 
-def _anchor(workshop: Workshop, word: str | None, size: str) -> Model:
+def _anchor(workspace: Workspace, word: str | None, size: str) -> Model:
     """Find the model that no class may fall below: the named one, or the shipped one of the size."""
     from fleet.model import find_model
 
     if word is not None:
-        return find_model(workshop, word)
+        return find_model(workspace, word)
     try:
-        return find_model(workshop, size)
+        return find_model(workspace, size)
     except OperatorError as error:
         raise OperatorError(f"{error}; name a fixed model with --anchor") from error

@@ -11,7 +11,7 @@ import typer
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace
 
 app = typer.Typer(help="What is true about a clip.", no_args_is_help=True)
 
@@ -52,7 +52,7 @@ def run(
         raise OperatorError("which clips? name one of --drive-prefix, --clip and --all")
     if choice not in tuple(Choice):
         raise OperatorError(f"no choice {choice!r}; there are {', '.join(Choice)}")
-    with workshop(state, cache) as place:
+    with open_workspace(state, cache) as place:
         teacher = find_model(place, model)
         order = LabelOrder(
             clips=choose_clips(place.catalog, drive_prefix=drive_prefix, clip_ids=clip or ()),
@@ -67,7 +67,7 @@ def run(
             seed=seed,
         )
         with stages(as_json=as_json).stage("label", 1) as shown:
-            labelled = label(place, {order.run_id: order}, advance=shown.advance)
+            labelled = label(place, {order.run_id: order}, on_steps=shown.advance)
             run = labelled[order.run_id].run
             shown.note(f"{run.clips} clips")
             if run.skipped:
@@ -81,7 +81,7 @@ def run(
 @app.command("list")
 def list_runs(state: State = STATE, as_json: Json = False) -> None:
     """List the labelling runs, and what each said and cost."""
-    with workshop(state, is_read_only=True) as place:
+    with open_workspace(state, is_read_only=True) as place:
         rows = [{"run_id": r.run_id, **r.facts} for r in place.catalog.all(RunRow, stage="label")]
     columns = ("run_id", "clips", "auto", "reviewed", "masked", "asked", "reviewer_seconds")
     show_table(rows, columns, as_json=as_json)

@@ -17,7 +17,7 @@ from fleet.service import StateFolder, open_served
 if TYPE_CHECKING:
     from fleet.catalog import Catalog
     from fleet.depot import Depot
-    from fleet.work.workspace import Workshop
+    from fleet.work.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -31,20 +31,22 @@ Cache = Annotated[Path, typer.Option("--cache", help="What can be made again: im
 
 
 @contextmanager
-def workshop(state: Path, cache: Path = CACHE, *, is_read_only: bool = False) -> Iterator[Workshop]:
+def open_workspace(
+    state: Path, cache: Path = CACHE, *, is_read_only: bool = False
+) -> Iterator[Workspace]:
     """Open a fleet's catalog and store for a command; one that only reads says so and makes nothing.
 
     Raises:
         OperatorError: There is no fleet in that folder.
     """
-    from fleet.work.workspace import Workshop
+    from fleet.work.workspace import Workspace
 
     with open_served(StateFolder(state), is_read_only=is_read_only) as opened:
-        yield Workshop(opened.catalog, opened.store, state / "work", cache, actor="operator")
+        yield Workspace(opened.catalog, opened.store, state / "work", cache, actor="operator")
 
 
 @contextmanager
-def depot(
+def open_depot(
     state: Path, cache: Path = CACHE, *, is_read_only: bool = False, may_begin: bool = False
 ) -> Iterator[Depot]:
     """Open a fleet's keys and repositories.
@@ -58,10 +60,10 @@ def depot(
     Raises:
         OperatorError: There is no fleet in that folder.
     """
-    from fleet.depot import open_depot
+    from fleet import depot
 
-    with workshop(state, cache, is_read_only=is_read_only) as place:
-        opened = open_depot(StateFolder(state), place)
+    with open_workspace(state, cache, is_read_only=is_read_only) as place:
+        opened = depot.open_depot(StateFolder(state), place)
         if may_begin:
             opened.open()
         yield opened

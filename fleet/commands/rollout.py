@@ -8,7 +8,7 @@ import typer
 
 from edge.cli.console import show_record, show_table
 from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
-from fleet.commands.options import STATE, Json, State, Yes, agree, depot, workshop
+from fleet.commands.options import STATE, Json, State, Yes, agree, open_depot, open_workspace
 from fleet.rollout import CanaryRule, Decision, decide, replay
 from fleet.rollout.conduct import advance as advance_rollout
 from fleet.rollout.conduct import events_of, plan_of
@@ -47,8 +47,8 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Plan a rollout, show the plan, and tell the first wave."""
-    with depot(state) as opened:
-        catalog = opened.workshop.catalog
+    with open_depot(state) as opened:
+        catalog = opened.workspace.catalog
         candidate = opened.released(opened.find(bundle).manifest.bundle_id)
         heal = opened.released(opened.find(incumbent).manifest.bundle_id)
         rows = catalog.all(VehicleRow, state=TrustState.ACTIVE, profile=candidate.profile)
@@ -59,9 +59,9 @@ def start(
             waves = [{"wave": k, "vehicles": wave} for k, wave in enumerate(plan.waves)]
             show_table(waves, ("wave", "vehicles"), as_json=False, title=f"{candidate.bundle_id}")
         agree(f"{', '.join(plan.waves[0])} will install it now. Go?", yes=yes)
-        opened.meet(vehicles)
-        at_ns = opened.workshop.now_ns()
-        start_rollout(catalog, plan, actor=opened.workshop.actor, at_ns=at_ns)
+        opened.enrol(vehicles)
+        at_ns = opened.workspace.now_ns()
+        start_rollout(catalog, plan, actor=opened.workspace.actor, at_ns=at_ns)
         decision = _advance(opened, rollout)
         _show(catalog, rollout, decision, as_json=as_json)
 
@@ -73,7 +73,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the rollouts, or one of them vehicle by vehicle, as its reports stand."""
-    with workshop(state, is_read_only=True) as place:
+    with open_workspace(state, is_read_only=True) as place:
         if rollout is None:
             rows = [
                 {"rollout_id": r.rollout_id, "bundle_id": r.bundle_id, "state": r.state}
@@ -91,8 +91,8 @@ def advance(
     rollout: Rollout, yes: Yes = False, state: State = STATE, as_json: Json = False
 ) -> None:
     """Take new reports in, judge them, and open the next wave, or halt."""
-    with depot(state) as opened:
-        catalog = opened.workshop.catalog
+    with open_depot(state) as opened:
+        catalog = opened.workspace.catalog
         plan = plan_of(catalog, rollout)
         agree(f"More vehicles may install {plan.candidate.bundle_id}. Go on?", yes=yes)
         _show(catalog, rollout, _advance(opened, rollout), as_json=as_json)
@@ -107,8 +107,8 @@ def halt(
     as_json: Json = False,
 ) -> None:
     """Stop a rollout; vehicles that may have switched are told to go back."""
-    with depot(state) as opened:
-        catalog, place = opened.workshop.catalog, opened.workshop
+    with open_depot(state) as opened:
+        catalog, place = opened.workspace.catalog, opened.workspace
         plan = plan_of(catalog, rollout)
         agree(f"Vehicles go back to {plan.heal.bundle_id}. Halt {rollout}?", yes=yes)
         halt_rollout(catalog, rollout, reason, actor=place.actor, at_ns=place.now_ns())
@@ -116,7 +116,7 @@ def halt(
 
 
 def _advance(opened: Depot, rollout: str) -> Decision:
-    place = opened.workshop
+    place = opened.workspace
     return advance_rollout(
         place.catalog, opened.director, rollout, actor=place.actor, at_ns=place.now_ns()
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.cli.console import show_record, stages
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, overridden, workshop
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace, overridden
 
 
 def train(
@@ -43,7 +43,7 @@ def train(
     from models.fit import FitSettings
 
     taught = [class_named(name) for name in new_class or ()]
-    with workshop(state, cache) as place:
+    with open_workspace(state, cache) as place:
         start = find_model(place, parent)
         known = () if from_scratch else start.known
         categories = with_classes(start.categories, taught)
@@ -65,8 +65,8 @@ def train(
             trained = train_all(
                 place,
                 {"run": order},
-                advance=shown.advance,
-                heard=lambda name, said: shown.part(name, said.done, said.total, said.note),
+                on_steps=shown.advance,
+                on_progress=lambda name, said: shown.part(name, said.done, said.total, said.note),
             )["run"]
             shown.note(trained.run_id)
     facts = {"run_id": trained.run_id, **trained.facts}

@@ -20,13 +20,13 @@ from fleet.label.job import reason_of
 from fleet.label.order import ClipLabels
 from fleet.sample.row import Sample
 from fleet.store import BlobStore
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
 
 def freeze_samples(
-    workshop: Workshop,
+    workspace: Workspace,
     samples: Iterable[Sample],
     rigs: Iterable[Rig],
     *,
@@ -35,13 +35,13 @@ def freeze_samples(
     purpose: str = "",
 ) -> DatasetManifest:
     """Freeze rows and put the dataset on the shelf; the same rows are the same dataset."""
-    manifest = freeze(samples, rigs, workshop.store, name=name, split=split, purpose=purpose)
-    shelve(workshop, manifest)
+    manifest = freeze(samples, rigs, workspace.store, name=name, split=split, purpose=purpose)
+    shelve(workspace, manifest)
     return manifest
 
 
 def freeze_runs(
-    workshop: Workshop,
+    workspace: Workspace,
     run_ids: Sequence[str],
     *,
     name: str,
@@ -56,7 +56,7 @@ def freeze_runs(
         OperatorError: A run said nothing about any clip, two runs spoke about the same one, or no clip
             can be read.
     """
-    rows = [row for run_id in run_ids for row in _labels(workshop, run_id)]
+    rows = [row for run_id in run_ids for row in _labels(workspace, run_id)]
     opinions = Counter(row.clip_id for row in rows)
     twice = sorted(clip_id for clip_id, count in opinions.items() if count > 1)
     if twice:
@@ -68,12 +68,12 @@ def freeze_runs(
     rigs: dict[str, Rig] = {}
     why = ""
     for row in rows:
-        clip_row = workshop.catalog.get(ClipRow, row.clip_id)
+        clip_row = workspace.catalog.get(ClipRow, row.clip_id)
         if clip_row is None:
             raise OperatorError(f"clip {row.clip_id} of {row.label_id} is not in the catalog")
         try:
-            clip = read_clip(workshop.store.get(clip_row.blob_id))
-            said = msgspec.msgpack.decode(workshop.store.get(row.blob_id), type=ClipLabels)
+            clip = read_clip(workspace.store.get(clip_row.blob_id))
+            said = msgspec.msgpack.decode(workspace.store.get(row.blob_id), type=ClipLabels)
         except (ContractError, OperatorError, msgspec.MsgspecError) as error:
             why = reason_of(error)
             _log.warning("clip_skipped", extra={"clip_id": row.clip_id, "reason": why})
@@ -84,20 +84,22 @@ def freeze_runs(
         raise OperatorError(
             f"none of {len(rows)} clips can be read, so nothing is frozen; {rows[-1].clip_id}: {why}"
         )
-    return freeze_samples(workshop, samples, rigs.values(), name=name, split=split, purpose=purpose)
+    return freeze_samples(
+        workspace, samples, rigs.values(), name=name, split=split, purpose=purpose
+    )
 
 
-def _labels(workshop: Workshop, run_id: str) -> list[LabelRow]:
-    rows = workshop.catalog.all(LabelRow, source=run_id)
+def _labels(workspace: Workspace, run_id: str) -> list[LabelRow]:
+    rows = workspace.catalog.all(LabelRow, source=run_id)
     if not rows:
         raise OperatorError(f"no labels by a run {run_id!r}; `ringroad label list` shows the runs")
     return rows
 
 
-def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
+def shelve(workspace: Workspace, manifest: DatasetManifest) -> None:
     """Write a dataset into the catalog; one that stands there already may get another name."""
-    blob_id = workshop.store.put(msgspec.json.encode(manifest))
-    at_ns = workshop.now_ns()
+    blob_id = workspace.store.put(msgspec.json.encode(manifest))
+    at_ns = workspace.now_ns()
     row = DatasetRow(
         dataset_id=manifest.dataset_id,
         purpose=manifest.split,
@@ -110,7 +112,7 @@ def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
         },
         at_ns=at_ns,
     )
-    with workshop.catalog.write(at_ns=at_ns, actor=workshop.actor) as tx:
+    with workspace.catalog.write(at_ns=at_ns, actor=workspace.actor) as tx:
         if tx.add(row):
             tx.append(
                 StreamKind.DATASET,
@@ -127,7 +129,7 @@ def shelve(workshop: Workshop, manifest: DatasetManifest) -> None:
         tx.change(DatasetRow, manifest.dataset_id, facts={**known.facts, "names": names})
 
 
-def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
+def find_dataset(workspace: Workspace, word: str) -> DatasetManifest:
     """Find a dataset by its id, the beginning of it, or its name.
 
     Raises:
@@ -135,7 +137,7 @@ def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
     """
     rows = [
         row
-        for row in workshop.catalog.all(DatasetRow)
+        for row in workspace.catalog.all(DatasetRow)
         if row.dataset_id.startswith(word) or word in row.facts["names"]
     ]
     if len(rows) != 1:
@@ -143,7 +145,7 @@ def find_dataset(workshop: Workshop, word: str) -> DatasetManifest:
         raise OperatorError(
             f"{word!r} means {known}, and not one dataset; `ringroad dataset list` shows all"
         )
-    return msgspec.json.decode(workshop.store.get(rows[0].blob_id), type=DatasetManifest)
+    return msgspec.json.decode(workspace.store.get(rows[0].blob_id), type=DatasetManifest)
 
 
 def files_of(

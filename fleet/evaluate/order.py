@@ -46,7 +46,7 @@ from fleet.evaluate.job import AnswerJob
 from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
 from fleet.model import Model
 from fleet.work.process import Progress, Work, run_all
-from fleet.work.workspace import Advance, Heard, Workshop, unheard, unheard_of
+from fleet.work.workspace import OnProgress, OnSteps, Workspace, ignore_progress, ignore_steps
 
 _log = logging.getLogger(__name__)
 
@@ -82,32 +82,34 @@ def with_anchor(models: Mapping[str, Model], anchor: Model) -> dict[str, Model]:
 
 
 def contend(
-    workshop: Workshop,
+    workspace: Workspace,
     models: Mapping[str, Model],
     sets: Mapping[str, DatasetFile],
     *,
     size: str,
-    advance: Advance = unheard,
-    heard: Heard = unheard_of,
+    on_steps: OnSteps = ignore_steps,
+    on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Contender]:
     """Let every model answer every set, and match the answers.
 
     Args:
-        workshop: Where.
+        workspace: Where.
         models: By name.
         sets: Frozen datasets; ``TUNE`` chooses thresholds, the others are put together for the gate.
         size: Of all the models.
-        advance: Hears of every answered set.
-        heard: Hears of every model which set it answers.
+        on_steps: Called for every answered set.
+        on_progress: Called with the set that each model answers.
 
     Raises:
         JobError: A child process failed.
         OperatorError: A set was sensed with a rig that no vehicle carries.
     """
-    refuse_other_rigs(workshop, sets)
+    refuse_other_rigs(workspace, sets)
     networks = {name: Network(model.files.int8, model.categories) for name, model in models.items()}
     listed = tuple(dict.fromkeys(c for model in models.values() for c in model.categories))
-    answers = _answers(workshop, networks, sets, size=size, advance=advance, heard=heard)
+    answers = _answers(
+        workspace, networks, sets, size=size, on_steps=on_steps, on_progress=on_progress
+    )
     data = {name: Dataset(Path(file.path)) for name, file in sets.items()}
     judging = [name for name in sets if name != TUNE]
 
@@ -130,7 +132,7 @@ def contend(
     }
 
 
-def refuse_other_rigs(workshop: Workshop, sets: Mapping[str, DatasetFile]) -> None:
+def refuse_other_rigs(workspace: Workspace, sets: Mapping[str, DatasetFile]) -> None:
     """Refuse to judge on what the fleet's vehicles would not see: a set of another calibration.
 
     A fleet without vehicles has nothing to compare with.
@@ -138,7 +140,7 @@ def refuse_other_rigs(workshop: Workshop, sets: Mapping[str, DatasetFile]) -> No
     Raises:
         OperatorError: A set was sensed with a rig that no vehicle carries.
     """
-    vehicles = workshop.catalog.all(VehicleRow, state=TrustState.ACTIVE)
+    vehicles = workspace.catalog.all(VehicleRow, state=TrustState.ACTIVE)
     carried = {row.rig_id for row in vehicles if row.rig_id is not None}
     for name, file in sets.items():
         strange = sorted(set(Dataset(Path(file.path)).rigs) - carried)
@@ -151,40 +153,40 @@ def refuse_other_rigs(workshop: Workshop, sets: Mapping[str, DatasetFile]) -> No
 
 
 def answer_tune(
-    workshop: Workshop,
+    workspace: Workspace,
     network: Network,
     tune: DatasetFile,
     *,
     size: str,
-    advance: Advance = unheard,
+    on_steps: OnSteps = ignore_steps,
 ) -> Matches:
     """Let one model answer the tune set alone: all that its thresholds need.
 
     Raises:
         JobError: The child process failed.
     """
-    answers = _answers(workshop, {"model": network}, {TUNE: tune}, size=size, advance=advance)
+    answers = _answers(workspace, {"model": network}, {TUNE: tune}, size=size, on_steps=on_steps)
     data = Dataset(Path(tune.path))
     frames = list(eval_frames(data, answers["model", TUNE].boxes))
     return match(frames, categories=network.categories)
 
 
 def _answers(
-    workshop: Workshop,
+    workspace: Workspace,
     models: Mapping[str, Network],
     sets: Mapping[str, DatasetFile],
     *,
     size: str,
-    advance: Advance,
-    heard: Heard = unheard_of,
+    on_steps: OnSteps,
+    on_progress: OnProgress = ignore_progress,
 ) -> dict[tuple[str, str], Answers]:
-    cache = workshop.cache / "answers"
+    cache = workspace.cache / "answers"
     cache.mkdir(parents=True, exist_ok=True)
     outs: dict[tuple[str, str], Path] = {}
     kept: dict[Path, Answers] = {}
     work: list[Work] = []
     asked: dict[str, tuple[str, str]] = {}
-    said = AnswerCount(len(sets), advance, heard)
+    said = AnswerCount(len(sets), on_steps, on_progress)
     for model_name, model in models.items():
         digest = model.digest
         for set_name, file in sets.items():
@@ -199,7 +201,7 @@ def _answers(
                 continue
             name = f"answer-{model_name}-{set_name}"
             asked[name] = (model_name, set_name)
-            path = workshop.job(f"{name}.json")
+            path = workspace.job(f"{name}.json")
             job = AnswerJob(
                 model=str(model.file),
                 size=size,
@@ -211,7 +213,7 @@ def _answers(
             work.append(Work(name, "fleet.evaluate.job", (str(path), str(out))))
     run_all(
         work,
-        workshop.logs,
+        workspace.logs,
         on_start=lambda name: said.answers(*asked[name]),
         on_done=lambda name: said.answered(asked[name][0]),
     )
@@ -234,21 +236,21 @@ def _read_answers(path: Path) -> Answers | None:
 class AnswerCount:
     """Tells how many sets every model has answered, and which it is at."""
 
-    def __init__(self, sets: int, advance: Advance, heard: Heard) -> None:
+    def __init__(self, sets: int, on_steps: OnSteps, on_progress: OnProgress) -> None:
         """Begin with no answer of any model to ``sets`` sets."""
-        self._sets, self._advance, self._heard = sets, advance, heard
+        self._sets, self._on_steps, self._on_progress = sets, on_steps, on_progress
         self._done: Counter[str] = Counter()
 
     def answers(self, model: str, set_name: str) -> None:
         """Hear that a model begins with a set."""
         progress = Progress(done=self._done[model], total=self._sets, note=f"answers {set_name}")
-        self._heard(model, progress)
+        self._on_progress(model, progress)
 
     def answered(self, model: str) -> None:
         """Hear that a model has answered one more set, now or in an earlier lap."""
         self._done[model] += 1
-        self._heard(model, Progress(done=self._done[model], total=self._sets))
-        self._advance(1)
+        self._on_progress(model, Progress(done=self._done[model], total=self._sets))
+        self._on_steps(1)
 
 
 def choose_thresholds(
@@ -283,7 +285,7 @@ def drive_episodes(
 
 
 def decide(
-    workshop: Workshop,
+    workspace: Workspace,
     contenders: Mapping[str, Contender],
     claims: Sequence[str],
     comparison: EpisodeComparison | None,
@@ -294,7 +296,7 @@ def decide(
     """Ask the gate, and write its verdict down.
 
     Args:
-        workshop: Where.
+        workspace: Where.
         contenders: ``CANDIDATE`` and ``INCUMBENT``, ``CONTROL`` where there is one, and ``ANCHOR`` where it
             is not the incumbent.
         claims: Names of the rare slices on which the candidate is said to be better.
@@ -312,7 +314,7 @@ def decide(
         anchor=contenders.get(ANCHOR),
     )
     verdict = judge(evidence, settings)
-    verdict_blob_id = workshop.store.put(verdict.to_json())
+    verdict_blob_id = workspace.store.put(verdict.to_json())
     run_id = "e-" + hashlib.sha256(
         msgspec.json.encode((verdict.sha256, facts), order="deterministic")
     ).hexdigest()[:16]  # fmt: skip
@@ -321,5 +323,5 @@ def decide(
         "reasons": list(verdict.lines),
         "verdict_blob_id": verdict_blob_id,
     }
-    workshop.finish_run(run_id, "evaluate", facts={**facts, **said})
+    workspace.finish_run(run_id, "evaluate", facts={**facts, **said})
     return verdict

@@ -1,23 +1,23 @@
 """Take in what vehicles send: prove who it is, collect the bytes, decide, commit, then say done.
 
-``admit`` decides and touches nothing; ``desk`` makes durable; ``session`` speaks the protocol; ``gateway``
+``admit`` decides and touches nothing; ``intake`` makes durable; ``session`` speaks the protocol; ``gateway``
 and ``zap`` hold the sockets and the keys.
 """
 
 from fleet.ingest.admit import Admission, AdmissionSettings, BlobFacts, Known, admit
-from fleet.ingest.desk import Desk, IngestSettings
 from fleet.ingest.gateway import Gateway, GatewayCounts, GatewaySettings
+from fleet.ingest.intake import IngestSettings, Intake
 from fleet.ingest.session import SessionState
 
 __all__ = [
     "Admission",
     "AdmissionSettings",
     "BlobFacts",
-    "Desk",
     "Gateway",
     "GatewayCounts",
     "GatewaySettings",
     "IngestSettings",
+    "Intake",
     "Known",
     "SessionState",
     "admit",

@@ -29,7 +29,7 @@ from edge.contracts.wire import (
 from fleet.catalog import StreamKind
 from fleet.ingest import zap
 from fleet.ingest.admit import MAX_REASON_CHARACTERS
-from fleet.ingest.desk import Desk
+from fleet.ingest.intake import Intake
 from fleet.ingest.session import SessionState
 from fleet.keys import Roster
 
@@ -96,7 +96,7 @@ class Gateway:
     settings: GatewaySettings
     secret_key: bytes = field(repr=False)
     """40 characters of Z85."""
-    desk: Desk
+    intake: Intake
     roster: Roster
     counts: GatewayCounts = field(default_factory=GatewayCounts)
 
@@ -266,7 +266,7 @@ class Gateway:
                 self._send(peer.routing_id, reply)
 
     def _open(self, peer: _Peer, now_ns: int) -> _Session:
-        session = _Session(peer, SessionState(peer.vehicle_id, self.desk), now_ns)
+        session = _Session(peer, SessionState(peer.vehicle_id, self.intake), now_ns)
         self._sessions[peer.routing_id] = session
         return session
 
@@ -295,7 +295,7 @@ class Gateway:
 
     def _note(self, peer: _Peer, cause: str, now_ns: int) -> None:
         try:
-            self.desk.note_refusal(peer.vehicle_id, cause, now_ns=now_ns)
+            self.intake.note_refusal(peer.vehicle_id, cause, now_ns=now_ns)
         except RingroadError as error:
             _log.error(
                 "refusal_not_noted", extra={"vehicle_id": peer.vehicle_id, "error": str(error)}
@@ -310,7 +310,7 @@ class Gateway:
             if now_ns - session.heard_ns > longest_ns:
                 self._drop(session.peer.routing_id)
         try:
-            count = self.desk.catalog.event_count(StreamKind.ROLLOUT)
+            count = self.intake.catalog.event_count(StreamKind.ROLLOUT)
         except RingroadError as error:
             _log.error("rollouts_unreadable", extra={"error": str(error)})
             return

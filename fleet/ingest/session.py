@@ -25,7 +25,7 @@ from edge.contracts.wire import (
     SignedReport,
     Welcome,
 )
-from fleet.ingest.desk import Desk
+from fleet.ingest.intake import Intake
 from fleet.ingest.part import Part
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class SessionState:
 
     vehicle_id: str
     """Proved by its key."""
-    desk: Desk
+    intake: Intake
     bad_chunks: int = 0
     """Chunks whose checksum was wrong."""
     bad_reports: int = 0
@@ -94,7 +94,7 @@ class SessionState:
         if hello.vehicle_id != self.vehicle_id:
             return [Bye(reason=f"the key of {self.vehicle_id} does not prove {hello.vehicle_id}")]
         self._is_greeted = True
-        return [Welcome(campaigns=self.desk.campaigns(self.vehicle_id, now_ns))]
+        return [Welcome(campaigns=self.intake.campaigns(self.vehicle_id, now_ns))]
 
     def _on_offer(self, offer: ClipOffer, manifest: bytes, now_ns: int) -> list[Message]:
         self.close()
@@ -102,10 +102,10 @@ class SessionState:
             return [Bye(reason=f"clip {offer.clip_id} refused: empty or too large")]
         if offer.key_id is not None:
             return [Bye(reason=f"clip {offer.clip_id} refused: no key {offer.key_id} to open it")]
-        done = self.desk.find(self.vehicle_id, offer, manifest)
+        done = self.intake.find(self.vehicle_id, offer, manifest)
         if done is not None:
             return [done]
-        upload = _Upload(offer, manifest, self.desk.begin(self.vehicle_id, offer))
+        upload = _Upload(offer, manifest, self.intake.begin(self.vehicle_id, offer))
         self._upload = upload
         return self._finish(upload, now_ns) if upload.part.is_complete else [_credit(upload)]
 
@@ -126,7 +126,7 @@ class SessionState:
 
     def _on_report(self, signed: SignedReport, now_ns: int) -> list[Message]:
         try:
-            return [self.desk.report(self.vehicle_id, signed, now_ns=now_ns)]
+            return [self.intake.report(self.vehicle_id, signed, now_ns=now_ns)]
         except ContractError as error:
             self.bad_reports += 1
             _log.warning(
@@ -135,7 +135,7 @@ class SessionState:
             return []
 
     def _finish(self, upload: _Upload, now_ns: int) -> list[Message]:
-        done = self.desk.finish(
+        done = self.intake.finish(
             self.vehicle_id, upload.offer, upload.manifest, upload.part, now_ns=now_ns
         )
         if done is None:

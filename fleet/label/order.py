@@ -21,7 +21,7 @@ from fleet.label.form import Form
 from fleet.label.job import Choice, LabelJob, Labelled, read_labelled, reason_of
 from fleet.sample.row import LabelSource, Sample, SampleLabels
 from fleet.work.process import Work, run_all
-from fleet.work.workspace import Advance, Workshop, unheard
+from fleet.work.workspace import OnSteps, Workspace, ignore_steps
 
 ClipLabels = dict[int, SampleLabels]
 """What was said about a clip, by stamp in ns."""
@@ -88,16 +88,16 @@ def choose_clips(
 
 
 def label(
-    workshop: Workshop, orders: Mapping[str, LabelOrder], *, advance: Advance = unheard
+    workspace: Workspace, orders: Mapping[str, LabelOrder], *, on_steps: OnSteps = ignore_steps
 ) -> dict[str, Labelled]:
     """Carry labelling orders out and write down what was said.
 
     A clip that cannot be fetched or read is skipped; the run names it, with the reason.
 
     Args:
-        workshop: Where.
+        workspace: Where.
         orders: By name.
-        advance: Hears of each order that is done.
+        on_steps: Called for each order that is done.
 
     Raises:
         JobError: A child process failed.
@@ -107,7 +107,7 @@ def label(
     work: list[Work] = []
     lost: dict[str, dict[str, str]] = {}
     for name, order in orders.items():
-        paths, lost[name] = _lay_out(workshop, order)
+        paths, lost[name] = _lay_out(workspace, order)
         job = LabelJob(
             clips=tuple(map(str, paths)),
             model=str(order.model),
@@ -121,35 +121,35 @@ def label(
             seed=order.seed,
             unseen=order.unseen,
         )
-        path, outs[name] = workshop.job(f"label-{name}.json"), workshop.job(f"label-{name}.rows")
+        path, outs[name] = workspace.job(f"label-{name}.json"), workspace.job(f"label-{name}.rows")
         path.write_bytes(msgspec.json.encode(job))
         work.append(Work(f"label-{name}", "fleet.label.job", (str(path), str(outs[name]))))
-    run_all(work, workshop.logs, on_done=lambda name: advance(1))
+    run_all(work, workspace.logs, on_done=lambda name: on_steps(1))
     labelled = {name: _with_lost(read_labelled(path), lost[name]) for name, path in outs.items()}
     _refuse_nothing(labelled)
     for name, order in orders.items():
-        _write_down(workshop, order, labelled[name])
+        _write_down(workspace, order, labelled[name])
     return labelled
 
 
-def _lay_out(workshop: Workshop, order: LabelOrder) -> tuple[list[Path], dict[str, str]]:
+def _lay_out(workspace: Workspace, order: LabelOrder) -> tuple[list[Path], dict[str, str]]:
     """Lay an order's clips out as files; give also why some cannot be, by clip id."""
     paths: list[Path] = []
     lost: dict[str, str] = {}
     for row in order.clips:
         try:
-            paths.append(laid_out(workshop, row))
+            paths.append(laid_out(workspace, row))
         except (HashMismatchError, OperatorError) as error:  # other bytes, or none
             lost[row.clip_id] = reason_of(error)
     return paths, lost
 
 
-def laid_out(workshop: Workshop, row: ClipRow) -> Path:
+def laid_out(workspace: Workspace, row: ClipRow) -> Path:
     """Lay a clip out as a file for child processes, whatever the store is; a damaged one anew."""
-    path = workshop.folder / "clips" / f"{row.clip_id}.mcap"
+    path = workspace.folder / "clips" / f"{row.clip_id}.mcap"
     if not path.exists() or sha256_of(path) != row.blob_id:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, workshop.store.get(row.blob_id))
+        write_whole(path, workspace.store.get(row.blob_id))
     return path
 
 
@@ -168,17 +168,17 @@ def _refuse_nothing(labelled: Mapping[str, Labelled]) -> None:
         )
 
 
-def _write_down(workshop: Workshop, order: LabelOrder, labelled: Labelled) -> None:
-    run_id, at_ns = order.run_id, workshop.now_ns()
+def _write_down(workspace: Workspace, order: LabelOrder, labelled: Labelled) -> None:
+    run_id, at_ns = order.run_id, workspace.now_ns()
     skipped = labelled.run.skipped
     said: dict[str, list[Sample]] = {
         row.clip_id: [] for row in order.clips if row.clip_id not in skipped
     }
     for sample in labelled.samples:
         said[sample.clip_id].append(sample)
-    rows = [_row(workshop, run_id, clip_id, samples, at_ns) for clip_id, samples in said.items()]
+    rows = [_row(workspace, run_id, clip_id, samples, at_ns) for clip_id, samples in said.items()]
     vehicles = {row.clip_id: row.vehicle_id for row in order.clips}
-    with workshop.catalog.write(at_ns=at_ns, actor=workshop.actor) as tx:
+    with workspace.catalog.write(at_ns=at_ns, actor=workspace.actor) as tx:
         for row in rows:
             if tx.add(row):
                 vehicle = vehicles[row.clip_id]
@@ -196,14 +196,14 @@ def _write_down(workshop: Workshop, order: LabelOrder, labelled: Labelled) -> No
         "choice": str(order.choice),
         "seed": order.seed,
     }
-    workshop.finish_run(run_id, "label", facts=facts | msgspec.to_builtins(labelled.run))
+    workspace.finish_run(run_id, "label", facts=facts | msgspec.to_builtins(labelled.run))
 
 
 def _row(
-    workshop: Workshop, run_id: str, clip_id: str, samples: Sequence[Sample], at_ns: int
+    workspace: Workspace, run_id: str, clip_id: str, samples: Sequence[Sample], at_ns: int
 ) -> LabelRow:
     said: ClipLabels = {sample.now.stamp_ns: sample.labels for sample in samples}
-    blob_id = workshop.store.put(msgspec.msgpack.encode(said))
+    blob_id = workspace.store.put(msgspec.msgpack.encode(said))
     boxes = [box for labels in said.values() for box in labels.boxes]
     return LabelRow(
         label_id=f"{run_id}-{clip_id[:16]}",

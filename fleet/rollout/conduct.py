@@ -79,10 +79,10 @@ def advance(
     """
     plan = plan_of(catalog, rollout_id)
     known = events_of(catalog, rollout_id)
-    heard = _new_reports(catalog, plan, known)
-    decision = decide(plan, (*known, *heard), at_ns)
+    reported = _new_reports(catalog, plan, known)
+    decision = decide(plan, (*known, *reported), at_ns)
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
-        for event in (*heard, *decision.events):
+        for event in (*reported, *decision.events):
             tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="advance", step=_text(event))
         tx.change(RolloutRow, rollout_id, state=str(decision.stage))
     publish_decision(decision, director, at_ns)

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from edge.contracts.release import Assignment
 from edge.contracts.time import NS_PER_S
-from fleet.rollout.evidence import Evidence, heard, silence_of
+from fleet.rollout.evidence import Evidence, silence_of, with_report
 from fleet.rollout.plan import (
     Halted,
     Passed,
@@ -128,7 +128,7 @@ def apply(state: RolloutState, event: RolloutEvent) -> RolloutState:
         case Halted(reasons=reasons), Stage.PLANNED | Stage.RUNNING:
             return replace(state, stage=Stage.HALTED, reasons=reasons)
         case Reported(), _:
-            return _with_heard(state, event)
+            return _with_report(state, event)
     return state
 
 
@@ -179,11 +179,11 @@ def _open_wave(state: RolloutState, wave: int) -> RolloutState:
     return replace(state, wave=wave, evidence={**state.evidence, **opened})
 
 
-def _with_heard(state: RolloutState, event: Reported) -> RolloutState:
+def _with_report(state: RolloutState, event: Reported) -> RolloutState:
     before = state.evidence.get(event.vehicle_id)
     if before is None:
         return state
-    after = heard(before, event, event.vehicle_id, state.plan, state.now_ns)
+    after = with_report(before, event, event.vehicle_id, state.plan, state.now_ns)
     return replace(state, evidence={**state.evidence, event.vehicle_id: after})
 
 

@@ -31,7 +31,7 @@ class Evidence:
     """Reports that did not count: forged, replayed or unreadable."""
 
 
-def heard(
+def with_report(
     evidence: Evidence, event: Reported, vehicle_id: str, plan: RolloutPlan, now_ns: int
 ) -> Evidence:
     """Take in what came under a vehicle's name, if the vehicle said it and had not said it before."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from fleet.catalog import Catalog
-from fleet.ingest import Desk, Gateway
+from fleet.ingest import Gateway, Intake
 from fleet.keys import Roster, load_or_make_gateway_key
 from fleet.service.door import keep_settings, open_repositories, refuse_second_catalog
 from fleet.service.files import FileServer
@@ -82,10 +82,10 @@ class FleetService:
         self._open.close()
 
     def _open_gateway(self, settings: ServiceSettings) -> Gateway:
-        desk = Desk(self.catalog, self.store, self.state.incoming, settings.ingest)
+        intake = Intake(self.catalog, self.store, self.state.incoming, settings.ingest)
         secret_key = load_or_make_gateway_key(self.state.gateway_key)
         roster = Roster(self.catalog, settings.roster_max_age_s)
-        return Gateway(settings.gateway, secret_key, desk, roster)
+        return Gateway(settings.gateway, secret_key, intake, roster)
 
 
 def serve(settings: ServiceSettings, on_ready: Callable[[ServiceCard], None]) -> None:

@@ -24,12 +24,12 @@ from fleet.disk import write_whole
 from fleet.train.job import PROGRESS_FILE, RECORD_FILE, WEIGHTS_FILE, TrainJob, TrainRun
 from fleet.work.process import Progress, Work, run_all
 from fleet.work.workspace import (
-    Advance,
-    Heard,
+    OnProgress,
+    OnSteps,
     ProgressFeed,
-    Workshop,
-    unheard,
-    unheard_of,
+    Workspace,
+    ignore_progress,
+    ignore_steps,
 )
 from models.fit import FitSettings
 
@@ -115,46 +115,48 @@ def learnt(
 
 
 def train(
-    workshop: Workshop,
+    workspace: Workspace,
     orders: Mapping[str, TrainOrder],
     *,
-    advance: Advance = unheard,
-    heard: Heard = unheard_of,
+    on_steps: OnSteps = ignore_steps,
+    on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Trained]:
     """Carry training orders out, export what came of them, and write it down.
 
     Args:
-        workshop: Where.
+        workspace: Where.
         orders: By name.
-        advance: Hears of every training step of every order.
-        heard: Hears of each order how far it is and what its loss is.
+        on_steps: Called with the training steps that all orders have done since the last call.
+        on_progress: Called with each order's name, step and loss.
 
     Raises:
         JobError: A run failed.
         OperatorError: An order makes no sense.
     """
-    jobs = {name: _job(workshop, order) for name, order in orders.items()}
-    folders = {name: workshop.folder / "runs" / job.run_id for name, job in jobs.items()}
-    rows = {name: workshop.catalog.get(RunRow, job.run_id) for name, job in jobs.items()}
+    jobs = {name: _job(workspace, order) for name, order in orders.items()}
+    folders = {name: workspace.folder / "runs" / job.run_id for name, job in jobs.items()}
+    rows = {name: workspace.catalog.get(RunRow, job.run_id) for name, job in jobs.items()}
     work = []
     for name, job in jobs.items():
         row, steps = rows[name], job.fit.steps
         if row is not None:
-            _fetch(workshop, row.facts, folders[name])
-            advance(steps)
+            _fetch(workspace, row.facts, folders[name])
+            on_steps(steps)
             continue
-        path = workshop.job(f"train-{name}.json")
+        path = workspace.job(f"train-{name}.json")
         path.write_bytes(msgspec.json.encode(job))
         work.append(Work(f"train-{name}", "fleet.train.job", (str(path), str(folders[name]))))
     logs = {name: folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None}
     for log in logs.values():
         log.unlink(missing_ok=True)
-    run_all(work, workshop.logs, on_poll=ProgressFeed(logs, advance, heard, read=last_report))
+    run_all(
+        work, workspace.logs, on_poll=ProgressFeed(logs, on_steps, on_progress, read=last_report)
+    )
     replayed = {d.dataset_id for job in jobs.values() for d in job.replay}
     for dataset in {d.dataset_id for job in jobs.values() for d in job.fresh} - replayed:
-        drop_images(workshop.cache / "images", dataset)  # learnt once; replay is wanted every lap
+        drop_images(workspace.cache / "images", dataset)  # learnt once; replay is wanted every lap
     return {
-        name: _exported(workshop, orders[name], job, folders[name], rows[name])
+        name: _exported(workspace, orders[name], job, folders[name], rows[name])
         for name, job in jobs.items()
     }
 
@@ -172,9 +174,9 @@ def last_report(log: Path) -> Progress | None:
     return Progress(done=int(said["step"]), total=int(said["steps"]), note=f"loss {loss:.3f}")
 
 
-def _job(workshop: Workshop, order: TrainOrder) -> TrainJob:
+def _job(workspace: Workspace, order: TrainOrder) -> TrainJob:
     sets = {m.dataset_id: m for m in (*order.fresh, *order.replay)}
-    files = files_of(sets, workshop.store, workshop.cache)
+    files = files_of(sets, workspace.store, workspace.cache)
     content = order.parent.read_bytes() if order.parent else None
     return TrainJob(
         size=order.size,
@@ -185,17 +187,17 @@ def _job(workshop: Workshop, order: TrainOrder) -> TrainJob:
         fit=order.fit,
         categories=order.categories,
         calibration_id=order.calibration.dataset_id,
-        cache=str(workshop.cache / "images"),
+        cache=str(workspace.cache / "images"),
     )
 
 
 def _exported(
-    workshop: Workshop, order: TrainOrder, job: TrainJob, folder: Path, row: RunRow | None
+    workspace: Workspace, order: TrainOrder, job: TrainJob, folder: Path, row: RunRow | None
 ) -> Trained:
     weights = folder / WEIGHTS_FILE
     if row is not None:
         return Trained(job.run_id, weights, ModelFiles(folder / FP32, folder / INT8), row.facts)
-    calibration = files_of({"": order.calibration}, workshop.store, workshop.cache)[""]
+    calibration = files_of({"": order.calibration}, workspace.store, workspace.cache)[""]
     data = Dataset(Path(calibration.path))
     files = export_weights(
         weights, SPECS[order.size], order.graph, data, folder, categories=order.categories
@@ -213,22 +215,22 @@ def _exported(
         "replay_examples": run.replay_examples,
         "steps": run.steps,
         "final_losses": run.final_losses,
-        "blobs": {p.name: workshop.store.put(p) for p in (weights, files.fp32, files.int8)},
+        "blobs": {p.name: workspace.store.put(p) for p in (weights, files.fp32, files.int8)},
     }
     dataset_id = order.fresh[0].dataset_id
-    workshop.finish_run(job.run_id, "train", dataset_id=dataset_id, facts=facts)
+    workspace.finish_run(job.run_id, "train", dataset_id=dataset_id, facts=facts)
     return Trained(job.run_id, weights, files, facts)
 
 
-def fetch_run(workshop: Workshop, row: RunRow) -> Trained:
+def fetch_run(workspace: Workspace, row: RunRow) -> Trained:
     """Lay the files of a finished training run out."""
-    folder = workshop.folder / "runs" / row.run_id
-    _fetch(workshop, row.facts, folder)
+    folder = workspace.folder / "runs" / row.run_id
+    _fetch(workspace, row.facts, folder)
     files = ModelFiles(folder / FP32, folder / INT8)
     return Trained(row.run_id, folder / WEIGHTS_FILE, files, row.facts)
 
 
-def _fetch(workshop: Workshop, facts: Mapping[str, Any], folder: Path) -> None:
+def _fetch(workspace: Workspace, facts: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob_id in facts["blobs"].items():
-        write_whole(folder / name, workshop.store.get(blob_id))
+        write_whole(folder / name, workspace.store.get(blob_id))

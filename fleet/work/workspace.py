@@ -12,25 +12,25 @@ from fleet.catalog import Catalog, RunRow, StreamKind
 from fleet.store import BlobStore
 from fleet.work.process import Progress, read_progress
 
-Advance = Callable[[int], None]
-"""Hears how many more steps of a stage are done."""
+OnSteps = Callable[[int], None]
+"""Called with the number of steps that a stage has done since the last call."""
 
-Heard = Callable[[str, Progress], None]
-"""Hears what one child process of a stage says of itself: its name, and how far it is."""
+OnProgress = Callable[[str, Progress], None]
+"""Called with the name of one child process of a stage and its progress."""
 
 DONE = "done"
 
 
-def unheard(count: int) -> None:
-    """Be an ``Advance`` that nobody listens to."""
+def ignore_steps(count: int) -> None:
+    """Do nothing: the ``OnSteps`` of a caller that shows no progress."""
 
 
-def unheard_of(name: str, progress: Progress) -> None:
-    """Be a ``Heard`` that nobody listens to."""
+def ignore_progress(name: str, progress: Progress) -> None:
+    """Do nothing: the ``OnProgress`` of a caller that shows no progress."""
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Workspace:
     """Where a stage works, and in whose name."""
 
     catalog: Catalog
@@ -73,32 +73,33 @@ class Workshop:
 
 
 class ProgressFeed:
-    """Passes on how far children are, from what each has written down of itself, whenever it is called."""
+    """Reports the progress of child processes, from the file that each one writes."""
 
     def __init__(
         self,
         logs: Mapping[str, Path],
-        advance: Advance,
-        heard: Heard,
+        on_steps: OnSteps,
+        on_progress: OnProgress,
         read: Callable[[Path], Progress | None] = read_progress,
     ) -> None:
-        """Begin with nothing told.
+        """Start with no step reported.
 
         Args:
             logs: What each child writes, by the child's name.
-            advance: Hears how many more steps all of them have done.
-            heard: Hears each child.
+            on_steps: Called with the steps that all of them have done since the last call.
+            on_progress: Called with the progress of each child.
             read: How to read what a child writes; None before its first word.
         """
-        self._logs, self._advance, self._heard, self._read = logs, advance, heard, read
-        self._told = 0
+        self._logs, self._on_steps, self._on_progress = logs, on_steps, on_progress
+        self._read = read
+        self._reported = 0
 
     def __call__(self) -> None:
-        """Read and pass on."""
+        """Read every child's file and report what is new."""
         said = {name: self._read(log) for name, log in self._logs.items()}
         for name, progress in said.items():
             if progress is not None:
-                self._heard(name, progress)
+                self._on_progress(name, progress)
         done = sum(progress.done for progress in said.values() if progress is not None)
-        self._advance(done - self._told)
-        self._told = done
+        self._on_steps(done - self._reported)
+        self._reported = done

@@ -39,17 +39,17 @@ def gate(
 ) -> None:
     """Tell how often the class guards refuse an equal model, and catch one that lost a class."""
     from edge.cli.console import show_table, stages
-    from fleet.commands.options import overridden, workshop
+    from fleet.commands.options import open_workspace, overridden
     from fleet.evaluate import GateSettings
     from sim.bench.gate import power_rows, rehearse_lap
 
     settings = overridden(GateSettings(), overrides or ())
     with (
-        workshop(state, cache) as place,
+        open_workspace(state, cache) as place,
         stages(as_json=as_json).stage("imagine laps", replicates) as shown,
     ):
         found = rehearse_lap(
-            place, settings, replicates=replicates, drop=drop, seed=seed, advance=shown.advance
+            place, settings, replicates=replicates, drop=drop, seed=seed, on_steps=shown.advance
         )
     rows = power_rows(found)
     show_table(rows, tuple(rows[0]), as_json=as_json, title=f"Guards of classes, {replicates} laps")

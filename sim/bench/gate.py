@@ -21,7 +21,7 @@ from fleet.evaluate import GateSettings
 from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, contend
 from fleet.evaluate.power import Trial, rehearse
 from fleet.model import find_model
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 
 Row = dict[str, object]
 
@@ -36,13 +36,13 @@ class Rehearsed:
 
 
 def rehearse_lap(
-    workshop: Workshop,
+    workspace: Workspace,
     settings: GateSettings,
     *,
     replicates: int,
     drop: float,
     seed: int,
-    advance: Callable[[int], None],
+    on_steps: Callable[[int], None],
 ) -> Rehearsed:
     """Let the guards meet the models of the fleet's last judged lap.
 
@@ -51,25 +51,25 @@ def rehearse_lap(
     """
     roles = (CANDIDATE, CONTROL, INCUMBENT)
     runs = [
-        r for r in workshop.catalog.all(RunRow, stage="evaluate") if CONTROL in r.facts["models"]
+        r for r in workspace.catalog.all(RunRow, stage="evaluate") if CONTROL in r.facts["models"]
     ]
     if not runs:
         raise OperatorError(
             "no candidate was judged beside a control here: run `ringroad lap` first"
         )
     facts = max(runs, key=lambda row: row.at_ns).facts
-    trained = find_model(workshop, facts["models"][CANDIDATE])
-    shipped = find_model(workshop, trained.size)
+    trained = find_model(workspace, facts["models"][CANDIDATE])
+    shipped = find_model(workspace, trained.size)
     models = {
-        role: shipped if word == shipped.run_id else find_model(workshop, word)
+        role: shipped if word == shipped.run_id else find_model(workspace, word)
         for role, word in facts["models"].items()
         if role in roles
     }
-    sets = {name: find_dataset(workshop, word) for name, word in facts["sets"].items()}
+    sets = {name: find_dataset(workspace, word) for name, word in facts["sets"].items()}
     contenders = contend(
-        workshop,
+        workspace,
         models,
-        files_of(sets, workshop.store, workshop.cache),
+        files_of(sets, workspace.store, workspace.cache),
         size=models[INCUMBENT].size,
     )
     gate = contenders[INCUMBENT].gate
@@ -83,7 +83,7 @@ def rehearse_lap(
     tables = [contenders[role].gate for role in roles]
     for trial in islice(rehearse(tables, classes, settings, drop=drop, seed=seed), replicates):
         trials.append(trial)
-        advance(1)
+        on_steps(1)
     truths = tuple(len(gate.truth_rows(category)) for category in classes)
     return Rehearsed(classes, truths, tuple(trials))
 

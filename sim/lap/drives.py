@@ -12,7 +12,7 @@ from edge.contracts.time import FRAME_RATE_HZ
 from fleet.repository import DirectorRepository, ImageRepository
 from fleet.service import ServiceCard
 from fleet.work.process import Work, run_all
-from fleet.work.workspace import Advance, Heard, ProgressFeed, unheard, unheard_of
+from fleet.work.workspace import OnProgress, OnSteps, ProgressFeed, ignore_progress, ignore_steps
 from sim.lap.folders import LapFolders
 from sim.lap.vehicle import TrustAnchorsFile, VehicleOrder, VehicleOutcome
 from sim.place.maps import Split, load_map
@@ -55,8 +55,8 @@ def run_drives(
     orders: Sequence[DriveOrder],
     *,
     truth: Path,
-    advance: Advance = unheard,
-    heard: Heard = unheard_of,
+    on_steps: OnSteps = ignore_steps,
+    on_progress: OnProgress = ignore_progress,
 ) -> list[FinishedDrive]:
     """Run drives side by side, and read their outcomes.
 
@@ -68,7 +68,7 @@ def run_drives(
         orders: One per vehicle.
         truth: Folder of the truth logs.
         advance: Called with the number of ticks driven since its last call.
-        heard: Called with each vehicle's progress.
+        on_progress: Called with each vehicle's progress.
 
     Raises:
         JobError: A vehicle's process failed; the others are ended.
@@ -93,7 +93,9 @@ def run_drives(
         job.write_bytes(msgspec.json.encode(full))
         words = (str(job), str(outcomes[order.drive_id]))
         work.append(Work(order.drive_id, "sim.lap.vehicle", words))
-    run_all(work, folders.logs, at_once=len(work), on_poll=ProgressFeed(logs, advance, heard))
+    run_all(
+        work, folders.logs, at_once=len(work), on_poll=ProgressFeed(logs, on_steps, on_progress)
+    )
     return [FinishedDrive(order, _outcome(outcomes[order.drive_id])) for order in orders]
 
 

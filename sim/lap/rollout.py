@@ -27,10 +27,10 @@ def roll_out(
         run: Runs the drives of a wave.
     """
     released = depot.release(order.candidate)
-    heal = depot.release(depot.again(order.incumbent))
+    heal = depot.release(depot.rerelease(order.incumbent))
     vehicles = [drive.vehicle_id for drive in order.drives]
     plan = depot.plan(order.rollout_id, released, heal, vehicles, order.rule)
-    start(depot.workshop.catalog, plan, actor=ACTOR, at_ns=depot.workshop.now_ns())
+    start(depot.workspace.catalog, plan, actor=ACTOR, at_ns=depot.workspace.now_ns())
     waves: list[WaveRecord] = []
     finished: list[FinishedDrive] = []
     for number, wave in enumerate(plan.waves):
@@ -42,9 +42,9 @@ def roll_out(
 
 
 def _advance(depot: Depot, rollout_id: str) -> Decision:
-    workshop = depot.workshop
+    workspace = depot.workspace
     return advance(
-        workshop.catalog, depot.director, rollout_id, actor=ACTOR, at_ns=workshop.now_ns()
+        workspace.catalog, depot.director, rollout_id, actor=ACTOR, at_ns=workspace.now_ns()
     )
 
 

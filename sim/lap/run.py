@@ -20,7 +20,7 @@ from fleet.depot import open_depot
 from fleet.evaluate.order import CANDIDATE, refuse_other_rigs
 from fleet.service import open_served
 from fleet.store import open_store
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery
 from sim.lap.judging import bundled_models, candidate_model, successor
@@ -137,13 +137,13 @@ def open_turn(
         timer.service = RunningProcess(card.pid)
         with open_served(folders.fleet) as served:
             with timer.stage("fleet") as stage:
-                workshop = Workshop(served.catalog, store, folders.here, folders.cache, ACTOR)
-                depot = open_depot(folders.fleet, workshop)
-                set_up_fleet(settings, workshop, depot, sets, homes)
-                refuse_other_rigs(workshop, {k: f for k, f in files.items() if k != "replay"})
+                workspace = Workspace(served.catalog, store, folders.here, folders.cache, ACTOR)
+                depot = open_depot(folders.fleet, workspace)
+                set_up_fleet(settings, workspace, depot, sets, homes)
+                refuse_other_rigs(workspace, {k: f for k, f in files.items() if k != "replay"})
                 if legacy is None:
                     questions = Dataset(Path(files["tune"].path))
-                    baseline = release_baseline(settings, workshop, depot, questions, homes)
+                    baseline = release_baseline(settings, workspace, depot, questions, homes)
                     legacy = Legacy(baseline, ())
                 on = legacy.incumbent.bundle.manifest.bundle_id
                 stage.note(f"{len(vehicles)} vehicles on {on}")
@@ -151,7 +151,7 @@ def open_turn(
                 settings=settings,
                 folders=folders,
                 timer=timer,
-                workshop=workshop,
+                workspace=workspace,
                 depot=depot,
                 card=card,
                 sets=sets,

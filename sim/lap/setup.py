@@ -26,7 +26,7 @@ from fleet.model import find_model
 from fleet.service import ServiceCard, StateFolder, read_card
 from fleet.store import BlobStore, StoreSettings, open_store
 from fleet.work.process import Progress, start_child
-from fleet.work.workspace import Heard, Workshop, unheard_of
+from fleet.work.workspace import OnProgress, Workspace, ignore_progress
 from fleet.zoo import read_card as read_model_card
 from fleet.zoo import zoo_folder
 from sim.lap.folders import LapFolders
@@ -43,7 +43,10 @@ _START_S, _POLL_S = 60.0, 0.05
 
 
 def build_sets(
-    settings: LapSettings, folders: LapFolders, store: BlobStore, heard: Heard = unheard_of
+    settings: LapSettings,
+    folders: LapFolders,
+    store: BlobStore,
+    on_progress: OnProgress = ignore_progress,
 ) -> dict[str, DatasetManifest]:
     """Render the sets that the lap needs, or find them in the cache; report the progress of each."""
     runner, cache = RecipeStage(), folders.cache / "recipes"
@@ -57,14 +60,16 @@ def build_sets(
     sets: dict[str, DatasetManifest] = {}
     for role, name in names.items():
         recipe = load_recipe(RECIPES / f"{name}.yaml")
-        sets[role] = build_set(recipe, runner, shared, cache, on_progress=_rows_of(name, heard))
-        heard(name, Progress(done=sets[role].samples, total=sets[role].samples))
+        sets[role] = build_set(
+            recipe, runner, shared, cache, on_progress=_rows_of(name, on_progress)
+        )
+        on_progress(name, Progress(done=sets[role].samples, total=sets[role].samples))
         store.put_if_absent(sets[role].blob_id, shared.get(sets[role].blob_id))
     return sets
 
 
-def _rows_of(name: str, heard: Heard) -> Callable[[int], None]:
-    return lambda rows: heard(name, Progress(done=rows, note="frames rendered"))
+def _rows_of(name: str, on_progress: OnProgress) -> Callable[[int], None]:
+    return lambda rows: on_progress(name, Progress(done=rows, note="frames rendered"))
 
 
 def service_overrides(store: StoreSettings) -> list[str]:
@@ -96,7 +101,7 @@ def running_service(
 
 def set_up_fleet(
     settings: LapSettings,
-    workshop: Workshop,
+    workspace: Workspace,
     depot: Depot,
     sets: Mapping[str, DatasetManifest],
     homes: Mapping[str, Path],
@@ -105,29 +110,29 @@ def set_up_fleet(
 
     Args:
         settings: The lap's.
-        workshop: The fleet's.
+        workspace: The fleet's.
         depot: The fleet's.
         sets: Frozen datasets.
         homes: Each vehicle's own disk.
     """
     depot.open()
     for manifest in sets.values():
-        shelve(workshop, manifest)
+        shelve(workspace, manifest)
     for campaign_id, campaign in settings.campaigns.items():
-        _arm(workshop, campaign_id, campaign)
+        _arm(workspace, campaign_id, campaign)
     for vehicle_id, home in homes.items():
-        _enrol(workshop, depot, vehicle_id, home, settings.profile)
+        _enrol(workspace, depot, vehicle_id, home, settings.profile)
 
 
-def _arm(workshop: Workshop, campaign_id: str, settings: CampaignSettings) -> None:
+def _arm(workspace: Workspace, campaign_id: str, settings: CampaignSettings) -> None:
     """Propose and approve one campaign; doing it again changes nothing."""
-    at_ns = workshop.now_ns()
+    at_ns = workspace.now_ns()
     campaign = campaign_from(campaign_id, settings)
-    propose(workshop.catalog, campaign, at_ns=at_ns, actor=ACTOR)
-    approve(workshop.catalog, campaign_id, by=ACTOR, at_ns=at_ns)
+    propose(workspace.catalog, campaign, at_ns=at_ns, actor=ACTOR)
+    approve(workspace.catalog, campaign_id, by=ACTOR, at_ns=at_ns)
 
 
-def _enrol(workshop: Workshop, depot: Depot, vehicle_id: str, home: Path, profile: str) -> None:
+def _enrol(workspace: Workspace, depot: Depot, vehicle_id: str, home: Path, profile: str) -> None:
     """Register a vehicle by the public halves of the keys on its disk."""
     keys = load_or_make_keys(home / "keys")
     enrolment = Enrolment(
@@ -137,23 +142,23 @@ def _enrol(workshop: Workshop, depot: Depot, vehicle_id: str, home: Path, profil
         profile=profile,
         rig_id=default_rig().rig_id,
     )
-    enrol(workshop.catalog, enrolment, at_ns=workshop.now_ns(), actor=ACTOR)
-    depot.meet([vehicle_id])
+    enrol(workspace.catalog, enrolment, at_ns=workspace.now_ns(), actor=ACTOR)
+    depot.enrol([vehicle_id])
 
 
 def release_baseline(
     settings: LapSettings,
-    workshop: Workshop,
+    workspace: Workspace,
     depot: Depot,
     tune: Dataset,
     homes: Mapping[str, Path],
 ) -> BundledModel:
     """Release the shipped baseline, and give every vehicle that bundle to be born with."""
-    model = find_model(workshop, settings.model)
+    model = find_model(workspace, settings.model)
     tuned = read_model_card(zoo_folder(settings.model)).tuned
     bundle = depot.build(model, tuned, tune, profile=settings.profile)
     depot.release(bundle)
-    factory = workshop.folder / "factory"
+    factory = workspace.folder / "factory"
     write_bundle(bundle, factory)
     for home in homes.values():
         install_factory_bundle(home / "bundles", factory)

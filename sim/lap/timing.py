@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.cli.console import Stage, Stages
-from fleet.work.workspace import Heard
+from fleet.work.workspace import OnProgress
 from sim.lap.record import StageCost
 
 
@@ -71,6 +71,6 @@ class RunningProcess:
         return self._last_s
 
 
-def part_lines(stage: Stage) -> Heard:
+def part_lines(stage: Stage) -> OnProgress:
     """Give each vehicle, run or set of a stage a line of its own."""
     return lambda name, progress: stage.part(name, progress.done, progress.total, progress.note)

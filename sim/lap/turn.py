@@ -22,7 +22,7 @@ from fleet.label.order import label
 from fleet.model import Model, find_model
 from fleet.service import ServiceCard
 from fleet.train.order import Trained, train
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 from sim.episodes import ChildEpisodes, load_episodes
 from sim.lap import judging, orders
 from sim.lap.drives import FinishedDrive, anchors_of, run_drives, ticks_of, training_places
@@ -43,7 +43,7 @@ class Turn:
     settings: LapSettings
     folders: LapFolders
     timer: StageTimer
-    workshop: Workshop
+    workspace: Workspace
     depot: Depot
     card: ServiceCard
     sets: Mapping[str, DatasetManifest]
@@ -65,14 +65,14 @@ class Turn:
     def clips(self, drives: Sequence[FinishedDrive]) -> dict[str, list[ClipRow]]:
         """Deal the admitted clips of these drives out to the two arms."""
         ids = {drive.order.drive_id for drive in drives}
-        return orders.clips_by_arm(self.workshop.catalog.all(ClipRow), ids)
+        return orders.clips_by_arm(self.workspace.catalog.all(ClipRow), ids)
 
     def label(self, clips: Clips) -> dict[str, Labelled]:
         """Label the clips of both arms."""
         truth = self.folders.truth(orders.first_phase(self.settings).name)
         order = orders.label_orders(self.settings, self.incumbent, clips, truth)
         with self.timer.stage("label", len(order)) as stage:
-            labelled = label(self.workshop, order, advance=stage.advance)
+            labelled = label(self.workspace, order, on_steps=stage.advance)
             run = labelled[CANDIDATE].run
             stage.note(f"{run.auto} boxes by hindsight, {run.asked} tracks reviewed")
             if skipped := sum(len(rows.run.skipped) for rows in labelled.values()):
@@ -84,7 +84,7 @@ class Turn:
         with self.timer.stage("freeze") as stage:
             fresh = {
                 arm: freeze_samples(
-                    self.workshop, rows.samples, rows.rigs, name=arm, purpose="edge cases"
+                    self.workspace, rows.samples, rows.rigs, name=arm, purpose="edge cases"
                 )
                 for arm, rows in labelled.items()
             }
@@ -95,31 +95,33 @@ class Turn:
         """Fine-tune the incumbent once per arm, side by side."""
         order = orders.train_orders(self.settings, self.incumbent, fresh, self.sets, self.earlier)
         with self.timer.stage("train", self.settings.fit.steps * len(order)) as stage:
-            runs = train(self.workshop, order, advance=stage.advance, heard=part_lines(stage))
+            runs = train(
+                self.workspace, order, on_steps=stage.advance, on_progress=part_lines(stage)
+            )
             stage.note(", ".join(f"{arm} {_loss_of(run)}" for arm, run in runs.items()))
-        return {arm: find_model(self.workshop, run.run_id) for arm, run in runs.items()}
+        return {arm: find_model(self.workspace, run.run_id) for arm, run in runs.items()}
 
     def answer_order(self, trained: Mapping[str, Model]) -> AnswerOrder:
         """Name the models that the gate looks at and the sets they answer.
 
         The anchor, if it is not the incumbent, is the shipped baseline in every lap of every run.
         """
-        anchor = find_model(self.workshop, self.settings.model)
+        anchor = find_model(self.workspace, self.settings.model)
         models = with_anchor(judging.contestants(trained, self.incumbent), anchor)
         return judging.answer_order(models, self.sets)
 
     def evaluate(self, order: AnswerOrder) -> dict[str, Contender]:
         """Let the models answer the sets."""
-        files = files_of(order.sets, self.workshop.store, self.workshop.cache)
+        files = files_of(order.sets, self.workspace.store, self.workspace.cache)
         with self.timer.stage("evaluate", order.answers) as stage:
             stage.note(f"{len(order.models)} models answered {len(order.sets)} sets")
             return contend(
-                self.workshop,
+                self.workspace,
                 order.models,
                 files,
                 size=self.settings.model,
-                advance=stage.advance,
-                heard=part_lines(stage),
+                on_steps=stage.advance,
+                on_progress=part_lines(stage),
             )
 
     def bundle(self, models: Mapping[str, Model], contenders: Mapping[str, Contender]) -> Bundle:
@@ -146,7 +148,7 @@ class Turn:
                 self.folders.logs, self.settings.profile, heard=lambda result: stage.advance()
             )
             verdict = decide(
-                self.workshop,
+                self.workspace,
                 contenders,
                 [self.settings.claim.slice],
                 drive_episodes(runner, veto.episodes, veto.bundles, self.folders.here),
@@ -177,7 +179,7 @@ class Turn:
 
     def open_set(self, role: str) -> Dataset:
         """Open one of the rendered sets."""
-        files = files_of({role: self.sets[role]}, self.workshop.store, self.workshop.cache)
+        files = files_of({role: self.sets[role]}, self.workspace.store, self.workspace.cache)
         return Dataset(Path(files[role].path))
 
     def _drive_orders(self, phase: Phase) -> tuple[DriveOrder, ...]:
@@ -192,8 +194,8 @@ class Turn:
             self.settings.profile,
             drives,
             truth=self.folders.truth(phase.name),
-            advance=stage.advance,
-            heard=part_lines(stage),
+            on_steps=stage.advance,
+            on_progress=part_lines(stage),
         )
 
 

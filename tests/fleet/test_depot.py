@@ -14,7 +14,7 @@ from fleet.catalog import BundleRow, Catalog
 from fleet.depot import Depot, open_depot
 from fleet.service import StateFolder
 from fleet.store import FolderStore
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 
 NOW_NS = 1_800_000_000 * NS_PER_S
 ANSWER = {"a": np.zeros(1, np.float32)}
@@ -30,7 +30,7 @@ SPEC = BundleSpec(
 def depot(tmp_path: Path) -> Depot:
     state = StateFolder(tmp_path / "state")
     catalog, store = Catalog(state.catalog), FolderStore(state.store)
-    work = Workshop(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
+    work = Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
     return open_depot(state, work)
 
 
@@ -48,7 +48,7 @@ def test_a_bundle_kept_again_under_an_older_counter_stays_what_it_is(
     newer = rereleased(bundle, 3)
     for each in (bundle, newer, bundle):
         depot.keep(each)
-    (row,) = depot.workshop.catalog.all(BundleRow)
+    (row,) = depot.workspace.catalog.all(BundleRow)
     assert row.release_counter == 3
     assert depot.find(bundle.manifest.bundle_id).manifest_bytes == newer.manifest_bytes
     assert row.manifest == newer.manifest_bytes

@@ -36,7 +36,7 @@ from fleet.repository import DirectorRepository, KeyRing
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.service import StateFolder
 from fleet.store import FolderStore, blob_key
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 from fleet.zoo import read_card, zoo_folder
 from sim.sense.rig import default_rig
 
@@ -81,18 +81,18 @@ class Shell:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
+def workspace(tmp_path: Path) -> Workspace:
     state = StateFolder(tmp_path / "state")
     catalog, store = Catalog(state.catalog), FolderStore(state.store)
-    return Workshop(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
+    return Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
 
 
 @pytest.fixture
-def shell(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+def shell(workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     for vehicle in VEHICLES:
         keys = load_or_make_keys(tmp_path / vehicle)
         who = Enrolment(vehicle, keys.curve_key, keys.report_key, "laptop", RIG.rig_id)
-        enrol(workshop.catalog, who, at_ns=NOW_NS)
+        enrol(workspace.catalog, who, at_ns=NOW_NS)
     return Shell(tmp_path, capsys)
 
 
@@ -110,7 +110,7 @@ def standing(instant: Instant, index: int) -> Instant:
     )
 
 
-def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
+def admit_clip(workspace: Workspace, drive_id: str, frames: int = 20) -> str:
     """Put a clip of a standing vehicle into store and catalog."""
     still = encode_instant(frame_set(0))
     recorded = [ClipFrame(standing(still, k)) for k in range(frames)]
@@ -138,7 +138,7 @@ def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
         privacy=Privacy.SYNTHETIC,
     )
     content = encode_clip(manifest, recorded)
-    blob_id = workshop.store.put(content)
+    blob_id = workspace.store.put(content)
     row = ClipRow(
         clip_id=manifest.clip_id,
         blob_id=blob_id,
@@ -155,12 +155,12 @@ def admit_clip(workshop: Workshop, drive_id: str, frames: int = 20) -> str:
         manifest=encode_manifest(manifest),
         at_ns=NOW_NS,
     )
-    with workshop.catalog.write(at_ns=NOW_NS, actor="test") as tx:
+    with workspace.catalog.write(at_ns=NOW_NS, actor="test") as tx:
         tx.add(row)
     return manifest.clip_id
 
 
-def shelve_set(workshop: Workshop, name: str, split: str, seed: int) -> str:
+def shelve_set(workspace: Workspace, name: str, split: str, seed: int) -> str:
     """Freeze two rows, one car in each."""
     car = Box3D(category=CAR, x_m=10.0, y_m=0.0, z_m=0.8, length_m=4.5, width_m=1.8,
                 height_m=1.5, yaw_rad=0.0)  # fmt: skip
@@ -177,7 +177,7 @@ def shelve_set(workshop: Workshop, name: str, split: str, seed: int) -> str:
         )
         for k in range(2)
     ]
-    return freeze_samples(workshop, samples, [RIG], name=name, split=split).dataset_id
+    return freeze_samples(workspace, samples, [RIG], name=name, split=split).dataset_id
 
 
 def frame_set(seed: int) -> FrameSet:
@@ -200,16 +200,16 @@ def reviewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]
 
 
 def test_labels_stand_in_the_catalog_once_and_freeze_into_one_dataset(
-    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...]
+    workspace: Workspace, shell: Shell, reviewer: tuple[str, ...]
 ) -> None:
-    clip_id = admit_clip(workshop, "lap1-drive-v-01")
-    admit_clip(workshop, "lap1-redrive-v-01")
+    clip_id = admit_clip(workspace, "lap1-drive-v-01")
+    admit_clip(workspace, "lap1-redrive-v-01")
     words = ("label", "run", "--drive-prefix", "lap1-drive-", *reviewer, *shell.cache)
     run_id = shell.json(*words)["run_id"]
     assert shell.json(*words)["run_id"] == run_id
-    (label,) = workshop.catalog.all(LabelRow)
+    (label,) = workspace.catalog.all(LabelRow)
     assert (label.clip_id, label.source, label.facts["instants"]) == (clip_id, run_id, 3)
-    events = workshop.catalog.events("vehicle/v-01")
+    events = workspace.catalog.events("vehicle/v-01")
     assert [event.schema for event in events].count("clip_labelled.1") == 1
     assert [run["run_id"] for run in shell.json("label", "list")] == [run_id]
 
@@ -222,74 +222,76 @@ def test_labels_stand_in_the_catalog_once_and_freeze_into_one_dataset(
     assert shell.json("dataset", "show", "yours")["dataset_id"] == first["dataset_id"]
 
 
-def spoil(workshop: Workshop, clip_id: str) -> None:
+def spoil(workspace: Workspace, clip_id: str) -> None:
     """Leave the beginning of a clip's blob, as an interrupted copy of the store does."""
-    row = workshop.catalog.get(ClipRow, clip_id)
-    assert row is not None and isinstance(workshop.store, FolderStore)
-    path = workshop.store.root / blob_key(row.blob_id)
+    row = workspace.catalog.get(ClipRow, clip_id)
+    assert row is not None and isinstance(workspace.store, FolderStore)
+    path = workspace.store.root / blob_key(row.blob_id)
     path.write_bytes(path.read_bytes()[:1000])
 
 
 def test_a_clip_whose_blob_is_damaged_is_skipped_and_the_others_are_labelled(
-    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...]
+    workspace: Workspace, shell: Shell, reviewer: tuple[str, ...]
 ) -> None:
-    good, poor = (admit_clip(workshop, f"lap1-drive-v-0{k}") for k in (1, 2))
-    spoil(workshop, poor)
+    good, poor = (admit_clip(workspace, f"lap1-drive-v-0{k}") for k in (1, 2))
+    spoil(workspace, poor)
     code, out, err = shell("label", "run", "--all", *reviewer, *shell.cache)
     assert code == 0, err
     assert "1 clips, 1 skipped" in out
     assert f"{poor[:12]}: blob " in out
-    (row,) = workshop.catalog.all(RunRow, stage="label")
+    (row,) = workspace.catalog.all(RunRow, stage="label")
     assert row.facts["clips"] == 1
     assert list(row.facts["skipped"]) == [poor]
     assert "its bytes hash to" in row.facts["skipped"][poor]
-    assert [label.clip_id for label in workshop.catalog.all(LabelRow)] == [good]
+    assert [label.clip_id for label in workspace.catalog.all(LabelRow)] == [good]
 
 
 def test_when_no_clip_can_be_read_labelling_says_so_and_why(
-    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...]
+    workspace: Workspace, shell: Shell, reviewer: tuple[str, ...]
 ) -> None:
-    spoil(workshop, admit_clip(workshop, "lap1-drive-v-01"))
+    spoil(workspace, admit_clip(workspace, "lap1-drive-v-01"))
     code, _, err = shell("label", "run", "--all", *reviewer, *shell.cache)
     assert code == 1
     assert "none of 1 clips can be read, so nothing is labelled" in err
     assert "its bytes hash to" in err
-    assert workshop.catalog.all(RunRow) == [] and workshop.catalog.all(LabelRow) == []
+    assert workspace.catalog.all(RunRow) == [] and workspace.catalog.all(LabelRow) == []
 
 
 def test_a_damaged_clip_in_the_working_folder_is_laid_out_anew(
-    workshop: Workshop, shell: Shell
+    workspace: Workspace, shell: Shell
 ) -> None:
-    clip_id = admit_clip(workshop, "lap1-drive-v-01")
-    row = workshop.catalog.get(ClipRow, clip_id)
+    clip_id = admit_clip(workspace, "lap1-drive-v-01")
+    row = workspace.catalog.get(ClipRow, clip_id)
     assert row is not None
-    path = workshop.folder / "clips" / f"{clip_id}.mcap"
+    path = workspace.folder / "clips" / f"{clip_id}.mcap"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half a cl")
-    assert laid_out(workshop, row) == path
-    assert path.read_bytes() == workshop.store.get(row.blob_id)
+    assert laid_out(workspace, row) == path
+    assert path.read_bytes() == workspace.store.get(row.blob_id)
 
 
 def test_a_labelled_clip_that_is_damaged_since_is_left_out_of_a_dataset(
-    workshop: Workshop, shell: Shell, reviewer: tuple[str, ...], caplog: pytest.LogCaptureFixture
+    workspace: Workspace, shell: Shell, reviewer: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    good, poor = (admit_clip(workshop, f"lap1-drive-v-0{k}") for k in (1, 2))
+    good, poor = (admit_clip(workspace, f"lap1-drive-v-0{k}") for k in (1, 2))
     run_id = shell.json("label", "run", "--all", *reviewer, *shell.cache)["run_id"]
-    spoil(workshop, poor)
+    spoil(workspace, poor)
     frozen = shell.json("dataset", "freeze", "mine", "--run", run_id)
     assert frozen["clips"] == [good]
     (record,) = [r for r in caplog.records if r.message == "clip_skipped"]
     assert record.__dict__["clip_id"] == poor
 
-    spoil(workshop, good)
+    spoil(workspace, good)
     code, _, err = shell("dataset", "freeze", "yours", "--run", run_id)
     assert code == 1
     assert "none of 2 clips can be read, so nothing is frozen" in err
 
 
-def test_a_damaged_answer_in_the_cache_is_asked_for_again(workshop: Workshop, shell: Shell) -> None:
-    shelve_set(workshop, "tune", "tune", 10)
-    shelve_set(workshop, "gate", "gate", 20)
+def test_a_damaged_answer_in_the_cache_is_asked_for_again(
+    workspace: Workspace, shell: Shell
+) -> None:
+    shelve_set(workspace, "tune", "tune", 10)
+    shelve_set(workspace, "gate", "gate", 20)
     words = ("evaluate", "--candidate", "pico", "--gate", "gate", *shell.cache)
     first = shell.json(*words)
     answers = sorted((shell.root / "cache" / "answers").iterdir())
@@ -301,12 +303,14 @@ def test_a_damaged_answer_in_the_cache_is_asked_for_again(workshop: Workshop, sh
     assert [path.read_bytes() for path in answers] == whole
 
 
-def test_a_damaged_dataset_in_the_cache_is_laid_out_anew(workshop: Workshop, shell: Shell) -> None:
-    shelve_set(workshop, "mine", "tune", 10)
-    manifest = find_dataset(workshop, "mine")
+def test_a_damaged_dataset_in_the_cache_is_laid_out_anew(
+    workspace: Workspace, shell: Shell
+) -> None:
+    shelve_set(workspace, "mine", "tune", 10)
+    manifest = find_dataset(workspace, "mine")
     for _ in range(2):
-        (file,) = files_of({"mine": manifest}, workshop.store, workshop.cache).values()
-        assert Path(file.path).read_bytes() == workshop.store.get(manifest.blob_id)
+        (file,) = files_of({"mine": manifest}, workspace.store, workspace.cache).values()
+        assert Path(file.path).read_bytes() == workspace.store.get(manifest.blob_id)
         Path(file.path).write_bytes(b"PAR1 but not really")
 
 
@@ -316,56 +320,56 @@ def test_which_clips_has_to_be_said(shell: Shell, reviewer: tuple[str, ...]) -> 
     assert "--drive-prefix" in err
 
 
-def test_the_same_training_is_one_run_and_trained_once(workshop: Workshop, shell: Shell) -> None:
-    fresh = shelve_set(workshop, "edge", "train", 0)
-    shelve_set(workshop, "tune", "tune", 10)
+def test_the_same_training_is_one_run_and_trained_once(workspace: Workspace, shell: Shell) -> None:
+    fresh = shelve_set(workspace, "edge", "train", 0)
+    shelve_set(workspace, "tune", "tune", 10)
     words = ("train", "steps=1", "--fresh", "edge", "--new-class", "animal", *shell.cache)
     first = shell.json(*words)
     assert first["fresh"] == [fresh]
     assert "animal" in first["known"]
     assert shell.json(*words) == first
-    (row,) = workshop.catalog.all(RunRow, stage="train")
+    (row,) = workspace.catalog.all(RunRow, stage="train")
     assert (row.run_id, row.dataset_id, row.state) == (first["run_id"], fresh, "done")
     for blob_id in first["blobs"].values():
-        assert workshop.store.head(blob_id)
+        assert workspace.store.head(blob_id)
 
 
-def test_a_verdict_that_refuses_is_an_answer(workshop: Workshop, shell: Shell) -> None:
-    shelve_set(workshop, "tune", "tune", 10)
-    shelve_set(workshop, "gate", "gate", 20)
+def test_a_verdict_that_refuses_is_an_answer(workspace: Workspace, shell: Shell) -> None:
+    shelve_set(workspace, "tune", "tune", 10)
+    shelve_set(workspace, "gate", "gate", 20)
     words = ("evaluate", "--candidate", "pico", "--gate", "gate", *shell.cache)
     verdict = shell.json(*words, "min_encounters=7")
     assert verdict["decision"] == "not_enough_evidence"
     assert verdict["settings"]["min_encounters"] == 7
-    (row,) = workshop.catalog.all(RunRow, stage="evaluate")
+    (row,) = workspace.catalog.all(RunRow, stage="evaluate")
     assert row.facts["decision"] == "not_enough_evidence"
-    assert workshop.store.get(row.facts["verdict_blob_id"])
+    assert workspace.store.get(row.facts["verdict_blob_id"])
 
 
 def test_the_shipped_model_as_its_own_incumbent_is_compared_once(
-    workshop: Workshop, shell: Shell
+    workspace: Workspace, shell: Shell
 ) -> None:
-    shelve_set(workshop, "tune", "tune", 10)
-    shelve_set(workshop, "gate", "gate", 20)
+    shelve_set(workspace, "tune", "tune", 10)
+    shelve_set(workspace, "gate", "gate", 20)
     words = ("evaluate", "--candidate", "pico", "--gate", "gate", *shell.cache)
     verdict = shell.json(*words, "min_instances=1")
     assert not any("anchor" in reason["rule"] for reason in verdict["reasons"])
-    (row,) = workshop.catalog.all(RunRow, stage="evaluate")
+    (row,) = workspace.catalog.all(RunRow, stage="evaluate")
     assert set(row.facts["models"]) == {"candidate", "incumbent"}
 
 
 def test_an_incumbent_that_is_not_the_shipped_model_is_judged_beside_it(
-    workshop: Workshop, shell: Shell
+    workspace: Workspace, shell: Shell
 ) -> None:
-    shelve_set(workshop, "edge", "train", 0)
-    shelve_set(workshop, "tune", "tune", 10)
-    shelve_set(workshop, "gate", "gate", 20)
+    shelve_set(workspace, "edge", "train", 0)
+    shelve_set(workspace, "tune", "tune", 10)
+    shelve_set(workspace, "gate", "gate", 20)
     trained = shell.json(
         "train", "steps=1", "--fresh", "edge", "--new-class", "animal", *shell.cache
     )
     words = ("evaluate", "--candidate", trained["run_id"], "--gate", "gate", *shell.cache)
     shell.json(*words, "--incumbent", trained["run_id"])
-    (row,) = workshop.catalog.all(RunRow, stage="evaluate")
+    (row,) = workspace.catalog.all(RunRow, stage="evaluate")
     assert set(row.facts["models"]) == {"candidate", "incumbent", "anchor"}
     shipped = row.facts["models"]["anchor"]
     assert shipped == read_card(zoo_folder("pico")).run_id
@@ -386,8 +390,10 @@ def sign_and_publish(shell: Shell) -> list[dict[str, Any]]:
     return published
 
 
-def test_a_bundle_needs_two_people_before_it_is_published(workshop: Workshop, shell: Shell) -> None:
-    shelve_set(workshop, "tune", "tune", 10)
+def test_a_bundle_needs_two_people_before_it_is_published(
+    workspace: Workspace, shell: Shell
+) -> None:
+    shelve_set(workspace, "tune", "tune", 10)
     built = shell.json("bundle", "build", "--model", "pico", *shell.cache)
     assert shell.json("bundle", "sign", "release-a")["signatures"] == 1
     code, _, err = shell("bundle", "publish", "--yes")
@@ -402,9 +408,9 @@ def test_a_bundle_needs_two_people_before_it_is_published(workshop: Workshop, sh
 
 
 @pytest.fixture
-def rollout(workshop: Workshop, shell: Shell) -> tuple[str, ...]:
+def rollout(workspace: Workspace, shell: Shell) -> tuple[str, ...]:
     """The words that start a rollout of one published bundle over another."""
-    shelve_set(workshop, "tune", "tune", 10)
+    shelve_set(workspace, "tune", "tune", 10)
     build = ("bundle", "build", "--model", "pico", *shell.cache)
     incumbent, candidate = (
         shell.json(*build, *more)["bundle_id"] for more in ((), ("--rare", "animal"))
@@ -414,7 +420,7 @@ def rollout(workshop: Workshop, shell: Shell) -> tuple[str, ...]:
     return ("rollout", "start", "r-1", "--bundle", candidate, "--incumbent", incumbent)
 
 
-def report(workshop: Workshop, home: Path, vehicle_id: str, candidate: str, counter: int) -> None:
+def report(workspace: Workspace, home: Path, vehicle_id: str, candidate: str, counter: int) -> None:
     """Say, as a vehicle, that the candidate did it good."""
     health = HealthReport(
         vehicle_id=vehicle_id,
@@ -441,7 +447,7 @@ def report(workshop: Workshop, home: Path, vehicle_id: str, candidate: str, coun
         signature=load_or_make_keys(home).report_secret.sign(payload),
         at_ns=time.time_ns(),
     )
-    with workshop.catalog.write(at_ns=row.at_ns, actor="test") as tx:
+    with workspace.catalog.write(at_ns=row.at_ns, actor="test") as tx:
         tx.add(row)
 
 
@@ -452,7 +458,7 @@ def test_a_rollout_needs_a_published_way_back(shell: Shell, rollout: tuple[str, 
 
 
 def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
-    workshop: Workshop, shell: Shell, rollout: tuple[str, ...]
+    workspace: Workspace, shell: Shell, rollout: tuple[str, ...]
 ) -> None:
     candidate, incumbent = rollout[4], rollout[6]
     shell.json("bundle", "build", "--again", incumbent)
@@ -466,7 +472,7 @@ def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
     assert (begun["state"], begun["wave"]) == ("running", 0)
     assert [v["is_told"] for v in begun["vehicles"]] == [True, False]
     assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 0
-    report(workshop, shell.root / "v-01", "v-01", candidate, 2)
+    report(workspace, shell.root / "v-01", "v-01", candidate, 2)
     assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 1
     halted = shell.json("rollout", "halt", "r-1", "--reason", "a smell of burning", "--yes")
     assert (halted["state"], halted["reasons"]) == ("halted", ["a smell of burning"])

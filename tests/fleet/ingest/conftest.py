@@ -9,7 +9,7 @@ import pytest
 
 from edge.upload import VehicleKeys, load_or_make_keys
 from fleet.catalog import Catalog
-from fleet.ingest import Desk, IngestSettings
+from fleet.ingest import IngestSettings, Intake
 from fleet.keys import Enrolment, enrol
 from fleet.store import FolderStore
 
@@ -51,5 +51,5 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, catalog: Catalog, store: FolderStore) -> Desk:
-    return Desk(catalog, store, tmp_path / "fleet" / "incoming", IngestSettings())
+def intake(tmp_path: Path, catalog: Catalog, store: FolderStore) -> Intake:
+    return Intake(catalog, store, tmp_path / "fleet" / "incoming", IngestSettings())

@@ -11,7 +11,7 @@ import pytest
 from edge.cli.root import main
 from edge.upload import load_or_make_keys
 from fleet.catalog import Catalog, TrustState, VehicleRow
-from fleet.ingest import Desk, IngestSettings
+from fleet.ingest import IngestSettings, Intake
 from fleet.service import StateFolder
 from fleet.store import FolderStore
 
@@ -57,11 +57,11 @@ def with_clips(enrolled: Shell, clip: Callable[..., Any]) -> Shell:
     """Hand in a good clip and a bad one, without the sockets."""
     state = StateFolder(enrolled.state)
     catalog = Catalog(state.catalog)
-    desk = Desk(catalog, FolderStore(state.store), state.incoming, IngestSettings())
+    intake = Intake(catalog, FolderStore(state.store), state.incoming, IngestSettings())
     for one in (clip(0), clip(1, rig_id="c" * 64)):
-        part = desk.begin("v-01", one.offer)
+        part = intake.begin("v-01", one.offer)
         part.append(one.content)
-        assert desk.finish("v-01", one.offer, one.manifest_bytes, part, now_ns=NOW_NS)
+        assert intake.finish("v-01", one.offer, one.manifest_bytes, part, now_ns=NOW_NS)
     catalog.close()
     return enrolled
 
@@ -97,10 +97,10 @@ def test_a_rule_that_fired_often_is_named_once_in_the_table(
     again = msgspec.structs.replace(event, stamp_ns=event.stamp_ns + 1)
     often = clip(0, events=(event, again))
     catalog = Catalog(state.catalog)
-    desk = Desk(catalog, FolderStore(state.store), state.incoming, IngestSettings())
-    part = desk.begin("v-01", often.offer)
+    intake = Intake(catalog, FolderStore(state.store), state.incoming, IngestSettings())
+    part = intake.begin("v-01", often.offer)
     part.append(often.content)
-    assert desk.finish("v-01", often.offer, often.manifest_bytes, part, now_ns=NOW_NS)
+    assert intake.finish("v-01", often.offer, often.manifest_bytes, part, now_ns=NOW_NS)
     catalog.close()
     assert enrolled("clips", "list")[1].count("low_ttc") == 1
     (row,) = enrolled.json("clips", "list")

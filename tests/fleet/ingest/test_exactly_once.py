@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from edge.contracts.wire import Bye, ClipChunk, Hello, Message, decode, encode
 from edge.upload import Outbox, Spool, SpoolItem, UplinkSettings, UplinkState, load_or_make_keys
 from fleet.catalog import Catalog, ClipRow, QuarantineRow, StreamKind, Transaction
-from fleet.ingest import Desk, IngestSettings, SessionState
+from fleet.ingest import IngestSettings, Intake, SessionState
 from fleet.keys import Enrolment, enrol
 from fleet.store import FolderStore
 
@@ -123,8 +123,8 @@ class Fleet:
         self.store = store
         self.catalog = FusedCatalog(root / "catalog.sqlite")
         self.catalog.fuse = fuse
-        self.desk = Desk(self.catalog, store, root / "incoming", IngestSettings())
-        self.session = SessionState("v-01", self.desk)
+        self.intake = Intake(self.catalog, store, root / "incoming", IngestSettings())
+        self.session = SessionState("v-01", self.intake)
 
     def end(self) -> None:
         self.session.close()
@@ -203,7 +203,7 @@ class World:
         self.up.clear()
         self.down.clear()
         self.fleet.session.close()
-        self.fleet.session = SessionState("v-01", self.fleet.desk)
+        self.fleet.session = SessionState("v-01", self.fleet.intake)
         self.connection = self.vehicle.state.connection
 
     def vehicle_sends(self) -> None:
@@ -223,7 +223,7 @@ class World:
         self.down += [encode(answer) for answer in answers]
         if any(isinstance(answer, Bye) for answer in answers):
             self.fleet.session.close()
-            self.fleet.session = SessionState("v-01", self.fleet.desk)
+            self.fleet.session = SessionState("v-01", self.fleet.intake)
 
     def vehicle_takes(self) -> None:
         if self.down:

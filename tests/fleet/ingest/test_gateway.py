@@ -38,7 +38,7 @@ from edge.contracts.wire import (
 )
 from edge.upload import Outbox, Spool, Uplink, UplinkSettings, VehicleKeys
 from fleet.catalog import Catalog, ClipRow, QuarantineRow, ReportRow, StreamKind, VehicleRow
-from fleet.ingest import Desk, Gateway, GatewaySettings, IngestSettings
+from fleet.ingest import Gateway, GatewaySettings, IngestSettings, Intake
 from fleet.keys import Roster, revoke
 from fleet.store import FolderStore, S3Store, blob_key
 
@@ -59,10 +59,10 @@ def hello(vehicle_id: str = "v-01") -> Hello:
 class Site:
     """A gateway with its clock."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, intake: Intake) -> None:
         self.now_ns = NOW_NS
         secret_key = z85.encode(secrets.token_bytes(32))
-        self.gateway = Gateway(GatewaySettings(), secret_key, desk, Roster(desk.catalog))
+        self.gateway = Gateway(GatewaySettings(), secret_key, intake, Roster(intake.catalog))
         self.gateway.self_test()
 
     def step(self) -> None:
@@ -80,8 +80,8 @@ class Site:
 
 
 @pytest.fixture
-def site(desk: Desk) -> Iterator[Site]:
-    site = Site(desk)
+def site(intake: Intake) -> Iterator[Site]:
+    site = Site(intake)
     yield site
     site.gateway.close()
 
@@ -215,7 +215,7 @@ def test_clips_come_home_into_a_bucket(
         client = boto3.client("s3")
         client.create_bucket(Bucket="ringroad")
         store = S3Store("ringroad", "", client)
-        site = Site(Desk(catalog, store, tmp_path / "incoming", IngestSettings()))
+        site = Site(Intake(catalog, store, tmp_path / "incoming", IngestSettings()))
         (tmp_path / "vehicle").mkdir()
         car = Car(tmp_path / "vehicle", keys("v-01"), site)
         car.record(clip())
@@ -548,11 +548,11 @@ def test_a_forged_report_is_not_acknowledged_and_clips_go_on(
 
 
 def test_a_gateway_that_lets_strangers_in_does_not_start(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Roster, "vehicle_of", lambda *_: "v-01")
     gateway = Gateway(
-        GatewaySettings(), z85.encode(secrets.token_bytes(32)), desk, Roster(desk.catalog)
+        GatewaySettings(), z85.encode(secrets.token_bytes(32)), intake, Roster(intake.catalog)
     )
     with pytest.raises(OperatorError, match="let an unknown key in"):
         gateway.self_test()
@@ -560,20 +560,22 @@ def test_a_gateway_that_lets_strangers_in_does_not_start(
 
 
 def test_a_gateway_whose_key_check_does_not_answer_does_not_start(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Gateway, "_answer_zap", lambda _: None)
     gateway = Gateway(
-        GatewaySettings(), z85.encode(secrets.token_bytes(32)), desk, Roster(desk.catalog)
+        GatewaySettings(), z85.encode(secrets.token_bytes(32)), intake, Roster(intake.catalog)
     )
     with pytest.raises(OperatorError, match="did not refuse an unknown key"):
         gateway.self_test(timeout_s=0.3)
     gateway.close()
 
 
-def test_without_its_key_check_the_gateways_socket_lets_nobody_in(desk: Desk, keys: Keys) -> None:
+def test_without_its_key_check_the_gateways_socket_lets_nobody_in(
+    intake: Intake, keys: Keys
+) -> None:
     gateway = Gateway(
-        GatewaySettings(), z85.encode(secrets.token_bytes(32)), desk, Roster(desk.catalog)
+        GatewaySettings(), z85.encode(secrets.token_bytes(32)), intake, Roster(intake.catalog)
     )
     gateway._zap.close()  # as if the handler had died: libzmq's own default is to let everybody in
     context = zmq.Context()

@@ -11,7 +11,7 @@ from edge.clip_file import Clip, EncodedFrame, decode_clip, encode_clip
 from edge.contracts.wire import AdmissionAnswer, ClipDone
 from edge.perceive.tensors import SLOTS
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
-from fleet.ingest import Desk
+from fleet.ingest import Intake
 from fleet.ingest.images import image_faults, undeclared_gaps
 
 CAMERAS = tuple(slot.name for slot in SLOTS)
@@ -84,10 +84,10 @@ def test_an_absent_image_costs_nothing_and_must_be_declared(
     assert undeclared_gaps(read(with_jpegs(declared, lambda jpeg: None, 0, 1))) == ()
 
 
-def hand_in(desk: Desk, sealed: Any) -> ClipDone:
-    part = desk.begin("v-01", sealed.offer)
+def hand_in(intake: Intake, sealed: Any) -> ClipDone:
+    part = intake.begin("v-01", sealed.offer)
     part.append(sealed.content)
-    done = desk.finish("v-01", sealed.offer, sealed.manifest_bytes, part, now_ns=NOW_NS)
+    done = intake.finish("v-01", sealed.offer, sealed.manifest_bytes, part, now_ns=NOW_NS)
     assert done is not None
     return done
 
@@ -106,13 +106,13 @@ def hand_in(desk: Desk, sealed: Any) -> ClipDone:
     ids=["truncated", "without its scan", "two in one", "absent"],
 )
 def test_a_clip_with_such_an_image_is_quarantined(
-    desk: Desk,
+    intake: Intake,
     catalog: Catalog,
     clip: Seal,
     change: Callable[[bytes], bytes | None],
     reason: str,
 ) -> None:
-    done = hand_in(desk, with_jpegs(clip(), change, 1))
+    done = hand_in(intake, with_jpegs(clip(), change, 1))
     assert done.answer is AdmissionAnswer.QUARANTINED
     assert len(done.reasons) == 1 and done.reasons[0].startswith(reason)
     (row,) = catalog.all(QuarantineRow)
@@ -121,12 +121,12 @@ def test_a_clip_with_such_an_image_is_quarantined(
 
 
 def test_the_images_of_a_clip_that_is_refused_anyway_are_not_decoded(
-    desk: Desk, clip: Seal, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, clip: Seal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def decode(*_: Any) -> tuple[str, ...]:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("fleet.ingest.desk.image_faults", decode)
-    assert hand_in(desk, clip(rig_id="c" * 64)).answer is AdmissionAnswer.QUARANTINED
+    monkeypatch.setattr("fleet.ingest.intake.image_faults", decode)
+    assert hand_in(intake, clip(rig_id="c" * 64)).answer is AdmissionAnswer.QUARANTINED
     with pytest.raises(AssertionError, match="decoded"):
-        hand_in(desk, clip())
+        hand_in(intake, clip())

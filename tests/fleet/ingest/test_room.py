@@ -13,7 +13,7 @@ from edge.contracts.errors import RingroadError, StoreUnavailableError
 from edge.contracts.wire import Bye, ClipChunk, ClipOffer, Hello, Message
 from edge.upload import Outbox, Spool, UplinkSettings, UplinkState
 from fleet.catalog import Catalog, ClipRow
-from fleet.ingest import Desk, SessionState
+from fleet.ingest import Intake, SessionState
 from fleet.ingest import room as room_module
 from fleet.ingest.part import Part
 from fleet.ingest.room import check_room
@@ -60,7 +60,7 @@ def test_a_clip_needs_room_for_the_rest_of_its_part_and_for_its_blob(
 class Vehicle:
     """A vehicle with one clip, and its session with the fleet; time goes as one says."""
 
-    def __init__(self, root: Path, desk: Desk, clip: Any) -> None:
+    def __init__(self, root: Path, intake: Intake, clip: Any) -> None:
         self.spool = Spool(root)
         sealed = root / "sealed.mcap"
         sealed.write_bytes(clip.content)
@@ -68,8 +68,8 @@ class Vehicle:
         self.uplink = UplinkState(
             HELLO, self.spool, Outbox(root), random.Random(0), UplinkSettings()
         )
-        self.desk = desk
-        self.session = SessionState("v-01", desk)
+        self.intake = intake
+        self.session = SessionState("v-01", intake)
         self.now_ns = NOW_NS
         self.sent_bytes = 0
 
@@ -88,14 +88,14 @@ class Vehicle:
             return self.session.on_message(message, payload, self.now_ns)
         except (RingroadError, OSError):
             self.session.close()
-            self.session = SessionState("v-01", self.desk)
+            self.session = SessionState("v-01", self.intake)
             return [Bye(reason="the fleet cannot take this now; try again later")]
 
 
 def test_no_byte_flows_while_the_disk_has_no_room_and_the_clip_comes_home_after_that(
-    tmp_path: Path, desk: Desk, catalog: Catalog, clip: Any, free: Callable[[int], None]
+    tmp_path: Path, intake: Intake, catalog: Catalog, clip: Any, free: Callable[[int], None]
 ) -> None:
-    vehicle = Vehicle(tmp_path / "vehicle", desk, clip())
+    vehicle = Vehicle(tmp_path / "vehicle", intake, clip())
     free(len(clip().content))
     vehicle.drive(600)
     assert vehicle.sent_bytes == 0
@@ -108,7 +108,7 @@ def test_no_byte_flows_while_the_disk_has_no_room_and_the_clip_comes_home_after_
 
 
 def test_a_disk_that_fills_while_bytes_flow_costs_few_bytes_and_the_clip_comes_home_after_that(
-    tmp_path: Path, desk: Desk, catalog: Catalog, clip: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, intake: Intake, catalog: Catalog, clip: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size_bytes = len(clip().content)
     append = Part.append
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_while_bytes_flow_costs_few_bytes_and_the_clip_comes_h
             raise OSError(errno.ENOSPC, "No space left on device")
         append(part, piece)
 
-    vehicle = Vehicle(tmp_path / "vehicle", desk, clip())
+    vehicle = Vehicle(tmp_path / "vehicle", intake, clip())
     monkeypatch.setattr(Part, "append", refuse)
     vehicle.drive(600)
     assert 10 <= vehicle.uplink.counts.failures <= 30

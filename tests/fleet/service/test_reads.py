@@ -31,7 +31,7 @@ from fleet.rollout import RolloutPlan
 from fleet.rollout.conduct import report_keys, start
 from fleet.service import FleetService, ServiceSettings, StateFolder, open_repositories
 from fleet.store import FolderStore
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 
 NOW_NS = 1_800_000_000 * 10**9
 CLIP_ID = "c" * 64
@@ -70,7 +70,7 @@ def state(empty: StateFolder, tmp_path: Path) -> StateFolder:
     """A fleet that has one of everything, and a service that has ended."""
     FleetService(ServiceSettings(state=str(empty.root)), now_ns=NOW_NS).close()
     catalog, store = Catalog(empty.catalog), FolderStore(empty.store)
-    place = Workshop(catalog, store, tmp_path / "w", tmp_path / "c", "test", lambda: NOW_NS)
+    place = Workspace(catalog, store, tmp_path / "w", tmp_path / "c", "test", lambda: NOW_NS)
     keys = load_or_make_keys(tmp_path / "keys")
     enrol(catalog, Enrolment("v-01", keys.curve_key, keys.report_key), at_ns=NOW_NS)
     settings = CampaignSettings(rules={TriggerRule.HARD_BRAKE: RuleSettings()})

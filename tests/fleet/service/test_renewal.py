@@ -25,7 +25,7 @@ from fleet.repository import metadata as repository_metadata
 from fleet.repository.metadata import alone
 from fleet.service import FleetService, ServiceSettings, StateFolder, expiries_of, open_repositories
 from fleet.service.renew import Renewal
-from fleet.work.workspace import Workshop
+from fleet.work.workspace import Workspace
 
 NOW_NS = 1_800_000_000 * NS_PER_S
 HOUR_NS = 3600 * NS_PER_S
@@ -269,7 +269,7 @@ def shell(state: StateFolder, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(state, capsys)
 
 
-assert Workshop.now_ns is time.time_ns
+assert Workspace.now_ns is time.time_ns
 """Imported before any test sets the clock, which would stay its default."""
 
 

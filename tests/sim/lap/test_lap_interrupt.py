@@ -36,7 +36,7 @@ from sim.lap.settings import LapSettings
 from sim.sense.rig import default_rig
 
 
-def one_grey_frame(settings, folders, store, heard):
+def one_grey_frame(settings, folders, store, on_progress):
     """Stand in for the rendered sets: a bundle needs one frame to ask golden questions with."""
     rig = default_rig()
     ego = EgoState(stamp_ns=0, world_from_ego=Pose())
@@ -51,13 +51,13 @@ def one_grey_frame(settings, folders, store, heard):
     return {"tune": freeze([sample], [rig], store, name="tune", split="tune")}
 
 
-def telling(logs, advance, heard):
+def telling(logs, on_steps, on_progress):
     def hear(name, progress):
         if progress.done > 0:
             print("driving", flush=True)
-        heard(name, progress)
+        on_progress(name, progress)
 
-    return ProgressFeed(logs, advance, hear)
+    return ProgressFeed(logs, on_steps, hear)
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it

@@ -59,7 +59,7 @@ def test_a_lap_on_sets_of_another_rig_is_refused_before_anybody_drives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: str
 ) -> None:
     def rendered(
-        settings: LapSettings, folders: LapFolders, store: BlobStore, heard: object
+        settings: LapSettings, folders: LapFolders, store: BlobStore, on_progress: object
     ) -> dict[str, DatasetManifest]:
         rigs = {role: default_rig() for role in ("replay", "tune", "gate", "rare")}
         rigs[strange] = default_rig(width_px=64, height_px=32)

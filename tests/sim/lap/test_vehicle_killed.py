@@ -21,7 +21,7 @@ from fleet.dataset.frozen import DatasetManifest, freeze
 from fleet.sample.row import Sample, SampleLabels
 from fleet.store import BlobStore
 from fleet.work.process import JobError, Progress
-from fleet.work.workspace import Heard, unheard_of
+from fleet.work.workspace import OnProgress, ignore_progress
 from sim.lap import run
 from sim.lap.claim import Claim, DriveScene
 from sim.lap.drives import anchors_of, run_drives, training_places
@@ -81,7 +81,9 @@ def turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Turn]:
         yield turn
 
 
-def live(turn: Turn, phase: str, seconds: float, heard: Heard = unheard_of) -> VehicleOutcome:
+def live(
+    turn: Turn, phase: str, seconds: float, on_progress: OnProgress = ignore_progress
+) -> VehicleOutcome:
     """Let the vehicle live one life."""
     places = training_places(["grid"])
     (finished,) = run_drives(
@@ -91,7 +93,7 @@ def live(turn: Turn, phase: str, seconds: float, heard: Heard = unheard_of) -> V
         SETTINGS.profile,
         drive_orders(SETTINGS, 1, Phase(phase, seconds), turn.vehicles, places),
         truth=turn.folders.truth(phase),
-        heard=heard,
+        on_progress=on_progress,
     )
     return finished.outcome
 
@@ -119,13 +121,13 @@ def test_clips_that_a_killed_vehicle_had_sealed_go_home_once_with_its_next_life(
         live(turn, "first", 600.0, kill_when_sealed)
     left = sealed()
     assert left
-    assert not turn.workshop.catalog.all(ClipRow)
+    assert not turn.workspace.catalog.all(ClipRow)
 
     outcome = live(turn, "second", 1.0)
 
-    rows = turn.workshop.catalog.all(ClipRow)
+    rows = turn.workspace.catalog.all(ClipRow)
     assert {row.clip_id for row in rows if row.drive_id.endswith("first-v-01")} == left
     assert len(rows) == len({row.clip_id for row in rows}) == outcome.uploaded
     for row in rows:
-        assert read_clip(turn.workshop.store.get(row.blob_id)).manifest.clip_id == row.clip_id
+        assert read_clip(turn.workspace.store.get(row.blob_id)).manifest.clip_id == row.clip_id
     assert not sealed()

@@ -1,4 +1,4 @@
-"""Where a clip is handed in: collect its bytes, make it durable, decide, commit, and only then say done.
+"""Take a clip in: collect its bytes, make it durable, decide, commit, and only then say done.
 
 The order is the whole point. The blob is in the store before the row is written, and the row is
 committed before the vehicle may forget the clip; whatever is killed in between, the vehicle offers
@@ -55,7 +55,7 @@ class IngestSettings:
     """Unfinished clips kept per vehicle; a fifth one pushes out the oldest, which then begins anew."""
 
 
-class Desk:
+class Intake:
     """Takes clips and reports from vehicles whose identity the gateway has proved."""
 
     def __init__(
