@@ -13,7 +13,7 @@ import msgspec
 from edge.contracts.campaign import Campaign
 from edge.contracts.campaign_file import CampaignSettings, RuleSettings, campaign_from
 from edge.contracts.errors import OperatorError
-from fleet.catalog import CampaignRow, CampaignState, Catalog, StreamKind
+from fleet.catalog import CampaignRow, CampaignState, Catalog, StreamKind, since
 
 __all__ = [
     "CampaignSettings",
@@ -127,9 +127,10 @@ def campaigns_for(catalog: Catalog, vehicle_id: str, *, now_ns: int) -> tuple[Ca
     Args:
         now_ns: UTC. A vehicle on a virtual clock is in the past and judges ``until_ns`` by itself.
     """
-    rows = catalog.all(CampaignRow, state=CampaignState.APPROVED)
+    running = since(now_ns + 1, "until_ns")
+    rows = catalog.all(CampaignRow, running, state=CampaignState.APPROVED)
     return tuple(
         msgspec.msgpack.decode(row.record, type=Campaign)
         for row in rows
-        if row.until_ns > now_ns and (not row.vehicles or vehicle_id in row.vehicles)
+        if (not row.vehicles or vehicle_id in row.vehicles)
     )

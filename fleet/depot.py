@@ -16,7 +16,7 @@ from edge.contracts.release import Release
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import assemble
 from fleet.bundle.bundle import Bundle, Tuned, read_bundle, rereleased, write_bundle
-from fleet.catalog import BundleRow, StreamKind
+from fleet.catalog import BundleRow, StreamKind, prefix
 from fleet.dataset.frozen import Dataset
 from fleet.model import Model
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
@@ -48,8 +48,7 @@ class Depot:
 
     def next_counter(self) -> int:
         """Give a release counter above every one that was given out."""
-        rows = self.workspace.catalog.all(BundleRow)
-        given = [row.release_counter for row in rows]
+        given = [self.workspace.catalog.largest(BundleRow, "release_counter") or 0]
         given += [release.release_counter for release in self.image.released()]
         return max(given, default=0) + 1
 
@@ -125,13 +124,14 @@ class Depot:
         Raises:
             OperatorError: None is meant, or several.
         """
-        rows = self.workspace.catalog.all(BundleRow)
-        found = [row.bundle_id for row in rows if row.bundle_id.startswith(beginning)]
+        catalog = self.workspace.catalog
+        found = catalog.all(BundleRow, prefix("bundle_id", beginning), limit=2)
         if len(found) != 1:
+            count = catalog.count(BundleRow, prefix("bundle_id", beginning))
             raise OperatorError(
-                f"{len(found)} bundles begin with {beginning!r}; `ringroad bundle list` shows all"
+                f"{count} bundles begin with {beginning!r}; `ringroad bundle list` shows all"
             )
-        return read_bundle(self.bundles / found[0])
+        return read_bundle(self.bundles / found[0].bundle_id)
 
     def propose(self, bundle: Bundle) -> Release:
         """Keep a bundle and put it on the draft that people sign."""

@@ -10,7 +10,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.release import decode_manifest
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import FP32, INT8, ModelFiles
-from fleet.catalog import BundleRow, RunRow
+from fleet.catalog import BundleRow, RunRow, prefix
 from fleet.train.order import fetch_run
 from fleet.work.workspace import Workspace
 from fleet.zoo import CARD, WEIGHTS, read_card, zoo_folder
@@ -50,11 +50,13 @@ def find_model(workspace: Workspace, word: str) -> Model:
         return _from_card(zoo_folder(word))
     if (Path(word) / CARD).is_file():
         return _from_card(Path(word))
-    bundles = [r for r in workspace.catalog.all(BundleRow) if r.bundle_id.startswith(word)]
-    runs = [r for r in workspace.catalog.all(RunRow, stage="train") if r.run_id.startswith(word)]
+    catalog = workspace.catalog
+    bundles = catalog.all(BundleRow, prefix("bundle_id", word), limit=2)
+    runs = catalog.all(RunRow, prefix("run_id", word), limit=2, stage="train")
     if len(bundles) + len(runs) != 1:
+        found = "several" if bundles or runs else "no"
         raise OperatorError(
-            f"{len(bundles) + len(runs)} networks are called {word!r}: name a size of the zoo "
+            f"{found} networks are called {word!r}: name a size of the zoo "
             f"({', '.join(SPECS)}), a folder with a {CARD}, a training run or a bundle"
         )
     return _from_run(workspace, runs[0]) if runs else _from_bundle(workspace, bundles[0])

@@ -6,6 +6,7 @@ row and event are written in one transaction. Read ``records`` for what is kept,
 
 from fleet.catalog.chain import Checkpoint, Event, Head, StreamKind, merkle_root, stream_name
 from fleet.catalog.database import Catalog, Transaction
+from fleet.catalog.query import among, before, prefix, since
 from fleet.catalog.records import (
     BundleRow,
     CampaignRow,
@@ -44,6 +45,10 @@ __all__ = [
     "Transaction",
     "TrustState",
     "VehicleRow",
+    "among",
+    "before",
     "merkle_root",
+    "prefix",
+    "since",
     "stream_name",
 ]

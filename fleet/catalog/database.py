@@ -15,7 +15,7 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import msgspec
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, RowMapping, Table, func, select
+from sqlalchemy import URL, Connection, Engine, RowMapping, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 
@@ -36,11 +36,10 @@ from edge.contracts.errors import (
 from fleet.catalog.address import address_of, shown
 from fleet.catalog.chain import Checkpoint, Event, Fact, Head, StreamKind, next_event, stream_name
 from fleet.catalog.chain import verify_events as verify_stream
+from fleet.catalog.query import Condition, Value, narrowed, ordered, prefix
 from fleet.catalog.tables import EVENTS, METADATA, TABLES
 
 R = TypeVar("R", bound=msgspec.Struct)
-Value = str | int | float | bytes | bool | None
-
 BUSY_TIMEOUT_MS = 30_000
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -97,21 +96,62 @@ class Catalog:
         with _database_errors(), self._engine.connect() as connection:
             return _get(connection, record, key)
 
-    def all(self, record: type[R], **equal: Value) -> list[R]:
-        """Read the rows whose columns equal the given values, in order of their key."""
+    def all(
+        self,
+        record: type[R],
+        *conditions: Condition,
+        order: str = "",
+        limit: int | None = None,
+        **equal: Value,
+    ) -> list[R]:
+        """Read the rows that meet every condition and whose columns equal the given values.
+
+        Args:
+            record: Which table.
+            conditions: See ``fleet.catalog.query``.
+            order: A column, ``-column`` for the largest first; the key otherwise.
+            limit: Most rows; None means all.
+            equal: Values by column.
+
+        Raises:
+            OperatorError: The table has no such column.
+        """
         with _database_errors(), self._engine.connect() as connection:
-            return _all(connection, record, equal)
+            query = _selected(connection, select(TABLES[record]), record, conditions, equal)
+            query = ordered(query, TABLES[record], order, limit)
+            return [_record(row, record) for row in connection.execute(query).mappings()]
+
+    def count(self, record: type[R], *conditions: Condition, **equal: Value) -> int:
+        """Count the rows that ``all`` would read."""
+        return self._figures(select(func.count()), record, conditions, equal)[0]
 
     def total(
-        self, record: type[R], column: str, *, since_ns: int = 0, **equal: Value
+        self, record: type[R], column: str, *conditions: Condition, **equal: Value
     ) -> tuple[int, int]:
-        """Count the rows written at or after ``since_ns`` and add up one of their columns."""
-        table = TABLES[record]
-        query = select(func.count(), func.coalesce(func.sum(table.c[column]), 0))
-        query = query.where(table.c.at_ns >= since_ns, *_conditions(table, equal))
+        """Count the rows that ``all`` would read and add up one of their columns."""
+        added = func.coalesce(func.sum(TABLES[record].c[column]), 0)
+        count, total = self._figures(select(func.count(), added), record, conditions, equal)
+        return count, total
+
+    def largest(
+        self, record: type[R], column: str, *conditions: Condition, **equal: Value
+    ) -> int | None:
+        """Return the largest value of a column among the rows that ``all`` would read; None of none."""
+        query = select(func.count(), func.coalesce(func.max(TABLES[record].c[column]), 0))
+        count, value = self._figures(query, record, conditions, equal)
+        return value if count else None
+
+    def _figures(
+        self,
+        query: Select[Any],
+        record: type[R],
+        conditions: Sequence[Condition],
+        equal: Mapping[str, Value],
+    ) -> tuple[int, ...]:
         with _database_errors(), self._engine.connect() as connection:
-            count, added = connection.execute(query).one()
-        return int(count), int(added)
+            query = query.select_from(TABLES[record])
+            row = connection.execute(_selected(connection, query, record, conditions, equal)).one()
+        return tuple(int(value) for value in row)
 
     def events(self, stream: str) -> list[Event]:
         """Read a stream, oldest first."""
@@ -119,9 +159,7 @@ class Catalog:
 
     def event_count(self, kind: StreamKind) -> int:
         """Count the events of all streams of a kind: it grows exactly when something happened there."""
-        query = select(func.count()).where(EVENTS.c.stream.startswith(f"{kind}/", autoescape=True))
-        with _database_errors(), self._engine.connect() as connection:
-            return int(connection.execute(query).scalar_one())
+        return self.count(Event, prefix("stream", f"{kind}/"))
 
     def verify_chain(self, stream: str) -> int:
         """Check a stream's hash chain and count its events.
@@ -206,9 +244,12 @@ class Transaction:
         """Read the row with this key, or None."""
         return _get(self._connection, record, key)
 
-    def all(self, record: type[R], **equal: Value) -> list[R]:
-        """Read the rows whose columns equal the given values, in order of their key."""
-        return _all(self._connection, record, equal)
+    def all(self, record: type[R], *conditions: Condition, **equal: Value) -> list[R]:
+        """Read the rows that meet every condition, in order of their key; see ``Catalog.all``."""
+        query = select(TABLES[record])
+        query = _selected(self._connection, query, record, conditions, equal)
+        query = ordered(query, TABLES[record], "", None)
+        return [_record(row, record) for row in self._connection.execute(query).mappings()]
 
     def append(
         self, kind: StreamKind, name: str, schema: str, *, cause: str, **facts: Fact
@@ -233,10 +274,14 @@ def _get(connection: Connection, record: type[R], key: tuple[Value, ...]) -> R |
     return _record(row, record) if row else None
 
 
-def _all(connection: Connection, record: type[R], equal: dict[str, Value]) -> list[R]:
-    table = TABLES[record]
-    query = select(table).where(*_conditions(table, equal)).order_by(*table.primary_key.columns)
-    return [_record(row, record) for row in connection.execute(query).mappings()]
+def _selected(
+    connection: Connection,
+    query: Select[Any],
+    record: type[R],
+    conditions: Sequence[Condition],
+    equal: Mapping[str, Value],
+) -> Select[Any]:
+    return narrowed(query, TABLES[record], connection.dialect.name, conditions, equal)
 
 
 def _record(row: RowMapping, record: type[R]) -> R:
@@ -252,10 +297,6 @@ def _keys(table: Table) -> list[str]:
 
 def _is_key(table: Table, key: tuple[Value, ...]) -> list[Any]:
     return [column == value for column, value in zip(table.primary_key.columns, key, strict=True)]
-
-
-def _conditions(table: Table, equal: dict[str, Value]) -> list[Any]:
-    return [table.c[name] == value for name, value in equal.items()]
 
 
 def _make_file(path: Path) -> None:

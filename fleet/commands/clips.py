@@ -10,7 +10,7 @@ import typer
 
 from edge.cli.console import show_json, show_record, show_table
 from edge.contracts.errors import OperatorError
-from fleet.catalog import Catalog, ClipRow, QuarantineRow
+from fleet.catalog import Catalog, ClipRow, QuarantineRow, prefix
 from fleet.commands.options import STATE, Json, State, reading
 from fleet.service import (
     StateFolder,
@@ -26,14 +26,18 @@ def list_clips(
     quarantined: Annotated[
         bool, typer.Option("--quarantined", help="Those that were not admitted, and why.")
     ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The newest ones, so many; all otherwise.")
+    ] = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """List admitted clips, or quarantined ones."""
     equal = {"vehicle_id": vehicle} if vehicle else {}
+    order = "-at_ns" if limit else ""
     with reading(state) as catalog:
-        bad = catalog.all(QuarantineRow, **equal) if quarantined else []
-        found = [] if quarantined else catalog.all(ClipRow, **equal)
+        bad = catalog.all(QuarantineRow, order=order, limit=limit, **equal) if quarantined else []
+        found = [] if quarantined else catalog.all(ClipRow, order=order, limit=limit, **equal)
     if quarantined:
         show_table([_without_manifest(row) for row in bad], _BAD_COLUMNS, as_json=as_json)
         return
@@ -80,10 +84,11 @@ _BAD_COLUMNS = ("offer_id", "vehicle_id", "clip_id", "reasons", "blob_bytes")
 
 
 def _clip(catalog: Catalog, beginning: str) -> ClipRow:
-    found = [row for row in catalog.all(ClipRow) if row.clip_id.startswith(beginning)]
+    found = catalog.all(ClipRow, prefix("clip_id", beginning), limit=2)
     if len(found) != 1:
+        count = catalog.count(ClipRow, prefix("clip_id", beginning))
         raise OperatorError(
-            f"{len(found)} admitted clips begin with {beginning!r}, expected one; "
+            f"{count} admitted clips begin with {beginning!r}, expected one; "
             "`ringroad clips list` shows all"
         )
     return found[0]

@@ -68,11 +68,11 @@ def status(state: State = STATE, as_json: Json = False) -> None:
             "gateway": card and card.gateway,
             "gateway_key": card and card.gateway_key,
             "updates": card and card.updates,
-            "vehicles": len(catalog.all(VehicleRow)),
+            "vehicles": catalog.count(VehicleRow),
             "clips": clip_count,
             "clip_bytes": clip_bytes,
             "quarantined": quarantine_count,
-            "campaigns": len(catalog.all(CampaignRow)),
+            "campaigns": catalog.count(CampaignRow),
             "checkpoint": catalog.checkpoint().root,
             **_updates(StateFolder(state), time.time_ns()),
         }
@@ -199,8 +199,11 @@ def _first_end(ends: Sequence[Expiry], role: str) -> str | None:
 
 def _vehicle(catalog: Catalog, row: VehicleRow) -> dict[str, object]:
     vehicle_id = row.vehicle_id
-    reports = catalog.all(ReportRow, vehicle_id=vehicle_id)
-    last = max(reports, key=lambda report: (report.at_ns, report.sequence), default=None)
+    newest_ns = catalog.largest(ReportRow, "at_ns", vehicle_id=vehicle_id)
+    reports = catalog.all(
+        ReportRow, order="-sequence", limit=1, vehicle_id=vehicle_id, at_ns=newest_ns
+    )
+    last = reports[0] if reports else None
     return {
         **msgspec.structs.asdict(row),
         "clips": catalog.total(ClipRow, "blob_bytes", vehicle_id=vehicle_id)[0],

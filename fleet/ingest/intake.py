@@ -35,6 +35,7 @@ from fleet.catalog import (
     StreamKind,
     Transaction,
     VehicleRow,
+    since,
 )
 from fleet.ingest.admit import Admission, AdmissionSettings, BlobFacts, Known, admit
 from fleet.ingest.images import image_faults, undeclared_gaps
@@ -220,7 +221,7 @@ class Intake:
         before = self.catalog.get(ClipRow, offer.clip_id)
         since_ns = max(0, now_ns - round(self._settings.admission.quota_window_s * NS_PER_S))
         used = [
-            self.catalog.total(record, "blob_bytes", since_ns=since_ns, vehicle_id=vehicle_id)
+            self.catalog.total(record, "blob_bytes", since(since_ns), vehicle_id=vehicle_id)
             for record in (ClipRow, QuarantineRow)
         ]
         return Known(

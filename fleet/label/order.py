@@ -15,7 +15,7 @@ import msgspec
 
 from edge.contracts.classes import Category
 from edge.contracts.errors import HashMismatchError, OperatorError
-from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind
+from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind, prefix
 from fleet.disk import sha256_of, write_whole
 from fleet.label.form import Form
 from fleet.label.job import Choice, LabelJob, Labelled, read_labelled, reason_of
@@ -77,11 +77,9 @@ def choose_clips(
     Raises:
         OperatorError: No admitted clip is meant.
     """
-    rows = catalog.all(ClipRow)
-    if drive_prefix is not None:
-        rows = [row for row in rows if row.drive_id.startswith(drive_prefix)]
-    if clip_ids:
-        rows = [row for row in rows if any(row.clip_id.startswith(word) for word in clip_ids)]
+    conditions = [] if drive_prefix is None else [prefix("drive_id", drive_prefix)]
+    conditions += [prefix("clip_id", *clip_ids)] if clip_ids else []
+    rows = catalog.all(ClipRow, *conditions)
     if not rows:
         raise OperatorError("no admitted clip is meant by that; `ringroad clips list` shows them")
     return tuple(rows)

@@ -10,7 +10,17 @@ from __future__ import annotations
 import msgspec
 
 from edge.contracts.errors import OperatorError, SchemaError
-from fleet.catalog import Catalog, KeyPurpose, KeyRow, ReportRow, RolloutRow, StreamKind, TrustState
+from fleet.catalog import (
+    Catalog,
+    KeyPurpose,
+    KeyRow,
+    ReportRow,
+    RolloutRow,
+    StreamKind,
+    TrustState,
+    among,
+    since,
+)
 from fleet.catalog.chain import stream_name
 from fleet.rollout.decide import Decision, Director, decide, publish_decision
 from fleet.rollout.plan import (
@@ -32,7 +42,12 @@ def report_keys(catalog: Catalog, vehicles: tuple[str, ...]) -> dict[str, bytes]
     Raises:
         OperatorError: A vehicle has no active report key.
     """
-    rows = catalog.all(KeyRow, purpose=KeyPurpose.REPORT, state=TrustState.ACTIVE)
+    rows = catalog.all(
+        KeyRow,
+        among("vehicle_id", vehicles),
+        purpose=KeyPurpose.REPORT,
+        state=TrustState.ACTIVE,
+    )
     keys = {row.vehicle_id: bytes.fromhex(row.key) for row in rows}
     lacking = sorted(set(vehicles) - set(keys))
     if lacking:
@@ -120,12 +135,8 @@ def _new_reports(
     began_ns = min((event.at_ns for event in known), default=0)
     taken = {event.payload for event in known if isinstance(event, Reported)}
     vehicles = {vehicle for wave in plan.waves for vehicle in wave}
-    rows = [
-        row
-        for vehicle in sorted(vehicles)
-        for row in catalog.all(ReportRow, vehicle_id=vehicle)
-        if row.at_ns >= began_ns and row.payload not in taken
-    ]
+    arrived = catalog.all(ReportRow, since(began_ns), among("vehicle_id", vehicles))
+    rows = [row for row in arrived if row.payload not in taken]
     return tuple(
         Reported(
             at_ns=row.at_ns,

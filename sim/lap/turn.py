@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.cli.console import Stage
 from fleet.bundle.bundle import Bundle
-from fleet.catalog import ClipRow
+from fleet.catalog import ClipRow, among
 from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.order import files_of, freeze_samples
 from fleet.depot import Depot
@@ -65,7 +65,8 @@ class Turn:
     def clips(self, drives: Sequence[FinishedDrive]) -> dict[str, list[ClipRow]]:
         """Deal the admitted clips of these drives out to the two arms."""
         ids = {drive.order.drive_id for drive in drives}
-        return orders.clips_by_arm(self.workspace.catalog.all(ClipRow), ids)
+        rows = self.workspace.catalog.all(ClipRow, among("drive_id", ids))
+        return orders.clips_by_arm(rows, ids)
 
     def label(self, clips: Clips) -> dict[str, Labelled]:
         """Label the clips of both arms."""

@@ -110,7 +110,7 @@ def standing(instant: Instant, index: int) -> Instant:
     )
 
 
-def admit_clip(workspace: Workspace, drive_id: str, frames: int = 20) -> str:
+def admit_clip(workspace: Workspace, drive_id: str, frames: int = 20, at_ns: int = NOW_NS) -> str:
     """Put a clip of a standing vehicle into store and catalog."""
     still = encode_instant(frame_set(0))
     recorded = [ClipFrame(standing(still, k)) for k in range(frames)]
@@ -153,7 +153,7 @@ def admit_clip(workspace: Workspace, drive_id: str, frames: int = 20) -> str:
         end_ns=manifest.end_ns,
         frame_count=frames,
         manifest=encode_manifest(manifest),
-        at_ns=NOW_NS,
+        at_ns=at_ns,
     )
     with workspace.catalog.write(at_ns=NOW_NS, actor="test") as tx:
         tx.add(row)
@@ -220,6 +220,13 @@ def test_labels_stand_in_the_catalog_once_and_freeze_into_one_dataset(
     (row,) = shell.json("dataset", "list")
     assert (row["names"], row["samples"]) == (["mine", "yours"], 3)
     assert shell.json("dataset", "show", "yours")["dataset_id"] == first["dataset_id"]
+
+
+def test_the_newest_clips_are_listed_alone_and_first(workspace: Workspace, shell: Shell) -> None:
+    for age, drive in enumerate(("d-2", "d-1", "d-0")):
+        admit_clip(workspace, drive, frames=2, at_ns=NOW_NS - age)
+    listed = shell.json("clips", "list", "--limit", "2")
+    assert [row["drive_id"] for row in listed] == ["d-2", "d-1"]
 
 
 def spoil(workspace: Workspace, clip_id: str) -> None:

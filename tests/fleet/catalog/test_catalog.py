@@ -27,6 +27,7 @@ from fleet.catalog import (
     TrustState,
     VehicleRow,
     merkle_root,
+    since,
     stream_name,
 )
 from fleet.catalog.tables import METADATA, TABLES
@@ -105,7 +106,7 @@ def test_totals_count_and_add_up_what_is_recent(catalog: Catalog) -> None:
         for n in range(4):
             tx.add(clip(str(n), at_ns=n, blob_bytes=100))
     assert catalog.total(ClipRow, "blob_bytes", vehicle_id="v-01") == (4, 400)
-    assert catalog.total(ClipRow, "blob_bytes", vehicle_id="v-01", since_ns=3) == (1, 100)
+    assert catalog.total(ClipRow, "blob_bytes", since(3), vehicle_id="v-01") == (1, 100)
     assert catalog.total(ClipRow, "blob_bytes", vehicle_id="v-02") == (0, 0)
 
 
