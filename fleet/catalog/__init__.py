@@ -5,6 +5,7 @@ row and event are written in one transaction. Read ``records`` for what is kept,
 """
 
 from fleet.catalog.chain import Checkpoint, Event, Head, StreamKind, merkle_root, stream_name
+from fleet.catalog.create import create_catalog
 from fleet.catalog.database import Catalog, Transaction
 from fleet.catalog.query import among, before, prefix, since
 from fleet.catalog.records import (
@@ -47,6 +48,7 @@ __all__ = [
     "VehicleRow",
     "among",
     "before",
+    "create_catalog",
     "merkle_root",
     "prefix",
     "since",

@@ -1,46 +1,31 @@
 """Open the catalog, read rows as records, and write rows and events in one transaction.
 
-SQLite by default, several processes on one file: write-ahead log, every commit synced (an
-acknowledgement to a vehicle rests on it), one short write transaction at a time that takes its lock at
-its beginning, so that two writers wait for each other instead of failing half-way.
-
-Opened for reading, a catalog is looked at and nothing is made, not even the files of a lock: it can lie in
-a folder that cannot be written.
+Opening never makes a catalog (``create`` does) and never migrates one (``migrate`` does): it looks at the
+revision and refuses what it cannot work with. One that is opened for reading may be older; it is then read
+from a migrated copy, so that a backup can be looked at where it lies.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import msgspec
-import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, RowMapping, Select, Table, func, select
+from sqlalchemy import Connection, Engine, RowMapping, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 
-from edge.contracts.errors import (
-    HashMismatchError,
-    OperatorError,
-    SchemaError,
-    StoreUnavailableError,
-)
-from fleet.catalog.address import address_of, shown
+from edge.contracts.errors import HashMismatchError, OperatorError, SchemaError
+from fleet.catalog.address import Address, address_of, shown
 from fleet.catalog.chain import Checkpoint, Event, Fact, Head, StreamKind, next_event, stream_name
 from fleet.catalog.chain import verify_events as verify_stream
+from fleet.catalog.engine import copied, damage_named, database_errors, engine_of
 from fleet.catalog.query import Condition, Value, narrowed, ordered, prefix
-from fleet.catalog.tables import EVENTS, METADATA, TABLES
+from fleet.catalog.revision import HEAD, found_in, head_shape, outdated, refuse_half
+from fleet.catalog.tables import EVENTS, TABLES
 
 R = TypeVar("R", bound=msgspec.Struct)
-BUSY_TIMEOUT_MS = 30_000
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -48,32 +33,29 @@ class Catalog:
     """The fleet's database. Every method raises ``StoreUnavailableError`` when the database fails."""
 
     def __init__(self, where: Path | str, *, is_read_only: bool = False) -> None:
-        """Open, and make where it is new.
+        """Open a catalog that exists.
 
         Args:
             where: A file, or text with ``://``: a SQLAlchemy URL.
-            is_read_only: Make and change nothing; what is not there stays so.
+            is_read_only: Make and change nothing; an older catalog is read from a migrated copy.
 
         Raises:
-            OperatorError: The URL cannot be honoured: malformed, no such database, or its driver is
-                not installed.
+            OperatorError: The URL cannot be honoured, or what it names is no catalog: missing, damaged,
+                empty, half made, newer than this program, or older and opened to write.
         """
         address = address_of(where)
-        with ExitStack() as stack, _database_errors():
-            if isinstance(address, URL):
-                self._engine = _server(address)
-            elif is_read_only:
-                self._engine = _read_only_sqlite(address, stack)
+        with ExitStack() as stack, database_errors():
+            engine = engine_of(address, stack, is_read_only=is_read_only)
+            with damage_named(shown(address)), engine.connect() as connection:
+                found = found_in(connection, shown(address))
+            if found.revision == HEAD:
+                refuse_half(found.shape, head_shape(), shown(address))
+            elif is_read_only and isinstance(address, Path):
+                engine = _migrated_copy(engine, address, stack)
             else:
-                _make_file(address)
-                self._engine = sqlalchemy.create_engine(_sqlite_url(address))
-            stack.callback(self._engine.dispose)
-            if isinstance(address, Path):
-                _set_up_sqlite(self._engine)
-            self._writer = self._engine.execution_options(is_write=True)
-            if not is_read_only:
-                with self._writer.begin() as connection:
-                    METADATA.create_all(connection)
+                raise outdated(found.revision, shown(address))
+            self._engine = engine
+            self._writer = engine.execution_options(is_write=True)
             self._open = stack.pop_all()
 
     def close(self) -> None:
@@ -88,12 +70,12 @@ class Catalog:
             at_ns: When this happens, by the clock of whoever writes.
             actor: Who does it: ``gateway``, ``operator``, a stage.
         """
-        with _database_errors(), self._writer.begin() as connection:
+        with database_errors(), self._writer.begin() as connection:
             yield Transaction(connection, at_ns, actor)
 
     def get(self, record: type[R], *key: Value) -> R | None:
         """Read the row with this key, or None."""
-        with _database_errors(), self._engine.connect() as connection:
+        with database_errors(), self._engine.connect() as connection:
             return _get(connection, record, key)
 
     def all(
@@ -116,7 +98,7 @@ class Catalog:
         Raises:
             OperatorError: The table has no such column.
         """
-        with _database_errors(), self._engine.connect() as connection:
+        with database_errors(), self._engine.connect() as connection:
             query = _selected(connection, select(TABLES[record]), record, conditions, equal)
             query = ordered(query, TABLES[record], order, limit)
             return [_record(row, record) for row in connection.execute(query).mappings()]
@@ -148,7 +130,7 @@ class Catalog:
         conditions: Sequence[Condition],
         equal: Mapping[str, Value],
     ) -> tuple[int, ...]:
-        with _database_errors(), self._engine.connect() as connection:
+        with database_errors(), self._engine.connect() as connection:
             query = query.select_from(TABLES[record])
             row = connection.execute(_selected(connection, query, record, conditions, equal)).one()
         return tuple(int(value) for value in row)
@@ -176,7 +158,7 @@ class Catalog:
         query = select(EVENTS.c.stream, EVENTS.c.seq, EVENTS.c.hash).join(
             newest, (EVENTS.c.stream == newest.c.stream) & (EVENTS.c.seq == newest.c.seq)
         )
-        with _database_errors(), self._engine.connect() as connection:
+        with database_errors(), self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return Checkpoint.of(_record(row, Head) for row in rows)
 
@@ -299,84 +281,11 @@ def _is_key(table: Table, key: tuple[Value, ...]) -> list[Any]:
     return [column == value for column, value in zip(table.primary_key.columns, key, strict=True)]
 
 
-def _make_file(path: Path) -> None:
-    """Make an empty write-ahead database, complete under its name at once.
+def _migrated_copy(reader: Engine, address: Address, stack: ExitStack) -> Engine:
+    """Copy an older SQLite catalog to a folder that ends with ``stack``, and migrate the copy."""
+    from fleet.catalog.migrate import migrate
 
-    Switching a shared file to write-ahead fails with "locked" when two processes try together, however
-    long they are told to wait; a file that appears in that mode leaves nothing to switch.
-    """
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with closing(sqlite3.connect(temporary)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-        with suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sqlite_url(path: Path) -> URL:
-    """Name a file; pasted into a URL, a path with ``%`` or ``?`` would be another one."""
-    return URL.create("sqlite", database=str(path))
-
-
-def _server(url: URL) -> Engine:
-    try:
-        return sqlalchemy.create_engine(url)
-    except ModuleNotFoundError as error:
-        raise OperatorError(
-            f"catalog {shown(url)} cannot be opened: it needs the Python package {error.name}, "
-            "which is not installed"
-        ) from error
-    except NoSuchModuleError as error:
-        raise OperatorError(
-            f"catalog {shown(url)} cannot be opened: there is no driver {url.drivername!r}"
-        ) from error
-
-
-def _read_only_sqlite(path: Path, stack: ExitStack) -> Engine:
-    """Open a file so that neither it nor anything beside it is made or changed.
-
-    Without a write-ahead log no process has the file open, and it is read as it lies there; a reader that
-    came as usual would leave a log behind, or fail where it cannot. A log without its index (``-shm``,
-    left out by a backup) can only be read by making the index: of a copy, then.
-    """
-    log, index = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
-    mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
-    if log.exists() and not index.exists():
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringroad-catalog-")))
-        path = Path(shutil.copy(path, folder / "catalog.sqlite"))
-        shutil.copy(log, folder / "catalog.sqlite-wal")
-    name = f"file://{quote(os.fsencode(path))}?{mode}"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(name, uri=True, check_same_thread=False)
-
-    return sqlalchemy.create_engine(_sqlite_url(path), creator=connect)
-
-
-def _set_up_sqlite(engine: Engine) -> None:
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say, see below
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        is_write = connection.get_execution_options().get("is_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
-
-
-@contextmanager
-def _database_errors() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        raise OperatorError(f"catalog refused a row: {error.orig}") from error
-    except DBAPIError as error:
-        raise StoreUnavailableError(f"catalog: {error.orig}") from error
+    copy = copied(reader, stack)
+    with ExitStack() as writing:
+        migrate(engine_of(copy, writing), address)
+    return engine_of(copy, stack, is_read_only=True)

@@ -156,7 +156,6 @@ class BundleRow(msgspec.Struct, frozen=True, kw_only=True):
     run_id: Name | None = None
     manifest: bytes
     """As signed."""
-    facts: dict[str, Any] = {}
     at_ns: StampNs
 
 
@@ -166,7 +165,8 @@ class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
     rollout_id: Name
     bundle_id: Name
     state: Name
-    facts: dict[str, Any] = {}
+    plan: dict[str, Any]
+    """``fleet.rollout.RolloutPlan`` as JSON, keys in base64."""
     at_ns: StampNs
 
 

@@ -1,4 +1,7 @@
-"""The catalog's tables, in the SQL that SQLite and PostgreSQL share: one column per field of a record."""
+"""The catalog's tables, in the SQL that SQLite and PostgreSQL share: one column per field of a record.
+
+A change here needs a migration, a file of ``migrations/versions``, and its number in ``revision.REVISIONS``.
+"""
 
 import msgspec
 from sqlalchemy import (
@@ -20,12 +23,12 @@ from fleet.catalog.chain import Event
 METADATA = MetaData()
 
 
-def _text(name: str, *, is_key: bool = False) -> Column[str]:
-    return Column(name, String, primary_key=is_key, nullable=False)
+def _text(name: str, *, is_key: bool = False, is_indexed: bool = False) -> Column[str]:
+    return Column(name, String, primary_key=is_key, nullable=False, index=is_indexed)
 
 
-def _stamp(name: str = "at_ns") -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
+def _stamp(name: str = "at_ns", *, is_indexed: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, index=is_indexed)
 
 
 def _vehicle(*, is_key: bool = False) -> Column[str]:
@@ -94,7 +97,7 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         _text("blob_id"),
         Column("blob_bytes", BigInteger, nullable=False),
         _vehicle(),
-        _text("drive_id"),
+        _text("drive_id", is_indexed=True),
         _text("bundle_id"),
         Column("campaign_ids", JSON, nullable=False),
         Column("rules", JSON, nullable=False),
@@ -103,7 +106,7 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         _stamp("end_ns"),
         Column("frame_count", Integer, nullable=False),
         _bytes("manifest"),
-        _stamp(),
+        _stamp(is_indexed=True),
     ),
     records.QuarantineRow: Table(
         "quarantine",
@@ -123,7 +126,7 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         METADATA,
         _text("label_id", is_key=True),
         Column("clip_id", String, nullable=False, index=True),
-        _text("source"),
+        _text("source", is_indexed=True),
         _text("blob_id"),
         _facts(),
         _stamp(),
@@ -155,7 +158,6 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         Column("release_counter", BigInteger, nullable=False),
         Column("run_id", String),
         _bytes("manifest"),
-        _facts(),
         _stamp(),
     ),
     records.RolloutRow: Table(
@@ -164,7 +166,7 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         _text("rollout_id", is_key=True),
         _text("bundle_id"),
         _text("state"),
-        _facts(),
+        Column("plan", JSON, nullable=False),
         _stamp(),
     ),
     records.ReportRow: Table(
@@ -178,6 +180,6 @@ TABLES: dict[type[msgspec.Struct], Table] = {
         _text("phase"),
         _bytes("payload"),
         _bytes("signature"),
-        _stamp(),
+        _stamp(is_indexed=True),
     ),
 }

@@ -12,7 +12,8 @@ from fleet.rollout.plan import (
     Started,
     WaveOpened,
     decode_event,
-    encode_event,
+    event_from,
+    facts_of,
     plan_waves,
 )
 
@@ -29,7 +30,8 @@ __all__ = [
     "WaveOpened",
     "decide",
     "decode_event",
-    "encode_event",
+    "event_from",
+    "facts_of",
     "plan_waves",
     "publish_decision",
     "replay",

@@ -12,6 +12,7 @@ import msgspec
 from edge.contracts.errors import OperatorError, SchemaError
 from fleet.catalog import (
     Catalog,
+    Event,
     KeyPurpose,
     KeyRow,
     ReportRow,
@@ -30,10 +31,13 @@ from fleet.rollout.plan import (
     RolloutPlan,
     Started,
     decode_event,
-    encode_event,
+    event_from,
+    facts_of,
 )
 
-_STEP = "rollout_step.1"
+_STEP = "rollout_step.2"
+_HEX_STEP = "rollout_step.1"
+"""The step of the first lap: one fact, the hex of the event's msgpack."""
 
 
 def report_keys(catalog: Catalog, vehicles: tuple[str, ...]) -> dict[str, bytes]:
@@ -65,13 +69,13 @@ def start(catalog: Catalog, plan: RolloutPlan, *, actor: str, at_ns: int) -> Non
         rollout_id=plan.rollout_id,
         bundle_id=plan.candidate.bundle_id,
         state="planned",
-        facts={"plan": msgspec.msgpack.encode(plan).hex()},
+        plan=msgspec.to_builtins(plan),
         at_ns=at_ns,
     )
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
         if tx.add(row):
             event = Started(at_ns=at_ns, actor=actor)
-            tx.append(StreamKind.ROLLOUT, plan.rollout_id, _STEP, cause="start", step=_text(event))
+            tx.append(StreamKind.ROLLOUT, plan.rollout_id, _STEP, cause="start", **facts_of(event))
             return
     if plan_of(catalog, plan.rollout_id) != plan:
         raise OperatorError(f"rollout {plan.rollout_id} exists with another plan; give it a new id")
@@ -81,7 +85,7 @@ def halt(catalog: Catalog, rollout_id: str, reason: str, *, actor: str, at_ns: i
     """Stop a rollout by hand; vehicles that switched go back with the next ``advance``."""
     event = Halted(at_ns=at_ns, reasons=(reason,))
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
-        tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="halt", step=_text(event))
+        tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="halt", **facts_of(event))
 
 
 def advance(
@@ -98,7 +102,7 @@ def advance(
     decision = decide(plan, (*known, *reported), at_ns)
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
         for event in (*reported, *decision.events):
-            tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="advance", step=_text(event))
+            tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="advance", **facts_of(event))
         tx.change(RolloutRow, rollout_id, state=str(decision.stage))
     publish_decision(decision, director, at_ns)
     return decision
@@ -109,23 +113,23 @@ def plan_of(catalog: Catalog, rollout_id: str) -> RolloutPlan:
 
     Raises:
         OperatorError: There is no such rollout.
+        SchemaError: Its plan does not decode.
     """
     row = catalog.get(RolloutRow, rollout_id)
     if row is None:
         raise OperatorError(
             f"there is no rollout {rollout_id!r}; `ringroad rollout status` shows all"
         )
-    return msgspec.msgpack.decode(bytes.fromhex(row.facts["plan"]), type=RolloutPlan)
+    try:
+        return msgspec.convert(row.plan, RolloutPlan)
+    except msgspec.ValidationError as error:
+        raise SchemaError(f"the plan of rollout {rollout_id} does not decode: {error}") from error
 
 
 def events_of(catalog: Catalog, rollout_id: str) -> tuple[RolloutEvent, ...]:
     """Read what happened to a rollout, oldest first."""
     events = catalog.events(stream_name(StreamKind.ROLLOUT, rollout_id))
-    return tuple(
-        decode_event(bytes.fromhex(str(event.facts["step"])))
-        for event in events
-        if event.schema == _STEP
-    )
+    return tuple(_step(event) for event in events if event.schema in (_STEP, _HEX_STEP))
 
 
 def _new_reports(
@@ -148,15 +152,12 @@ def _new_reports(
     )
 
 
-def _text(event: RolloutEvent) -> str:
-    """Write an event so that it can be read back.
+def _step(event: Event) -> RolloutEvent:
+    """Read one recorded event of a rollout.
 
     Raises:
-        OperatorError: A value in it is out of bounds, the name of who did it for instance.
+        SchemaError: It does not decode.
     """
-    content = encode_event(event)
-    try:
-        decode_event(content)
-    except SchemaError as error:
-        raise OperatorError(f"rollout step not recorded: {error}") from error
-    return content.hex()
+    if event.schema == _HEX_STEP:
+        return decode_event(bytes.fromhex(str(event.facts["step"])))
+    return event_from(event.facts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -107,13 +108,35 @@ def plan_waves(vehicles: Iterable[str], canaries: int = 1) -> tuple[tuple[str, .
     return (ordered[:canaries], rest) if rest else (ordered,)
 
 
-def encode_event(event: RolloutEvent) -> bytes:
-    """Encode an event for the catalog."""
-    return msgspec.msgpack.encode(event)
+def facts_of(event: RolloutEvent) -> dict[str, Any]:
+    """Turn an event into facts of the catalog: plain values, bytes in base64.
+
+    Raises:
+        OperatorError: A value in it is out of bounds, the name of who did it for instance.
+    """
+    facts: dict[str, Any] = msgspec.to_builtins(event)
+    try:
+        event_from(facts)
+    except SchemaError as error:
+        raise OperatorError(f"rollout step not recorded: {error}") from error
+    return facts
+
+
+def event_from(facts: Mapping[str, object]) -> RolloutEvent:
+    """Read an event from the facts of the catalog, where bytes are base64.
+
+    Raises:
+        SchemaError: It does not decode.
+    """
+    try:
+        event: RolloutEvent = msgspec.convert(facts, RolloutEvent)
+        return event
+    except msgspec.ValidationError as error:
+        raise SchemaError(f"rollout event does not decode: {error}") from error
 
 
 def decode_event(data: bytes) -> RolloutEvent:
-    """Decode an event.
+    """Decode an event from msgpack, which is how the first lap recorded it.
 
     Raises:
         SchemaError: It does not decode.

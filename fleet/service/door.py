@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edge.contracts.errors import OperatorError
-from fleet.catalog import Catalog
+from fleet.catalog import Catalog, create_catalog
 from fleet.catalog.address import Address, address_of, is_same, shown
 from fleet.disk import write_synced
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing
@@ -57,12 +57,21 @@ def open_served(
         raise OperatorError(_nothing_at(address, state, kept))
     if isinstance(address, Path) and address.exists() and not is_read_only:
         _refuse_unwritable(address.parent)
-    catalog = Catalog(settings.catalog_url or state.catalog, is_read_only=is_read_only)
+    where = settings.catalog_url or state.catalog
+    catalog = Catalog(where, is_read_only=True) if is_read_only else open_or_create(state, settings)
     try:
         store = open_store(settings.store, state.store, is_read_only=is_read_only)
         yield ServedFleet(catalog, store)
     finally:
         catalog.close()
+
+
+def open_or_create(state: StateFolder, settings: ServiceSettings) -> Catalog:
+    """Open a fleet's catalog to write; a file that is not there yet is made."""
+    address = _address(state, settings)
+    if isinstance(address, Path) and not address.exists():
+        return create_catalog(address)
+    return Catalog(settings.catalog_url or state.catalog)
 
 
 def open_repositories(state: StateFolder) -> tuple[ImageRepository, DirectorRepository]:

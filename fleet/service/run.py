@@ -11,10 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from fleet.catalog import Catalog
 from fleet.ingest import Gateway, Intake
 from fleet.keys import Roster, load_or_make_gateway_key
-from fleet.service.door import keep_settings, open_repositories, refuse_second_catalog
+from fleet.service.door import (
+    keep_settings,
+    open_or_create,
+    open_repositories,
+    refuse_second_catalog,
+)
 from fleet.service.files import FileServer
 from fleet.service.renew import Renewal
 from fleet.service.settings import ServiceSettings
@@ -45,7 +49,7 @@ class FleetService:
             lock = take_lock(self.state)
             stack.callback(os.close, lock)
             refuse_second_catalog(self.state, settings)
-            self.catalog = Catalog(settings.catalog_url or self.state.catalog)
+            self.catalog = open_or_create(self.state, settings)
             stack.callback(self.catalog.close)
             self.store = open_store(settings.store, self.state.store)
             if isinstance(self.store, FolderStore):

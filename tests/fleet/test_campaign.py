@@ -21,7 +21,7 @@ from fleet.campaign import (
     issue,
     propose,
 )
-from fleet.catalog import Catalog
+from fleet.catalog import Catalog, create_catalog
 
 NOW_NS = 1_800_000_000 * 10**9
 BRAKES = {TriggerRule.HARD_BRAKE: RuleSettings(threshold=4.0)}
@@ -29,7 +29,7 @@ BRAKES = {TriggerRule.HARD_BRAKE: RuleSettings(threshold=4.0)}
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path / "catalog.sqlite")
+    return create_catalog(tmp_path / "catalog.sqlite")
 
 
 def campaign(name: str = "brakes", **changes: object) -> Campaign:

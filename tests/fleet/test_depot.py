@@ -10,7 +10,7 @@ from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.time import NS_PER_S
 from fleet.bundle.bundle import Bundle, BundleSpec, EngineKey, build_bundle, rereleased
-from fleet.catalog import BundleRow, Catalog
+from fleet.catalog import BundleRow, create_catalog
 from fleet.depot import Depot, open_depot
 from fleet.service import StateFolder
 from fleet.store import FolderStore
@@ -29,7 +29,7 @@ SPEC = BundleSpec(
 @pytest.fixture
 def depot(tmp_path: Path) -> Depot:
     state = StateFolder(tmp_path / "state")
-    catalog, store = Catalog(state.catalog), FolderStore(state.store)
+    catalog, store = create_catalog(state.catalog), FolderStore(state.store)
     work = Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
     return open_depot(state, work)
 

@@ -15,7 +15,7 @@ from edge.contracts.errors import (
 )
 from edge.contracts.wire import HealthReport, InstallPhase, SignedReport
 from edge.upload import VehicleKeys, load_or_make_keys
-from fleet.catalog import Catalog, KeyRow, TrustState, VehicleRow
+from fleet.catalog import Catalog, KeyRow, TrustState, VehicleRow, create_catalog
 from fleet.keys import (
     Enrolment,
     Roster,
@@ -31,7 +31,7 @@ S = 10**9
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path / "catalog.sqlite")
+    return create_catalog(tmp_path / "catalog.sqlite")
 
 
 @pytest.fixture(scope="session")

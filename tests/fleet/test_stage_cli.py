@@ -28,7 +28,7 @@ from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, Ultraso
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.upload import load_or_make_keys
-from fleet.catalog import Catalog, ClipRow, LabelRow, ReportRow, RunRow
+from fleet.catalog import ClipRow, LabelRow, ReportRow, RunRow, create_catalog
 from fleet.dataset.order import files_of, find_dataset, freeze_samples
 from fleet.keys import Enrolment, enrol
 from fleet.label.order import laid_out
@@ -83,7 +83,7 @@ class Shell:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     state = StateFolder(tmp_path / "state")
-    catalog, store = Catalog(state.catalog), FolderStore(state.store)
+    catalog, store = create_catalog(state.catalog), FolderStore(state.store)
     return Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
 
 

@@ -17,6 +17,7 @@ from fleet.catalog import (
     VehicleRow,
     among,
     before,
+    create_catalog,
     prefix,
     since,
 )
@@ -29,7 +30,7 @@ NAMES = ("V-1", "v-1", "v-10", "v-2", "v_1", "v%1", "é-1")
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
     """Seven keys, of which the first was registered at 0 ns, the second at 1 ns, and so on."""
-    catalog = Catalog(tmp_path / "catalog.sqlite")
+    catalog = create_catalog(tmp_path / "catalog.sqlite")
     with catalog.write(at_ns=0, actor="test") as tx:
         tx.add(VehicleRow(vehicle_id="v-01", profile="laptop", rig_id=None, at_ns=0))
         for at_ns, name in enumerate(NAMES):

@@ -8,7 +8,7 @@ import pytest
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.rig import Rig
-from fleet.catalog import Catalog, TrustState, VehicleRow
+from fleet.catalog import TrustState, VehicleRow, create_catalog
 from fleet.dataset.frozen import DatasetFile, freeze
 from fleet.dataset.order import files_of
 from fleet.evaluate.order import TUNE, contend, refuse_other_rigs
@@ -21,7 +21,7 @@ RIG, NARROW = default_rig(), default_rig(width_px=64, height_px=32)
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    catalog = Catalog(tmp_path / "catalog.sqlite")
+    catalog = create_catalog(tmp_path / "catalog.sqlite")
     yield Workspace(catalog, FolderStore(tmp_path / "store"), tmp_path, tmp_path / "cache", "test")
     catalog.close()
 

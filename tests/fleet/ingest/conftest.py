@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge.upload import VehicleKeys, load_or_make_keys
-from fleet.catalog import Catalog
+from fleet.catalog import Catalog, create_catalog
 from fleet.ingest import IngestSettings, Intake
 from fleet.keys import Enrolment, enrol
 from fleet.store import FolderStore
@@ -35,7 +35,7 @@ def catalog(
     tmp_path: Path, keys: Callable[[str], VehicleKeys], clip: Callable[..., Any]
 ) -> Catalog:
     """A catalog that knows the vehicles v-01 and v-02."""
-    catalog = Catalog(tmp_path / "fleet" / "catalog.sqlite")
+    catalog = create_catalog(tmp_path / "fleet" / "catalog.sqlite")
     for vehicle_id in ("v-01", "v-02"):
         own = keys(vehicle_id)
         enrolment = Enrolment(

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from edge.contracts.wire import Bye, ClipChunk, Hello, Message, decode, encode
 from edge.upload import Outbox, Spool, SpoolItem, UplinkSettings, UplinkState, load_or_make_keys
-from fleet.catalog import Catalog, ClipRow, QuarantineRow, StreamKind, Transaction
+from fleet.catalog import Catalog, ClipRow, QuarantineRow, StreamKind, Transaction, create_catalog
 from fleet.ingest import IngestSettings, Intake, SessionState
 from fleet.keys import Enrolment, enrol
 from fleet.store import FolderStore
@@ -152,7 +152,7 @@ class World:
 
     def _enrol(self) -> None:
         keys = load_or_make_keys(self.root / "keys")
-        catalog = Catalog(self.root / "fleet" / "catalog.sqlite")
+        catalog = create_catalog(self.root / "fleet" / "catalog.sqlite")
         enrolment = Enrolment(
             "v-01", keys.curve_key, keys.report_key, rig_id=self.seal(0).manifest.rig_id
         )

@@ -6,7 +6,7 @@ import pytest
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.release import Assignment, Release
-from fleet.catalog import Catalog, RolloutRow
+from fleet.catalog import Catalog, RolloutRow, create_catalog
 from fleet.rollout import RolloutPlan
 from fleet.rollout.conduct import advance, events_of, halt, plan_of, start
 
@@ -38,7 +38,7 @@ PLAN = RolloutPlan(
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path / "catalog.sqlite")
+    return create_catalog(tmp_path / "catalog.sqlite")
 
 
 def test_only_the_canary_is_told_first(catalog: Catalog) -> None:

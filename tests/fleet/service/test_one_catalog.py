@@ -14,7 +14,7 @@ import pytest
 from edge.cli.root import main
 from edge.contracts.errors import OperatorError
 from edge.upload import load_or_make_keys
-from fleet.catalog import Catalog, VehicleRow
+from fleet.catalog import Catalog, VehicleRow, create_catalog
 from fleet.catalog.address import address_of, shown
 from fleet.service import FleetService, ServiceSettings, StateFolder, open_served
 from fleet.store import FolderStore, StoreSettings
@@ -222,7 +222,7 @@ def test_catalog_lies_in_the_folder_that_was_named(
     monkeypatch.chdir(tmp_path)
     folder = Path(name)
     where: Path | str = str(folder / "catalog.sqlite") if is_url else folder / "catalog.sqlite"
-    Catalog(where).close()
+    create_catalog(where).close()
     assert sorted(p.name for p in tmp_path.rglob("*")) == sorted([name, "catalog.sqlite"])
     reader = Catalog(where, is_read_only=True)
     assert reader.all(VehicleRow) == []

@@ -22,7 +22,7 @@ from edge.contracts.errors import RingroadError, StoreUnavailableError
 from edge.contracts.release import Release
 from edge.upload import load_or_make_keys
 from fleet.campaign import CampaignSettings, RuleSettings, campaign_from, propose
-from fleet.catalog import BundleRow, Catalog, ClipRow, RunRow, VehicleRow
+from fleet.catalog import BundleRow, Catalog, ClipRow, RunRow, VehicleRow, create_catalog
 from fleet.dataset.frozen import DatasetManifest
 from fleet.dataset.order import shelve
 from fleet.keys import Enrolment, enrol
@@ -61,7 +61,7 @@ WRITES = {
 def empty(tmp_path: Path) -> StateFolder:
     """A fleet that has a catalog and nothing else."""
     state = StateFolder(tmp_path / "state")
-    Catalog(state.catalog).close()
+    create_catalog(state.catalog).close()
     return state
 
 
@@ -265,7 +265,7 @@ def add(catalog: Catalog, name: str) -> None:
 
 
 def test_reader_sees_what_a_running_writer_committed(tmp_path: Path) -> None:
-    writer = Catalog(tmp_path / "catalog.sqlite")
+    writer = create_catalog(tmp_path / "catalog.sqlite")
     add(writer, "v-01")
     reader = Catalog(tmp_path / "catalog.sqlite", is_read_only=True)
     assert reader.all(VehicleRow) == [vehicle("v-01")]
@@ -276,7 +276,7 @@ def test_reader_sees_what_a_running_writer_committed(tmp_path: Path) -> None:
 
 
 def test_reader_cannot_write(tmp_path: Path) -> None:
-    Catalog(tmp_path / "catalog.sqlite").close()
+    create_catalog(tmp_path / "catalog.sqlite").close()
     reader = Catalog(tmp_path / "catalog.sqlite", is_read_only=True)
     with pytest.raises(StoreUnavailableError, match="readonly"):
         add(reader, "v-01")
@@ -290,7 +290,7 @@ def test_reader_makes_no_catalog(tmp_path: Path) -> None:
 
 
 def test_log_that_a_backup_took_without_its_index_is_read_all_the_same(tmp_path: Path) -> None:
-    writer = Catalog(tmp_path / "catalog.sqlite")
+    writer = create_catalog(tmp_path / "catalog.sqlite")
     add(writer, "v-01")
     backup = tmp_path / "backup"
     backup.mkdir()

@@ -19,7 +19,7 @@ from edge.ota.disk import LocalDisk
 from edge.ota.fetch import FetchSettings, HttpLink
 from edge.ota.metadata import Identity, Repositories, TrustAnchors
 from edge.ota.refusal import Refusal, RefusalKind
-from fleet.catalog import Catalog
+from fleet.catalog import create_catalog
 from fleet.repository import KeyRing, Lifetimes, create_keys, warnings_of
 from fleet.repository import metadata as repository_metadata
 from fleet.repository.metadata import alone
@@ -36,7 +36,7 @@ DAY_NS = 24 * HOUR_NS
 def state(tmp_path: Path) -> StateFolder:
     """A fleet of two vehicles whose metadata were signed now."""
     state = StateFolder(tmp_path / "fleet")
-    Catalog(state.catalog).close()
+    create_catalog(state.catalog).close()
     create_keys(KeyRing(state.release_keys))
     image, director = open_repositories(state)
     image.create(NOW_NS)
