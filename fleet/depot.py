@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge.contracts.bundle import Provenance
 from edge.contracts.errors import OperatorError
@@ -18,11 +17,11 @@ from fleet.bundle.assemble import assemble
 from fleet.bundle.bundle import Bundle, Tuned, read_bundle, rereleased, write_bundle
 from fleet.catalog import BundleRow, StreamKind, prefix
 from fleet.dataset.frozen import Dataset
+from fleet.fleet import Fleet
 from fleet.model import Model
-from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
+from fleet.repository import DirectorRepository, ImageRepository
 from fleet.rollout import CanaryRule, RolloutPlan, plan_waves
 from fleet.rollout.conduct import report_keys
-from fleet.service import StateFolder, open_repositories
 from fleet.work.workspace import Workspace
 
 RELEASERS = ("release-a", "release-b")
@@ -33,18 +32,18 @@ RELEASERS = ("release-a", "release-b")
 class Depot:
     """The keys, repositories and bundles with which an operator releases models."""
 
+    fleet: Fleet
     workspace: Workspace
-    bundles: Path
-    """Folder of every bundle that was built, by id."""
-    keys: KeyRing
-    image: ImageRepository
-    director: DirectorRepository
 
-    def open(self) -> None:
-        """Make keys and empty repositories; nothing happens when they exist."""
-        create_keys(self.keys)
-        self.image.create(self.workspace.now_ns())
-        self.director.create(self.workspace.now_ns())
+    @property
+    def image(self) -> ImageRepository:
+        """Which bundles exist."""
+        return self.fleet.image
+
+    @property
+    def director(self) -> DirectorRepository:
+        """Which bundle each vehicle should run."""
+        return self.fleet.director
 
     def next_counter(self) -> int:
         """Give a release counter above every one that was given out."""
@@ -91,7 +90,7 @@ class Depot:
         kept = self.workspace.catalog.get(BundleRow, manifest.bundle_id)
         if kept is not None and kept.release_counter > manifest.release_counter:
             return
-        write_bundle(bundle, self.bundles / manifest.bundle_id)
+        write_bundle(bundle, self.fleet.bundles / manifest.bundle_id)
         row = BundleRow(
             bundle_id=manifest.bundle_id,
             profile=manifest.profile,
@@ -131,7 +130,7 @@ class Depot:
             raise OperatorError(
                 f"{count} bundles begin with {beginning!r}; `ringroad bundle list` shows all"
             )
-        return read_bundle(self.bundles / found[0].bundle_id)
+        return read_bundle(self.fleet.bundles / found[0].bundle_id)
 
     def propose(self, bundle: Bundle) -> Release:
         """Keep a bundle and put it on the draft that people sign."""
@@ -205,15 +204,3 @@ class Depot:
     def rerelease(self, bundle: Bundle) -> Bundle:
         """Return the same bundle under the next counter, so that a fleet can go back to it."""
         return rereleased(bundle, self.next_counter())
-
-
-def open_depot(state: StateFolder, workspace: Workspace) -> Depot:
-    """Open the depot of a fleet's state folder, without touching anything."""
-    image, director = open_repositories(state)
-    return Depot(
-        workspace=workspace,
-        bundles=state.root / "bundles",
-        keys=KeyRing(state.release_keys),
-        image=image,
-        director=director,
-    )

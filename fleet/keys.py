@@ -172,21 +172,22 @@ class Roster:
         return self._vehicle_of.get(curve_key)
 
 
-def load_or_make_gateway_key(path: Path) -> bytes:
-    """Load the gateway's secret CURVE key (40 characters of Z85), or make it on first use.
+def make_gateway_key(path: Path) -> None:
+    """Make the gateway's secret CURVE key; every vehicle will hold the public half."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_synced(path, z85.encode(secrets.token_bytes(32)), mode=0o600)
 
-    It must outlive the process: every vehicle holds the public half.
+
+def load_gateway_key(path: Path) -> bytes:
+    """Load the gateway's secret CURVE key, 40 characters of Z85.
 
     Raises:
-        OperatorError: The file does not hold a key.
+        OperatorError: There is no such file, or it holds no key.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        write_synced(path, z85.encode(secrets.token_bytes(32)), mode=0o600)
-    secret = path.read_bytes()
     try:
+        secret = path.read_bytes()
         zmq.curve_public(secret)
-    except (ValueError, zmq.ZMQError) as error:
+    except (FileNotFoundError, ValueError, zmq.ZMQError) as error:
         raise OperatorError(
             f"{path} holds no CURVE key; restore it: with another key no vehicle will connect"
         ) from error

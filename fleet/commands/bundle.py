@@ -11,7 +11,18 @@ import typer
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import BundleRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, Yes, agree, open_depot
+from fleet.commands.options import (
+    CACHE,
+    STATE,
+    Cache,
+    Json,
+    State,
+    Yes,
+    agree,
+    open_depot,
+    reading,
+    writing,
+)
 from fleet.repository import utc_text
 from fleet.service import expiries_of, renew_all
 
@@ -48,7 +59,7 @@ def build(
 
     if (model is None) == (again is None):
         raise OperatorError("name either --model or --again")
-    with open_depot(state, cache, may_begin=True) as opened:
+    with open_depot(state, cache) as opened:
         if again is not None:
             bundle = opened.rerelease(opened.find(again))
         else:
@@ -87,8 +98,8 @@ def build(
 @app.command("list")
 def list_bundles(state: State = STATE, as_json: Json = False) -> None:
     """List the bundles, their counters, and whether vehicles may be told to install them."""
-    with open_depot(state, is_read_only=True) as opened:
-        released = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
+    with reading(state) as fleet:
+        released = {(r.bundle_id, r.release_counter) for r in fleet.image.released()}
         rows = [
             {
                 "bundle_id": row.bundle_id,
@@ -97,7 +108,7 @@ def list_bundles(state: State = STATE, as_json: Json = False) -> None:
                 "run_id": row.run_id,
                 "is_published": (row.bundle_id, row.release_counter) in released,
             }
-            for row in opened.workspace.catalog.all(BundleRow)
+            for row in fleet.catalog.all(BundleRow)
         ]
     columns = ("bundle_id", "profile", "release_counter", "run_id", "is_published")
     show_table(rows, columns, as_json=as_json)
@@ -110,21 +121,21 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Put one person's signature on the draft."""
-    with open_depot(state) as opened:
-        count = opened.sign(key)
+    with writing(state) as fleet:
+        count = fleet.image.sign(key)
     show_record({"key": key, "signatures": count}, as_json=as_json, title="signed")
 
 
 @app.command()
 def publish(yes: Yes = False, state: State = STATE, as_json: Json = False) -> None:
     """Show the signed draft to the fleet; a rollout then tells vehicles to install it."""
-    with open_depot(state) as opened:
-        before = {(r.bundle_id, r.release_counter) for r in opened.image.released()}
+    with writing(state) as fleet:
+        before = {(r.bundle_id, r.release_counter) for r in fleet.image.released()}
         agree("Every vehicle will see the draft's bundles. Publish them?", yes=yes)
-        opened.publish()
+        fleet.image.publish(time.time_ns())
         rows = [
             {"bundle_id": r.bundle_id, "profile": r.profile, "release_counter": r.release_counter}
-            for r in opened.image.released()
+            for r in fleet.image.released()
             if (r.bundle_id, r.release_counter) not in before
         ]
     show_table(rows, ("bundle_id", "profile", "release_counter"), as_json=as_json)
@@ -142,12 +153,12 @@ def renew(
     as_json: Json = False,
 ) -> None:
     """Sign afresh what has lived half its life; `ringroad fleet serve` does it by itself."""
-    with open_depot(state) as opened:
+    with writing(state) as fleet:
         now_ns = time.time_ns()
-        renewed, failures = renew_all(opened.image, opened.director, now_ns)
+        renewed, failures = renew_all(fleet.image, fleet.director, now_ns)
         if targets:
-            opened.image.refresh_draft(now_ns)
-        ends, _ = expiries_of(opened.image, opened.director)
+            fleet.image.refresh_draft(now_ns)
+        ends, _ = expiries_of(fleet.image, fleet.director)
     following = min(ends, key=lambda end: end.expires_ns, default=None)
     record = {
         "renewed": renewed,

@@ -12,10 +12,6 @@ from edge.cli.console import show_json, show_record, show_table
 from edge.contracts.errors import OperatorError
 from fleet.catalog import Catalog, ClipRow, QuarantineRow, prefix
 from fleet.commands.options import STATE, Json, State, reading
-from fleet.service import (
-    StateFolder,
-    open_served,
-)
 
 app = typer.Typer(help="Clips that vehicles sent home.", no_args_is_help=True)
 
@@ -35,7 +31,8 @@ def list_clips(
     """List admitted clips, or quarantined ones."""
     equal = {"vehicle_id": vehicle} if vehicle else {}
     order = "-at_ns" if limit else ""
-    with reading(state) as catalog:
+    with reading(state) as fleet:
+        catalog = fleet.catalog
         bad = catalog.all(QuarantineRow, order=order, limit=limit, **equal) if quarantined else []
         found = [] if quarantined else catalog.all(ClipRow, order=order, limit=limit, **equal)
     if quarantined:
@@ -57,8 +54,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one clip and the trigger events that caused it."""
-    with reading(state) as catalog:
-        row = _clip(catalog, clip)
+    with reading(state) as fleet:
+        row = _clip(fleet.catalog, clip)
     record = _without_manifest(row)
     events = msgspec.msgpack.decode(row.manifest)["events"]
     if as_json:
@@ -75,8 +72,8 @@ def fetch(
     state: State = STATE,
 ) -> None:
     """Write a clip's MCAP file, for a viewer or `ringroad edge replay`."""
-    with open_served(StateFolder(state), is_read_only=True) as opened:
-        file.write_bytes(opened.store.get(_clip(opened.catalog, clip).blob_id))
+    with reading(state) as fleet:
+        file.write_bytes(fleet.store.get(_clip(fleet.catalog, clip).blob_id))
 
 
 _CLIP_COLUMNS = ("clip_id", "vehicle_id", "drive_id", "rules", "worth", "blob_bytes", "frame_count")

@@ -10,7 +10,7 @@ import typer
 
 from edge.cli.console import show_record, show_table, stages
 from fleet.catalog import DatasetRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace, reading
 from fleet.work.plug import plugged
 
 app = typer.Typer(help="Frozen lists of labelled clips.", no_args_is_help=True)
@@ -58,10 +58,10 @@ def build(
 @app.command("list")
 def list_datasets(state: State = STATE, as_json: Json = False) -> None:
     """List the frozen datasets."""
-    with open_workspace(state, is_read_only=True) as place:
+    with reading(state) as fleet:
         rows = [
             {"dataset_id": row.dataset_id, "split": row.purpose, **row.facts}
-            for row in place.catalog.all(DatasetRow)
+            for row in fleet.catalog.all(DatasetRow)
         ]
     show_table(
         rows, ("dataset_id", "names", "split", "samples", "clips", "said_purpose"), as_json=as_json
@@ -77,6 +77,6 @@ def show(
     """Show what a dataset holds."""
     from fleet.dataset.order import find_dataset
 
-    with open_workspace(state, is_read_only=True) as place:
-        manifest = find_dataset(place, dataset)
+    with reading(state) as fleet:
+        manifest = find_dataset(fleet, dataset)
     show_record(msgspec.to_builtins(manifest), as_json=as_json)

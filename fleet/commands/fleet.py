@@ -1,4 +1,4 @@
-"""`ringroad fleet …`: serve, enrol and revoke vehicles, propose and approve campaigns, verify the log."""
+"""`ringroad fleet …`: the fleet, its service, its vehicles, its campaigns and its audit log."""
 
 from __future__ import annotations
 
@@ -17,28 +17,70 @@ from fleet.campaign import CampaignSettings, campaign_from
 from fleet.campaign import approve as approve_campaign
 from fleet.campaign import propose as propose_campaign
 from fleet.catalog import CampaignRow, Catalog, ClipRow, QuarantineRow, ReportRow, VehicleRow
-from fleet.commands.options import STATE, Json, State, Yes, reading, writing
+from fleet.catalog.address import shown
+from fleet.commands.options import STATE, Json, State, Yes, overlaid, reading, writing
+from fleet.fleet import Fleet, settings_of
 from fleet.keys import Enrolment
 from fleet.keys import enrol as enrol_vehicle
 from fleet.keys import revoke as revoke_vehicle
 from fleet.repository import Expiry, utc_text, warnings_of
-from fleet.service import (
-    ServiceCard,
-    ServiceSettings,
-    StateFolder,
-    expiries_of,
-    open_repositories,
-    read_card,
-)
+from fleet.service import expiries_of
 from fleet.service import serve as serve_fleet
+from fleet.settings import ServiceSettings, catalog_address
+from fleet.state import ServiceCard, StateFolder, read_card
 
 app = typer.Typer(help="The fleet service and who belongs to the fleet.", no_args_is_help=True)
 
 
 @app.command()
+def init(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings, for instance store=s3 store.bucket=clips updates_port=0."),
+    ] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Make a fleet: its settings, catalog, keys and empty repositories. Nothing else ever makes one."""
+    from conf.compose import compose, with_options
+    from fleet.init import create_fleet
+
+    settings = with_options(compose("fleet", overrides or [], ServiceSettings), state=str(state))
+    made = create_fleet(settings, now_ns=time.time_ns())
+    with reading(state) as fleet:
+        record = {
+            "state": str(made.root),
+            "catalog": shown(catalog_address(made, fleet.settings)),
+            "keys": list(fleet.keys.names()),
+        }
+    show_record(record, as_json=as_json, title="made")
+
+
+@app.command()
+def migrate(
+    catalog_url: Annotated[
+        str, typer.Option(help="Where the catalog is, for a fleet that lost its settings.")
+    ] = "",
+    yes: Yes = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Bring a fleet that an older program made to the tables of this one; there is no way back."""
+    from fleet.catalog.revision import HEAD
+    from fleet.init import migrate_fleet
+
+    if not yes:
+        question = f"The catalog of {state} is rewritten; only a backup goes back. Migrate it?"
+        typer.confirm(question, abort=True)
+    before = migrate_fleet(StateFolder(state), catalog_url=catalog_url, now_ns=time.time_ns())
+    show_record({"revision": HEAD, "before": before}, as_json=as_json, title="migrated")
+
+
+@app.command()
 def serve(
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings, for instance store=s3 updates_port=0.")
+        list[str] | None,
+        typer.Argument(help="Settings to change from now on, for instance updates_port=0."),
     ] = None,
     state: State = STATE,
     as_json: Json = False,
@@ -46,20 +88,24 @@ def serve(
     """Serve vehicles and update files until interrupted."""
     from conf.compose import compose, with_options
 
-    settings = with_options(compose("fleet", overrides or [], ServiceSettings), state=str(state))
+    words = overrides or []
+    settings = settings_of(StateFolder(state))
+    if words:
+        settings = overlaid(settings, compose("fleet", words, ServiceSettings), words)
 
     def say(card: ServiceCard) -> None:
         show_record(msgspec.structs.asdict(card), as_json=as_json, title="serving")
         sys.stdout.flush()  # who waits for this line may read from a pipe
 
-    serve_fleet(settings, say)
+    serve_fleet(with_options(settings, state=str(state)), say)
 
 
 @app.command()
 def status(state: State = STATE, as_json: Json = False) -> None:
     """Show whether the service runs, what the fleet has, and when update metadata expires."""
     card = read_card(StateFolder(state))
-    with reading(state) as catalog:
+    with reading(state) as fleet:
+        catalog = fleet.catalog
         (clip_count, clip_bytes), (quarantine_count, _) = (
             catalog.total(record, "blob_bytes") for record in (ClipRow, QuarantineRow)
         )
@@ -74,7 +120,7 @@ def status(state: State = STATE, as_json: Json = False) -> None:
             "quarantined": quarantine_count,
             "campaigns": catalog.count(CampaignRow),
             "checkpoint": catalog.checkpoint().root,
-            **_updates(StateFolder(state), time.time_ns()),
+            **_updates(fleet, time.time_ns()),
         }
     show_record(record, as_json=as_json)
 
@@ -82,8 +128,8 @@ def status(state: State = STATE, as_json: Json = False) -> None:
 @app.command()
 def vehicles(state: State = STATE, as_json: Json = False) -> None:
     """List the vehicles, what they sent and what they said last."""
-    with reading(state) as catalog:
-        rows = [_vehicle(catalog, row) for row in catalog.all(VehicleRow)]
+    with reading(state) as fleet:
+        rows = [_vehicle(fleet.catalog, row) for row in fleet.catalog.all(VehicleRow)]
     columns = ("vehicle_id", "state", "profile", "clips", "quarantined", "bundle_id", "phase")
     show_table(rows, columns, as_json=as_json)
 
@@ -100,8 +146,8 @@ def enrol(
 ) -> None:
     """Register a vehicle's public keys and calibration."""
     enrolment = Enrolment(vehicle, curve_key, report_key, profile, rig_id)
-    with writing(state, may_found=True) as catalog:
-        row = enrol_vehicle(catalog, enrolment, at_ns=time.time_ns())
+    with writing(state) as fleet:
+        row = enrol_vehicle(fleet.catalog, enrolment, at_ns=time.time_ns())
     show_record(msgspec.structs.asdict(row), as_json=as_json, title="enrolled")
 
 
@@ -114,21 +160,21 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Refuse a vehicle for ever: it is cut off and its name is not given again."""
-    with writing(state) as catalog:
+    with writing(state) as fleet:
         if not yes:
             question = f"Vehicle {vehicle} is cut off and cannot come back. Revoke it?"
             typer.confirm(question, abort=True)
-        row = revoke_vehicle(catalog, vehicle, cause=cause, at_ns=time.time_ns())
+        row = revoke_vehicle(fleet.catalog, vehicle, cause=cause, at_ns=time.time_ns())
     show_record(msgspec.structs.asdict(row), as_json=as_json, title="revoked")
 
 
 @app.command()
 def campaigns(state: State = STATE, as_json: Json = False) -> None:
     """List what vehicles are asked to record."""
-    with reading(state) as catalog:
+    with reading(state) as fleet:
         rows = [
             {**msgspec.structs.asdict(row), "record": msgspec.msgpack.decode(row.record)}
-            for row in catalog.all(CampaignRow)
+            for row in fleet.catalog.all(CampaignRow)
         ]
     columns = ("campaign_id", "state", "approved_by", "vehicles", "until_ns")
     show_table(rows, columns, as_json=as_json)
@@ -147,10 +193,11 @@ def propose(
     except msgspec.DecodeError as error:
         raise OperatorError(f"{file} is no YAML: {error}") from error
     configured = settings_from(values, dict[str, CampaignSettings], origin=str(file))
-    with writing(state) as catalog:
+    with writing(state) as fleet:
         for name, settings in configured.items():
             campaign = campaign_from(name, settings)
-            propose_campaign(catalog, campaign, vehicles=settings.vehicles, at_ns=time.time_ns())
+            at_ns = time.time_ns()
+            propose_campaign(fleet.catalog, campaign, vehicles=settings.vehicles, at_ns=at_ns)
 
 
 @app.command()
@@ -161,26 +208,27 @@ def approve(
     state: State = STATE,
 ) -> None:
     """Let a campaign reach vehicles."""
-    with writing(state) as catalog:
+    with writing(state) as fleet:
         if not yes:
             typer.confirm(f"Vehicles will record for campaign {campaign}. Approve it?", abort=True)
-        approve_campaign(catalog, campaign, by=by, at_ns=time.time_ns())
+        approve_campaign(fleet.catalog, campaign, by=by, at_ns=time.time_ns())
 
 
 @app.command()
 def verify(state: State = STATE, as_json: Json = False) -> None:
     """Check every hash chain of the audit log; fails at the first event that was rewritten."""
-    with reading(state) as catalog:
+    with reading(state) as fleet:
+        verify_chain = fleet.catalog.verify_chain
         rows = [
-            {"stream": head.stream, "events": catalog.verify_chain(head.stream), "hash": head.hash}
-            for head in catalog.checkpoint().heads
+            {"stream": head.stream, "events": verify_chain(head.stream), "hash": head.hash}
+            for head in fleet.catalog.checkpoint().heads
         ]
     show_table(rows, ("stream", "events", "hash"), as_json=as_json)
 
 
-def _updates(state: StateFolder, now_ns: int) -> dict[str, object]:
+def _updates(fleet: Fleet, now_ns: int) -> dict[str, object]:
     """Say when update metadata expires: what comes next, and what no service can renew."""
-    ends, damaged = expiries_of(*open_repositories(state))
+    ends, damaged = expiries_of(fleet.image, fleet.director)
     following = min(ends, key=lambda end: end.expires_ns, default=None)
     return {
         "next_expiry_file": following and following.file,

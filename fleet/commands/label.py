@@ -11,7 +11,7 @@ import typer
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace, reading
 
 app = typer.Typer(help="What is true about a clip.", no_args_is_help=True)
 
@@ -81,7 +81,7 @@ def run(
 @app.command("list")
 def list_runs(state: State = STATE, as_json: Json = False) -> None:
     """List the labelling runs, and what each said and cost."""
-    with open_workspace(state, is_read_only=True) as place:
-        rows = [{"run_id": r.run_id, **r.facts} for r in place.catalog.all(RunRow, stage="label")]
+    with reading(state) as fleet:
+        rows = [{"run_id": r.run_id, **r.facts} for r in fleet.catalog.all(RunRow, stage="label")]
     columns = ("run_id", "clips", "auto", "reviewed", "masked", "asked", "reviewer_seconds")
     show_table(rows, columns, as_json=as_json)

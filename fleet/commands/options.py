@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,12 +12,12 @@ import typer
 
 from conf.compose import settings_from
 from edge.contracts.errors import OperatorError
-from fleet.service import StateFolder, open_served
+from fleet.fleet import Fleet, open_fleet
+from fleet.state import StateFolder
+from fleet.work.workspace import Workspace
 
 if TYPE_CHECKING:
-    from fleet.catalog import Catalog
     from fleet.depot import Depot
-    from fleet.work.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -30,57 +30,46 @@ State = Annotated[Path, typer.Option("--state", help="The fleet's state folder."
 Cache = Annotated[Path, typer.Option("--cache", help="What can be made again: images, answers.")]
 
 
-@contextmanager
-def open_workspace(
-    state: Path, cache: Path = CACHE, *, is_read_only: bool = False
-) -> Iterator[Workspace]:
-    """Open a fleet's catalog and store for a command; one that only reads says so and makes nothing.
+def reading(state: Path) -> AbstractContextManager[Fleet]:
+    """Open a fleet for a command that only reads: nothing is made or changed.
 
     Raises:
         OperatorError: There is no fleet in that folder.
     """
-    from fleet.work.workspace import Workspace
-
-    with open_served(StateFolder(state), is_read_only=is_read_only) as opened:
-        yield Workspace(opened.catalog, opened.store, state / "work", cache, actor="operator")
+    return open_fleet(StateFolder(state), is_read_only=True)
 
 
-@contextmanager
-def open_depot(
-    state: Path, cache: Path = CACHE, *, is_read_only: bool = False, may_begin: bool = False
-) -> Iterator[Depot]:
-    """Open a fleet's keys and repositories.
-
-    Args:
-        state: The fleet's folder.
-        cache: What can be made again.
-        is_read_only: Make and change nothing.
-        may_begin: Make keys and repositories where there are none yet.
+def writing(state: Path) -> AbstractContextManager[Fleet]:
+    """Open a fleet for a command that changes it.
 
     Raises:
         OperatorError: There is no fleet in that folder.
     """
-    from fleet import depot
-
-    with open_workspace(state, cache, is_read_only=is_read_only) as place:
-        opened = depot.open_depot(StateFolder(state), place)
-        if may_begin:
-            opened.open()
-        yield opened
+    return open_fleet(StateFolder(state))
 
 
 @contextmanager
-def reading(state: Path) -> Iterator[Catalog]:
-    """Open the catalog for a command that only reads."""
-    with open_served(StateFolder(state), is_read_only=True) as opened:
-        yield opened.catalog
+def open_workspace(state: Path, cache: Path = CACHE) -> Iterator[Workspace]:
+    """Open a fleet for a stage that runs child processes.
+
+    Raises:
+        OperatorError: There is no fleet in that folder.
+    """
+    with writing(state) as fleet:
+        yield _workspace(fleet, cache)
 
 
 @contextmanager
-def writing(state: Path, *, may_found: bool = False) -> Iterator[Catalog]:
-    """Open the catalog for a command that changes it."""
-    with open_served(StateFolder(state), may_found=may_found) as opened:
-        yield opened.catalog
+def open_depot(state: Path, cache: Path = CACHE) -> Iterator[Depot]:
+    """Open a fleet's keys and repositories for a command that releases bundles.
+
+    Raises:
+        OperatorError: There is no fleet in that folder.
+    """
+    from fleet.depot import Depot
+
+    with writing(state) as fleet:
+        yield Depot(fleet, _workspace(fleet, cache))
 
 
 def overridden(settings: T, words: Sequence[str]) -> T:
@@ -98,7 +87,30 @@ def overridden(settings: T, words: Sequence[str]) -> T:
     return settings_from(values, type(settings), origin="command line")
 
 
+def overlaid(settings: T, asked: T, words: Sequence[str]) -> T:
+    """Take over, from settings that words were composed into, what the words name and nothing else.
+
+    Args:
+        settings: What holds otherwise.
+        asked: The words, composed over the defaults.
+        words: As typed: ``updates_port=0``, ``store=s3``, ``gateway.bind=…``.
+    """
+    values, said = msgspec.to_builtins(settings), msgspec.to_builtins(asked)
+    for word in words:
+        *parents, leaf = word.partition("=")[0].lstrip("+~").split(".")
+        target, source = values, said
+        for name in parents:
+            target, source = target[name], source[name]
+        target[leaf] = source[leaf]
+    return settings_from(values, type(settings), origin="command line")
+
+
 def agree(question: str, *, yes: bool) -> None:
     """Ask before something reaches vehicles, unless the answer was given."""
     if not yes:
         typer.confirm(question, abort=True)
+
+
+def _workspace(fleet: Fleet, cache: Path) -> Workspace:
+    folder = fleet.state.root / "work"
+    return Workspace(fleet.catalog, fleet.store, folder, cache, actor=fleet.actor)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge.cli.console import show_record, show_table
 from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
-from fleet.commands.options import STATE, Json, State, Yes, agree, open_depot, open_workspace
+from fleet.commands.options import STATE, Json, State, Yes, agree, open_depot, reading
 from fleet.rollout import CanaryRule, Decision, decide, replay
 from fleet.rollout.conduct import advance as advance_rollout
 from fleet.rollout.conduct import events_of, plan_of
@@ -73,17 +74,18 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the rollouts, or one of them vehicle by vehicle, as its reports stand."""
-    with open_workspace(state, is_read_only=True) as place:
+    with reading(state) as fleet:
+        catalog = fleet.catalog
         if rollout is None:
             rows = [
                 {"rollout_id": r.rollout_id, "bundle_id": r.bundle_id, "state": r.state}
-                for r in place.catalog.all(RolloutRow)
+                for r in catalog.all(RolloutRow)
             ]
             show_table(rows, ("rollout_id", "bundle_id", "state"), as_json=as_json)
             return
-        plan = plan_of(place.catalog, rollout)
-        decision = decide(plan, events_of(place.catalog, rollout), place.now_ns())
-        _show(place.catalog, rollout, decision, as_json=as_json)
+        plan = plan_of(catalog, rollout)
+        decision = decide(plan, events_of(catalog, rollout), time.time_ns())
+        _show(catalog, rollout, decision, as_json=as_json)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from fleet.label.job import reason_of
 from fleet.label.order import ClipLabels
 from fleet.sample.row import Sample
 from fleet.store import BlobStore
-from fleet.work.workspace import Workspace
+from fleet.work.workspace import CatalogAndStore, Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def shelve(workspace: Workspace, manifest: DatasetManifest) -> None:
         tx.change(DatasetRow, manifest.dataset_id, facts={**known.facts, "names": names})
 
 
-def find_dataset(workspace: Workspace, word: str) -> DatasetManifest:
+def find_dataset(fleet: CatalogAndStore, word: str) -> DatasetManifest:
     """Find a dataset by its id, the beginning of it, or its name.
 
     Raises:
@@ -137,7 +137,7 @@ def find_dataset(workspace: Workspace, word: str) -> DatasetManifest:
     """
     rows = [
         row
-        for row in workspace.catalog.all(DatasetRow)
+        for row in fleet.catalog.all(DatasetRow)
         if row.dataset_id.startswith(word) or word in row.facts["names"]
     ]
     if len(rows) != 1:
@@ -145,7 +145,7 @@ def find_dataset(workspace: Workspace, word: str) -> DatasetManifest:
         raise OperatorError(
             f"{word!r} means {known}, and not one dataset; `ringroad dataset list` shows all"
         )
-    return msgspec.json.decode(workspace.store.get(rows[0].blob_id), type=DatasetManifest)
+    return msgspec.json.decode(fleet.store.get(rows[0].blob_id), type=DatasetManifest)
 
 
 def files_of(

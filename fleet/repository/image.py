@@ -70,6 +70,10 @@ class ImageRepository:
             self._save_draft(draft)
             self.publish(now_ns)
 
+    def is_created(self) -> bool:
+        """Tell whether there is a list of bundles, empty or not."""
+        return self._metadata.is_started()
+
     def root_bytes(self) -> bytes:
         """Give the root that vehicles are born with."""
         return self._metadata.root_bytes()

@@ -4,23 +4,19 @@ It decides nothing that takes long: labelling, training and evaluation are child
 ``fleet.work.process``) that meet it in catalog and store. It never imports torch.
 """
 
-from fleet.service.door import ServedFleet, open_repositories, open_served
 from fleet.service.files import FileServer
 from fleet.service.renew import expiries_of, renew_all
 from fleet.service.run import FleetService, serve
-from fleet.service.settings import ServiceSettings
-from fleet.service.state import ServiceCard, StateFolder, read_card
+from fleet.settings import ServiceSettings
+from fleet.state import ServiceCard, StateFolder, read_card
 
 __all__ = [
     "FileServer",
     "FleetService",
-    "ServedFleet",
     "ServiceCard",
     "ServiceSettings",
     "StateFolder",
     "expiries_of",
-    "open_repositories",
-    "open_served",
     "read_card",
     "renew_all",
     "serve",

@@ -11,19 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+from fleet.fleet import open_fleet
 from fleet.ingest import Gateway, Intake
-from fleet.keys import Roster, load_or_make_gateway_key
-from fleet.service.door import (
-    keep_settings,
-    open_or_create,
-    open_repositories,
-    refuse_second_catalog,
-)
+from fleet.keys import Roster, load_gateway_key
 from fleet.service.files import FileServer
 from fleet.service.renew import Renewal
-from fleet.service.settings import ServiceSettings
-from fleet.service.state import ServiceCard, StateFolder, take_lock, write_card
-from fleet.store import FolderStore, open_store
+from fleet.settings import ServiceSettings, keep_settings
+from fleet.state import ServiceCard, StateFolder, take_lock, write_card
+from fleet.store import FolderStore
 
 _log = logging.getLogger(__name__)
 
@@ -40,24 +35,22 @@ class FleetService:
         """Open everything, prove that strangers are refused, and put the card out.
 
         Raises:
-            OperatorError: Another service runs on this folder, the fleet keeps its catalog elsewhere,
-                a setting makes no sense, or the gateway would let strangers in.
+            OperatorError: There is no fleet in this folder, another service runs on it, it keeps its
+                catalog elsewhere, a setting makes no sense, or the gateway would let strangers in.
             StoreUnavailableError: Catalog or store cannot be opened.
         """
         self.state = StateFolder(Path(settings.state))
         with ExitStack() as stack:
             lock = take_lock(self.state)
             stack.callback(os.close, lock)
-            refuse_second_catalog(self.state, settings)
-            self.catalog = open_or_create(self.state, settings)
-            stack.callback(self.catalog.close)
-            self.store = open_store(settings.store, self.state.store)
+            fleet = stack.enter_context(open_fleet(self.state, actor="service", settings=settings))
+            self.catalog, self.store = fleet.catalog, fleet.store
             if isinstance(self.store, FolderStore):
                 self.store.sweep(now_ns / 1e9 - _OLD_WRITE_S)
             self.gateway = self._open_gateway(settings)
             stack.callback(self.gateway.close)
             self.gateway.self_test()
-            self._renewal = Renewal(*open_repositories(self.state))
+            self._renewal = Renewal(fleet.image, fleet.director)
             files = FileServer(self.state.updates, settings.updates_host, settings.updates_port)
             stack.callback(files.close)
             self.card = ServiceCard(
@@ -87,7 +80,7 @@ class FleetService:
 
     def _open_gateway(self, settings: ServiceSettings) -> Gateway:
         intake = Intake(self.catalog, self.store, self.state.incoming, settings.ingest)
-        secret_key = load_or_make_gateway_key(self.state.gateway_key)
+        secret_key = load_gateway_key(self.state.gateway_key)
         roster = Roster(self.catalog, settings.roster_max_age_s)
         return Gateway(settings.gateway, secret_key, intake, roster)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fleet.catalog import Catalog, RunRow, StreamKind
 from fleet.store import BlobStore
@@ -27,6 +27,18 @@ def ignore_steps(count: int) -> None:
 
 def ignore_progress(name: str, progress: Progress) -> None:
     """Do nothing: the ``OnProgress`` of a caller that shows no progress."""
+
+
+class CatalogAndStore(Protocol):
+    """Where rows and blobs are found: a fleet that is opened to read has both, and so has a workspace."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Rows."""
+
+    @property
+    def store(self) -> BlobStore:
+        """Blobs."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from edge.budget import BudgetSettings
 from edge.cli.console import Stages
 from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.order import files_of
-from fleet.depot import open_depot
+from fleet.depot import Depot
 from fleet.evaluate.order import CANDIDATE, refuse_other_rigs
-from fleet.service import open_served
-from fleet.store import open_store
+from fleet.fleet import open_fleet
 from fleet.work.workspace import Workspace
 from sim.lap.folders import LapFolders
 from sim.lap.gallery import Gallery
@@ -31,9 +30,9 @@ from sim.lap.settings import LapSettings
 from sim.lap.setup import (
     ACTOR,
     build_sets,
+    make_fleet,
     release_baseline,
     running_service,
-    service_overrides,
     set_up_fleet,
 )
 from sim.lap.summary import LapFacts, read_truths, summarise
@@ -125,20 +124,21 @@ def open_turn(
 ) -> Iterator[Turn]:
     """Render the sets, start the fleet, enrol the vehicles; the service ends with the block."""
     timer = StageTimer(display)
-    store = open_store(settings.store, folders.fleet.store)
-    log, words = folders.logs / "service.log", service_overrides(settings.store)
+    if legacy is None:
+        make_fleet(settings, folders.fleet)
     vehicles = vehicle_ids(settings)
     homes = {vehicle: folders.vehicle(vehicle) for vehicle in vehicles}
-    with timer.stage("sets") as stage:
-        sets = build_sets(settings, folders, store, part_lines(stage))
-        files = files_of(sets, store, folders.cache)
-        stage.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
-    with running_service(folders.fleet, log, words) as card:
-        timer.service = RunningProcess(card.pid)
-        with open_served(folders.fleet) as served:
+    with open_fleet(folders.fleet, actor=ACTOR) as fleet:
+        store = fleet.store
+        with timer.stage("sets") as stage:
+            sets = build_sets(settings, folders, store, part_lines(stage))
+            files = files_of(sets, store, folders.cache)
+            stage.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
+        with running_service(folders.fleet, folders.logs / "service.log") as card:
+            timer.service = RunningProcess(card.pid)
             with timer.stage("fleet") as stage:
-                workspace = Workspace(served.catalog, store, folders.here, folders.cache, ACTOR)
-                depot = open_depot(folders.fleet, workspace)
+                workspace = Workspace(fleet.catalog, store, folders.here, folders.cache, ACTOR)
+                depot = Depot(fleet, workspace)
                 set_up_fleet(settings, workspace, depot, sets, homes)
                 refuse_other_rigs(workspace, {k: f for k, f in files.items() if k != "replay"})
                 if legacy is None:

@@ -7,9 +7,8 @@ and through the same functions of ``fleet``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from edge.contracts.errors import LinkDownError
@@ -21,10 +20,13 @@ from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.order import shelve
 from fleet.dataset.recipe import build_set, load_recipe
 from fleet.depot import Depot
+from fleet.ingest import GatewaySettings
+from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.model import find_model
-from fleet.service import ServiceCard, StateFolder, read_card
-from fleet.store import BlobStore, StoreSettings, open_store
+from fleet.settings import ServiceSettings
+from fleet.state import ServiceCard, StateFolder, read_card
+from fleet.store import BlobStore, open_store
 from fleet.work.process import Progress, start_child
 from fleet.work.workspace import OnProgress, Workspace, ignore_progress
 from fleet.zoo import read_card as read_model_card
@@ -72,16 +74,18 @@ def _rows_of(name: str, on_progress: OnProgress) -> Callable[[int], None]:
     return lambda rows: on_progress(name, Progress(done=rows, note="frames rendered"))
 
 
-def service_overrides(store: StoreSettings) -> list[str]:
-    """Tell the service of a lap to take any free ports and to keep its blobs where the lap does."""
-    kept = [f"store.{name}={value}" for name, value in asdict(store).items()]
-    return ["gateway.bind=tcp://127.0.0.1:*", "updates_port=0", *kept]
+def make_fleet(settings: LapSettings, state: StateFolder) -> None:
+    """Make the fleet of a run: any free ports, and blobs where the lap keeps them."""
+    told = ServiceSettings(
+        state=str(state.root),
+        store=settings.store,
+        gateway=GatewaySettings(bind="tcp://127.0.0.1:*"),
+    )
+    create_fleet(told, now_ns=time.time_ns())
 
 
 @contextmanager
-def running_service(
-    state: StateFolder, log: Path, overrides: Sequence[str]
-) -> Iterator[ServiceCard]:
+def running_service(state: StateFolder, log: Path) -> Iterator[ServiceCard]:
     """Run ``ringroad fleet serve`` as a process of its own until the block is left.
 
     It has this process's environment, and with it the S3 client's credentials.
@@ -89,7 +93,7 @@ def running_service(
     Raises:
         LinkDownError: It did not come up; the message ends with what it said.
     """
-    words = ["fleet", "serve", "--state", str(state.root), "--json", *overrides]
+    words = ["fleet", "serve", "--state", str(state.root), "--json"]
     with start_child("edge", words, log) as child:
         deadline = time.monotonic() + _START_S
         while (card := read_card(state)) is None:
@@ -106,7 +110,7 @@ def set_up_fleet(
     sets: Mapping[str, DatasetManifest],
     homes: Mapping[str, Path],
 ) -> None:
-    """Make keys, repositories and campaigns, shelve the sets, enrol the vehicles.
+    """Shelve the sets, approve the campaigns, enrol the vehicles.
 
     Args:
         settings: The lap's.
@@ -115,7 +119,6 @@ def set_up_fleet(
         sets: Frozen datasets.
         homes: Each vehicle's own disk.
     """
-    depot.open()
     for manifest in sets.values():
         shelve(workspace, manifest)
     for campaign_id, campaign in settings.campaigns.items():

@@ -1,5 +1,6 @@
 """Where bundles are kept: what lies on disk and what the catalog says are the same release."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.golden import GoldenFrame
 from edge.contracts.time import NS_PER_S
 from fleet.bundle.bundle import Bundle, BundleSpec, EngineKey, build_bundle, rereleased
-from fleet.catalog import BundleRow, create_catalog
-from fleet.depot import Depot, open_depot
-from fleet.service import StateFolder
-from fleet.store import FolderStore
+from fleet.catalog import BundleRow
+from fleet.depot import Depot
+from fleet.fleet import open_fleet
+from fleet.init import create_fleet
+from fleet.settings import ServiceSettings
 from fleet.work.workspace import Workspace
 
 NOW_NS = 1_800_000_000 * NS_PER_S
@@ -27,11 +29,11 @@ SPEC = BundleSpec(
 
 
 @pytest.fixture
-def depot(tmp_path: Path) -> Depot:
-    state = StateFolder(tmp_path / "state")
-    catalog, store = create_catalog(state.catalog), FolderStore(state.store)
-    work = Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
-    return open_depot(state, work)
+def depot(tmp_path: Path) -> Iterator[Depot]:
+    state = create_fleet(ServiceSettings(state=str(tmp_path / "state")), now_ns=NOW_NS)
+    with open_fleet(state) as fleet:
+        folders = (tmp_path / "work", tmp_path / "cache")
+        yield Depot(fleet, Workspace(fleet.catalog, fleet.store, *folders, "test", lambda: NOW_NS))
 
 
 @pytest.fixture
@@ -57,7 +59,6 @@ def test_a_bundle_kept_again_under_an_older_counter_stays_what_it_is(
 def test_a_counter_above_every_bundle_that_was_kept_is_given_next(
     depot: Depot, bundle: Bundle
 ) -> None:
-    depot.open()
     assert depot.next_counter() == 1
     depot.keep(rereleased(bundle, 7))
     assert depot.next_counter() == 8

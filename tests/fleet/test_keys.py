@@ -20,7 +20,8 @@ from fleet.keys import (
     Enrolment,
     Roster,
     enrol,
-    load_or_make_gateway_key,
+    load_gateway_key,
+    make_gateway_key,
     register_rig,
     revoke,
     verify_report,
@@ -223,15 +224,20 @@ def test_signed_nonsense_is_refused(
         verify_report(catalog, "v-01", nonsense)
 
 
-def test_the_gateway_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
+def test_the_gateway_key_is_private(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "gateway.curve"
-    secret = load_or_make_gateway_key(path)
-    assert load_or_make_gateway_key(path) == secret and len(secret) == 40
+    make_gateway_key(path)
+    assert len(load_gateway_key(path)) == 40
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_spoiled_gateway_key_is_not_silently_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"spoiled"])
+def test_a_lost_or_spoiled_gateway_key_is_not_silently_replaced(
+    tmp_path: Path, content: bytes | None
+) -> None:
     path = tmp_path / "gateway.curve"
-    path.write_bytes(b"spoiled")
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(OperatorError, match="restore it"):
-        load_or_make_gateway_key(path)
+        load_gateway_key(path)
+    assert path.exists() == (content is not None)

@@ -28,13 +28,15 @@ from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, Ultraso
 from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.upload import load_or_make_keys
-from fleet.catalog import ClipRow, LabelRow, ReportRow, RunRow, create_catalog
+from fleet.catalog import Catalog, ClipRow, LabelRow, ReportRow, RunRow
 from fleet.dataset.order import files_of, find_dataset, freeze_samples
+from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.label.order import laid_out
 from fleet.repository import DirectorRepository, KeyRing
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
-from fleet.service import StateFolder
+from fleet.settings import ServiceSettings
+from fleet.state import StateFolder
 from fleet.store import FolderStore, blob_key
 from fleet.work.workspace import Workspace
 from fleet.zoo import read_card, zoo_folder
@@ -82,8 +84,8 @@ class Shell:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    state = StateFolder(tmp_path / "state")
-    catalog, store = create_catalog(state.catalog), FolderStore(state.store)
+    state = create_fleet(ServiceSettings(state=str(tmp_path / "state")), now_ns=NOW_NS)
+    catalog, store = Catalog(state.catalog), FolderStore(state.store)
     return Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
 
 

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
-from fleet.service import StateFolder, read_card
+from fleet.init import create_fleet
+from fleet.settings import ServiceSettings
+from fleet.state import StateFolder, read_card
 from fleet.store import FolderStore
 
 PATIENCE_S = 30.0
@@ -27,6 +30,7 @@ class Fleet:
         self.state = StateFolder(root / "state")
         self.log = root / "service.log"
         self.gateway = "tcp://127.0.0.1:0"
+        create_fleet(ServiceSettings(state=str(self.state.root)), now_ns=time.time_ns())
         self.start()
         self.catalog = Catalog(self.state.catalog)
         self.store = FolderStore(self.state.store)

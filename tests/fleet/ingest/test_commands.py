@@ -45,6 +45,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
 @pytest.fixture
 def enrolled(shell: Shell, tmp_path: Path, clip: Callable[..., Any]) -> Shell:
     keys = load_or_make_keys(tmp_path / "keys")
+    shell.json("fleet", "init")
     shell.json(
         *("fleet", "enrol", "--vehicle", "v-01", "--rig-id", clip().manifest.rig_id),
         *("--curve-key", keys.curve_key, "--report-key", keys.report_key),
@@ -157,9 +158,12 @@ def test_a_misspelt_key_in_a_campaign_file_is_refused(enrolled: Shell, tmp_path:
 
 
 def test_a_misspelt_setting_of_the_service_is_refused(shell: Shell) -> None:
+    code, _, err = shell("fleet", "init", "updtes_port=0")
+    assert code == 1 and "did you mean updates_port?" in err
+    assert not shell.state.exists()
+    shell.json("fleet", "init")
     code, _, err = shell("fleet", "serve", "updtes_port=0")
     assert code == 1 and "did you mean updates_port?" in err
-    assert not StateFolder(shell.state).catalog.exists()
 
 
 def test_the_audit_log_can_be_verified(with_clips: Shell) -> None:
@@ -170,5 +174,5 @@ def test_the_audit_log_can_be_verified(with_clips: Shell) -> None:
 def test_a_folder_without_a_fleet_is_one_clear_line(shell: Shell) -> None:
     for words in (("fleet", "status"), ("fleet", "vehicles"), ("clips", "list")):
         code, _, err = shell(*words)
-        assert code == 1 and "start one with `ringroad fleet serve" in err
+        assert code == 1 and "`ringroad fleet init" in err
     assert not shell.state.exists()

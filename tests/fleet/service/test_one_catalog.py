@@ -16,7 +16,9 @@ from edge.contracts.errors import OperatorError
 from edge.upload import load_or_make_keys
 from fleet.catalog import Catalog, VehicleRow, create_catalog
 from fleet.catalog.address import address_of, shown
-from fleet.service import FleetService, ServiceSettings, StateFolder, open_served
+from fleet.fleet import open_fleet
+from fleet.init import create_fleet
+from fleet.service import FleetService, ServiceSettings, StateFolder
 from fleet.store import FolderStore, StoreSettings
 
 NOW_NS = 1_800_000_000 * 10**9
@@ -60,6 +62,7 @@ def elsewhere(
         catalog_url="sqlite:///real.db",
         store=StoreSettings(root="blobs"),
     )
+    create_fleet(settings, now_ns=NOW_NS)
     service = FleetService(settings, now_ns=NOW_NS)
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
@@ -90,28 +93,16 @@ def test_commands_open_the_catalog_that_the_service_serves(
 def test_commands_open_the_blobs_that_the_service_serves(
     elsewhere: Path, state: StateFolder
 ) -> None:
-    with open_served(state) as served:
-        assert isinstance(served.store, FolderStore)
-        assert served.store.root == elsewhere.parent / "blobs"
-
-
-def test_commands_know_the_catalog_before_the_service_says_that_it_is_ready(
-    state: StateFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    seen: list[bool] = []
-    monkeypatch.setattr(
-        "fleet.service.run.write_card", lambda *_: seen.append(state.settings.exists())
-    )
-    settings = ServiceSettings(state=str(state.root), catalog_url=str(tmp_path / "real.db"))
-    FleetService(settings, now_ns=NOW_NS).close()
-    assert seen == [True]
+    with open_fleet(state) as fleet:
+        assert isinstance(fleet.store, FolderStore)
+        assert fleet.store.root == elsewhere.parent / "blobs"
 
 
 def test_catalog_that_went_away_is_not_replaced_by_an_empty_one(
     state: StateFolder, tmp_path: Path, run: Callable[..., Any], enrolment: tuple[str, ...]
 ) -> None:
     settings = ServiceSettings(state=str(state.root), catalog_url=str(tmp_path / "real.db"))
-    FleetService(settings, now_ns=NOW_NS).close()
+    create_fleet(settings, now_ns=NOW_NS)
     (tmp_path / "real.db").unlink()
     for words in (enrolment, ("fleet", "status"), ("bundle", "list")):
         code, _, err = run(*words)
@@ -124,14 +115,19 @@ def test_fleet_whose_settings_are_lost_gets_no_second_catalog(
 ) -> None:
     state.settings.unlink()
     code, _, said = run(*enrolment)
-    assert code == 1 and "start its service once as before, with its catalog_url" in said
+    assert code == 1 and "has no settings.json: `ringroad fleet migrate` writes it" in said
     assert not state.catalog.exists() and vehicles_in(elsewhere) == []
 
 
-def test_folder_without_a_fleet_stays_empty(state: StateFolder, run: Callable[..., Any]) -> None:
-    for words in (("fleet", "status"), ("clips", "list"), ("fleet", "revoke", "v", "--cause", "c")):
+def test_folder_without_a_fleet_stays_empty(
+    state: StateFolder, run: Callable[..., Any], enrolment: tuple[str, ...]
+) -> None:
+    for words in (
+        *(("fleet", "status"), ("clips", "list"), ("fleet", "revoke", "v", "--cause", "c")),
+        *(("fleet", "serve"), ("bundle", "list"), ("bundle", "sign", "release-a"), enrolment),
+    ):
         code, _, err = run(*words)
-        assert code == 1 and "no fleet at" in err
+        assert code == 1 and f"`ringroad fleet init --state {state.root}` makes one" in err
     assert not state.root.exists()
 
 
@@ -141,7 +137,7 @@ def test_fleet_is_not_served_from_a_second_catalog(
 ) -> None:
     words = ["", str(tmp_path / "real.db")]
     first, second = words if is_default_first else reversed(words)
-    FleetService(ServiceSettings(state=str(state.root), catalog_url=first), now_ns=NOW_NS).close()
+    create_fleet(ServiceSettings(state=str(state.root), catalog_url=first), now_ns=NOW_NS)
     kept = state.settings.read_bytes()
     with pytest.raises(OperatorError, match="keeps its catalog in"):
         FleetService(ServiceSettings(state=str(state.root), catalog_url=second), now_ns=NOW_NS)
@@ -150,10 +146,10 @@ def test_fleet_is_not_served_from_a_second_catalog(
 
 
 def test_fleet_that_moved_takes_its_catalog_along(state: StateFolder, tmp_path: Path) -> None:
-    FleetService(ServiceSettings(state=str(state.root)), now_ns=NOW_NS).close()
+    create_fleet(ServiceSettings(state=str(state.root)), now_ns=NOW_NS)
     moved = StateFolder(state.root.rename(tmp_path / "moved"))
-    with open_served(moved) as served:
-        assert served.catalog.all(VehicleRow) == []
+    with open_fleet(moved) as fleet:
+        assert fleet.catalog.all(VehicleRow) == []
     assert not state.root.exists()
 
 
@@ -181,11 +177,12 @@ def test_url_that_cannot_be_honoured_is_one_sentence_without_the_password(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     words = (f"catalog_url={url}", "updates_port=0", "gateway.bind=tcp://127.0.0.1:*")
-    code, out, err = run("fleet", "serve", *words)
+    code, out, err = run("fleet", "init", *words)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert complaint in err and PASSWORD not in err
-    assert not state.catalog.exists()
+    assert not list(state.root.parent.glob("*state*"))
 
+    state.root.mkdir()
     state.settings.write_bytes(msgspec.json.encode(ServiceSettings(catalog_url=url)))
     for command in (("fleet", "status"), ("dataset", "list"), ("fleet", "propose", __file__)):
         code, _, err = run(*command)
@@ -194,8 +191,8 @@ def test_url_that_cannot_be_honoured_is_one_sentence_without_the_password(
 
 
 def test_settings_with_a_password_are_read_by_their_owner_alone(state: StateFolder) -> None:
-    state.root.mkdir()
-    state.settings.write_text("{}")
+    create_fleet(ServiceSettings(state=str(state.root)), now_ns=NOW_NS)
+    assert stat.S_IMODE(state.settings.stat().st_mode) == 0o600
     state.settings.chmod(0o644)
     FleetService(ServiceSettings(state=str(state.root)), now_ns=NOW_NS).close()
     assert stat.S_IMODE(state.settings.stat().st_mode) == 0o600
@@ -238,10 +235,11 @@ def test_service_runs_on_the_folder_that_was_named(
         FleetService(settings, now_ns=NOW_NS).close()
 
     monkeypatch.setattr("fleet.commands.fleet.serve_fleet", look)
-    words = ("updates_port=0", "gateway.bind=tcp://127.0.0.1:*", f"store.root={tmp_path / name}/s")
-    with pytest.raises(SystemExit) as left:
-        main(["fleet", "serve", *words, "--state", str(tmp_path / name)])
-    assert not left.value.code, capsys.readouterr().err
+    words = ("updates_port=0", "gateway.bind=tcp://127.0.0.1:*", f"store.root={tmp_path / name}-s")
+    for verb in (("init", *words), ("serve",)):
+        with pytest.raises(SystemExit) as left:
+            main(["fleet", *verb, "--state", str(tmp_path / name)])
+        assert not left.value.code, capsys.readouterr().err
     state = StateFolder(tmp_path / name)
-    assert state.catalog.exists() and state.settings.exists() and (tmp_path / name / "s").is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert state.catalog.exists() and state.settings.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"{name}-s"])

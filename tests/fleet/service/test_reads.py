@@ -25,11 +25,12 @@ from fleet.campaign import CampaignSettings, RuleSettings, campaign_from, propos
 from fleet.catalog import BundleRow, Catalog, ClipRow, RunRow, VehicleRow, create_catalog
 from fleet.dataset.frozen import DatasetManifest
 from fleet.dataset.order import shelve
+from fleet.fleet import open_repositories
+from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
-from fleet.repository import KeyRing, create_keys
 from fleet.rollout import RolloutPlan
 from fleet.rollout.conduct import report_keys, start
-from fleet.service import FleetService, ServiceSettings, StateFolder, open_repositories
+from fleet.service import FleetService, ServiceSettings, StateFolder
 from fleet.store import FolderStore
 from fleet.work.workspace import Workspace
 
@@ -50,7 +51,15 @@ READS: dict[str, tuple[str, ...]] = {
     "rollout status": ("r-1",),
 }
 WRITES = {
-    *("fleet serve", "fleet enrol", "fleet revoke", "fleet propose", "fleet approve"),
+    *(
+        "fleet init",
+        "fleet migrate",
+        "fleet serve",
+        "fleet enrol",
+        "fleet revoke",
+        "fleet propose",
+        "fleet approve",
+    ),
     *("label run", "dataset freeze", "dataset build", "train", "evaluate"),
     *("bundle build", "bundle sign", "bundle publish", "bundle renew"),
     *("rollout start", "rollout advance", "rollout halt"),
@@ -59,10 +68,8 @@ WRITES = {
 
 @pytest.fixture
 def empty(tmp_path: Path) -> StateFolder:
-    """A fleet that has a catalog and nothing else."""
-    state = StateFolder(tmp_path / "state")
-    create_catalog(state.catalog).close()
-    return state
+    """A fleet that was made and never used."""
+    return create_fleet(ServiceSettings(state=str(tmp_path / "state")), now_ns=NOW_NS)
 
 
 @pytest.fixture
@@ -79,10 +86,7 @@ def state(empty: StateFolder, tmp_path: Path) -> StateFolder:
         for row in _rows(store):
             assert tx.add(row)
     shelve(place, _dataset())
-    create_keys(KeyRing(empty.release_keys))
-    image, director = open_repositories(empty)
-    image.create(NOW_NS)
-    director.create(NOW_NS)
+    _, director = open_repositories(empty)
     director.enrol("v-01", NOW_NS)
     release = Release(bundle_id="b-2", profile="laptop", release_counter=2, unpacked_bytes=1)
     plan = RolloutPlan(
@@ -198,19 +202,6 @@ def test_reading_an_empty_fleet_makes_nothing(
     before = tree(empty.root)
     run(capsys, command, empty.root, tmp_path / "out")
     assert tree(empty.root) == before
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("bundle", "sign", "release-a"), ("bundle", "publish", "--yes"), ("rollout", "advance", "r")],
-)
-def test_keys_are_made_for_the_first_bundle_alone(
-    empty: StateFolder, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as left:
-        main([*words, "--state", str(empty.root)])
-    assert left.value.code == 1, capsys.readouterr().out
-    assert not empty.release_keys.exists() and not empty.updates.exists()
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from edge.ota.disk import LocalDisk
 from edge.ota.fetch import FetchSettings, HttpLink
 from edge.ota.metadata import Identity, Repositories, TrustAnchors
 from edge.ota.refusal import Refusal, RefusalKind
-from fleet.catalog import create_catalog
-from fleet.repository import KeyRing, Lifetimes, create_keys, warnings_of
+from fleet.fleet import open_repositories
+from fleet.init import create_fleet
+from fleet.repository import Lifetimes, warnings_of
 from fleet.repository import metadata as repository_metadata
 from fleet.repository.metadata import alone
-from fleet.service import FleetService, ServiceSettings, StateFolder, expiries_of, open_repositories
+from fleet.service import FleetService, ServiceSettings, StateFolder, expiries_of
 from fleet.service.renew import Renewal
 from fleet.work.workspace import Workspace
 
@@ -35,12 +36,8 @@ DAY_NS = 24 * HOUR_NS
 @pytest.fixture
 def state(tmp_path: Path) -> StateFolder:
     """A fleet of two vehicles whose metadata were signed now."""
-    state = StateFolder(tmp_path / "fleet")
-    create_catalog(state.catalog).close()
-    create_keys(KeyRing(state.release_keys))
-    image, director = open_repositories(state)
-    image.create(NOW_NS)
-    director.create(NOW_NS)
+    state = create_fleet(ServiceSettings(state=str(tmp_path / "fleet")), now_ns=NOW_NS)
+    _, director = open_repositories(state)
     for vehicle in ("car-1", "car-2"):
         director.enrol(vehicle, NOW_NS)
     return state

@@ -18,6 +18,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.wire import Hello
 from edge.upload import Outbox, Spool, Uplink, UplinkSettings, load_or_make_keys
 from fleet.ingest import GatewaySettings
+from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.service import FleetService, ServiceSettings, StateFolder, read_card
 
@@ -28,8 +29,11 @@ ARGUMENTS = ("fleet", "serve", "updates_port=0", "gateway.bind=tcp://127.0.0.1:0
 LIGHT = """
 import sys, time
 from pathlib import Path
+from fleet.init import create_fleet
 from fleet.service import FleetService, ServiceSettings
-service = FleetService(ServiceSettings(state=sys.argv[1]), now_ns=time.time_ns())
+settings = ServiceSettings(state=sys.argv[1])
+create_fleet(settings, now_ns=time.time_ns())
+service = FleetService(settings, now_ns=time.time_ns())
 service.step(time.time_ns())
 service.close()
 import fleet.commands.fleet
@@ -39,7 +43,9 @@ print([name for name in ("torch", "onnxruntime", "scipy", "libsumo") if name in 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ServiceSettings:
-    return ServiceSettings(state=str(tmp_path / "fleet"), gateway=GatewaySettings())
+    settings = ServiceSettings(state=str(tmp_path / "fleet"), gateway=GatewaySettings())
+    create_fleet(settings, now_ns=NOW_NS)
+    return settings
 
 
 @pytest.fixture
@@ -91,16 +97,17 @@ def test_a_service_that_cannot_start_leaves_no_lock(
     settings: ServiceSettings, tmp_path: Path
 ) -> None:
     key = StateFolder(Path(settings.state)).gateway_key
-    key.parent.mkdir(parents=True)
+    kept = key.read_bytes()
     key.write_bytes(b"spoiled")
     for _ in range(2):
         with pytest.raises(OperatorError, match="holds no CURVE key"):
             FleetService(settings, now_ns=NOW_NS)
-    key.unlink()
+    key.write_bytes(kept)
     FleetService(settings, now_ns=NOW_NS).close()
 
 
 def test_an_address_that_is_taken_is_one_clear_line(service: FleetService, tmp_path: Path) -> None:
+    create_fleet(ServiceSettings(state=str(tmp_path / "b")), now_ns=NOW_NS)
     gateway = GatewaySettings(bind=service.card.gateway)
     with pytest.raises(OperatorError, match="gateway cannot listen on"):
         FleetService(ServiceSettings(state=str(tmp_path / "b"), gateway=gateway), now_ns=NOW_NS)
@@ -149,7 +156,7 @@ def test_the_service_never_imports_torch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_asked_to_stop(tmp_path: Path, number: signal.Signals) -> None:
-    state = StateFolder(tmp_path / "fleet")
+    state = create_fleet(ServiceSettings(state=str(tmp_path / "fleet")), now_ns=NOW_NS)
     command = [sys.executable, "-c", SERVE, *ARGUMENTS, "--state", str(state.root)]
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=buffered) as process:

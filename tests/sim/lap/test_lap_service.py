@@ -1,6 +1,6 @@
 """How a lap opens: its service keeps blobs where the lap looks, and its sets are seen as vehicles see."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ from fleet.store import BlobStore, StoreSettings
 from sim.lap import run
 from sim.lap.folders import LapFolders
 from sim.lap.settings import LapSettings
-from sim.lap.setup import running_service, service_overrides
+from sim.lap.setup import make_fleet, running_service
 from sim.sense.rig import default_rig
 
 ODD = "Läufe (Kopie), a=b #1"
@@ -40,18 +40,14 @@ def test_the_service_has_the_store_of_its_lap(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     state = StateFolder(Path(ODD) / "fleet")
-    with running_service(state, tmp_path / "service.log", service_overrides(store)) as card:
+    make_fleet(LapSettings(store=store), state)
+    with running_service(state, tmp_path / "service.log") as card:
         assert card.gateway.startswith("tcp://127.0.0.1:")
     settings = msgspec.json.decode(
         (state.root / "settings.json").read_bytes(), type=ServiceSettings
     )
     root = str(tmp_path / store.root) if store.root else ""
     assert settings.store == replace(store, root=root)
-
-
-def test_no_setting_of_a_store_is_left_out() -> None:
-    told = {word.partition("=")[0] for word in service_overrides(StoreSettings())}
-    assert {f"store.{field.name}" for field in fields(StoreSettings)} <= told
 
 
 @pytest.mark.parametrize("strange", ["tune", "gate", "rare"])

@@ -112,9 +112,12 @@ def take_lock(state: StateFolder) -> int:
     """Become the one service on this folder; give the descriptor that holds the lock.
 
     Raises:
-        OperatorError: Another one runs.
+        OperatorError: Another one runs, or there is no such folder.
     """
-    state.root.mkdir(parents=True, exist_ok=True)
+    if not state.root.is_dir():
+        raise OperatorError(
+            f"there is no fleet at {state.root}: `ringroad fleet init --state {state.root}` makes one"
+        )
     lock = os.open(state.lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,90 @@
+"""What a fleet is told when it is made and when it is served, kept in its state folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from edge.contracts.errors import OperatorError
+from fleet.catalog.address import Address, address_of
+from fleet.disk import write_synced
+from fleet.ingest import GatewaySettings, IngestSettings
+from fleet.state import StateFolder
+from fleet.store import StoreSettings
+
+SCHEMA = 1
+"""Of the kept settings and the folder that they describe; 0 is what was written before it had one."""
+_PRIVATE_MODE = 0o600
+
+
+@dataclass
+class ServiceSettings:
+    """Everything the fleet service needs to know; its YAML is conf/fleet.yaml."""
+
+    state: str = ".ringroad/fleet"
+    """Folder of catalog, keys, incoming clips, update files and, by default, blobs."""
+    catalog_url: str = ""
+    """A file or a SQLAlchemy URL; empty means SQLite in the state folder."""
+    updates_host: str = "127.0.0.1"
+    updates_port: int = 0
+    """Port 0 means any free one."""
+    roster_max_age_s: float = 0.25
+    """How long a revoked vehicle may still be served."""
+    store: StoreSettings = field(default_factory=StoreSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+
+
+class _Schema(msgspec.Struct):
+    schema: int = 0
+
+
+def catalog_address(state: StateFolder, settings: ServiceSettings) -> Address:
+    """Return where a fleet keeps its catalog.
+
+    Raises:
+        OperatorError: The catalog's URL is malformed or names no database that can be shared.
+    """
+    return address_of(settings.catalog_url or state.catalog)
+
+
+def kept_settings(state: StateFolder) -> ServiceSettings | None:
+    """Read what a fleet was told last; None when its folder holds no settings.
+
+    Raises:
+        OperatorError: The file is damaged, or a newer program wrote it.
+    """
+    try:
+        content = state.settings.read_bytes()
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        settings = msgspec.json.decode(content, type=ServiceSettings)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise OperatorError(
+            f"{state.settings} holds no settings of a fleet: {error}; restore it from a backup"
+        ) from error
+    if schema > SCHEMA:
+        raise OperatorError(
+            f"{state.settings} has schema {schema}, and this program knows none after {SCHEMA}; "
+            "use the newer program that wrote it"
+        )
+    return settings
+
+
+def keep_settings(state: StateFolder, settings: ServiceSettings) -> None:
+    """Keep what a fleet is told, for commands that start elsewhere: paths are made absolute.
+
+    The state folder itself is where the file lies, also after it was moved.
+    """
+    address, root = catalog_address(state, settings), settings.store.root
+    settings = replace(settings, state=".")
+    if settings.catalog_url and isinstance(address, Path):
+        settings = replace(settings, catalog_url=str(address))
+    if root:
+        settings = replace(settings, store=replace(settings.store, root=str(Path(root).absolute())))
+    values = {"schema": SCHEMA, **msgspec.to_builtins(settings)}
+    text = msgspec.json.format(msgspec.json.encode(values, order="deterministic"), indent=2)
+    write_synced(state.settings, text + b"\n", mode=_PRIVATE_MODE)
