@@ -52,7 +52,7 @@ def build(
     """Build a network's bundle, or give one a new counter, and put it on the draft to be signed."""
     from edge.contracts.classes import class_named
     from fleet.dataset.frozen import Dataset
-    from fleet.dataset.order import files_of, find_dataset
+    from fleet.dataset.shelf import files_of, find_dataset
     from fleet.evaluate import GateSettings
     from fleet.evaluate.order import Network, answer_tune, tuned
     from fleet.model import find_model

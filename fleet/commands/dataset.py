@@ -45,8 +45,8 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make the set of a seeded recipe, or find it in the cache."""
-    from fleet.dataset.order import shelve
     from fleet.dataset.recipe import build_set, load_recipe
+    from fleet.dataset.shelf import shelve
 
     with open_workspace(state, cache) as place, stages(as_json=as_json).stage("build") as shown:
         manifest = build_set(load_recipe(recipe), plugged(runner)(), place.store, cache / "recipes")
@@ -75,7 +75,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show what a dataset holds."""
-    from fleet.dataset.order import find_dataset
+    from fleet.dataset.shelf import find_dataset
 
     with reading(state) as fleet:
         manifest = find_dataset(fleet, dataset)

@@ -58,7 +58,7 @@ def evaluate(
 ) -> None:
     """Judge a candidate; a verdict that refuses it is an answer and no error."""
     from fleet.dataset.frozen import Dataset
-    from fleet.dataset.order import files_of, find_dataset
+    from fleet.dataset.shelf import files_of, find_dataset
     from fleet.evaluate import SLICES, GateSettings, claim_table, class_table, verdict_table
     from fleet.evaluate.order import (
         CANDIDATE,

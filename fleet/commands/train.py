@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Train a network or fine-tune one, and export it."""
     from edge.contracts.classes import class_named
-    from fleet.dataset.order import find_dataset
+    from fleet.dataset.shelf import find_dataset
     from fleet.model import find_model
     from fleet.train.order import TrainOrder, fine_tune, learnt, starting_from, with_classes
     from fleet.train.order import train as train_all

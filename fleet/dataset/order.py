@@ -1,26 +1,24 @@
-"""Freeze labelled clips into a dataset, put it on the shelf, and find it there again."""
+"""Freeze labelled clips into a dataset and put it on the shelf."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from edge.clip_file import read_clip
 from edge.contracts.errors import ContractError, OperatorError
 from edge.contracts.rig import Rig
-from fleet.catalog import ClipRow, DatasetRow, LabelRow, StreamKind
-from fleet.dataset.frozen import DatasetFile, DatasetManifest, dataset_file, freeze
-from fleet.disk import sha256_of, write_whole
+from fleet.catalog import ClipRow, LabelRow
+from fleet.dataset.frozen import DatasetManifest, freeze
+from fleet.dataset.shelf import shelve
 from fleet.label import clip_rows
 from fleet.label.job import reason_of
 from fleet.label.order import ClipLabels
 from fleet.sample.row import Sample
-from fleet.store import BlobStore
-from fleet.work.workspace import CatalogAndStore, Workspace
+from fleet.work.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -94,70 +92,3 @@ def _labels(workspace: Workspace, run_id: str) -> list[LabelRow]:
     if not rows:
         raise OperatorError(f"no labels by a run {run_id!r}; `ringroad label list` shows the runs")
     return rows
-
-
-def shelve(workspace: Workspace, manifest: DatasetManifest) -> None:
-    """Write a dataset into the catalog; one that stands there already may get another name."""
-    blob_id = workspace.store.put(msgspec.json.encode(manifest))
-    at_ns = workspace.now_ns()
-    row = DatasetRow(
-        dataset_id=manifest.dataset_id,
-        purpose=manifest.split,
-        blob_id=blob_id,
-        facts={
-            "names": [manifest.name],
-            "samples": manifest.samples,
-            "clips": len(manifest.clips),
-            "said_purpose": manifest.purpose,
-        },
-        at_ns=at_ns,
-    )
-    with workspace.catalog.write(at_ns=at_ns, actor=workspace.actor) as tx:
-        if tx.add(row):
-            tx.append(
-                StreamKind.DATASET,
-                manifest.dataset_id,
-                "dataset_frozen.1",
-                cause=manifest.name,
-                blob_id=manifest.blob_id,
-                samples=manifest.samples,
-            )
-            return
-        known = tx.get(DatasetRow, manifest.dataset_id)
-        assert known is not None
-        names = list(dict.fromkeys((*known.facts["names"], manifest.name)))
-        tx.change(DatasetRow, manifest.dataset_id, facts={**known.facts, "names": names})
-
-
-def find_dataset(fleet: CatalogAndStore, word: str) -> DatasetManifest:
-    """Find a dataset by its id, the beginning of it, or its name.
-
-    Raises:
-        OperatorError: None is meant, or several.
-    """
-    rows = [
-        row
-        for row in fleet.catalog.all(DatasetRow)
-        if row.dataset_id.startswith(word) or word in row.facts["names"]
-    ]
-    if len(rows) != 1:
-        known = ", ".join(row.dataset_id for row in rows) or "none"
-        raise OperatorError(
-            f"{word!r} means {known}, and not one dataset; `ringroad dataset list` shows all"
-        )
-    return msgspec.json.decode(fleet.store.get(rows[0].blob_id), type=DatasetManifest)
-
-
-def files_of(
-    manifests: Mapping[str, DatasetManifest], store: BlobStore, cache: Path
-) -> dict[str, DatasetFile]:
-    """Lay datasets out as files for child processes, whatever the store is."""
-    folder = cache / "datasets"
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, DatasetFile] = {}
-    for name, manifest in manifests.items():
-        path = folder / f"{manifest.dataset_id}.parquet"
-        if not path.exists() or sha256_of(path) != manifest.blob_id:
-            write_whole(path, store.get(manifest.blob_id))
-        files[name] = dataset_file(manifest, path)
-    return files

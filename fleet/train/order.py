@@ -19,7 +19,7 @@ from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import FP32, INT8, ModelFiles, export_weights, known_categories
 from fleet.catalog import RunRow
 from fleet.dataset.frozen import Dataset, DatasetManifest, drop_images
-from fleet.dataset.order import files_of
+from fleet.dataset.shelf import files_of
 from fleet.disk import write_whole
 from fleet.train.job import PROGRESS_FILE, RECORD_FILE, WEIGHTS_FILE, TrainJob, TrainRun
 from fleet.work.process import Progress, Work, run_all

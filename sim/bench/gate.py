@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
-from fleet.dataset.order import files_of, find_dataset
+from fleet.dataset.shelf import files_of, find_dataset
 from fleet.evaluate import GateSettings
 from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, contend
 from fleet.evaluate.power import Trial, rehearse

@@ -26,8 +26,8 @@ from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import INT8, export_weights, known_categories
 from fleet.dataset.frozen import Dataset, DatasetManifest
-from fleet.dataset.order import files_of
 from fleet.dataset.recipe import build_set, load_recipe
+from fleet.dataset.shelf import files_of
 from fleet.disk import sha256_of
 from fleet.evaluate import (
     HeadingBand,

@@ -15,7 +15,7 @@ import msgspec
 from edge.budget import BudgetSettings
 from edge.cli.console import Stages
 from fleet.dataset.frozen import Dataset, DatasetManifest
-from fleet.dataset.order import files_of
+from fleet.dataset.shelf import files_of
 from fleet.depot import Depot
 from fleet.evaluate.order import CANDIDATE, refuse_other_rigs
 from fleet.fleet import open_fleet

@@ -17,8 +17,8 @@ from edge.upload import load_or_make_keys
 from fleet.bundle.bundle import write_bundle
 from fleet.campaign import CampaignSettings, approve, campaign_from, propose
 from fleet.dataset.frozen import Dataset, DatasetManifest
-from fleet.dataset.order import shelve
 from fleet.dataset.recipe import build_set, load_recipe
+from fleet.dataset.shelf import shelve
 from fleet.depot import Depot
 from fleet.ingest import GatewaySettings
 from fleet.init import create_fleet

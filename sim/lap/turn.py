@@ -13,7 +13,8 @@ from edge.cli.console import Stage
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow, among
 from fleet.dataset.frozen import Dataset, DatasetManifest
-from fleet.dataset.order import files_of, freeze_samples
+from fleet.dataset.order import freeze_samples
+from fleet.dataset.shelf import files_of
 from fleet.depot import Depot
 from fleet.evaluate import Contender, Decision, Verdict
 from fleet.evaluate.order import CANDIDATE, contend, decide, drive_episodes, tuned, with_anchor

@@ -29,7 +29,8 @@ from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.upload import load_or_make_keys
 from fleet.catalog import Catalog, ClipRow, LabelRow, ReportRow, RunRow
-from fleet.dataset.order import files_of, find_dataset, freeze_samples
+from fleet.dataset.order import freeze_samples
+from fleet.dataset.shelf import files_of, find_dataset
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.label.order import laid_out

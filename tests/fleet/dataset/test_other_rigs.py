@@ -10,7 +10,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.rig import Rig
 from fleet.catalog import TrustState, VehicleRow, create_catalog
 from fleet.dataset.frozen import DatasetFile, freeze
-from fleet.dataset.order import files_of
+from fleet.dataset.shelf import files_of
 from fleet.evaluate.order import TUNE, contend, refuse_other_rigs
 from fleet.store import FolderStore
 from fleet.work.workspace import Workspace

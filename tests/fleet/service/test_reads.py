@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from edge.upload import load_or_make_keys
 from fleet.campaign import CampaignSettings, RuleSettings, campaign_from, propose
 from fleet.catalog import BundleRow, Catalog, ClipRow, RunRow, VehicleRow, create_catalog
 from fleet.dataset.frozen import DatasetManifest
-from fleet.dataset.order import shelve
+from fleet.dataset.shelf import shelve
 from fleet.fleet import open_repositories
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
@@ -177,6 +178,36 @@ def test_every_command_of_the_fleet_either_reads_or_writes() -> None:
             else:
                 found.add(name)
     assert found == set(READS) | WRITES
+
+
+READ_ALL = """
+import sys
+class Ban:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "scipy", "onnx", "onnxruntime", "sim", "alembic"}:
+            raise ModuleNotFoundError(f"no {name} here", name=name)
+sys.meta_path.insert(0, Ban())
+from edge.cli.root import main
+for line in sys.stdin:
+    try:
+        main(line.split())
+    except SystemExit as left:
+        assert not left.code, line
+"""
+
+
+def test_no_command_that_prints_rows_loads_a_network_or_a_simulator(
+    state: StateFolder, tmp_path: Path
+) -> None:
+    lines = [
+        " ".join((name, *words, "--state", str(state.root))).format(out=tmp_path / "out")
+        for name, words in READS.items()
+    ]
+    command = [sys.executable, "-c", READ_ALL]
+    said = subprocess.run(
+        command, input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
 
 
 @pytest.mark.parametrize("command", READS)
