@@ -90,11 +90,11 @@ def _from_run(workspace: Workspace, row: RunRow) -> Model:
     trained = fetch_run(workspace, row)
     return Model(
         name=row.run_id,
-        size=row.facts["size"],
+        size=trained.facts.size,
         run_id=row.run_id,
         weights=trained.weights,
         files=trained.files,
-        categories=tuple(row.facts.get("categories", SHIPPED_CLASSES)),
-        known=tuple(row.facts["known"]),
+        categories=trained.facts.categories or SHIPPED_CLASSES,
+        known=trained.facts.known,
         dataset_id=row.dataset_id,
     )

@@ -7,6 +7,14 @@ row and event are written in one transaction. Read ``records`` for what is kept,
 from fleet.catalog.chain import Checkpoint, Event, Head, StreamKind, merkle_root, stream_name
 from fleet.catalog.create import create_catalog
 from fleet.catalog.database import Catalog, Transaction
+from fleet.catalog.facts import (
+    DatasetFacts,
+    EvaluateFacts,
+    LabelCounts,
+    LabelFacts,
+    RunFacts,
+    TrainFacts,
+)
 from fleet.catalog.query import among, before, prefix, since
 from fleet.catalog.records import (
     BundleRow,
@@ -32,17 +40,23 @@ __all__ = [
     "Catalog",
     "Checkpoint",
     "ClipRow",
+    "DatasetFacts",
     "DatasetRow",
+    "EvaluateFacts",
     "Event",
     "Head",
     "KeyPurpose",
     "KeyRow",
+    "LabelCounts",
+    "LabelFacts",
     "LabelRow",
     "QuarantineRow",
     "ReportRow",
     "RolloutRow",
+    "RunFacts",
     "RunRow",
     "StreamKind",
+    "TrainFacts",
     "Transaction",
     "TrustState",
     "VehicleRow",

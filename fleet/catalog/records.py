@@ -1,8 +1,8 @@
 """The catalog's rows, one record per table: plain values in, plain values out.
 
 Every record is identified by what it is about (an id that derives from content wherever there is
-content), so that writing it twice leaves one row. ``facts`` holds what a later stage wants to keep with
-its row and nobody searches for; what is large lives in the store under ``blob_id``.
+content), so that writing it twice leaves one row. ``facts`` (see ``fleet.catalog.facts``) holds what nobody
+searches for; what is large lives in the store under ``blob_id``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 
 from edge.contracts.fields import Count, Name, Ratio, Sha256, StampNs, Text
 from edge.contracts.wire import InstallPhase
+from fleet.catalog.facts import DatasetFacts, LabelCounts, RunFacts
 
 
 class TrustState(StrEnum):
@@ -122,7 +123,7 @@ class LabelRow(msgspec.Struct, frozen=True, kw_only=True):
     clip_id: Sha256
     source: Name
     blob_id: Sha256
-    facts: dict[str, Any] = {}
+    facts: LabelCounts
     at_ns: StampNs
 
 
@@ -132,18 +133,19 @@ class DatasetRow(msgspec.Struct, frozen=True, kw_only=True):
     dataset_id: Name
     purpose: Name
     blob_id: Sha256
-    facts: dict[str, Any] = {}
+    facts: DatasetFacts
     at_ns: StampNs
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a stage that takes a while: training, evaluation."""
+    """One run of a stage that takes a while: labelling, training, evaluation."""
 
     run_id: Name
     stage: Name
+    """As in its facts, to search for."""
     state: Name
     dataset_id: Name | None = None
-    facts: dict[str, Any] = {}
+    facts: RunFacts
     at_ns: StampNs
 
 

@@ -60,7 +60,11 @@ def list_datasets(state: State = STATE, as_json: Json = False) -> None:
     """List the frozen datasets."""
     with reading(state) as fleet:
         rows = [
-            {"dataset_id": row.dataset_id, "split": row.purpose, **row.facts}
+            {
+                "dataset_id": row.dataset_id,
+                "split": row.purpose,
+                **msgspec.structs.asdict(row.facts),
+            }
             for row in fleet.catalog.all(DatasetRow)
         ]
     show_table(

@@ -122,10 +122,8 @@ def evaluate(
             claims,
             comparison,
             settings,
-            facts={
-                "models": {name: model.run_id for name, model in models.items()},
-                "sets": {name: manifest.dataset_id for name, manifest in found.items()},
-            },
+            judged={name: model.run_id for name, model in models.items()},
+            sets={name: manifest.dataset_id for name, manifest in found.items()},
         )
     if as_json:
         show_json(msgspec.to_builtins(verdict))

@@ -89,9 +89,8 @@ def serve(
     from conf.compose import compose, with_options
 
     words = overrides or []
-    settings = settings_of(StateFolder(state))
-    if words:
-        settings = overlaid(settings, compose("fleet", words, ServiceSettings), words)
+    asked = compose("fleet", words, ServiceSettings)
+    settings = overlaid(settings_of(StateFolder(state)), asked, words)
 
     def say(card: ServiceCard) -> None:
         show_record(msgspec.structs.asdict(card), as_json=as_json, title="serving")

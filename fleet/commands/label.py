@@ -82,6 +82,9 @@ def run(
 def list_runs(state: State = STATE, as_json: Json = False) -> None:
     """List the labelling runs, and what each said and cost."""
     with reading(state) as fleet:
-        rows = [{"run_id": r.run_id, **r.facts} for r in fleet.catalog.all(RunRow, stage="label")]
+        rows = [
+            {"run_id": row.run_id, **msgspec.structs.asdict(row.facts)}
+            for row in fleet.catalog.all(RunRow, stage="label")
+        ]
     columns = ("run_id", "clips", "auto", "reviewed", "masked", "asked", "reviewer_seconds")
     show_table(rows, columns, as_json=as_json)

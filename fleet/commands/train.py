@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from edge.cli.console import show_record, stages
@@ -69,5 +70,5 @@ def train(
                 on_progress=lambda name, said: shown.part(name, said.done, said.total, said.note),
             )["run"]
             shown.note(trained.run_id)
-    facts = {"run_id": trained.run_id, **trained.facts}
+    facts = {"run_id": trained.run_id, **msgspec.structs.asdict(trained.facts)}
     show_record(facts, as_json=as_json, title="trained")

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edge.contracts.errors import OperatorError
-from fleet.catalog import DatasetRow, StreamKind
+from fleet.catalog import DatasetFacts, DatasetRow, StreamKind
 from fleet.dataset.frozen import DatasetFile, DatasetManifest, dataset_file
 from fleet.disk import sha256_of, write_whole
 from fleet.store import BlobStore
@@ -23,12 +23,12 @@ def shelve(workspace: Workspace, manifest: DatasetManifest) -> None:
         dataset_id=manifest.dataset_id,
         purpose=manifest.split,
         blob_id=blob_id,
-        facts={
-            "names": [manifest.name],
-            "samples": manifest.samples,
-            "clips": len(manifest.clips),
-            "said_purpose": manifest.purpose,
-        },
+        facts=DatasetFacts(
+            names=(manifest.name,),
+            samples=manifest.samples,
+            clips=len(manifest.clips),
+            said_purpose=manifest.purpose,
+        ),
         at_ns=at_ns,
     )
     with workspace.catalog.write(at_ns=at_ns, actor=workspace.actor) as tx:
@@ -44,8 +44,9 @@ def shelve(workspace: Workspace, manifest: DatasetManifest) -> None:
             return
         known = tx.get(DatasetRow, manifest.dataset_id)
         assert known is not None
-        names = list(dict.fromkeys((*known.facts["names"], manifest.name)))
-        tx.change(DatasetRow, manifest.dataset_id, facts={**known.facts, "names": names})
+        names = tuple(dict.fromkeys((*known.facts.names, manifest.name)))
+        facts = msgspec.structs.replace(known.facts, names=names)
+        tx.change(DatasetRow, manifest.dataset_id, facts=facts)
 
 
 def find_dataset(fleet: CatalogAndStore, word: str) -> DatasetManifest:
@@ -57,7 +58,7 @@ def find_dataset(fleet: CatalogAndStore, word: str) -> DatasetManifest:
     rows = [
         row
         for row in fleet.catalog.all(DatasetRow)
-        if row.dataset_id.startswith(word) or word in row.facts["names"]
+        if row.dataset_id.startswith(word) or word in row.facts.names
     ]
     if len(rows) != 1:
         known = ", ".join(row.dataset_id for row in rows) or "none"

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,7 +19,7 @@ from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Box3D
 from fleet.bundle.bundle import Bundle, Tuned, write_bundle
-from fleet.catalog import TrustState, VehicleRow
+from fleet.catalog import EvaluateFacts, TrustState, VehicleRow
 from fleet.dataset.frozen import Dataset, DatasetFile
 from fleet.evaluate import (
     SLICES,
@@ -291,7 +290,8 @@ def decide(
     comparison: EpisodeComparison | None,
     settings: GateSettings,
     *,
-    facts: Mapping[str, Any],
+    judged: Mapping[str, str],
+    sets: Mapping[str, str],
 ) -> Verdict:
     """Ask the gate, and write its verdict down.
 
@@ -302,7 +302,8 @@ def decide(
         claims: Names of the rare slices on which the candidate is said to be better.
         comparison: Of closed-loop episodes; None when none were driven.
         settings: What a candidate must show.
-        facts: What was judged: ids of models and sets, for the catalog.
+        judged: Run ids of the models by role, for the catalog.
+        sets: Ids of the datasets by role, for the catalog.
     """
     evidence = gather(
         contenders[CANDIDATE],
@@ -316,12 +317,16 @@ def decide(
     verdict = judge(evidence, settings)
     verdict_blob_id = workspace.store.put(verdict.to_json())
     run_id = "e-" + hashlib.sha256(
-        msgspec.json.encode((verdict.sha256, facts), order="deterministic")
+        msgspec.json.encode(
+            (verdict.sha256, {"models": judged, "sets": sets}), order="deterministic"
+        )
     ).hexdigest()[:16]  # fmt: skip
-    said = {
-        "decision": str(verdict.decision),
-        "reasons": list(verdict.lines),
-        "verdict_blob_id": verdict_blob_id,
-    }
-    workspace.finish_run(run_id, "evaluate", facts={**facts, **said})
+    facts = EvaluateFacts(
+        models=dict(judged),
+        sets=dict(sets),
+        decision=str(verdict.decision),
+        reasons=tuple(verdict.lines),
+        verdict_blob_id=verdict_blob_id,
+    )
+    workspace.finish_run(run_id, facts)
     return verdict

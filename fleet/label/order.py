@@ -15,7 +15,7 @@ import msgspec
 
 from edge.contracts.classes import Category
 from edge.contracts.errors import HashMismatchError, OperatorError
-from fleet.catalog import Catalog, ClipRow, LabelRow, StreamKind, prefix
+from fleet.catalog import Catalog, ClipRow, LabelCounts, LabelFacts, LabelRow, StreamKind, prefix
 from fleet.disk import sha256_of, write_whole
 from fleet.label.form import Form
 from fleet.label.job import Choice, LabelJob, Labelled, read_labelled, reason_of
@@ -188,13 +188,14 @@ def _write_down(workspace: Workspace, order: LabelOrder, labelled: Labelled) -> 
                     clip_id=row.clip_id,
                     label_id=row.label_id,
                 )
-    facts: dict[str, object] = {
-        "labeler": order.labeler,
-        "budget_tracks": order.budget_tracks,
-        "choice": str(order.choice),
-        "seed": order.seed,
-    }
-    workspace.finish_run(run_id, "label", facts=facts | msgspec.to_builtins(labelled.run))
+    facts = LabelFacts(
+        labeler=order.labeler,
+        budget_tracks=order.budget_tracks,
+        choice=str(order.choice),
+        seed=order.seed,
+        **msgspec.structs.asdict(labelled.run),
+    )
+    workspace.finish_run(run_id, facts)
 
 
 def _row(
@@ -208,11 +209,11 @@ def _row(
         clip_id=clip_id,
         source=run_id,
         blob_id=blob_id,
-        facts={
-            "instants": len(said),
-            "auto": sum(box.source is LabelSource.AUTO for box in boxes),
-            "reviewed": sum(box.source is LabelSource.REVIEWED for box in boxes),
-            "masked": sum(len(labels.ignored) for labels in said.values()),
-        },
+        facts=LabelCounts(
+            instants=len(said),
+            auto=sum(box.source is LabelSource.AUTO for box in boxes),
+            reviewed=sum(box.source is LabelSource.REVIEWED for box in boxes),
+            masked=sum(len(labels.ignored) for labels in said.values()),
+        ),
         at_ns=at_ns,
     )

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from edge.contracts.classes import Category
+from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import FP32, INT8, ModelFiles, export_weights, known_categories
-from fleet.catalog import RunRow
+from fleet.catalog import RunRow, TrainFacts
 from fleet.dataset.frozen import Dataset, DatasetManifest, drop_images
 from fleet.dataset.shelf import files_of
 from fleet.disk import write_whole
@@ -61,7 +61,7 @@ class Trained:
     run_id: str
     weights: Path
     files: ModelFiles
-    facts: Mapping[str, Any]
+    facts: TrainFacts
     """What stands in the catalog about it."""
 
 
@@ -140,7 +140,7 @@ def train(
     for name, job in jobs.items():
         row, steps = rows[name], job.fit.steps
         if row is not None:
-            _fetch(workspace, row.facts, folders[name])
+            _fetch(workspace, facts_of(row), folders[name])
             on_steps(steps)
             continue
         path = workspace.job(f"train-{name}.json")
@@ -196,41 +196,52 @@ def _exported(
 ) -> Trained:
     weights = folder / WEIGHTS_FILE
     if row is not None:
-        return Trained(job.run_id, weights, ModelFiles(folder / FP32, folder / INT8), row.facts)
+        return Trained(job.run_id, weights, ModelFiles(folder / FP32, folder / INT8), facts_of(row))
     calibration = files_of({"": order.calibration}, workspace.store, workspace.cache)[""]
     data = Dataset(Path(calibration.path))
     files = export_weights(
         weights, SPECS[order.size], order.graph, data, folder, categories=order.categories
     )
     run = msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=TrainRun)
-    facts = {
-        "size": order.size,
-        "categories": list(order.categories),
-        "known": list(order.known),
-        "fresh": [d.dataset_id for d in job.fresh],
-        "replay": [d.dataset_id for d in job.replay],
-        "parent_sha256": job.parent_sha256,
-        "calibration": order.calibration.dataset_id,
-        "examples": run.examples,
-        "replay_examples": run.replay_examples,
-        "steps": run.steps,
-        "final_losses": run.final_losses,
-        "blobs": {p.name: workspace.store.put(p) for p in (weights, files.fp32, files.int8)},
-    }
-    dataset_id = order.fresh[0].dataset_id
-    workspace.finish_run(job.run_id, "train", dataset_id=dataset_id, facts=facts)
+    facts = TrainFacts(
+        size=order.size,
+        categories=order.categories,
+        known=tuple(order.known),
+        fresh=tuple(d.dataset_id for d in job.fresh),
+        replay=tuple(d.dataset_id for d in job.replay),
+        parent_sha256=job.parent_sha256,
+        calibration=order.calibration.dataset_id,
+        examples=run.examples,
+        replay_examples=run.replay_examples,
+        steps=run.steps,
+        final_losses=run.final_losses,
+        blobs={p.name: workspace.store.put(p) for p in (weights, files.fp32, files.int8)},
+    )
+    workspace.finish_run(job.run_id, facts, dataset_id=order.fresh[0].dataset_id)
     return Trained(job.run_id, weights, files, facts)
 
 
 def fetch_run(workspace: Workspace, row: RunRow) -> Trained:
     """Lay the files of a finished training run out."""
     folder = workspace.folder / "runs" / row.run_id
-    _fetch(workspace, row.facts, folder)
+    facts = facts_of(row)
+    _fetch(workspace, facts, folder)
     files = ModelFiles(folder / FP32, folder / INT8)
-    return Trained(row.run_id, folder / WEIGHTS_FILE, files, row.facts)
+    return Trained(row.run_id, folder / WEIGHTS_FILE, files, facts)
 
 
-def _fetch(workspace: Workspace, facts: Mapping[str, Any], folder: Path) -> None:
+def facts_of(row: RunRow) -> TrainFacts:
+    """Return what a run learnt from.
+
+    Raises:
+        OperatorError: It is a run of another stage.
+    """
+    if not isinstance(row.facts, TrainFacts):
+        raise OperatorError(f"run {row.run_id} is a run of {row.stage}, expected train")
+    return row.facts
+
+
+def _fetch(workspace: Workspace, facts: TrainFacts, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, blob_id in facts["blobs"].items():
+    for name, blob_id in facts.blobs.items():
         write_whole(folder / name, workspace.store.get(blob_id))

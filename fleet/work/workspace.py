@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from fleet.catalog import Catalog, RunRow, StreamKind
+from fleet.catalog import Catalog, RunFacts, RunRow, StreamKind
 from fleet.store import BlobStore
 from fleet.work.process import Progress, read_progress
 
@@ -66,11 +66,9 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
-    def finish_run(
-        self, run_id: str, stage: str, *, dataset_id: str | None = None, facts: dict[str, Any]
-    ) -> None:
+    def finish_run(self, run_id: str, facts: RunFacts, *, dataset_id: str | None = None) -> None:
         """Write down that a run of a stage is done; the same run is written down once."""
-        at_ns = self.now_ns()
+        at_ns, stage = self.now_ns(), str(facts.__struct_config__.tag)
         row = RunRow(
             run_id=run_id,
             stage=stage,

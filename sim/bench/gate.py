@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
-from fleet.catalog import RunRow
+from fleet.catalog import EvaluateFacts, RunRow
 from fleet.dataset.shelf import files_of, find_dataset
 from fleet.evaluate import GateSettings
 from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT, contend
@@ -50,22 +50,21 @@ def rehearse_lap(
         OperatorError: No candidate was ever judged beside a control.
     """
     roles = (CANDIDATE, CONTROL, INCUMBENT)
-    runs = [
-        r for r in workspace.catalog.all(RunRow, stage="evaluate") if CONTROL in r.facts["models"]
-    ]
-    if not runs:
+    rows = workspace.catalog.all(RunRow, order="-at_ns", stage="evaluate")
+    judged = (row.facts for row in rows if isinstance(row.facts, EvaluateFacts))
+    facts = next((facts for facts in judged if CONTROL in facts.models), None)
+    if facts is None:
         raise OperatorError(
             "no candidate was judged beside a control here: run `ringroad lap` first"
         )
-    facts = max(runs, key=lambda row: row.at_ns).facts
-    trained = find_model(workspace, facts["models"][CANDIDATE])
+    trained = find_model(workspace, facts.models[CANDIDATE])
     shipped = find_model(workspace, trained.size)
     models = {
         role: shipped if word == shipped.run_id else find_model(workspace, word)
-        for role, word in facts["models"].items()
+        for role, word in facts.models.items()
         if role in roles
     }
-    sets = {name: find_dataset(workspace, word) for name, word in facts["sets"].items()}
+    sets = {name: find_dataset(workspace, word) for name, word in facts.sets.items()}
     contenders = contend(
         workspace,
         models,

@@ -40,12 +40,14 @@ class AnswerOrder:
         return len(self.models) * len(self.sets)
 
     @property
-    def facts(self) -> dict[str, object]:
-        """Ids of models and sets, for the catalog's entry of the verdict."""
-        return {
-            "models": {name: model.run_id for name, model in self.models.items()},
-            "sets": {role: manifest.dataset_id for role, manifest in self.sets.items()},
-        }
+    def run_ids(self) -> dict[str, str]:
+        """Training runs of the models by name, for the catalog's entry of the verdict."""
+        return {name: model.run_id for name, model in self.models.items()}
+
+    @property
+    def dataset_ids(self) -> dict[str, str]:
+        """Ids of the sets by role, for the catalog's entry of the verdict."""
+        return {role: manifest.dataset_id for role, manifest in self.sets.items()}
 
 
 @dataclass(frozen=True, eq=False)

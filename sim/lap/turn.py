@@ -155,7 +155,8 @@ class Turn:
                 [self.settings.claim.slice],
                 drive_episodes(runner, veto.episodes, veto.bundles, self.folders.here),
                 self.settings.gate,
-                facts=answered.facts,
+                judged=answered.run_ids,
+                sets=answered.dataset_ids,
             )
             stage.note(str(verdict.decision))
         (self.folders.here / "verdict.json").write_bytes(verdict.to_json())
@@ -203,4 +204,4 @@ class Turn:
 
 def _loss_of(run: Trained) -> str:
     """Format the loss that a run ended with: the sum of its parts, as training minimises it."""
-    return f"loss {sum(run.facts['final_losses'].values()):.3f} after {run.facts['steps']} steps"
+    return f"loss {sum(run.facts.final_losses.values()):.3f} after {run.facts.steps} steps"

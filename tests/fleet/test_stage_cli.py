@@ -211,7 +211,7 @@ def test_labels_stand_in_the_catalog_once_and_freeze_into_one_dataset(
     run_id = shell.json(*words)["run_id"]
     assert shell.json(*words)["run_id"] == run_id
     (label,) = workspace.catalog.all(LabelRow)
-    assert (label.clip_id, label.source, label.facts["instants"]) == (clip_id, run_id, 3)
+    assert (label.clip_id, label.source, label.facts.instants) == (clip_id, run_id, 3)
     events = workspace.catalog.events("vehicle/v-01")
     assert [event.schema for event in events].count("clip_labelled.1") == 1
     assert [run["run_id"] for run in shell.json("label", "list")] == [run_id]
@@ -250,9 +250,9 @@ def test_a_clip_whose_blob_is_damaged_is_skipped_and_the_others_are_labelled(
     assert "1 clips, 1 skipped" in out
     assert f"{poor[:12]}: blob " in out
     (row,) = workspace.catalog.all(RunRow, stage="label")
-    assert row.facts["clips"] == 1
-    assert list(row.facts["skipped"]) == [poor]
-    assert "its bytes hash to" in row.facts["skipped"][poor]
+    assert row.facts.clips == 1
+    assert list(row.facts.skipped) == [poor]
+    assert "its bytes hash to" in row.facts.skipped[poor]
     assert [label.clip_id for label in workspace.catalog.all(LabelRow)] == [good]
 
 
@@ -352,8 +352,8 @@ def test_a_verdict_that_refuses_is_an_answer(workspace: Workspace, shell: Shell)
     assert verdict["decision"] == "not_enough_evidence"
     assert verdict["settings"]["min_encounters"] == 7
     (row,) = workspace.catalog.all(RunRow, stage="evaluate")
-    assert row.facts["decision"] == "not_enough_evidence"
-    assert workspace.store.get(row.facts["verdict_blob_id"])
+    assert row.facts.decision == "not_enough_evidence"
+    assert workspace.store.get(row.facts.verdict_blob_id)
 
 
 def test_the_shipped_model_as_its_own_incumbent_is_compared_once(
@@ -365,7 +365,7 @@ def test_the_shipped_model_as_its_own_incumbent_is_compared_once(
     verdict = shell.json(*words, "min_instances=1")
     assert not any("anchor" in reason["rule"] for reason in verdict["reasons"])
     (row,) = workspace.catalog.all(RunRow, stage="evaluate")
-    assert set(row.facts["models"]) == {"candidate", "incumbent"}
+    assert set(row.facts.models) == {"candidate", "incumbent"}
 
 
 def test_an_incumbent_that_is_not_the_shipped_model_is_judged_beside_it(
@@ -380,8 +380,8 @@ def test_an_incumbent_that_is_not_the_shipped_model_is_judged_beside_it(
     words = ("evaluate", "--candidate", trained["run_id"], "--gate", "gate", *shell.cache)
     shell.json(*words, "--incumbent", trained["run_id"])
     (row,) = workspace.catalog.all(RunRow, stage="evaluate")
-    assert set(row.facts["models"]) == {"candidate", "incumbent", "anchor"}
-    shipped = row.facts["models"]["anchor"]
+    assert set(row.facts.models) == {"candidate", "incumbent", "anchor"}
+    shipped = row.facts.models["anchor"]
     assert shipped == read_card(zoo_folder("pico")).run_id
     named = shell.json(*words, "--incumbent", trained["run_id"], "--anchor", trained["run_id"])
     assert not any("anchor" in reason["rule"] for reason in named["reasons"])

@@ -19,9 +19,14 @@ from fleet.catalog import (
     BundleRow,
     Catalog,
     ClipRow,
+    DatasetRow,
+    EvaluateFacts,
+    LabelFacts,
+    LabelRow,
     RolloutRow,
     RunRow,
     StreamKind,
+    TrainFacts,
     VehicleRow,
     create_catalog,
 )
@@ -71,7 +76,12 @@ def test_catalog_of_the_first_lap_keeps_its_rows_when_it_is_migrated(old: Path) 
     assert [row.vehicle_id for row in catalog.all(VehicleRow)] == ["v-01"]
     assert [row.manifest for row in catalog.all(ClipRow)] == [b"sealed"]
     assert [row.bundle_id for row in catalog.all(BundleRow)] == ["b-2"]
-    assert [row.run_id for row in catalog.all(RunRow)] == ["e-1", "l-1", "t-1"]
+    judged, said, learnt = (row.facts for row in catalog.all(RunRow))
+    assert isinstance(judged, EvaluateFacts) and judged.models["candidate"] == "t-1"
+    assert isinstance(said, LabelFacts) and (said.auto, said.skipped) == (2, {})
+    assert isinstance(learnt, TrainFacts) and learnt.final_losses == {"heat": 1.5}
+    assert [row.facts.names for row in catalog.all(DatasetRow)] == [("edge",)]
+    assert [row.facts.reviewed for row in catalog.all(LabelRow)] == [1]
     assert catalog.verify_chain("vehicle/v-01") == catalog.verify_chain("rollout/r-1") == 1
     catalog.close()
 

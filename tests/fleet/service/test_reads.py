@@ -23,7 +23,15 @@ from edge.contracts.errors import RingroadError, StoreUnavailableError
 from edge.contracts.release import Release
 from edge.upload import load_or_make_keys
 from fleet.campaign import CampaignSettings, RuleSettings, campaign_from, propose
-from fleet.catalog import BundleRow, Catalog, ClipRow, RunRow, VehicleRow, create_catalog
+from fleet.catalog import (
+    BundleRow,
+    Catalog,
+    ClipRow,
+    LabelFacts,
+    RunRow,
+    VehicleRow,
+    create_catalog,
+)
 from fleet.dataset.frozen import DatasetManifest
 from fleet.dataset.shelf import shelve
 from fleet.fleet import open_repositories
@@ -121,7 +129,23 @@ def _rows(store: FolderStore) -> Iterator[msgspec.Struct]:
         manifest=msgspec.msgpack.encode({"events": []}),
         at_ns=NOW_NS,
     )
-    yield RunRow(run_id="l-1", stage="label", state="done", dataset_id=None, facts={}, at_ns=NOW_NS)
+    facts = LabelFacts(
+        labeler="sim.annotator:over",
+        budget_tracks=1,
+        choice="value",
+        seed=0,
+        clips=1,
+        auto=0,
+        reviewed=0,
+        masked=0,
+        questions=0,
+        asked=0,
+        asked_by_reason={},
+        answered_by_category={},
+        reviewer_tracks=0,
+        reviewer_seconds=0.0,
+    )
+    yield RunRow(run_id="l-1", stage="label", state="done", facts=facts, at_ns=NOW_NS)
     yield BundleRow(
         bundle_id="b-2",
         profile="laptop",

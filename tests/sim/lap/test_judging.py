@@ -56,10 +56,8 @@ def test_candidate_control_and_incumbent_answer_tune_gate_and_rare_and_no_other_
     }
     assert order.sets == {role: sets[role] for role in ("tune", "gate", "rare")}
     assert order.answers == 9
-    assert order.facts == {
-        "models": {name: f"t-{name}" for name in (*ARMS, "incumbent")},
-        "sets": {role: f"d-{role}" for role in ("tune", "gate", "rare")},
-    }
+    assert order.run_ids == {name: f"t-{name}" for name in (*ARMS, "incumbent")}
+    assert order.dataset_ids == {role: f"d-{role}" for role in ("tune", "gate", "rare")}
 
 
 def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_answers(
