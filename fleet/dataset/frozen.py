@@ -69,15 +69,16 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A frozen dataset as a child process opens it."""
+    """A frozen dataset, laid out as a file of this machine."""
 
     dataset_id: Name
+    blob_id: Sha256
     path: str
 
 
 def dataset_file(manifest: DatasetManifest, path: Path) -> DatasetFile:
     """Name a dataset's Parquet file for a job."""
-    return DatasetFile(dataset_id=manifest.dataset_id, path=str(path))
+    return DatasetFile(dataset_id=manifest.dataset_id, blob_id=manifest.blob_id, path=str(path))
 
 
 def freeze(

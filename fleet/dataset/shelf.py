@@ -10,8 +10,8 @@ import msgspec
 from edge.contracts.errors import OperatorError
 from fleet.catalog import DatasetFacts, DatasetRow, StreamKind
 from fleet.dataset.frozen import DatasetFile, DatasetManifest, dataset_file
-from fleet.disk import sha256_of, write_whole
 from fleet.store import BlobStore
+from fleet.work.executor import blob_folder, lay_out
 from fleet.work.workspace import CatalogAndStore, Workspace
 
 
@@ -72,12 +72,7 @@ def files_of(
     manifests: Mapping[str, DatasetManifest], store: BlobStore, cache: Path
 ) -> dict[str, DatasetFile]:
     """Lay datasets out as files for child processes, whatever the store is."""
-    folder = cache / "datasets"
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, DatasetFile] = {}
-    for name, manifest in manifests.items():
-        path = folder / f"{manifest.dataset_id}.parquet"
-        if not path.exists() or sha256_of(path) != manifest.blob_id:
-            write_whole(path, store.get(manifest.blob_id))
-        files[name] = dataset_file(manifest, path)
-    return files
+    return {
+        name: dataset_file(manifest, lay_out(store, manifest.blob_id, blob_folder(cache)))
+        for name, manifest in manifests.items()
+    }

@@ -1,4 +1,4 @@
-"""Answer one dataset with one model, in a child process: ``python -m fleet.evaluate.job JOB.json OUT``.
+"""Answer one dataset with one model, in a child process: ``python -m fleet.evaluate.job ASSIGNMENT RESULTS``.
 
 Three models on three sets are nine such jobs; they share nothing, so they fill as many cores as there
 are, and an answer that exists already is not given again.
@@ -19,27 +19,28 @@ from edge.perceive.tensors import SPECS
 from fleet.dataset.frozen import Dataset
 from fleet.disk import write_whole
 from fleet.evaluate.predict import Answers, answer
+from fleet.work.task import Inputs, read_assignment
+
+MODEL, DATASET = "model", "dataset"
+"""Inputs: an ONNX file, and a frozen Parquet file."""
+ANSWERS_FILE = "answers"
 
 
 class AnswerJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model answers which dataset."""
+    """How a model answers a dataset."""
 
-    model: str
-    """Path of an ONNX file."""
     size: Name
     categories: tuple[Category, ...]
     """The model's classes in the order of its channels."""
     dataset_id: Name
-    dataset: str
-    """Path of the frozen Parquet file."""
     has_radar: bool = True
 
 
-def run(job: AnswerJob) -> Answers:
+def run(job: AnswerJob, inputs: Inputs) -> Answers:
     """Answer every sample."""
-    content = Path(job.model).read_bytes()
-    engine = OnnxEngine(Path(job.model))
-    dataset = Dataset(Path(job.dataset))
+    content = inputs[MODEL].read_bytes()
+    engine = OnnxEngine(inputs[MODEL])
+    dataset = Dataset(inputs[DATASET])
     said = list(
         answer(
             dataset,
@@ -58,9 +59,9 @@ def run(job: AnswerJob) -> Answers:
 
 
 def main(arguments: list[str]) -> None:
-    """Read a job file, write the answers beside it."""
-    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=AnswerJob)
-    write_whole(Path(arguments[1]), msgspec.msgpack.encode(run(job)))
+    """Read an assignment, write the answers into the folder of results."""
+    job, inputs = read_assignment(Path(arguments[0]), AnswerJob)
+    write_whole(Path(arguments[1]) / ANSWERS_FILE, msgspec.msgpack.encode(run(job, inputs)))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from edge.contracts.scene import Box3D
 from fleet.bundle.bundle import Bundle, Tuned, write_bundle
 from fleet.catalog import EvaluateFacts, TrustState, VehicleRow
 from fleet.dataset.frozen import Dataset, DatasetFile
+from fleet.disk import write_whole
 from fleet.evaluate import (
     SLICES,
     Contender,
@@ -41,10 +42,11 @@ from fleet.evaluate import (
     run_episodes,
     threshold_for,
 )
-from fleet.evaluate.job import AnswerJob
+from fleet.evaluate.job import ANSWERS_FILE, DATASET, MODEL, AnswerJob
 from fleet.evaluate.predict import ANSWERS_VERSION, Answers, eval_frames
 from fleet.model import Model
-from fleet.work.process import Progress, Work, run_all
+from fleet.work.process import Progress
+from fleet.work.task import Task
 from fleet.work.workspace import OnProgress, OnSteps, Workspace, ignore_progress, ignore_steps
 
 _log = logging.getLogger(__name__)
@@ -183,7 +185,7 @@ def _answers(
     cache.mkdir(parents=True, exist_ok=True)
     outs: dict[tuple[str, str], Path] = {}
     kept: dict[Path, Answers] = {}
-    work: list[Work] = []
+    tasks: list[Task] = []
     asked: dict[str, tuple[str, str]] = {}
     said = AnswerCount(len(sets), on_steps, on_progress)
     for model_name, model in models.items():
@@ -200,22 +202,19 @@ def _answers(
                 continue
             name = f"answer-{model_name}-{set_name}"
             asked[name] = (model_name, set_name)
-            path = workspace.job(f"{name}.json")
-            job = AnswerJob(
-                model=str(model.file),
-                size=size,
-                categories=model.categories,
-                dataset_id=file.dataset_id,
-                dataset=file.path,
-            )
-            path.write_bytes(msgspec.json.encode(job))
-            work.append(Work(name, "fleet.evaluate.job", (str(path), str(out))))
-    run_all(
-        work,
-        workspace.logs,
+            inputs = {MODEL: workspace.store.put(model.file), DATASET: file.blob_id}
+            job = AnswerJob(size=size, categories=model.categories, dataset_id=file.dataset_id)
+            task = Task(name=name, module="fleet.evaluate.job", inputs=inputs, parameters=job)
+            tasks.append(task)
+    executor = workspace.executor
+    executor.run(
+        tasks,
         on_start=lambda name: said.answers(*asked[name]),
         on_done=lambda name: said.answered(asked[name][0]),
     )
+    for task in tasks:
+        result = executor.results(task.name) / ANSWERS_FILE
+        write_whole(outs[asked[task.name]], result.read_bytes())
     for out in set(outs.values()) - kept.keys():
         kept[out] = msgspec.msgpack.decode(out.read_bytes(), type=Answers)
     return {key: kept[out] for key, out in outs.items()}

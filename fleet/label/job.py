@@ -1,4 +1,4 @@
-"""Label admitted clips in a child process: ``python -m fleet.label.job JOB.json OUT``.
+"""Label admitted clips in a child process: ``python -m fleet.label.job ASSIGNMENT RESULTS``.
 
 First an opinion of each clip, then one queue of questions over all of them, then rows.
 """
@@ -29,10 +29,15 @@ from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.sample.row import LabelSource, Sample
 from fleet.work.plug import plugged
+from fleet.work.task import Inputs, read_assignment
 
 _UNREADABLE = (RingroadError, OSError, ArithmeticError, LookupError, MemoryError, ValueError)
 """What a clip that admission could not see through may raise here; it costs this clip alone."""
 _MAX_REASON_CHARACTERS = 300
+
+
+MODEL = "model"
+ROWS_FILE = "rows"
 
 
 class Choice(StrEnum):
@@ -48,9 +53,7 @@ class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
     """Which clips to label, with whose eyes, and whom to ask how much."""
 
     clips: tuple[str, ...]
-    """Paths of sealed clips."""
-    model: str
-    """Path of the teacher's ONNX file."""
+    """Ids of sealed clips, each an input of that name; ``MODEL`` is the teacher's ONNX file."""
     size: Name
     known: tuple[Category, ...]
     """What the teacher has learnt to see."""
@@ -95,14 +98,14 @@ class Labelled:
     answers: tuple[ReviewAnswer, ...] = ()
 
 
-def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelled:
+def label_clips(job: LabelJob, inputs: Inputs, settings: LabelSettings | None = None) -> Labelled:
     """Label every clip of a job; one that cannot be read is skipped, and the run says so.
 
     Raises:
-        OperatorError: The labeler's name means nothing.
+        OperatorError: The labeler's name means nothing, or the teacher cannot be read.
     """
     settings = settings or LabelSettings()
-    opinions, skipped = _opinions(job, settings)
+    opinions, skipped = _opinions(job, inputs, settings)
     labeler: Labeler = plugged(job.labeler)(Path(job.labeler_folder))
     stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
 
@@ -139,14 +142,16 @@ def label_clips(job: LabelJob, settings: LabelSettings | None = None) -> Labelle
     )
 
 
-def _opinions(job: LabelJob, settings: LabelSettings) -> tuple[list[ClipOpinion], dict[str, str]]:
+def _opinions(
+    job: LabelJob, inputs: Inputs, settings: LabelSettings
+) -> tuple[list[ClipOpinion], dict[str, str]]:
     """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
-    engine, spec = OnnxEngine(Path(job.model)), SPECS[job.size]
+    engine, spec = OnnxEngine(inputs[MODEL]), SPECS[job.size]
     opinions: list[ClipOpinion] = []
-    skipped: dict[str, str] = {}
-    for path in sorted(map(Path, job.clips)):
+    skipped = {name: why for name, why in inputs.lacking.items() if name in job.clips}
+    for clip_id in sorted(set(job.clips) - set(skipped)):
         try:
-            clip = read_clip(path)
+            clip = read_clip(inputs[clip_id])
             opinions.append(
                 opine(
                     clip,
@@ -159,7 +164,7 @@ def _opinions(job: LabelJob, settings: LabelSettings) -> tuple[list[ClipOpinion]
                 )
             )
         except _UNREADABLE as error:
-            skipped[path.stem] = reason_of(error)
+            skipped[clip_id] = reason_of(error)
     return opinions, skipped
 
 
@@ -194,9 +199,9 @@ def read_labelled(path: Path) -> Labelled:
 
 
 def main(arguments: list[str]) -> None:
-    """Read a job file, write what was labelled beside it."""
-    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=LabelJob)
-    write_labelled(label_clips(job), Path(arguments[1]))
+    """Read an assignment, write what was labelled into the folder of results."""
+    job, inputs = read_assignment(Path(arguments[0]), LabelJob)
+    write_labelled(label_clips(job, inputs), Path(arguments[1]) / ROWS_FILE)
 
 
 if __name__ == "__main__":

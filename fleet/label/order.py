@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edge.contracts.classes import Category
-from edge.contracts.errors import HashMismatchError, OperatorError
+from edge.contracts.errors import OperatorError
 from fleet.catalog import Catalog, ClipRow, LabelCounts, LabelFacts, LabelRow, StreamKind, prefix
-from fleet.disk import sha256_of, write_whole
 from fleet.label.form import Form
-from fleet.label.job import Choice, LabelJob, Labelled, read_labelled, reason_of
+from fleet.label.job import MODEL, ROWS_FILE, Choice, LabelJob, Labelled, read_labelled
 from fleet.sample.row import LabelSource, Sample, SampleLabels
-from fleet.work.process import Work, run_all
+from fleet.work.task import Task
 from fleet.work.workspace import OnSteps, Workspace, ignore_steps
 
 ClipLabels = dict[int, SampleLabels]
@@ -101,59 +100,38 @@ def label(
         JobError: A child process failed.
         OperatorError: There are clips, and none of them can be read.
     """
-    outs: dict[str, Path] = {}
-    work: list[Work] = []
-    lost: dict[str, dict[str, str]] = {}
-    for name, order in orders.items():
-        paths, lost[name] = _lay_out(workspace, order)
-        job = LabelJob(
-            clips=tuple(map(str, paths)),
-            model=str(order.model),
-            size=order.size,
-            known=order.known,
-            categories=order.categories,
-            labeler=order.labeler,
-            labeler_folder=str(order.labeler_folder),
-            budget_tracks=order.budget_tracks,
-            choice=order.choice,
-            seed=order.seed,
-            unseen=order.unseen,
-        )
-        path, outs[name] = workspace.job(f"label-{name}.json"), workspace.job(f"label-{name}.rows")
-        path.write_bytes(msgspec.json.encode(job))
-        work.append(Work(f"label-{name}", "fleet.label.job", (str(path), str(outs[name]))))
-    run_all(work, workspace.logs, on_done=lambda name: on_steps(1))
-    labelled = {name: _with_lost(read_labelled(path), lost[name]) for name, path in outs.items()}
+    tasks = {name: _task(workspace, name, order) for name, order in orders.items()}
+    executor = workspace.executor
+    executor.run(list(tasks.values()), on_done=lambda name: on_steps(1))
+    labelled = {
+        name: read_labelled(executor.results(task.name) / ROWS_FILE) for name, task in tasks.items()
+    }
     _refuse_nothing(labelled)
     for name, order in orders.items():
         _write_down(workspace, order, labelled[name])
     return labelled
 
 
-def _lay_out(workspace: Workspace, order: LabelOrder) -> tuple[list[Path], dict[str, str]]:
-    """Lay an order's clips out as files; give also why some cannot be, by clip id."""
-    paths: list[Path] = []
-    lost: dict[str, str] = {}
-    for row in order.clips:
-        try:
-            paths.append(laid_out(workspace, row))
-        except (HashMismatchError, OperatorError) as error:  # other bytes, or none
-            lost[row.clip_id] = reason_of(error)
-    return paths, lost
-
-
-def laid_out(workspace: Workspace, row: ClipRow) -> Path:
-    """Lay a clip out as a file for child processes, whatever the store is; a damaged one anew."""
-    path = workspace.folder / "clips" / f"{row.clip_id}.mcap"
-    if not path.exists() or sha256_of(path) != row.blob_id:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, workspace.store.get(row.blob_id))
-    return path
-
-
-def _with_lost(labelled: Labelled, lost: Mapping[str, str]) -> Labelled:
-    run = msgspec.structs.replace(labelled.run, skipped={**lost, **labelled.run.skipped})
-    return replace(labelled, run=run)
+def _task(workspace: Workspace, name: str, order: LabelOrder) -> Task:
+    clips = {row.clip_id: row.blob_id for row in order.clips}
+    job = LabelJob(
+        clips=tuple(clips),
+        size=order.size,
+        known=order.known,
+        categories=order.categories,
+        labeler=order.labeler,
+        labeler_folder=str(order.labeler_folder),
+        budget_tracks=order.budget_tracks,
+        choice=order.choice,
+        seed=order.seed,
+        unseen=order.unseen,
+    )
+    return Task(
+        name=f"label-{name}",
+        module="fleet.label.job",
+        inputs={MODEL: workspace.store.put(order.model), **clips},
+        parameters=job,
+    )
 
 
 def _refuse_nothing(labelled: Mapping[str, Labelled]) -> None:

@@ -1,7 +1,7 @@
 """Fit a network to frozen datasets, in a child process, and write down every number that describes it.
 
-The stage is a *job file* in and a *run folder* out: weights, the run record, a progress log. Two jobs
-can therefore train side by side on one core each (candidate and control), one job can spread over
+The stage is an *assignment* in and a *folder of results* out: weights, the run record, a progress log. Two
+jobs can therefore train side by side on one core each (candidate and control), one job can spread over
 several processes (a baseline), and a job that ran before is recognised by its hash and not run again.
 """
 
@@ -21,25 +21,30 @@ from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count, Name, Seconds, Sha256
 from edge.perceive.tensors import SPECS, NetSpec
-from fleet.dataset.frozen import Dataset, DatasetFile, TrainingView
+from fleet.dataset.frozen import Dataset, TrainingView
+from fleet.work.task import Inputs, read_assignment
 from models.bev import BevNet
 from models.examples import Example, ExampleSource
 from models.fit import FitProgress, FitSettings, fit
 from models.weights import load_weights, save_weights
 
-RUN_SCHEMA = 1
+RUN_SCHEMA = 2
 WEIGHTS_FILE = "weights.bin"
 RECORD_FILE = "run.json"
 PROGRESS_FILE = "progress.jsonl"
 
 
+PARENT = "parent"
+"""Input: the weights that a run starts from."""
+
+
 class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides what a training run learns, and where it may keep decoded images."""
+    """All that decides what a training run learns; every dataset is an input of its id's name."""
 
     size: Name
-    fresh: tuple[DatasetFile, ...]
-    replay: tuple[DatasetFile, ...] = ()
-    parent_weights: str | None = None
+    fresh: tuple[Name, ...]
+    """Ids of datasets."""
+    replay: tuple[Name, ...] = ()
     parent_sha256: Sha256 | None = None
     fit: FitSettings
     categories: tuple[Category, ...] = SHIPPED_CLASSES
@@ -49,7 +54,6 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
     processes: Count = 1
     port: Count = 0
     """Loopback port where several processes meet; unused with one."""
-    cache: str
 
     @property
     def run_id(self) -> str:
@@ -59,8 +63,8 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
         """
         what = (
             self.size,
-            [d.dataset_id for d in self.fresh],
-            [d.dataset_id for d in self.replay],
+            self.fresh,
+            self.replay,
             self.parent_sha256,
             asdict(self.fit),
             self.calibration_id,
@@ -85,7 +89,7 @@ class TrainRun(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: Seconds
 
 
-def train(job: TrainJob, out: Path, rank: int = 0) -> TrainRun | None:
+def train(job: TrainJob, inputs: Inputs, out: Path, rank: int = 0) -> TrainRun | None:
     """Run a job in this process and write its folder; other ranks than 0 only help.
 
     Raises:
@@ -98,12 +102,14 @@ def train(job: TrainJob, out: Path, rank: int = 0) -> TrainRun | None:
     spec = SPECS[job.size]
     started, cpu_started = time.monotonic(), time.process_time()
     _expect_listed(job)
-    fresh = _Joined([_open(d, spec, job) for d in job.fresh])
-    replay = _Joined([_open(d, spec, job) for d in job.replay]) if job.replay else None
+    fresh = _Joined([_open(name, spec, job, inputs) for name in job.fresh])
+    replay = (
+        _Joined([_open(name, spec, job, inputs) for name in job.replay]) if job.replay else None
+    )
     if len(fresh) == 0:
         raise OperatorError("nothing to learn from: the job's datasets hold no samples")
-    if job.parent_weights:
-        net = load_weights(Path(job.parent_weights), spec, job.categories)
+    if job.parent_sha256:
+        net = load_weights(inputs[PARENT], spec, job.categories)
     else:
         net = BevNet(spec, job.categories)
     out.mkdir(parents=True, exist_ok=True)
@@ -152,9 +158,9 @@ class _Joined:
         raise IndexError(number)
 
 
-def _open(file: DatasetFile, spec: NetSpec, job: TrainJob) -> TrainingView:
-    data = Dataset(Path(file.path))
-    return TrainingView(data, spec, Path(job.cache), file.dataset_id, job.categories)
+def _open(dataset_id: str, spec: NetSpec, job: TrainJob, inputs: Inputs) -> TrainingView:
+    data = Dataset(inputs[dataset_id])
+    return TrainingView(data, spec, inputs.cache / "images", dataset_id, job.categories)
 
 
 def _expect_listed(job: TrainJob) -> None:
@@ -167,17 +173,17 @@ def _expect_listed(job: TrainJob) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run ``python -m fleet.train.job JOB.json OUT [RANK]``: the child process of the training stage."""
+    """Run ``python -m fleet.train.job ASSIGNMENT RESULTS [RANK]``: the child process of training."""
     import torch
     import torch.distributed as dist
 
-    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=TrainJob)
+    job, inputs = read_assignment(Path(arguments[0]), TrainJob)
     rank = int(arguments[2]) if len(arguments) > 2 else 0
     torch.set_num_threads(1)
     if job.processes > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port)}
         dist.init_process_group("gloo", rank=rank, world_size=job.processes)
-    train(job, Path(arguments[1]), rank)
+    train(job, inputs, Path(arguments[1]), rank)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Weights and graphs of a run lie in the store, so that a bundle can be built from
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,10 @@ from fleet.bundle.assemble import FP32, INT8, ModelFiles, export_weights, known_
 from fleet.catalog import RunRow, TrainFacts
 from fleet.dataset.frozen import Dataset, DatasetManifest, drop_images
 from fleet.dataset.shelf import files_of
-from fleet.disk import write_whole
-from fleet.train.job import PROGRESS_FILE, RECORD_FILE, WEIGHTS_FILE, TrainJob, TrainRun
-from fleet.work.process import Progress, Work, run_all
+from fleet.disk import sha256_of, write_whole
+from fleet.train.job import PARENT, PROGRESS_FILE, RECORD_FILE, WEIGHTS_FILE, TrainJob, TrainRun
+from fleet.work.process import Progress
+from fleet.work.task import Task
 from fleet.work.workspace import (
     OnProgress,
     OnSteps,
@@ -133,27 +134,25 @@ def train(
         JobError: A run failed.
         OperatorError: An order makes no sense.
     """
-    jobs = {name: _job(workspace, order) for name, order in orders.items()}
+    jobs = {name: _job(order) for name, order in orders.items()}
     folders = {name: workspace.folder / "runs" / job.run_id for name, job in jobs.items()}
     rows = {name: workspace.catalog.get(RunRow, job.run_id) for name, job in jobs.items()}
-    work = []
+    tasks: dict[str, Task] = {}
     for name, job in jobs.items():
         row, steps = rows[name], job.fit.steps
         if row is not None:
             _fetch(workspace, facts_of(row), folders[name])
             on_steps(steps)
             continue
-        path = workspace.job(f"train-{name}.json")
-        path.write_bytes(msgspec.json.encode(job))
-        work.append(Work(f"train-{name}", "fleet.train.job", (str(path), str(folders[name]))))
-    logs = {name: folders[name] / PROGRESS_FILE for name in jobs if rows[name] is None}
-    for log in logs.values():
-        log.unlink(missing_ok=True)
-    run_all(
-        work, workspace.logs, on_poll=ProgressFeed(logs, on_steps, on_progress, read=last_report)
-    )
-    replayed = {d.dataset_id for job in jobs.values() for d in job.replay}
-    for dataset in {d.dataset_id for job in jobs.values() for d in job.fresh} - replayed:
+        tasks[name] = _task(workspace, name, orders[name], job)
+    executor = workspace.executor
+    logs = {name: executor.results(task.name) / PROGRESS_FILE for name, task in tasks.items()}
+    feed = ProgressFeed(logs, on_steps, on_progress, read=last_report)
+    executor.run(list(tasks.values()), on_poll=feed)
+    for name, task in tasks.items():
+        shutil.copytree(executor.results(task.name), folders[name], dirs_exist_ok=True)
+    replayed = {dataset for job in jobs.values() for dataset in job.replay}
+    for dataset in {dataset for job in jobs.values() for dataset in job.fresh} - replayed:
         drop_images(workspace.cache / "images", dataset)  # learnt once; replay is wanted every lap
     return {
         name: _exported(workspace, orders[name], job, folders[name], rows[name])
@@ -174,21 +173,23 @@ def last_report(log: Path) -> Progress | None:
     return Progress(done=int(said["step"]), total=int(said["steps"]), note=f"loss {loss:.3f}")
 
 
-def _job(workspace: Workspace, order: TrainOrder) -> TrainJob:
-    sets = {m.dataset_id: m for m in (*order.fresh, *order.replay)}
-    files = files_of(sets, workspace.store, workspace.cache)
-    content = order.parent.read_bytes() if order.parent else None
+def _job(order: TrainOrder) -> TrainJob:
     return TrainJob(
         size=order.size,
-        fresh=tuple(files[m.dataset_id] for m in order.fresh),
-        replay=tuple(files[m.dataset_id] for m in order.replay),
-        parent_weights=str(order.parent) if order.parent else None,
-        parent_sha256=hashlib.sha256(content).hexdigest() if content is not None else None,
+        fresh=tuple(manifest.dataset_id for manifest in order.fresh),
+        replay=tuple(manifest.dataset_id for manifest in order.replay),
+        parent_sha256=sha256_of(order.parent) if order.parent else None,
         fit=order.fit,
         categories=order.categories,
         calibration_id=order.calibration.dataset_id,
-        cache=str(workspace.cache / "images"),
     )
+
+
+def _task(workspace: Workspace, name: str, order: TrainOrder, job: TrainJob) -> Task:
+    inputs = {m.dataset_id: m.blob_id for m in (*order.fresh, *order.replay)}
+    if order.parent:
+        inputs[PARENT] = workspace.store.put(order.parent)
+    return Task(name=f"train-{name}", module="fleet.train.job", inputs=inputs, parameters=job)
 
 
 def _exported(
@@ -207,8 +208,8 @@ def _exported(
         size=order.size,
         categories=order.categories,
         known=tuple(order.known),
-        fresh=tuple(d.dataset_id for d in job.fresh),
-        replay=tuple(d.dataset_id for d in job.replay),
+        fresh=job.fresh,
+        replay=job.replay,
         parent_sha256=job.parent_sha256,
         calibration=order.calibration.dataset_id,
         examples=run.examples,

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fleet.catalog import Catalog, RunFacts, RunRow, StreamKind
 from fleet.store import BlobStore
+from fleet.work.executor import Executor, ProcessExecutor
 from fleet.work.process import Progress, read_progress
 
 OnSteps = Callable[[int], None]
@@ -56,15 +57,14 @@ class Workspace:
     now_ns: Callable[[], int] = time.time_ns
 
     @property
+    def executor(self) -> Executor:
+        """Who carries tasks out: child processes of this machine."""
+        return ProcessExecutor(self.store, self.folder, self.cache)
+
+    @property
     def logs(self) -> Path:
         """What child processes said."""
         return self.folder / "logs"
-
-    def job(self, name: str) -> Path:
-        """Name a file that tells a child process what to do, its folder made."""
-        folder = self.folder / "jobs"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / name
 
     def finish_run(self, run_id: str, facts: RunFacts, *, dataset_id: str | None = None) -> None:
         """Write down that a run of a stage is done; the same run is written down once."""

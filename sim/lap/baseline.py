@@ -40,12 +40,14 @@ from fleet.evaluate import (
     match,
     operating_point,
 )
-from fleet.evaluate.job import AnswerJob
+from fleet.evaluate.job import ANSWERS_FILE, DATASET, MODEL, AnswerJob
 from fleet.evaluate.metrics import ERRORS, NUSCENES_CLASSES
 from fleet.evaluate.predict import Answers, eval_frames
 from fleet.store import FolderStore
-from fleet.train.job import WEIGHTS_FILE, TrainJob, TrainRun
+from fleet.train.job import PARENT, WEIGHTS_FILE, TrainJob, TrainRun
+from fleet.work.executor import ProcessExecutor
 from fleet.work.process import Work, run_all
+from fleet.work.task import Task, write_assignment
 from fleet.zoo import CARD, WEIGHTS, ModelCard, decode_card, read_card, write_card, zoo_folder
 from models.export import export_graph
 from models.fit import FitSettings
@@ -194,17 +196,17 @@ def train(
     rate = 3e-3 if start is None else 8e-4  # twice that once threw a trained network off its course
     job = TrainJob(
         size=model,
-        fresh=(files["base"],),
-        parent_weights=str(start) if start else None,
+        fresh=(base.dataset_id,),
+        parent_sha256=sha256_of(start) if start else None,
         fit=FitSettings(steps=steps, seed=seed, learning_rate=rate, log_every=200),
         processes=2,
         port=_free_port(),
-        cache=str(CACHE / "images"),
     )
     out = CACHE / "runs" / job.run_id
     out.mkdir(parents=True, exist_ok=True)
     path = out / "job.json"
-    path.write_bytes(msgspec.json.encode(job))
+    inputs = {base.dataset_id: Path(files["base"].path)}
+    write_assignment(path, job, inputs | ({PARENT: start} if start else {}), CACHE)
     say(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
     ranks = range(job.processes)
     words = [(str(path), str(out), str(rank)) for rank in ranks]
@@ -219,25 +221,27 @@ def measured(
     """Measure int8 on tune and gate, with radar and without; give the card with the new numbers."""
     files = files_of({name: sets[name] for name in _MEASURING}, FolderStore(CACHE / "store"), CACHE)
     data = {name: Dataset(Path(file.path)) for name, file in files.items()}
-    folder = CACHE / "card"
-    folder.mkdir(parents=True, exist_ok=True)
-    work = []
-    for name, set_name, has_radar in _MEASURED:
-        job = AnswerJob(
-            model=str(out / INT8),
-            size=card.model,
-            categories=card.categories,
-            dataset_id=files[set_name].dataset_id,
-            dataset=files[set_name].path,
-            has_radar=has_radar,
+    store = FolderStore(CACHE / "store")
+    tasks = [
+        Task(
+            name=name,
+            module="fleet.evaluate.job",
+            inputs={MODEL: store.put(out / INT8), DATASET: sets[set_name].blob_id},
+            parameters=AnswerJob(
+                size=card.model,
+                categories=card.categories,
+                dataset_id=sets[set_name].dataset_id,
+                has_radar=has_radar,
+            ),
         )
-        (folder / f"{name}.json").write_bytes(msgspec.json.encode(job))
-        words = (str(folder / f"{name}.json"), str(folder / f"{name}.answers"))
-        work.append(Work(name, "fleet.evaluate.job", words))
-    run_all(work, folder, on_done=say)
+        for name, set_name, has_radar in _MEASURED
+    ]
+    executor = ProcessExecutor(store, CACHE / "card", CACHE)
+    executor.run(tasks, on_done=say)
     found = {}
     for name, set_name, _ in _MEASURED:
-        answers = msgspec.msgpack.decode((folder / f"{name}.answers").read_bytes(), type=Answers)
+        content = (executor.results(name) / ANSWERS_FILE).read_bytes()
+        answers = msgspec.msgpack.decode(content, type=Answers)
         found[name] = match(
             list(eval_frames(data[set_name], answers.boxes)), categories=card.categories
         )

@@ -33,7 +33,6 @@ from fleet.dataset.order import freeze_samples
 from fleet.dataset.shelf import files_of, find_dataset
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
-from fleet.label.order import laid_out
 from fleet.repository import DirectorRepository, KeyRing
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.settings import ServiceSettings
@@ -265,19 +264,6 @@ def test_when_no_clip_can_be_read_labelling_says_so_and_why(
     assert "none of 1 clips can be read, so nothing is labelled" in err
     assert "its bytes hash to" in err
     assert workspace.catalog.all(RunRow) == [] and workspace.catalog.all(LabelRow) == []
-
-
-def test_a_damaged_clip_in_the_working_folder_is_laid_out_anew(
-    workspace: Workspace, shell: Shell
-) -> None:
-    clip_id = admit_clip(workspace, "lap1-drive-v-01")
-    row = workspace.catalog.get(ClipRow, clip_id)
-    assert row is not None
-    path = workspace.folder / "clips" / f"{clip_id}.mcap"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"half a cl")
-    assert laid_out(workspace, row) == path
-    assert path.read_bytes() == workspace.store.get(row.blob_id)
 
 
 def test_a_labelled_clip_that_is_damaged_since_is_left_out_of_a_dataset(

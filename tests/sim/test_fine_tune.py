@@ -9,13 +9,15 @@ import torch
 from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import PICO
-from fleet.dataset.frozen import Dataset, DatasetFile, DatasetManifest, freeze, open_dataset
+from fleet.dataset.frozen import Dataset, DatasetManifest, freeze, open_dataset
 from fleet.dataset.recipe import DataRecipe, RecipePart
+from fleet.disk import sha256_of
 from fleet.evaluate import match, operating_point
 from fleet.evaluate.predict import answer, eval_frames
 from fleet.store import FolderStore
-from fleet.train.job import TrainJob, train
+from fleet.train.job import PARENT, TrainJob, train
 from fleet.train.order import fine_tune
+from fleet.work.task import Inputs
 from fleet.zoo import zoo_folder
 from models.export import swap_weights
 from models.weights import load_weights
@@ -72,12 +74,12 @@ def test_a_short_fine_tune_raises_recall_on_a_handful_of_frames(
     fit.steps, fit.fresh_ratio, fit.log_every = STEPS, 1.0, STEPS
     job = TrainJob(
         size="pico",
-        fresh=(DatasetFile(dataset_id=manifest.dataset_id, path=str(path)),),
-        parent_weights=str(baseline / "weights.bin"),
+        fresh=(manifest.dataset_id,),
+        parent_sha256=sha256_of(baseline / "weights.bin"),
         fit=fit,
-        cache=str(tmp_path / "cache"),
     )
-    train(job, tmp_path / "run")
+    paths = {manifest.dataset_id: path, PARENT: baseline / "weights.bin"}
+    train(job, Inputs(paths, tmp_path / "cache", {}), tmp_path / "run")
     tuned = tmp_path / "tuned.onnx"
     net = load_weights(tmp_path / "run" / "weights.bin", PICO)
     swap_weights(baseline / "fp32.onnx", net, tuned)

@@ -11,8 +11,9 @@ import pytest
 
 from edge.clip_file import ClipFrame, EncodedFrame, decode_clip, encode_clip, encode_jpeg
 from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES
-from fleet.label.job import LabelJob, Labelled, label_clips, read_labelled, write_labelled
+from fleet.label.job import MODEL, LabelJob, Labelled, label_clips, read_labelled, write_labelled
 from fleet.labeler import LabelCost
+from fleet.work.task import Inputs
 from fleet.zoo import zoo_folder
 from sim.sense.rig import default_rig
 
@@ -65,11 +66,12 @@ BAD: dict[str, Callable[[Any], bytes]] = {
 
 
 def labelled(tmp_path: Path, **contents: bytes) -> Labelled:
+    paths = {MODEL: zoo_folder("pico") / "int8.onnx"}
     for name, content in contents.items():
-        (tmp_path / f"{name}.mcap").write_bytes(content)
+        paths[name] = tmp_path / f"{name}.mcap"
+        paths[name].write_bytes(content)
     job = LabelJob(
-        clips=tuple(str(tmp_path / f"{name}.mcap") for name in (*contents, "gone")),
-        model=str(zoo_folder("pico") / "int8.onnx"),
+        clips=(*contents, "gone"),
         size="pico",
         known=tuple(c for c in SHIPPED_CLASSES if c != ANIMAL),
         categories=SHIPPED_CLASSES,
@@ -77,7 +79,7 @@ def labelled(tmp_path: Path, **contents: bytes) -> Labelled:
         labeler_folder=str(tmp_path),
         budget_tracks=0,
     )
-    return label_clips(job)
+    return label_clips(job, Inputs(paths, tmp_path, {"gone": "blob is not in the store"}))
 
 
 def sealed_with_mounts(clip: Seal, drive: int) -> Any:
@@ -103,7 +105,7 @@ def test_what_was_skipped_is_written_with_the_rows(tmp_path: Path, clip: Seal) -
     write_labelled(rows, tmp_path / "rows")
     assert read_labelled(tmp_path / "rows").run == rows.run
     assert rows.run.skipped["poor"] == "14 bytes are not a whole MCAP file"
-    assert rows.run.skipped["gone"].startswith("FileNotFoundError: ")
+    assert rows.run.skipped["gone"] == "blob is not in the store"
 
 
 def test_a_clip_of_cameras_of_two_sizes_is_labelled_like_any_other(

@@ -9,6 +9,7 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.train.job import TrainJob, train
 from fleet.train.order import fine_tune, last_report, learnt, starting_from, with_classes
 from fleet.work.process import Progress
+from fleet.work.task import Inputs
 from models.fit import FitSettings
 
 
@@ -34,7 +35,7 @@ def test_what_the_parent_has_learnt_does_not_start_anew() -> None:
     assert second.positive_weights == recipe.positive_weights
 
 
-JOB = TrainJob(size="pico", fresh=(), fit=FitSettings(), cache="")
+JOB = TrainJob(size="pico", fresh=(), fit=FitSettings())
 THIRTEEN = (*SHIPPED_CLASSES, "scooter")
 
 
@@ -46,7 +47,7 @@ def test_a_run_is_named_by_its_classes_and_one_of_the_shipped_keeps_its_name() -
 def test_a_class_is_taught_only_where_the_run_lists_it(tmp_path: Path) -> None:
     job = msgspec.structs.replace(JOB, fit=fine_tune(["scooter"]))
     with pytest.raises(OperatorError, match="cannot learn 'scooter': its channels are car, truck"):
-        train(job, tmp_path)
+        train(job, Inputs({}, tmp_path, {}), tmp_path)
 
 
 def test_a_fine_tuned_network_keeps_its_parents_channels_and_adds_the_new_class() -> None:
