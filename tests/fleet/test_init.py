@@ -199,10 +199,11 @@ def test_fleet_is_not_migrated_under_its_running_service(
     settings: ServiceSettings, state: StateFolder
 ) -> None:
     create_fleet(settings, now_ns=NOW_NS)
-    service = FleetService(settings, now_ns=NOW_NS)
-    with pytest.raises(OperatorError, match="serves"):
+    with (
+        closing(FleetService(settings, now_ns=NOW_NS)),
+        pytest.raises(OperatorError, match="serves"),
+    ):
         migrate_fleet(state, now_ns=NOW_NS)
-    service.close()
 
 
 def test_lost_settings_are_written_anew_with_the_catalog_that_is_named(

@@ -6,8 +6,9 @@ import pytest
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.release import Assignment, Release
-from fleet.catalog import Catalog, RolloutRow, create_catalog
-from fleet.rollout import RolloutPlan
+from edge.contracts.wire import InstallPhase
+from fleet.catalog import Catalog, ReportRow, RolloutRow, VehicleRow, create_catalog
+from fleet.rollout import Reported, RolloutPlan
 from fleet.rollout.conduct import advance, events_of, halt, plan_of, start
 
 
@@ -68,6 +69,46 @@ def test_a_rollout_halted_by_hand_takes_the_canary_back(catalog: Catalog) -> Non
     assert director.told["v-01"].release.bundle_id == "b-old"
     row = catalog.get(RolloutRow, "r-1")
     assert row is not None and row.state == "halted"
+
+
+def test_steps_and_plan_stand_in_the_catalog_in_words(catalog: Catalog) -> None:
+    start(catalog, PLAN, actor="operator", at_ns=1)
+    halt(catalog, "r-1", "looks wrong", actor="operator", at_ns=2)
+    row = catalog.get(RolloutRow, "r-1")
+    assert row is not None and row.plan["waves"] == [["v-01"], ["v-02", "v-03"]]
+    steps = [event.facts for event in catalog.events("rollout/r-1")]
+    assert steps[0] == {"event": "started", "at_ns": 1, "actor": "operator"}
+    assert steps[1] == {"event": "halted", "at_ns": 2, "reasons": ["looks wrong"]}
+
+
+def test_reports_of_the_plans_vehicles_since_its_start_are_taken_in_once(catalog: Catalog) -> None:
+    with catalog.write(at_ns=0, actor="test") as tx:
+        for vehicle in ("v-01", "v-02", "v-99"):
+            tx.add(VehicleRow(vehicle_id=vehicle, profile="laptop", rig_id=None, at_ns=0))
+        for at_ns, vehicle in ((9, "v-01"), (10, "v-02"), (12, "v-01"), (12, "v-99")):
+            tx.add(_report(vehicle, at_ns))
+    start(catalog, PLAN, actor="operator", at_ns=10)
+    for at_ns in (13, 14):
+        advance(catalog, _Director(), "r-1", actor="operator", at_ns=at_ns)
+    taken = [event for event in events_of(catalog, "r-1") if isinstance(event, Reported)]
+    assert [(event.vehicle_id, event.payload) for event in taken] == [
+        ("v-02", b"10"),
+        ("v-01", b"12"),
+    ]
+
+
+def _report(vehicle_id: str, at_ns: int) -> ReportRow:
+    return ReportRow(
+        vehicle_id=vehicle_id,
+        boot_id="b",
+        sequence=at_ns,
+        bundle_id="b-new",
+        release_counter=2,
+        phase=InstallPhase.TRIAL,
+        payload=str(at_ns).encode(),
+        signature=b"s",
+        at_ns=at_ns,
+    )
 
 
 def test_a_plan_reads_back_and_another_under_its_name_is_refused(catalog: Catalog) -> None:
