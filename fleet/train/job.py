@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edge.contracts.classes import SHIPPED_CLASSES, Category
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.fields import Count, Name, Seconds, Sha256
 from edge.perceive.tensors import SPECS, NetSpec
 from fleet.dataset.frozen import Dataset, TrainingView
@@ -87,6 +87,22 @@ class TrainRun(msgspec.Struct, frozen=True, kw_only=True):
     final_losses: dict[str, float]
     wall_s: Seconds
     cpu_s: Seconds
+
+
+class _Named(msgspec.Struct):
+    run_id: Name
+
+
+def run_id_in(record: Path) -> str:
+    """Return the id of the run that a record describes, of this schema or of the first one.
+
+    Raises:
+        SchemaError: The file is no record of a run.
+    """
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=_Named).run_id
+    except msgspec.MsgspecError as error:
+        raise SchemaError(f"{record} is no record of a training run: {error}") from error
 
 
 def train(job: TrainJob, inputs: Inputs, out: Path, rank: int = 0) -> TrainRun | None:

@@ -44,7 +44,7 @@ from fleet.evaluate.job import ANSWERS_FILE, DATASET, MODEL, AnswerJob
 from fleet.evaluate.metrics import ERRORS, NUSCENES_CLASSES
 from fleet.evaluate.predict import Answers, eval_frames
 from fleet.store import FolderStore
-from fleet.train.job import PARENT, WEIGHTS_FILE, TrainJob, TrainRun
+from fleet.train.job import PARENT, WEIGHTS_FILE, TrainJob, run_id_in
 from fleet.work.executor import ProcessExecutor
 from fleet.work.process import Work, run_all
 from fleet.work.task import Task, write_assignment
@@ -125,9 +125,9 @@ def card(
     if run is None:
         made = known_origin(out)
     else:
-        record = msgspec.json.decode(run.read_bytes(), type=TrainRun)
+        run_id = run_id_in(run)
         base = build_sets(typer.echo, ("base",))["base"]
-        made = origin(model, base, record.run_id, 0)
+        made = origin(model, base, run_id, 0)
     new = measured(made, out, build_sets(typer.echo, _MEASURING, recipes), typer.echo)
     write_card(new, out)
     for sentence in new.dead:

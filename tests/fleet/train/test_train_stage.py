@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from edge.contracts.classes import ANIMAL, CAR, SHIPPED_CLASSES
-from edge.contracts.errors import OperatorError
+from edge.contracts.errors import OperatorError, SchemaError
 from fleet.dataset.frozen import DatasetManifest
-from fleet.train.job import TrainJob, train
+from fleet.train.job import TrainJob, run_id_in, train
 from fleet.train.order import fine_tune, last_report, learnt, starting_from, with_classes
 from fleet.work.process import Progress
 from fleet.work.task import Inputs
@@ -60,3 +60,12 @@ def test_a_network_has_learnt_what_its_parent_knew_and_what_there_is_enough_of()
         clips=(), instances={"scooter": 20, "bus": 19, "tuk_tuk": 50}, encounters={}, label_sources={},
     )  # fmt: skip
     assert learnt([counted], [CAR], THIRTEEN) == (CAR, "scooter")
+
+
+def test_record_of_the_first_schema_still_names_its_run(tmp_path: Path) -> None:
+    record = tmp_path / "run.json"
+    record.write_text('{"schema": 1, "run_id": "t-1", "job": {"fresh": [{"path": "/a"}]}}')
+    assert run_id_in(record) == "t-1"
+    record.write_text("{torn")
+    with pytest.raises(SchemaError, match="is no record of a training run"):
+        run_id_in(record)
