@@ -17,13 +17,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-import conf
-from conf.compose import settings_from
+from conf.named import load
 from edge.board.profile import device_profile
-from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Name
 from edge.contracts.scene import TTC_FREE_S, Plan, PlanSource
 from edge.contracts.sensors import FrameSet
@@ -42,8 +39,6 @@ from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import Snapshot
 from sim.world.trip import EgoMode, Trip
-
-EPISODES = Path(next(iter(conf.__path__))) / "episodes"
 
 HARD_BRAKE_MPS2 = 4.0
 _TTC_HORIZON_S, _TTC_STEP_S = 4.0, 0.1
@@ -73,17 +68,12 @@ def default_episodes() -> tuple[EpisodeSpec, ...]:
 
 
 def load_episodes(name: str) -> tuple[EpisodeSpec, ...]:
-    """Read ``conf/episodes/<name>.yaml``.
+    """Read ``conf/episodes/<name>.yaml``, or a list of one's own by the path of its file.
 
     Raises:
         OperatorError: There is no such list, or a key or value in it makes no sense.
     """
-    path = EPISODES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in EPISODES.glob("*.yaml")))
-        raise OperatorError(f"there is no episode list {name!r}; there are {known}")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return tuple(settings_from(values, EpisodeList, origin=f"episodes {name}").episodes)
+    return tuple(load("episodes", name, EpisodeList, what="episode list").episodes)
 
 
 @dataclass

@@ -223,7 +223,8 @@ def _instant(
     raster = simulation.ground.drivable_raster(
         now.ego.world_from_ego, cells=_BEV_CELLS, range_m=_BEV_RANGE_M
     )
-    tags = (part.scenario, NIGHT) if is_night else (part.scenario,)
+    scenario = Path(part.scenario).stem
+    tags = (scenario, NIGHT) if is_night else (scenario,)
     return RenderedInstant(now, earlier, raster.tobytes(), tags)
 
 

@@ -22,7 +22,18 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("edge", "fleet", "models", "sim", "conf")
 
-OFF_BOARD = ("torch", "boto3", "botocore", "libsumo", "sumolib", "traci", "panda3d", "direct")
+OFF_BOARD = (
+    "torch",
+    "boto3",
+    "botocore",
+    "libsumo",
+    "sumolib",
+    "traci",
+    "panda3d",
+    "direct",
+    "hydra",
+    "omegaconf",
+)
 """What no vehicle has, beside our own packages that it does not carry."""
 
 FLEET_WITH_TORCH = (
@@ -118,7 +129,7 @@ def distributions(folder: str) -> set[str]:
     ("folder", "extras"),
     [
         ("edge", ("edge",)),
-        ("conf", ()),
+        ("conf", ("fleet",)),
         ("models", ("fleet",)),
         ("fleet", ("fleet",)),
         ("sim", ("edge", "fleet", "sim")),

@@ -49,10 +49,12 @@ def replay(
         typer.Option(help="Folder of the bundle that looks; the recorded boxes otherwise."),
     ] = None,
     campaign: Annotated[
-        Path | None,
-        typer.Option(help="YAML, as `ringroad fleet propose` takes it; shows which rules fire."),
+        str | None,
+        typer.Option(help="A file of conf/campaign, or the path of one; shows which rules fire."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="A file of conf/device.")] = "laptop",
+    profile: Annotated[
+        str, typer.Option(help="A file of conf/device, or the path of one.")
+    ] = "laptop",
     as_json: Json = False,
 ) -> None:
     """Run clips through the runtime, tick by tick, beside what the drive concluded."""

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from conf.compose import settings_from
+from conf.named import load
 from edge.clip_file import Clip
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
@@ -53,20 +51,14 @@ class ClipReplay:
     """Armed rules that this software does not know, or knows in another version."""
 
 
-def read_campaigns(path: Path) -> tuple[Campaign, ...]:
-    """Read a campaign file: YAML, campaigns by their ids, as ``ringroad fleet propose`` takes it.
+def read_campaigns(name: str) -> tuple[Campaign, ...]:
+    """Read campaigns by their ids: a file of ``conf/campaign``, or the path of one's own.
 
     Raises:
         OperatorError: There is no such file, it is no YAML, or a key or value in it makes no sense.
     """
-    if not path.is_file():
-        raise OperatorError(f"there is no campaign file {path}")
-    try:
-        values = msgspec.yaml.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise OperatorError(f"{path} is no YAML: {error}") from error
-    configured = settings_from(values, dict[str, CampaignSettings], origin=str(path))
-    return tuple(campaign_from(name, settings) for name, settings in configured.items())
+    configured = load("campaign", name, dict[str, CampaignSettings])
+    return tuple(campaign_from(each, settings) for each, settings in configured.items())
 
 
 def clip_files(paths: Sequence[Path], suffix: str) -> tuple[Path, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -36,7 +35,7 @@ def freeze(
 
 @app.command()
 def build(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, as in conf/recipe.", exists=True)],
+    recipe: Annotated[str, typer.Argument(help="A file of conf/recipe, or the path of one.")],
     runner: Annotated[
         str, typer.Option(help="Who renders and labels it, as module:attribute.")
     ] = "sim.recipes:RecipeStage",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from conf.words import with_words
 from edge.cli.console import show_json, show_table, stages
 from edge.contracts.errors import OperatorError
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_depot, overridden
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_depot
 from fleet.work.plug import plugged
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def evaluate(
     )
     from fleet.model import find_model
 
-    claims, settings = claim or ["animal"], overridden(GateSettings(), overrides or ())
+    claims, settings = claim or ["animal"], with_words(GateSettings(), overrides or ())
     strange = [name for name in claims if name not in SLICES]
     if strange:
         raise OperatorError(f"no slice {strange[0]!r}; there are {', '.join(SLICES)}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
+from conf.named import load
 from edge.cli.console import show_record, show_table
-from edge.contracts.errors import OperatorError
 from fleet.campaign import CampaignSettings, campaign_from
 from fleet.campaign import approve as approve_campaign
 from fleet.campaign import propose as propose_campaign
@@ -181,17 +180,14 @@ def campaigns(state: State = STATE, as_json: Json = False) -> None:
 
 @app.command()
 def propose(
-    file: Annotated[Path, typer.Argument(help="YAML: campaigns by their ids.", exists=True)],
+    file: Annotated[
+        str,
+        typer.Argument(help="Campaigns by their ids: a file of conf/campaign, or the path of one."),
+    ],
     state: State = STATE,
 ) -> None:
     """Put campaigns up for approval; vehicles hear of none before that."""
-    from conf.compose import settings_from
-
-    try:
-        values = msgspec.yaml.decode(file.read_bytes())
-    except msgspec.DecodeError as error:
-        raise OperatorError(f"{file} is no YAML: {error}") from error
-    configured = settings_from(values, dict[str, CampaignSettings], origin=str(file))
+    configured = load("campaign", file, dict[str, CampaignSettings])
     with writing(state) as fleet:
         for name, settings in configured.items():
             campaign = campaign_from(name, settings)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import typer
 
-from conf.compose import settings_from
-from edge.contracts.errors import OperatorError
+from conf.records import settings_from
 from fleet.fleet import Fleet, open_fleet
 from fleet.state import StateFolder
 from fleet.work.workspace import Workspace
@@ -70,21 +69,6 @@ def open_depot(state: Path, cache: Path = CACHE) -> Iterator[Depot]:
 
     with writing(state) as fleet:
         yield Depot(fleet, _workspace(fleet, cache))
-
-
-def overridden(settings: T, words: Sequence[str]) -> T:
-    """Set ``key=value`` words in a settings record.
-
-    Raises:
-        OperatorError: A key is misspelt or a value makes no sense.
-    """
-    values = msgspec.to_builtins(settings)
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise OperatorError(f"{word!r}: expected key=value")
-        values[key] = msgspec.yaml.decode(text)
-    return settings_from(values, type(settings), origin="command line")
 
 
 def overlaid(settings: T, asked: T, words: Sequence[str]) -> T:

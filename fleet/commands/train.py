@@ -7,8 +7,9 @@ from typing import Annotated
 import msgspec
 import typer
 
+from conf.words import with_words
 from edge.cli.console import show_record, stages
-from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace, overridden
+from fleet.commands.options import CACHE, STATE, Cache, Json, State, open_workspace
 
 
 def train(
@@ -49,7 +50,7 @@ def train(
         known = () if from_scratch else start.known
         categories = with_classes(start.categories, taught)
         recipe = FitSettings() if from_scratch else starting_from(fine_tune(new_class or ()), known)
-        fit = overridden(recipe, overrides or ())
+        fit = with_words(recipe, overrides or ())
         datasets = tuple(find_dataset(place, word) for word in fresh)
         order = TrainOrder(
             size=start.size,

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from conf.named import load
 from edge.clip_file import encode_instant
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Name, Ratio, Seconds, Size, Text
@@ -39,7 +40,8 @@ class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     road_map: Text
     """Name of a shipped map, or path of one's own."""
-    scenario: Name = "none"
+    scenario: Text = "none"
+    """A file of ``conf/sim/scenario``, or the path of one."""
     places: Size
     """How many of the split's places are visited, spread evenly over the map's own order."""
     visits_per_place: Size = 1
@@ -179,16 +181,10 @@ def _rendered(
     )
 
 
-def load_recipe(path: Path) -> DataRecipe:
-    """Read a recipe from YAML.
+def load_recipe(name: str) -> DataRecipe:
+    """Read ``conf/recipe/<name>.yaml``, or a recipe of one's own by the path of its file.
 
     Raises:
         OperatorError: There is no such recipe, a key is misspelt or a value makes no sense.
     """
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise OperatorError(f"there is no recipe {path.stem!r}; there are {known or 'none'}")
-    try:
-        return msgspec.yaml.decode(path.read_bytes(), type=DataRecipe)
-    except msgspec.MsgspecError as error:
-        raise OperatorError(f"recipe {path.name}: {error}") from error
+    return load("recipe", name, DataRecipe)

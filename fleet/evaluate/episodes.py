@@ -21,7 +21,8 @@ class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One simulated run, fully determined: the same spec and bundle give the same result."""
 
     episode_id: Name
-    scenario: Name
+    scenario: Text
+    """A file of ``conf/sim/scenario``, or the path of one."""
     map_name: Text
     place_id: Name
     seed: Count

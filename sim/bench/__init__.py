@@ -38,12 +38,13 @@ def gate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Tell how often the class guards refuse an equal model, and catch one that lost a class."""
+    from conf.words import with_words
     from edge.cli.console import show_table, stages
-    from fleet.commands.options import open_workspace, overridden
+    from fleet.commands.options import open_workspace
     from fleet.evaluate import GateSettings
     from sim.bench.gate import power_rows, rehearse_lap
 
-    settings = overridden(GateSettings(), overrides or ())
+    settings = with_words(GateSettings(), overrides or ())
     with (
         open_workspace(state, cache) as place,
         stages(as_json=as_json).stage("imagine laps", replicates) as shown,

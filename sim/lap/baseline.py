@@ -51,7 +51,6 @@ from fleet.work.task import Task, write_assignment
 from fleet.zoo import CARD, WEIGHTS, ModelCard, decode_card, read_card, write_card, zoo_folder
 from models.export import export_graph
 from models.fit import FitSettings
-from sim.lap.setup import RECIPES
 from sim.recipes import RecipeStage
 
 app = typer.Typer(help="The shipped models.", no_args_is_help=True)
@@ -115,8 +114,13 @@ def card(
         ),
     ] = None,
     recipes: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Folder of tune.yaml and gate.yaml.")
-    ] = RECIPES,
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of a tune.yaml and a gate.yaml; those of conf/recipe otherwise.",
+        ),
+    ] = None,
 ) -> None:
     """Measure the models in a folder again and write their card; nothing is trained."""
     _expect_size(model)
@@ -140,13 +144,19 @@ def _expect_size(model: str) -> None:
 
 
 def build_sets(
-    say: Say, names: Sequence[str], recipes: Path = RECIPES
+    say: Say, names: Sequence[str], recipes: Path | None = None
 ) -> dict[str, DatasetManifest]:
-    """Render sets by the recipes of their names, or find them in the cache."""
+    """Render sets by the recipes of their names, or find them in the cache.
+
+    Args:
+        say: Hears of each set.
+        names: Of the recipes.
+        recipes: A folder of one's own; ``conf/recipe`` otherwise.
+    """
     store, runner = FolderStore(CACHE / "store"), RecipeStage()
     sets: dict[str, DatasetManifest] = {}
     for name in names:
-        recipe = load_recipe(recipes / f"{name}.yaml")
+        recipe = load_recipe(f"{recipes}/{name}.yaml" if recipes else name)
         sets[name] = build_set(recipe, runner, store, CACHE / "recipes")
         say(f"{name}: {sets[name].dataset_id}, {sets[name].samples} samples")
     return sets
@@ -154,7 +164,7 @@ def build_sets(
 
 def origin(model: str, base: DatasetManifest, run_id: str, seed: int) -> ModelCard:
     """Say what made a network; nothing is measured yet."""
-    recipe = load_recipe(RECIPES / "base.yaml")
+    recipe = load_recipe("base")
     return ModelCard(
         model=model,
         recipe=recipe.name,

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from conf.compose import settings_from
+from conf.named import path_of
 from edge.board.profile import device_profile
 from edge.contracts.classes import CLASSES
 from edge.contracts.errors import LinkError, OperatorError
@@ -19,13 +20,12 @@ from fleet.evaluate import SLICES
 from fleet.evaluate.matching import distance_column
 from fleet.store import open_store, prove_store
 from fleet.zoo import zoo_folder
-from sim.episodes import EPISODES, load_episodes
+from sim.episodes import load_episodes
 from sim.lap.claim import Claim
 from sim.lap.settings import LapSettings
-from sim.lap.setup import RECIPES
 from sim.place.maps import Split, load_map
 from sim.recipes import check_recipe
-from sim.world.encounters import SCENARIOS, load_scenario
+from sim.world.encounters import load_scenario
 
 _ROOM_BYTES, _QUICK_ROOM_BYTES = 1_000_000_000, 200_000_000
 """What one run writes, also when the cache has every set."""
@@ -46,7 +46,7 @@ def refuse_nonsense(settings: LapSettings) -> None:
     _check_fit(settings)
     _check_claim(settings.claim)
     sets = (settings.replay_set, settings.tune_set, settings.gate_set, settings.claim.rare_set)
-    recipes = [load_recipe(RECIPES / f"{name}.yaml") for name in sets]
+    recipes = [load_recipe(name) for name in sets]
     for episode in load_episodes(settings.claim.episodes):
         load_scenario(episode.scenario)
         load_map(episode.map_name).place(episode.place_id)
@@ -86,14 +86,15 @@ def _check_claim(claim: Claim) -> None:
     if not claim.name:
         raise OperatorError("a lap that claims nothing learns nothing; choose one with claim=NAME")
     _expect(claim, "slice", [claim.slice], SLICES)
-    _expect(claim, "rare_set", [claim.rare_set, claim.quick_rare_set], _stems(RECIPES))
-    _expect(claim, "episodes", [claim.episodes, claim.quick_episodes], _stems(EPISODES))
-    scenarios = [scene.scenario for scene in claim.scenes]
-    _expect(claim, "scenes", scenarios, _stems(SCENARIOS), what="scenario")
+    _expect_file(claim, "rare_set", [claim.rare_set, claim.quick_rare_set], "recipe")
+    _expect_file(
+        claim, "episodes", [claim.episodes, claim.quick_episodes], "episodes", "episode list"
+    )
+    _expect_file(claim, "scenes", [scene.scenario for scene in claim.scenes], "sim/scenario")
     _check_classes(claim)
     _check_scenes(claim)
     for name in (claim.rare_set, claim.quick_rare_set):
-        recipe = load_recipe(RECIPES / f"{name}.yaml")
+        recipe = load_recipe(name)
         if recipe.split != Split.GATE:
             raise OperatorError(
                 f"claim {claim.name}: rare_set {name} is of split {recipe.split}, expected gate: a "
@@ -125,6 +126,17 @@ def _check_scenes(claim: Claim) -> None:
             )
 
 
+def _expect_file(
+    claim: Claim, field: str, files: Iterable[str], group: str, what: str = ""
+) -> None:
+    """Refuse the name of a file that is not there, with the nearest one that is."""
+    for name in files:
+        try:
+            path_of(group, name, what=what)
+        except OperatorError as error:
+            raise OperatorError(f"claim {claim.name}: {field}: {error}") from error
+
+
 def _expect(
     claim: Claim, field: str, names: Iterable[str], known: Iterable[str], what: str = ""
 ) -> None:
@@ -137,10 +149,6 @@ def _expect(
             raise OperatorError(
                 f"claim {claim.name}: {field}: there is no {what or field} {name!r}; {hint}"
             )
-
-
-def _stems(folder: Path) -> list[str]:
-    return [path.stem for path in folder.glob("*.yaml")]
 
 
 def _listed(names: Sequence[str]) -> str:

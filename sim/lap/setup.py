@@ -37,7 +37,6 @@ from sim.lap.settings import LapSettings
 from sim.recipes import RecipeStage
 from sim.sense.rig import default_rig
 
-RECIPES = Path(__file__).parents[2] / "conf" / "recipe"
 ACTOR = "lap"
 """Who does all this, in the audit log."""
 
@@ -61,7 +60,7 @@ def build_sets(
     shared = open_store(settings.store, folders.cache / "store")
     sets: dict[str, DatasetManifest] = {}
     for role, name in names.items():
-        recipe = load_recipe(RECIPES / f"{name}.yaml")
+        recipe = load_recipe(name)
         sets[role] = build_set(
             recipe, runner, shared, cache, on_progress=_rows_of(name, on_progress)
         )

@@ -12,9 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
-
-from conf.compose import settings_from
+from conf.named import load_file
 from edge.contracts.errors import OperatorError
 
 NETS = Path(__file__).parent / "nets"
@@ -182,12 +180,7 @@ def read_description(files: MapFiles) -> MapDescription:
     Raises:
         OperatorError: A key or a value in it makes no sense.
     """
-    try:
-        values = yaml.safe_load(files.description.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise OperatorError(f"map {files.description} refused: no YAML: {said}") from error
-    told = settings_from(values, MapDescription, origin=f"map {files.description}")
+    told = load_file(files.description, MapDescription, origin=f"map {files.description}")
     if told.recipe is not None:
         told.recipe = replace(told.recipe, name=files.name)
     return told

@@ -31,7 +31,9 @@ Map = Annotated[
     str, typer.Option("--map", help="A shipped map by its name, or the path of one's own.")
 ]
 Place = Annotated[str | None, typer.Option(help="Where to start; the map's first place otherwise.")]
-ScenarioName = Annotated[str, typer.Option("--scenario", help="A file of conf/sim/scenario.")]
+ScenarioName = Annotated[
+    str, typer.Option("--scenario", help="A file of conf/sim/scenario, or the path of one.")
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**53 - 1, help="The same seed gives the same drive.")
 ]
@@ -120,7 +122,7 @@ def show(
         vehicle.world.require_placed()
         out.mkdir(parents=True, exist_ok=True)
         map_name = vehicle.world.road_map.name
-        name = f"{map_name}-{scenario}-s{seed}-f{frame_set.index}"
+        name = f"{map_name}-{Path(scenario).stem}-s{seed}-f{frame_set.index}"
         paths = {"mosaic": out / f"{name}-mosaic.png", "birds_eye": out / f"{name}-birds-eye.png"}
         title = f"{scenario} on {road_map}, seed {seed}, frame {frame_set.index}"
         paths["mosaic"].write_bytes(_mosaic(vehicle, frame_set, boxes, title))

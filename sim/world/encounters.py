@@ -14,15 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-import conf
-from conf.compose import settings_from
+from conf.named import is_path, load_file, path_of
+from conf.records import settings_from
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Attribute
 from sim.world.props import MESH_CATEGORIES
-
-SCENARIOS = Path(next(iter(conf.__path__))) / "sim" / "scenario"
 
 Bounds = tuple[float, float]
 """Smallest and largest value; each thing draws its own in between."""
@@ -71,14 +67,19 @@ class Placement:
     """Some things of one kind, relative to the point of their encounter."""
 
     mesh: str
+    """What it looks like; its class follows from it."""
     name: str = ""
     """What other placements, and scenarios that extend this one, call it."""
     count: tuple[int, int] = (1, 1)
+    """Fewest and most things of this placement."""
     ahead_m: Bounds = (0.0, 0.0)
     """Along the route, from the point of the encounter."""
     datum: Datum = Datum.LANE
+    """Line that ``aside_m`` is measured from."""
     aside_m: Bounds = (0.0, 0.0)
+    """Distance from the datum, across the route."""
     heading: Heading = Heading.ANY
+    """Direction it faces."""
     turned_rad: Bounds = (0.0, 0.0)
     """Added to the heading."""
     travel_m: Bounds = (0.0, 0.0)
@@ -87,12 +88,15 @@ class Placement:
     is_returning: bool = False
     """Goes to and fro instead of once."""
     speed_mps: Bounds = (1.0, 1.0)
+    """Speed while it moves."""
     trigger_m: Bounds | None = None
     """It waits until the ego is this near; without, it moves from the beginning."""
     after: After | None = None
     """It waits for another thing of its encounter."""
     attribute: Attribute = Attribute.UNKNOWN
+    """Attribute of its true box."""
     roll_rad: float = 0.0
+    """Angle by which it lies on its side."""
     scale: Bounds = (0.9, 1.1)
     """Size relative to the nominal one."""
     stops_traffic: bool = True
@@ -122,9 +126,10 @@ class Scenario:
     """What is placed, and how often along the way."""
 
     name: str = "none"
+    """Name of the scenario, as in its file name."""
     extends: str = ""
-    """Another scenario, whose values hold where these say nothing else. A placement whose name the other
-    one has changes that placement; any other is added."""
+    """Another scenario, or the path of one from the folder of this: its values hold where these say
+    nothing else. A placement whose name it has changes that placement; any other is added."""
     first_m: Bounds = (15.0, 30.0)
     """From where a drive starts to its first encounter."""
     spacing_m: Bounds = (30.0, 60.0)
@@ -134,6 +139,7 @@ class Scenario:
     is_one_of: bool = False
     """Each encounter holds one of the placements, by chance, instead of all."""
     placements: list[Placement] = field(default_factory=list)
+    """What one encounter is made of."""
 
     def __post_init__(self) -> None:
         known: dict[str, Placement] = {}
@@ -159,16 +165,12 @@ class Scenario:
 
 
 def scenario_path(name: str) -> Path:
-    """Return the file of a scenario, ``conf/sim/scenario/<name>.yaml``.
+    """Return the file of a scenario: ``conf/sim/scenario/<name>.yaml``, or one of one's own by its path.
 
     Raises:
         OperatorError: There is no such scenario.
     """
-    path = SCENARIOS / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
-        raise OperatorError(f"there is no scenario {name!r}; there are {known}")
-    return path
+    return path_of("sim/scenario", name)
 
 
 def scenario_files(name: str) -> tuple[Path, ...]:
@@ -200,11 +202,11 @@ def _chain(name: str) -> list[tuple[Path, dict[str, Any]]]:
         path = scenario_path(following)
         if any(path == known for known, _ in chain):
             raise OperatorError(f"scenario {name} refused: {following} extends itself")
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(told, dict):
-            raise OperatorError(f"scenario {following} refused: {path} holds no keys with values")
+        told = load_file(path, dict[str, Any])
         chain.append((path, told))
         following = str(told.get("extends") or "")
+        if is_path(following):
+            following = str(path.parent / following)
     return chain
 
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
-import conf
-from conf.compose import settings_from
+from conf.named import load
+from conf.records import settings_from
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
@@ -109,8 +108,7 @@ def test_settings_that_make_no_campaign_are_refused(changes: dict[str, object]) 
 
 
 def configured() -> dict[str, CampaignSettings]:
-    text = (Path(conf.__path__[0]) / "campaign" / "lap.yaml").read_text()
-    return settings_from(msgspec.yaml.decode(text), dict[str, CampaignSettings], origin="lap.yaml")
+    return load("campaign", "lap", dict[str, CampaignSettings])
 
 
 def test_the_laps_campaigns_are_issued_once_and_carried_by_every_vehicle(catalog: Catalog) -> None:

@@ -16,7 +16,7 @@ from sim.render.weather import NightSettings
 from sim.sense import rig
 from sim.sense.rig import default_rig
 from sim.settings import WorldSettings
-from sim.world import encounters
+from sim.world.encounters import scenario_path
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = DataRecipe(
@@ -148,16 +148,16 @@ def test_another_renderer_library_makes_another_set(monkeypatch: pytest.MonkeyPa
 
 
 def test_scenario_that_is_extended_is_part_of_the_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    shutil.copytree(encounters.SCENARIOS, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(encounters, "SCENARIOS", tmp_path)
+    base, own = tmp_path / "base.yaml", tmp_path / "own.yaml"
+    shutil.copy(scenario_path("animal_crossing"), base)
+    own.write_text("name: own\nextends: ./base.yaml\n")
     rare = DataRecipe(
         name="rare",
         split="gate",
-        parts=(RecipePart(road_map="grid", scenario="animal_rare", places=1),),
+        parts=(RecipePart(road_map="grid", scenario=str(own), places=1),),
     )
     before = RecipeStage().made_of(rare)
-    base = tmp_path / "animal_crossing.yaml"
     base.write_text(base.read_text().replace("corner_m: 4.0", "corner_m: 5.0"))
     assert RecipeStage().made_of(rare) != before

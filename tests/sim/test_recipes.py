@@ -8,7 +8,6 @@ from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, load_recipe
 from sim.annotator import AnnotatorSettings
-from sim.lap.setup import RECIPES
 from sim.recipes import RecipeStage, check_recipe, rows_of_share
 from sim.sense.rig import default_rig
 from sim.settings import WorldSettings
@@ -49,11 +48,11 @@ def test_recipe_tells_how_many_rows_it_has_while_it_renders() -> None:
 
 @pytest.mark.parametrize("name", ["replay", "quick_replay", "gate", "quick_gate"])
 def test_sets_that_keep_or_judge_the_plan_and_forecast_heads_have_futures(name: str) -> None:
-    assert all(part.has_futures for part in load_recipe(RECIPES / f"{name}.yaml").parts)
+    assert all(part.has_futures for part in load_recipe(name).parts)
 
 
 def test_replay_rows_carry_the_futures_of_ego_and_agents() -> None:
-    recipe = load_recipe(RECIPES / "replay.yaml")
+    recipe = load_recipe("replay")
     parts = tuple(msgspec.structs.replace(part, places=1) for part in recipe.parts)
     rows = list(rows_of_share(msgspec.structs.replace(recipe, parts=parts), 0, default_rig()))
     assert len(rows) == sum(part.instants_per_visit for part in parts)

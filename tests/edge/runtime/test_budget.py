@@ -2,14 +2,12 @@
 
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conf.compose import settings_from
+from conf.named import load, names
 from edge.budget import (
     PERIOD_MS,
     Budget,
@@ -221,13 +219,10 @@ def test_before_the_first_tick_the_summary_is_empty() -> None:
     assert Ledger().summary().ticks == 0
 
 
-DEVICES = sorted((Path(__file__).parents[3] / "conf" / "device").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", DEVICES, ids=lambda path: path.stem)
-def test_every_shipped_board_knows_every_model_and_keeps_the_period_with_pico(path: Path) -> None:
-    board = settings_from(yaml.safe_load(path.read_text()), DeviceProfile, origin=path.name)
-    assert board.name == path.stem
+@pytest.mark.parametrize("name", names("device"))
+def test_every_shipped_board_knows_every_model_and_keeps_the_period_with_pico(name: str) -> None:
+    board = load("device", name, DeviceProfile)
+    assert board.name == name
     for model in SPECS:
         modelled_latency(board, model, (Rung.FULL, Rung.RADAR_ONLY))
     pico = modelled_latency(board, "pico", (Rung.FULL,))

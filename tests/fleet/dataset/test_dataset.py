@@ -328,7 +328,7 @@ def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("name: x\nsplit: train\nparts: [{road_map: grid, place: 3}]\n")
     with pytest.raises(OperatorError, match="place"):
-        load_recipe(path)
+        load_recipe(str(path))
 
 
 def test_a_class_is_learnt_in_the_channel_of_the_runs_list() -> None:

@@ -1,13 +1,10 @@
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, ValidationError
 
-import conf
+from conf.named import load
+from edge.contracts.errors import OperatorError
 from fleet.evaluate import (
     ApChange,
     BootstrapSettings,
@@ -25,7 +22,6 @@ from fleet.evaluate.gate import ClaimEvidence, RareRecall, Verdict
 from fleet.evaluate.guard import compared, holm, lost
 
 SETTINGS = GateSettings()
-DEFAULT_YAML = Path(conf.__file__).parent / "gate" / "default.yaml"
 
 
 def _interval(lower, upper, clusters=60):
@@ -429,19 +425,22 @@ def test_another_number_is_another_verdict():
 
 
 def test_the_shipped_settings_are_the_defaults_of_the_code():
-    merged = OmegaConf.merge(OmegaConf.structured(GateSettings), OmegaConf.load(DEFAULT_YAML))
-    assert OmegaConf.to_object(merged) == GateSettings()
+    assert load("gate", "default", GateSettings) == GateSettings()
 
 
 def test_the_shipped_settings_name_every_field():
-    shipped = OmegaConf.to_container(OmegaConf.load(DEFAULT_YAML))
+    shipped = load("gate", "default", dict[str, object])
     assert shipped == msgspec.to_builtins(GateSettings())
 
 
 @pytest.mark.parametrize(
     ("line", "error"),
-    [("min_encounter: 60", ConfigKeyError), ("min_encounters: x", ValidationError)],
+    [
+        ("min_encounter: 60", "did you mean min_encounters"),
+        ("min_encounters: x", "Expected `int`, got `str`"),
+    ],
 )
-def test_a_misspelt_or_wrong_setting_is_refused(line, error):
-    with pytest.raises(error):
-        OmegaConf.merge(OmegaConf.structured(GateSettings), OmegaConf.create(line))
+def test_a_misspelt_or_wrong_setting_is_refused(line, error, tmp_path):
+    (tmp_path / "own.yaml").write_text(line)
+    with pytest.raises(OperatorError, match=error):
+        load("gate", str(tmp_path / "own.yaml"), GateSettings)

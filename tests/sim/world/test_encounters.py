@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import sim.world.encounters
+from conf.named import names
 from edge.contracts.classes import ANIMAL
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Attribute
 from sim.place.maps import RoadMap
 from sim.place.rectangles import Rectangle, overlaps
 from sim.world.encounters import (
-    SCENARIOS,
     Datum,
     Heading,
     Placement,
@@ -25,7 +24,7 @@ from sim.world.encounters import (
 from sim.world.placing import Encounters
 from sim.world.route import RouteAhead
 
-NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
+NAMES = names("sim/scenario")
 
 
 def route_of(road_map: RoadMap, seed: int = 0) -> RouteAhead:
@@ -85,18 +84,17 @@ def test_every_scenario_file_loads_under_its_own_name(name: str) -> None:
             "in every encounter",
         ),
         ("name: x\nplacements: [{mesh: animal, name: a}, {mesh: bus, name: a}]", "two placements"),
-        ("name: x\nextends: x", "extends itself"),
+        ("name: x\nextends: ./x.yaml", "extends itself"),
         ("name: x\nextends: y", "no scenario 'y'"),
-        ("- x", "holds no keys"),
+        ("- x", "Expected `object`, got `array`"),
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused(
-    text: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, complaint: str, tmp_path: Path
 ) -> None:
     (tmp_path / "x.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(sim.world.encounters, "SCENARIOS", tmp_path)
     with pytest.raises(OperatorError, match=complaint):
-        load_scenario("x")
+        load_scenario(str(tmp_path / "x.yaml"))
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
@@ -249,10 +247,10 @@ def test_scenario_that_extends_another_says_only_what_differs(tmp_path: Path) ->
 
 
 def test_placement_that_the_extended_scenario_lacks_is_added(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "base.yaml").write_text("name: base\nplacements: [{name: a, mesh: bus}]")
-    text = "name: x\nextends: base\nplacements: [{name: a, mesh: van}, {mesh: animal}]"
+    text = "name: x\nextends: ./base.yaml\nplacements: [{name: a, mesh: van}, {mesh: animal}]"
     (tmp_path / "x.yaml").write_text(text)
-    monkeypatch.setattr(sim.world.encounters, "SCENARIOS", tmp_path)
-    assert [p.mesh for p in load_scenario("x").placements] == ["van", "animal"]
+    scenario = load_scenario(str(tmp_path / "x.yaml"))
+    assert [p.mesh for p in scenario.placements] == ["van", "animal"]
