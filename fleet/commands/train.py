@@ -26,6 +26,12 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Start from nothing; --parent names the size.")
     ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of conf/train, or the path of one; fine_tune, or baseline from scratch."
+        ),
+    ] = None,
     new_class: Annotated[
         list[str] | None, typer.Option(help="A category that the parent never saw; repeat it.")
     ] = None,
@@ -40,17 +46,21 @@ def train(
     from edge.contracts.classes import class_named
     from fleet.dataset.shelf import find_dataset
     from fleet.model import find_model
-    from fleet.train.order import TrainOrder, fine_tune, learnt, starting_from, with_classes
+    from fleet.train.order import TrainOrder, learnt, starting_from, with_classes
     from fleet.train.order import train as train_all
-    from models.fit import FitSettings
+    from fleet.train.recipe import fine_tune, read_fit
 
     taught = [class_named(name) for name in new_class or ()]
     with open_workspace(state, cache) as place:
         start = find_model(place, parent)
         known = () if from_scratch else start.known
         categories = with_classes(start.categories, taught)
-        recipe = FitSettings() if from_scratch else starting_from(fine_tune(new_class or ()), known)
-        fit = with_words(recipe, overrides or ())
+        fit = (
+            read_fit(recipe or "baseline")
+            if from_scratch
+            else starting_from(fine_tune(new_class or (), recipe or "fine_tune"), known)
+        )
+        fit = with_words(fit, overrides or ())
         datasets = tuple(find_dataset(place, word) for word in fresh)
         order = TrainOrder(
             size=start.size,

@@ -25,7 +25,8 @@ from fleet.dataset.frozen import Dataset, TrainingView
 from fleet.work.task import Inputs, read_assignment
 from models.bev import BevNet
 from models.examples import Example, ExampleSource
-from models.fit import FitProgress, FitSettings, fit
+from models.fit import FitProgress, fit
+from models.settings import FitSettings
 from models.weights import load_weights, save_weights
 
 RUN_SCHEMA = 2

@@ -32,7 +32,7 @@ from fleet.work.workspace import (
     ignore_progress,
     ignore_steps,
 )
-from models.fit import FitSettings
+from models.settings import FitSettings
 
 
 @dataclass(frozen=True)
@@ -64,31 +64,6 @@ class Trained:
     files: ModelFiles
     facts: TrainFacts
     """What stands in the catalog about it."""
-
-
-def fine_tune(new_classes: Sequence[str] = ()) -> FitSettings:
-    """Give the recipe that teaches a new class in three minutes on one core.
-
-    BatchNorm frozen, more than half of every batch replay, most of the rest drawn from what shows a
-    new class, its output started anew and its few peaks weighted: without the last two a class that
-    never occurred has sunk too far to return.
-
-    Args:
-        new_classes: Categories that the parent never saw.
-    """
-    return FitSettings(
-        steps=1800,
-        learning_rate=8e-4,
-        warmup_ratio=0.1,
-        ema_decay=0.995,
-        fresh_ratio=0.4,
-        rare_ratio=0.7,
-        night_ratio=0.1,
-        memory_ratio=0.25,
-        is_batchnorm_frozen=True,
-        positive_weights=dict.fromkeys(new_classes, 4.0),
-        reset_classes=list(new_classes),
-    )
 
 
 def starting_from(fit: FitSettings, known: Sequence[Category]) -> FitSettings:

@@ -50,7 +50,7 @@ from fleet.work.process import Work, run_all
 from fleet.work.task import Task, write_assignment
 from fleet.zoo import CARD, WEIGHTS, ModelCard, decode_card, read_card, write_card, zoo_folder
 from models.export import export_graph
-from models.fit import FitSettings
+from models.settings import FitSettings
 from sim.recipes import RecipeStage
 
 app = typer.Typer(help="The shipped models.", no_args_is_help=True)

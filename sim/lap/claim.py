@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edge.contracts.classes import Category
 from fleet.evaluate import SLICES, Slice
-from models.fit import Factor
+from models.settings import Factor
 
 VehiclesPerKm = Annotated[float, Meta(ge=0.0, le=200.0)]
 """On a lane that is jammed from end to end stand about 150."""

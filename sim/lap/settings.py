@@ -14,8 +14,8 @@ from edge.contracts.fields import Count
 from fleet.campaign import CampaignSettings
 from fleet.evaluate import GateSettings
 from fleet.store import StoreSettings
-from fleet.train.order import fine_tune
-from models.fit import FitSettings
+from fleet.train.recipe import fine_tune
+from models.settings import FitSettings
 from sim.lap.claim import Claim, shortened
 
 Vehicles = Annotated[int, Meta(ge=1, le=256)]

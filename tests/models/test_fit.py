@@ -14,12 +14,12 @@ from models.bev import HEADS, BevNet
 from models.examples import Example, Labels
 from models.fit import (
     FitProgress,
-    FitSettings,
     TrainingFault,
     draws_by_class,
     fit,
     learning_rate_at,
 )
+from models.settings import FitSettings
 
 
 @pytest.fixture(autouse=True)

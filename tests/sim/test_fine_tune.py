@@ -16,7 +16,7 @@ from fleet.evaluate import match, operating_point
 from fleet.evaluate.predict import answer, eval_frames
 from fleet.store import FolderStore
 from fleet.train.job import PARENT, TrainJob, train
-from fleet.train.order import fine_tune
+from fleet.train.recipe import fine_tune
 from fleet.work.task import Inputs
 from fleet.zoo import zoo_folder
 from models.export import swap_weights

@@ -7,10 +7,11 @@ from edge.contracts.classes import ANIMAL, CAR, SHIPPED_CLASSES
 from edge.contracts.errors import OperatorError, SchemaError
 from fleet.dataset.frozen import DatasetManifest
 from fleet.train.job import TrainJob, run_id_in, train
-from fleet.train.order import fine_tune, last_report, learnt, starting_from, with_classes
+from fleet.train.order import last_report, learnt, starting_from, with_classes
+from fleet.train.recipe import fine_tune, read_fit
 from fleet.work.process import Progress
 from fleet.work.task import Inputs
-from models.fit import FitSettings
+from models.settings import FitSettings
 
 
 def test_loss_of_a_run_is_the_sum_of_its_parts_in_the_last_whole_line(tmp_path: Path) -> None:
@@ -25,6 +26,29 @@ def test_loss_of_a_run_is_the_sum_of_its_parts_in_the_last_whole_line(tmp_path: 
 
 def test_run_that_has_not_said_a_word_shows_no_loss(tmp_path: Path) -> None:
     assert last_report(tmp_path / "progress.jsonl") is None
+
+
+def test_recipe_from_nothing_is_the_default_of_the_code() -> None:
+    assert read_fit("baseline") == FitSettings()
+
+
+def test_new_class_starts_anew_with_weighted_peaks() -> None:
+    fit = fine_tune(["animal"])
+    assert (fit.steps, fit.learning_rate, fit.is_batchnorm_frozen) == (1800, 8e-4, True)
+    assert (fit.positive_weights, fit.reset_classes) == ({"animal": 4.0}, ["animal"])
+
+
+def test_recipe_of_ones_own_keeps_its_weight_of_a_new_class(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("steps: 7\npositive_weights: {animal: 2.0}\n")
+    fit = fine_tune(["animal", "debris"], str(file))
+    assert (fit.steps, fit.reset_classes) == (7, ["animal", "debris"])
+    assert fit.positive_weights == {"animal": 2.0, "debris": 4.0}
+
+
+def test_unknown_training_recipe_is_refused_with_the_nearest() -> None:
+    with pytest.raises(OperatorError, match=r"no training recipe 'fine_tun'.* mean fine_tune"):
+        read_fit("fine_tun")
 
 
 def test_what_the_parent_has_learnt_does_not_start_anew() -> None:

@@ -14,7 +14,7 @@ import pytest
 import conf
 from edge.contracts.errors import OperatorError
 from fleet.store import FolderStore, StoreSettings
-from models.fit import FitSettings
+from models.settings import FitSettings
 from sim.lap import checks
 from sim.lap.checks import refuse_no_room, refuse_nonsense
 from sim.lap.claim import Claim, DriveScene

@@ -15,7 +15,7 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.label.form import Form
 from fleet.label.job import Choice
-from fleet.train.order import fine_tune
+from fleet.train.recipe import fine_tune
 from sim.lap.claim import DriveScene
 from sim.lap.drives import training_places
 from sim.lap.orders import (

@@ -1,0 +1,50 @@
+"""How a network is trained: one dial per choice, readable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
+
+from edge.contracts.fields import Count, Ratio, Size
+
+Steps = Annotated[int, Meta(ge=1, le=100_000_000)]
+LearningRate = Annotated[float, Meta(gt=0.0, le=1.0)]
+Factor = Annotated[float, Meta(gt=0.0, le=1e6)]
+
+
+@dataclass
+class FitSettings:
+    """One dial per choice; the defaults are the recipe of a baseline."""
+
+    steps: Steps = 9600
+    batch: Size = 2
+    learning_rate: LearningRate = 3e-3
+    weight_decay: Ratio = 0.01
+    warmup_ratio: Ratio = 0.06
+    gradient_clip: Factor = 5.0
+    ema_decay: Ratio = 0.998
+    mirror_ratio: Ratio = 0.5
+    turn_ratio: Ratio = 0.3
+    gain_min: Factor = 0.5
+    gain_max: Factor = 1.3
+    night_ratio: Ratio = 0.25
+    radar_drop_ratio: Ratio = 0.3
+    memory_ratio: Ratio = 0.5
+    fresh_ratio: Ratio = 1.0
+    """Share of a batch drawn from the fresh examples; the rest is replay."""
+    rare_ratio: Ratio = 0.0
+    """Share of the fresh examples drawn among those that show a class of ``positive_weights``."""
+    replay_balance_ratio: Ratio = 0.0
+    """Share of the replay drawn by class, see ``draws_by_class``; the rest comes in passes over all of it."""
+    shared_rate_ratio: Ratio = 1.0
+    """Rate of the layers that all heads share, as a ratio of ``learning_rate``: below 1 a fine-tune
+    moves what every head stands on less than the heads."""
+    is_batchnorm_frozen: bool = False
+    positive_weights: dict[str, Factor] = field(default_factory=dict)
+    """Factor on the heat-map peaks of a class, by category name."""
+    reset_classes: list[str] = field(default_factory=list)
+    """Classes whose heat-map output starts anew, because the parent never saw one."""
+    log_every: Steps = 50
+    seed: Count = 0
