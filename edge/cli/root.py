@@ -89,6 +89,12 @@ GROUPS: dict[str, Group] = {
     "zoo": Group(
         "sim.lap.baseline", "app", "The shipped models: build, measure, show", "edge,fleet,sim"
     ),
+    "settings": Group(
+        "conf.command",
+        "settings",
+        "Every setting with its default, unit and bounds; no words list all",
+        "edge,fleet,sim",
+    ),
     "bench": Group(
         "edge.bench.commands",
         "app",
