@@ -44,6 +44,13 @@ ROOTS: dict[str, Root] = {
     ),
     "train": Root("models.settings", "FitSettings", "ringroad train KEY=VALUE", "fleet"),
     "gate": Root("fleet.evaluate", "GateSettings", "ringroad evaluate KEY=VALUE", "fleet"),
+    "label": Root("fleet.label.settings", "LabelSettings", "ringroad label run KEY=VALUE", "fleet"),
+    "rollout": Root(
+        "fleet.rollout", "CanaryRule", "ringroad rollout start ROLLOUT KEY=VALUE", "fleet"
+    ),
+    "outputs": Root(
+        "fleet.evaluate", "OutputSettings", "ringroad zoo card OUT KEY=VALUE", "edge,fleet,sim"
+    ),
     "device": Root("edge.contracts.bundle", "DeviceProfile", "a file of conf/device", "edge"),
     "recipe": Root("fleet.dataset.recipe", "DataRecipe", "a file of conf/recipe", "fleet"),
     "episodes": Root("sim.episodes", "EpisodeList", "a file of conf/episodes", "edge,fleet,sim"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from edge.contracts.errors import OperatorError
 from fleet.catalog import Catalog
 from fleet.catalog.address import is_same, shown
-from fleet.repository import DirectorRepository, ImageRepository, KeyRing
+from fleet.repository import DirectorRepository, ImageRepository, KeyRing, Lifetimes
 from fleet.settings import ServiceSettings, catalog_address, kept_settings
 from fleet.state import StateFolder
 from fleet.store import BlobStore, open_store
@@ -73,7 +73,7 @@ def open_fleet(
             f"the fleet at {state.root} keeps its catalog in {address}, which is not there; "
             "restore it from a backup"
         )
-    image, director = open_repositories(state)
+    image, director = open_repositories(state, settings.lifetimes)
     if not is_read_only:
         _refuse_unwritable(state.root)
         if isinstance(address, Path):
@@ -92,11 +92,22 @@ def open_fleet(
         catalog.close()
 
 
-def open_repositories(state: StateFolder) -> tuple[ImageRepository, DirectorRepository]:
-    """Open both update repositories of a state folder, without touching anything."""
+def open_repositories(
+    state: StateFolder, lifetimes: Lifetimes | None = None
+) -> tuple[ImageRepository, DirectorRepository]:
+    """Open both update repositories of a state folder, without touching anything.
+
+    Args:
+        state: The fleet's folder.
+        lifetimes: How long what they sign is valid; as the settings of the folder say otherwise.
+
+    Raises:
+        OperatorError: The settings of the folder are damaged.
+    """
+    lifetimes = lifetimes or (kept_settings(state) or ServiceSettings()).lifetimes
     keys = KeyRing(state.release_keys)
-    image = ImageRepository(state.updates, state.drafts, keys)
-    return image, DirectorRepository(state.updates, keys)
+    image = ImageRepository(state.updates, state.drafts, keys, lifetimes)
+    return image, DirectorRepository(state.updates, keys, lifetimes)
 
 
 def settings_of(state: StateFolder, *, is_read_only: bool = False) -> ServiceSettings:

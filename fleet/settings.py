@@ -11,12 +11,25 @@ from edge.contracts.errors import OperatorError
 from fleet.catalog.address import Address, address_of
 from fleet.disk import write_synced
 from fleet.ingest import GatewaySettings, IngestSettings
+from fleet.repository import Lifetimes
 from fleet.state import StateFolder
 from fleet.store import StoreSettings
 
 SCHEMA = 1
 """Of the kept settings and the folder that they describe; 0 is what was written before it had one."""
 _PRIVATE_MODE = 0o600
+
+
+@dataclass
+class FileServerSettings:
+    """How patient the server of update files is."""
+
+    header_timeout_s: float = 5.0
+    """From the beginning of a connection to the end of its request's header."""
+    piece_timeout_s: float = 30.0
+    """For every 64 KiB of an answer; a slower client continues with a range request."""
+    max_connections: int = 256
+    """Never more than a quarter of the descriptors that the process may have: vehicles need some too."""
 
 
 @dataclass
@@ -32,6 +45,8 @@ class ServiceSettings:
     """Port 0 means any free one."""
     roster_max_age_s: float = 0.25
     """How long a revoked vehicle may still be served."""
+    files: FileServerSettings = field(default_factory=FileServerSettings)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     store: StoreSettings = field(default_factory=StoreSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from conf.words import with_words
 from edge.cli.console import show_record, show_table, stages
 from edge.contracts.errors import OperatorError
 from fleet.catalog import RunRow
@@ -18,6 +19,11 @@ app = typer.Typer(help="What is true about a clip.", no_args_is_help=True)
 
 @app.command()
 def run(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings of `ringroad settings label`, for instance interval_s=0.5."),
+    ] = None,
+    *,
     labeler: Annotated[
         str, typer.Option(help="Who is asked, as module:function, for instance sim.annotator:over.")
     ],
@@ -46,12 +52,14 @@ def run(
     """Label admitted clips by hindsight and ask a reviewer about the rest."""
     from fleet.label.job import Choice
     from fleet.label.order import LabelOrder, choose_clips, label
+    from fleet.label.settings import LabelSettings
     from fleet.model import find_model
 
     if sum((drive_prefix is not None, bool(clip), is_all)) != 1:
         raise OperatorError("which clips? name one of --drive-prefix, --clip and --all")
     if choice not in tuple(Choice):
         raise OperatorError(f"no choice {choice!r}; there are {', '.join(Choice)}")
+    settings = with_words(LabelSettings(), overrides or ())
     with open_workspace(state, cache) as place:
         teacher = find_model(place, model)
         order = LabelOrder(
@@ -65,6 +73,7 @@ def run(
             budget_tracks=budget,
             choice=Choice(choice),
             seed=seed,
+            settings=settings,
         )
         with stages(as_json=as_json).stage("label", 1) as shown:
             labelled = label(place, {order.run_id: order}, on_steps=shown.advance)

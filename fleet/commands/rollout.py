@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from conf.words import with_words
 from edge.cli.console import show_record, show_table
 from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
 from fleet.commands.options import STATE, Json, State, Yes, agree, open_depot, reading
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Bring a bundle to vehicles, wave by wave.", no_args_is_help=True)
 
 Rollout = Annotated[str, typer.Argument(help="Its id.")]
-_RULE = CanaryRule()
 
 
 @app.command()
 def start(
     rollout: Rollout,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings of `ringroad settings rollout`, for instance max_faults=1."),
+    ] = None,
+    *,
     bundle: Annotated[str, typer.Option(help="The candidate, published.")],
     incumbent: Annotated[
         str, typer.Option(help="What vehicles go back to, published above the candidate.")
@@ -37,24 +42,24 @@ def start(
     ] = None,
     canaries: Annotated[int, typer.Option(min=1, help="Vehicles of the first wave.")] = 1,
     ticks: Annotated[
-        int, typer.Option(help="Ticks without fault that a vehicle has to report.")
-    ] = _RULE.ticks,
-    report_s: Annotated[
-        float, typer.Option(help="Seconds of silence that halt it.")
-    ] = _RULE.report_s,
-    wave_s: Annotated[float, typer.Option(help="Seconds that a wave may last.")] = _RULE.wave_s,
+        int | None, typer.Option(help="Ticks without fault that a vehicle has to report.")
+    ] = None,
+    report_s: Annotated[float | None, typer.Option(help="Seconds of silence that halt it.")] = None,
+    wave_s: Annotated[float | None, typer.Option(help="Seconds that a wave may last.")] = None,
     yes: Yes = False,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Plan a rollout, show the plan, and tell the first wave."""
+    named = {"ticks": ticks, "report_s": report_s, "wave_s": wave_s}
+    options = [f"{name}={value}" for name, value in named.items() if value is not None]
+    rule = with_words(CanaryRule(), [*(overrides or ()), *options])
     with open_depot(state) as opened:
         catalog = opened.workspace.catalog
         candidate = opened.released(opened.find(bundle).manifest.bundle_id)
         heal = opened.released(opened.find(incumbent).manifest.bundle_id)
         rows = catalog.all(VehicleRow, state=TrustState.ACTIVE, profile=candidate.profile)
         vehicles = vehicle or [row.vehicle_id for row in rows]
-        rule = CanaryRule(ticks=ticks, report_s=report_s, wave_s=wave_s)
         plan = opened.plan(rollout, candidate, heal, vehicles, rule, canaries)
         if not yes:
             waves = [{"wave": k, "vehicles": wave} for k, wave in enumerate(plan.waves)]

@@ -65,6 +65,7 @@ class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
     budget_tracks: Count
     choice: Choice = Choice.VALUE
     seed: Count = 0
+    settings: LabelSettings = msgspec.field(default_factory=LabelSettings)
     unseen: tuple[Form, ...] = ()
     """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
 
@@ -98,14 +99,14 @@ class Labelled:
     answers: tuple[ReviewAnswer, ...] = ()
 
 
-def label_clips(job: LabelJob, inputs: Inputs, settings: LabelSettings | None = None) -> Labelled:
+def label_clips(job: LabelJob, inputs: Inputs) -> Labelled:
     """Label every clip of a job; one that cannot be read is skipped, and the run says so.
 
     Raises:
         OperatorError: The labeler's name means nothing, or the teacher cannot be read.
     """
-    settings = settings or LabelSettings()
-    opinions, skipped = _opinions(job, inputs, settings)
+    settings = job.settings
+    opinions, skipped = _opinions(job, inputs)
     labeler: Labeler = plugged(job.labeler)(Path(job.labeler_folder))
     stamps = {o.clip.manifest.clip_id: [f.stamp_ns for f in o.frames] for o in opinions}
 
@@ -142,9 +143,7 @@ def label_clips(job: LabelJob, inputs: Inputs, settings: LabelSettings | None = 
     )
 
 
-def _opinions(
-    job: LabelJob, inputs: Inputs, settings: LabelSettings
-) -> tuple[list[ClipOpinion], dict[str, str]]:
+def _opinions(job: LabelJob, inputs: Inputs) -> tuple[list[ClipOpinion], dict[str, str]]:
     """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
     engine, spec = OnnxEngine(inputs[MODEL]), SPECS[job.size]
     opinions: list[ClipOpinion] = []
@@ -158,7 +157,7 @@ def _opinions(
                     engine,
                     spec,
                     job.known,
-                    settings,
+                    job.settings,
                     categories=job.categories,
                     unseen=job.unseen,
                 )

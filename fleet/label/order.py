@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from edge.contracts.errors import OperatorError
 from fleet.catalog import Catalog, ClipRow, LabelCounts, LabelFacts, LabelRow, StreamKind, prefix
 from fleet.label.form import Form
 from fleet.label.job import MODEL, ROWS_FILE, Choice, LabelJob, Labelled, read_labelled
+from fleet.label.settings import LabelSettings
 from fleet.sample.row import LabelSource, Sample, SampleLabels
 from fleet.work.task import Task
 from fleet.work.workspace import OnSteps, Workspace, ignore_steps
@@ -44,13 +45,17 @@ class LabelOrder:
     budget_tracks: int
     choice: Choice = Choice.VALUE
     seed: int = 0
+    settings: LabelSettings = field(default_factory=LabelSettings)
     unseen: tuple[Form, ...] = ()
     """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
 
     @property
     def run_id(self) -> str:
-        """Hash of all that decides what is said."""
-        what = (
+        """Hash of all that decides what is said.
+
+        Unseen forms and settings count where there are any, so that a run without keeps its id.
+        """
+        what: tuple[object, ...] = (
             sorted(row.clip_id for row in self.clips),
             hashlib.sha256(self.model.read_bytes()).hexdigest(),
             self.size,
@@ -60,9 +65,11 @@ class LabelOrder:
             self.choice,
             self.seed,
         )
-        # An order without unseen forms keeps the id that it had before there were any.
-        words = msgspec.json.encode((*what, self.unseen) if self.unseen else what)
-        return "l-" + hashlib.sha256(words).hexdigest()[:16]
+        if self.unseen:
+            what = (*what, self.unseen)
+        if self.settings != LabelSettings():
+            what = (*what, self.settings)
+        return "l-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
 
 
 def choose_clips(
@@ -124,6 +131,7 @@ def _task(workspace: Workspace, name: str, order: LabelOrder) -> Task:
         budget_tracks=order.budget_tracks,
         choice=order.choice,
         seed=order.seed,
+        settings=order.settings,
         unseen=order.unseen,
     )
     return Task(

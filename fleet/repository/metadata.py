@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from tuf.api.metadata import (  # type: ignore[attr-defined]
@@ -38,14 +38,21 @@ RoleKeys = Mapping[str, tuple[tuple[str, ...], int]]
 """Per role, the names of its keys and how many of them must sign."""
 
 
+Days = Annotated[float, msgspec.Meta(gt=0.0, le=3650.0)]
+
+
 @dataclass
 class Lifetimes:
     """How long each role's metadata is valid, in real time."""
 
-    root_days: float = 365.0
-    targets_days: float = 180.0
-    snapshot_days: float = 7.0
-    timestamp_days: float = 1.0
+    root_days: Days = 365.0
+    """Of a root, which names the keys of every role; people sign it."""
+    targets_days: Days = 180.0
+    """Of the list of bundles; people sign it."""
+    snapshot_days: Days = 7.0
+    """Of the list of all metadata; the service signs it."""
+    timestamp_days: Days = 1.0
+    """Of the word that this is the newest metadata; the service signs it, at half of its life anew."""
 
     def of(self, role: str) -> timedelta:
         """Give the lifetime of a role's metadata."""

@@ -18,6 +18,7 @@ class CanaryRule(msgspec.Struct, frozen=True, kw_only=True):
     ticks: Count = 360
     """Ticks it must have driven on the candidate."""
     max_faults: Count = 0
+    """Faults that it may have reported on the candidate."""
     full_ratio: Ratio = 0.5
     """Share of ticks on the richest rung that it must not fall below."""
     report_s: Seconds = 600.0

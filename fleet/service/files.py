@@ -19,7 +19,6 @@ import resource
 import socket
 import sys
 import threading
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
@@ -28,6 +27,7 @@ from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 from edge.contracts.errors import OperatorError
+from fleet.settings import FileServerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -83,18 +83,6 @@ def find_range(header: str | None, size_bytes: int) -> range | None:
     if last and int(last) < begin:
         return range(size_bytes)
     return range(begin, end) if begin < size_bytes else None
-
-
-@dataclass
-class FileServerSettings:
-    """How patient the server is."""
-
-    header_timeout_s: float = 5.0
-    """From the beginning of a connection to the end of its request's header."""
-    piece_timeout_s: float = 30.0
-    """For every 64 KiB of an answer; a slower client continues with a range request."""
-    max_connections: int = 256
-    """Never more than a quarter of the descriptors that the process may have: vehicles need some too."""
 
 
 class FileServer:

@@ -51,7 +51,9 @@ class FleetService:
             stack.callback(self.gateway.close)
             self.gateway.self_test()
             self._renewal = Renewal(fleet.image, fleet.director)
-            files = FileServer(self.state.updates, settings.updates_host, settings.updates_port)
+            files = FileServer(
+                self.state.updates, settings.updates_host, settings.updates_port, settings.files
+            )
             stack.callback(files.close)
             self.card = ServiceCard(
                 pid=os.getpid(),

@@ -21,6 +21,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from conf.words import with_words
 from edge.contracts.classes import BUS, CAR, SHIPPED_CLASSES, TRUCK, Category
 from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import SPECS
@@ -32,6 +33,7 @@ from fleet.disk import sha256_of
 from fleet.evaluate import (
     HeadingBand,
     Matches,
+    OutputSettings,
     believed_velocities,
     best_f1_threshold,
     detection_scores,
@@ -104,6 +106,11 @@ def build(
 @app.command()
 def card(
     out: Annotated[Path, typer.Argument(help="Folder of the model.", exists=True, file_okay=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings of `ringroad settings outputs`, for instance min_found=20."),
+    ] = None,
+    *,
     model: Size = "pico",
     run: Annotated[
         Path | None,
@@ -124,6 +131,7 @@ def card(
 ) -> None:
     """Measure the models in a folder again and write their card; nothing is trained."""
     _expect_size(model)
+    settings = with_words(OutputSettings(), overrides or ())
     if not (out / INT8_FILE).is_file():
         raise OperatorError(f"{out} holds no {INT8_FILE}, the model that a card measures")
     if run is None:
@@ -132,7 +140,7 @@ def card(
         run_id = run_id_in(run)
         base = build_sets(typer.echo, ("base",))["base"]
         made = origin(model, base, run_id, 0)
-    new = measured(made, out, build_sets(typer.echo, _MEASURING, recipes), typer.echo)
+    new = measured(made, out, build_sets(typer.echo, _MEASURING, recipes), typer.echo, settings)
     write_card(new, out)
     for sentence in new.dead:
         typer.echo(sentence)
@@ -226,7 +234,11 @@ def train(
 
 
 def measured(
-    card: ModelCard, out: Path, sets: Mapping[str, DatasetManifest], say: Say
+    card: ModelCard,
+    out: Path,
+    sets: Mapping[str, DatasetManifest],
+    say: Say,
+    outputs: OutputSettings | None = None,
 ) -> ModelCard:
     """Measure int8 on tune and gate, with radar and without; give the card with the new numbers."""
     files = files_of({name: sets[name] for name in _MEASURING}, FolderStore(CACHE / "store"), CACHE)
@@ -256,7 +268,7 @@ def measured(
             list(eval_frames(data[set_name], answers.boxes)), categories=card.categories
         )
     thresholds = {c: best_f1_threshold(found["tune"], c) for c in card.categories}
-    judged = judge_outputs(found["tune"], thresholds, categories=card.known)
+    judged = judge_outputs(found["tune"], thresholds, categories=card.known, settings=outputs)
     return msgspec.structs.replace(
         card,
         thresholds={c: thresholds[c] if c in card.known else 0.3 for c in card.categories},

@@ -34,6 +34,7 @@ from fleet.dataset.shelf import files_of, find_dataset
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.repository import DirectorRepository, KeyRing
+from fleet.rollout.conduct import plan_of
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.settings import ServiceSettings
 from fleet.state import StateFolder
@@ -229,6 +230,18 @@ def test_the_newest_clips_are_listed_alone_and_first(workspace: Workspace, shell
         admit_clip(workspace, drive, frames=2, at_ns=NOW_NS - age)
     listed = shell.json("clips", "list", "--limit", "2")
     assert [row["drive_id"] for row in listed] == ["d-2", "d-1"]
+
+
+def test_clip_is_labelled_by_the_settings_that_were_given(
+    workspace: Workspace, shell: Shell, reviewer: tuple[str, ...]
+) -> None:
+    admit_clip(workspace, "lap1-drive-v-01")
+    words = ("label", "run", "--all", *reviewer, *shell.cache)
+    plain = shell.json(*words)
+    same, sparse = (shell.json(*words, f"interval_s={gap_s}") for gap_s in (0.25, 60.0))
+    assert same["run_id"] == plain["run_id"] != sparse["run_id"]
+    instants = {row.source: row.facts.instants for row in workspace.catalog.all(LabelRow)}
+    assert instants == {plain["run_id"]: 3, sparse["run_id"]: 1}
 
 
 def spoil(workspace: Workspace, clip_id: str) -> None:
@@ -464,7 +477,9 @@ def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
     assert code == 1
     assert "v-01" in out
     assert shell.json("rollout", "status") == []
-    begun = shell.json(*rollout, "--yes")
+    begun = shell.json(*rollout, "max_faults=2", "--report-s", "70", "--yes")
+    rule = plan_of(workspace.catalog, "r-1").rule
+    assert (rule.max_faults, rule.report_s, rule.ticks) == (2, 70.0, 360)
     assert (begun["state"], begun["wave"]) == ("running", 0)
     assert [v["is_told"] for v in begun["vehicles"]] == [True, False]
     assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 0

@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,17 @@ def service(state: StateFolder) -> Iterator[FleetService]:
     service = FleetService(ServiceSettings(state=str(state.root)), now_ns=NOW_NS)
     yield service
     service.close()
+
+
+def test_metadata_live_as_long_as_the_service_was_told(state: StateFolder) -> None:
+    lifetimes = Lifetimes(timestamp_days=2.0)
+    settings = ServiceSettings(state=str(state.root), lifetimes=lifetimes)
+    with closing(FleetService(settings, now_ns=NOW_NS)) as service:
+        service.step(NOW_NS + 13 * HOUR_NS)
+        assert set(timestamps(state).values()) == {NOW_NS + 13 * HOUR_NS + 2 * DAY_NS}
+    image, _ = open_repositories(state)
+    image.renew(NOW_NS + 40 * HOUR_NS)
+    assert max(timestamps(state).values()) == NOW_NS + 40 * HOUR_NS + 2 * DAY_NS
 
 
 def vehicle_of(state: StateFolder, url: str, disk: Path) -> Repositories:

@@ -5,11 +5,14 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from fleet.ingest import GatewaySettings
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.service import FleetService, ServiceSettings, StateFolder, read_card
+from fleet.service.files import FileServerSettings
 
 NOW_NS = 1_800_000_000 * 10**9
 PATIENCE_S = 20.0
@@ -115,6 +119,14 @@ def test_an_address_that_is_taken_is_one_clear_line(service: FleetService, tmp_p
     with pytest.raises(OperatorError, match="update files cannot be served"):
         FleetService(ServiceSettings(state=str(tmp_path / "b"), updates_port=port), now_ns=NOW_NS)
     FleetService(ServiceSettings(state=str(tmp_path / "b")), now_ns=NOW_NS).close()
+
+
+def test_patience_of_the_file_server_is_a_setting_of_the_service(settings: ServiceSettings) -> None:
+    impatient = replace(settings, files=FileServerSettings(header_timeout_s=0.1))
+    with closing(FleetService(impatient, now_ns=NOW_NS)) as service:
+        host, port = service.card.updates.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=3.0) as silent:
+            assert silent.recv(1) == b""
 
 
 def test_update_files_are_served(service: FleetService) -> None:

@@ -54,6 +54,16 @@ def test_a_model_is_measured_again_without_training_though_its_files_are_newer_t
     assert new.per_class["pedestrian"]["instances"] < old.per_class["pedestrian"]["instances"]
     assert new.velocity_sigma_mps == {}
     assert all(sentence in said.output for sentence in new.dead)
+    words = [
+        "card",
+        str(out),
+        "min_found=1",
+        "max_error_ratio=50",
+        "--recipes",
+        str(recipes(tmp_path)),
+    ]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert set(read_card(out).dead) < set(new.dead)
 
 
 def test_a_card_says_nothing_of_the_origin_of_other_weights(tmp_path: Path) -> None:
