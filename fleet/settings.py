@@ -41,6 +41,7 @@ class ServiceSettings:
     catalog_url: str = ""
     """A file or a SQLAlchemy URL; empty means SQLite in the state folder."""
     updates_host: str = "127.0.0.1"
+    """Address on which update files are served."""
     updates_port: int = 0
     """Port 0 means any free one."""
     roster_max_age_s: float = 0.25

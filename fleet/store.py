@@ -45,12 +45,15 @@ class StoreSettings:
     root: str = ""
     """Folder of the blobs; empty means ``store`` beside the catalog."""
     bucket: str = ""
+    """Name of the bucket, for ``s3``."""
     prefix: str = ""
     """Put before every key in the bucket, for instance ``ringroad/``."""
     endpoint_url: str = ""
     """Empty means the S3 client's own default."""
     connect_timeout_s: TimeoutSeconds = 5.0
+    """Longest wait for a connection to the S3 service."""
     read_timeout_s: TimeoutSeconds = 30.0
+    """Longest silence of the S3 service within an answer."""
 
 
 class BlobStore(Protocol):

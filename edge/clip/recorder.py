@@ -60,6 +60,7 @@ class RecorderSettings:
     """Record so many frame sets a second, or all where the cameras give fewer: a third of the bytes and of
     the JPEG work of 36 Hz."""
     jpeg_quality: int = 90
+    """JPEG quality of the recorded images, 1 to 100."""
     max_clip_s: float = 8.0
     """Windows merge up to this length; the next event then starts a clip of its own."""
     keeps_futures: bool = False

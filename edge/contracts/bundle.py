@@ -65,10 +65,13 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of board: which engine it prefers, and the latency that lockstep time charges it."""
 
     name: Name
+    """Name of the kind of board, as in its file name."""
     engines: tuple[EngineKind, ...]
+    """Inference engines in order of preference."""
     modelled_ms: dict[Name, Milliseconds]
     """Per stage, what a tick costs on this board in virtual time."""
     threads: Size = 1
+    """Threads that inference may use."""
 
 
 class GoldenSet(msgspec.Struct, frozen=True, kw_only=True):

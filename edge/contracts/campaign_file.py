@@ -23,10 +23,13 @@ class RuleSettings:
     threshold: float = 0.0
     """In the rule's own unit, see ``edge/trigger/rules.py``; for ``random`` the probability per tick."""
     version: int = 1
+    """Version of the rule; a vehicle that knows another one does not arm it."""
     ticks_of: tuple[int, int] = (1, 1)
     """(N, M): the condition must hold in N of the last M ticks."""
     min_interval_s: float = 2.0
+    """Shortest time between two events of this rule."""
     weight: float = 0.5
+    """Factor on the worth of its events."""
 
 
 @dataclass
@@ -34,11 +37,17 @@ class CampaignSettings:
     """One campaign as configured; its name is its id."""
 
     purpose: str = ""
+    """What the clips are for, in a few words."""
     rules: dict[TriggerRule, RuleSettings] = field(default_factory=dict)
+    """The armed trigger rules, by name."""
     before_s: float = 3.0
+    """Seconds recorded before an event."""
     after_s: float = 2.0
+    """Seconds recorded after an event."""
     max_clips_per_drive: int = 8
+    """Most clips that one drive keeps for this campaign."""
     max_bytes_per_drive: int = 256 * 1024 * 1024
+    """Most bytes that one drive keeps for this campaign."""
     until: str = "2040-01-01T00:00:00+00:00"
     """When it ends, ISO 8601 with its offset from UTC."""
     vehicles: tuple[str, ...] = ()

@@ -52,6 +52,7 @@ class FetchSettings:
     floor_bytes_per_s: float = 1024.0
     """... at least this rate must arrive."""
     deadline_s: float = 1800.0
+    """Longest time of one whole transfer."""
     chunk_bytes: int = 256 * 1024
     """A partial file is made durable each time it grows by this much."""
 

@@ -34,27 +34,37 @@ class RadarTrackerSettings:
     cluster_m: float = 1.5
     """Points closer than this, and as fast, are one thing."""
     cluster_mps: float = 1.5
+    """Largest difference of radial speed within one thing."""
     range_sigma_m: float = 0.5
     """Where on a body the echo comes from, more than the radar's own noise."""
     cross_sigma_m: float = 0.5
+    """Standard deviation of an echo across the line of sight, from the extent of the body."""
     bearing_sigma_rad: float = 0.016
+    """Standard deviation of the radar's bearing."""
     radial_sigma_mps: float = 0.3
+    """Standard deviation of the radar's radial speed."""
     unknown_speed_mps: float = 2.5
     """How fast a newborn track may move across the line of sight."""
     acceleration_mps2: float = 1.0
+    """Standard deviation of the acceleration of a tracked thing."""
     gate_sigmas: float = 3.0
+    """Largest distance of an echo from its track's prediction, in standard deviations."""
     confirm_hits: int = 7
+    """Hits within the last ``confirm_scans`` scans that confirm a track."""
     confirm_scans: int = 14
     """A track is confirmed when ``confirm_hits`` of the last ``confirm_scans`` scans hit it."""
     tentative_misses: int = 4
     """A tentative track dies after this many scans without a hit, a confirmed one after ``coast_s``."""
     coast_s: float = 0.5
+    """How long a confirmed track lives without a hit."""
     keep_hits: int = 3
     """A confirmed track also dies when fewer of the last ``confirm_scans`` scans hit it."""
     same_m: float = 2.0
     """Tracks closer than this, and as fast, follow one body; the older one stays."""
     same_mps: float = 2.0
+    """Largest difference of radial speed of two tracks that follow one body."""
     max_range_m: float = 100.0
+    """Echoes further away are not tracked."""
     mount_x_m: float = RADAR_MOUNT_X_M
     """Where on the ego's x axis the lines of sight meet."""
 

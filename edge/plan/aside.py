@@ -25,6 +25,7 @@ class AsideSettings:
     max_m: float = 0.5
     """How far from the middle of the lane to drive at most."""
     ahead_m: float = 25.0
+    """How far ahead things are considered that need room."""
 
 
 def aside_m(line: Path, seen: Outlines, vehicle: VehicleShape, settings: AsideSettings) -> float:

@@ -39,6 +39,7 @@ class CheckSettings:
     acceleration_margin_mps2: float = 0.5
     """Room for the grain of positions."""
     lateral_mps2: float = 4.5
+    """Largest sideways acceleration of a plan."""
     curvature_ratio: float = 1.8
     """Bends tighter than the steering by no more than this are driven wide: a line of points, and a map,
     exaggerate corners, and whoever refused them would stand there for ever."""
@@ -47,12 +48,15 @@ class CheckSettings:
     corridor_m: float = 1.0
     """How far a plan may leave the drive path."""
     front_margin_m: float = 0.5
+    """Distance that a plan keeps ahead of the front bumper…"""
     front_margin_s: float = 0.15
     """…plus this many seconds of speed, ahead of the front bumper."""
     side_margin_m: float = 0.2
+    """Distance that a plan keeps to either side of the vehicle."""
     min_ttc_s: float = 1.2
     """Below this a plan must brake by ``ttc_brake_mps2``."""
     ttc_brake_mps2: float = 2.0
+    """Deceleration of a plan that may have a time to collision below ``min_ttc_s``."""
     stopping_brake_mps2: float = 6.0
     """A plan must end such that this brake still stops it in time."""
     contact_gap_m: float = 0.2

@@ -32,6 +32,7 @@ class EchoSettings:
     """What an echo is believed to say."""
 
     half_cone_rad: float = math.radians(30.0)
+    """Half the opening angle of a sensor: an echo may come from anywhere within it."""
     bearings: int = 13
     """Places tried along an arc."""
     sure_cone_rad: float = math.radians(27.0)

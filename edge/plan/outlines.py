@@ -25,6 +25,7 @@ class OutlineSettings:
     """What is believed about others at this moment."""
 
     max_range_m: float = 80.0
+    """Road users further away are not considered."""
     max_count: int = 48
     """The nearest ones; bounds the work of a tick."""
     standing_mps: float = 0.5
@@ -32,6 +33,7 @@ class OutlineSettings:
     standing_vehicle_mps: float = 1.0
     """…and for what is at least ``vehicle_length_m`` long, slower than this."""
     vehicle_length_m: float = 3.0
+    """Length from which a box counts as a vehicle."""
     standing_radar_mps: float = 0.9
     """…and so for what only the radar follows: its echoes wander over a body as we pass it."""
     agent_trust_hits: int = 18

@@ -33,15 +33,19 @@ class PredictSettings:
     """What is believed about the motion of others."""
 
     step_s: float = 0.25
+    """Time between predicted positions."""
     steps: int = 16
+    """Number of predicted positions."""
     lane_heading_rad: float = 0.45
     """Who moves along the path within this angle, either way, keeps to its lane."""
     lane_offset_m: float = 9.0
+    """Largest distance from the path, to either side, of a road user that keeps to its lane."""
     sideways_s: float = 1.0
     """Within a lane, sideways motion dies out with this time constant…"""
     sideways_mps: float = 1.0
     """…and is no faster than this."""
     min_mode_probability: float = 0.2
+    """Futures of the network that are less probable are ignored."""
     mode_error_m: float = 0.5
     """How far a network future may be off the tracked motion after one second…"""
     mode_error_s: float = 0.25

@@ -39,11 +39,15 @@ class RouteSettings:
     brakes_mps2: tuple[float, ...] = (2.0, 3.5, 5.5, 8.0)
     """One stopping plan per deceleration."""
     acceleration_mps2: float = 1.8
+    """Largest acceleration of a route plan."""
     comfortable_brake_mps2: float = 2.0
+    """Deceleration that a route plan uses when nothing demands more."""
     lateral_mps2: float = 2.0
     """Bends are taken no faster than this allows."""
     headway_s: float = 1.4
+    """Time that following keeps to the vehicle ahead."""
     standstill_gap_m: float = 2.0
+    """Distance that following keeps to a standing vehicle ahead."""
     response_s: float = 0.5
     """How quickly the allowed speed is approached."""
     follow_excess_ratio: float = 1.3
@@ -55,9 +59,13 @@ class RouteSettings:
     stop_gap_m: float = 0.8
     """Between the front bumper and a stop line."""
     blend_s: float = 1.2
+    """Time in which the vehicle returns to the middle of its lane."""
     blend_min_m: float = 5.0
+    """Shortest way on which it returns."""
     lookahead_s: float = 0.5
+    """Time ahead at which the steering aims at a point of the path."""
     lookahead_min_m: float = 2.5
+    """Shortest distance of that point."""
 
 
 @dataclass(frozen=True, eq=False)

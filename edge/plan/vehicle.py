@@ -14,10 +14,15 @@ class VehicleShape:
     rear_m: float = 1.0
     """From the rear axle to the rear bumper."""
     half_width_m: float = 0.9
+    """Half of the width of the body."""
     wheelbase_m: float = 2.8
+    """Distance between the axles."""
     max_steering_rad: float = 0.6
+    """Largest steering angle of the front wheels, to either side."""
     max_acceleration_mps2: float = 3.0
+    """Largest acceleration."""
     max_brake_mps2: float = 8.0
+    """Largest deceleration."""
 
     @property
     def half_length_m(self) -> float:

@@ -32,7 +32,9 @@ class TriggerSettings:
     """A subject that has fired fires again when its worth has grown by this much."""
 
     radar_range_m: float = 30.0
+    """Radar tracks further away are no reason for a clip."""
     radar_min_hits: int = 5
+    """Fewest hits of a radar track that can be a reason."""
     radar_persistence_s: float = 1.0
     """From here on persistence adds nothing: a track is there or it is not."""
     radar_moving_mps: float = 1.0
@@ -42,20 +44,24 @@ class TriggerSettings:
     radar_road_fade_m: float = 4.5
     """Beyond the road's half width relevance falls to nothing over this distance: walls, signs."""
     radar_company_radius_m: float = 8.0
+    """Largest distance of two radar tracks that move together."""
     radar_company_mps: float = 1.5
     """Two tracks move together when their velocities differ by less than this."""
 
     flicker_gap_s: float = 0.15
     """Shortest disappearance that counts; below it is sensor noise."""
     flicker_range_m: float = 40.0
+    """Agents further away may flicker without a reason for a clip."""
 
     birth_lookback_s: float = 1.0
     """How long before its first detection a road user must have been in view."""
     birth_view_range_m: float = 30.0
+    """Distance within which a road user is in view and should have been seen before."""
     birth_same_m: float = 3.0
     """A box this close to the birthplace just before was the same road user, renamed."""
 
     brake_window_s: float = 0.5
+    """Time over which a hard brake is measured."""
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,13 @@ class UplinkSettings:
     answer_timeout_s: float = 15.0
     """Longest wait for any answer; the fleet may need some seconds to make a clip durable."""
     backoff_min_s: float = 0.5
+    """Longest wait before the first new attempt; it doubles with each further failure."""
     backoff_max_s: float = 60.0
+    """Longest wait before any new attempt."""
     hello_interval_s: float = 60.0
     """An idle vehicle says hello this often, and so hears of new campaigns and of a dead link."""
     chunks_per_step: int = 8
+    """Most chunks sent in one step."""
 
 
 @dataclass

@@ -56,6 +56,7 @@ class SpoolSettings:
     """How much of the vehicle's disk waiting clips may take."""
 
     capacity_bytes: int = 2 * 1024**3
+    """Most bytes of waiting clips; the least valuable ones make room for better ones."""
 
 
 @dataclass(frozen=True)

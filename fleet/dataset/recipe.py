@@ -45,8 +45,11 @@ class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     places: Size
     """How many of the split's places are visited, spread evenly over the map's own order."""
     visits_per_place: Size = 1
+    """Visits to each place, each with other traffic."""
     instants_per_visit: Size = 4
+    """Rows that one visit gives."""
     instant_gap_s: Seconds = 1.5
+    """Time between the rows of a visit."""
     has_futures: bool = False
     """Follow every visit for three more seconds, so that futures are known."""
     night_ratio: Ratio = 0.0
@@ -57,11 +60,15 @@ class DataRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How to make one set: where, when, how many, with what trouble in it."""
 
     name: Name
+    """Name of the set."""
     split: Name
     """``train``, ``tune`` or ``gate``; a place is in exactly one."""
     parts: tuple[RecipePart, ...]
+    """What is visited, part by part."""
     seed: Count = 0
+    """What everything random in the set derives from."""
     purpose: Text = ""
+    """What the set is for, in a few words."""
 
     @property
     def recipe_id(self) -> str:

@@ -44,8 +44,11 @@ class BootstrapSettings:
     """How often to draw, and how sure to be."""
 
     resamples: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2000
+    """Number of samples that are drawn."""
     confidence_ratio: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.95
+    """Probability that an interval holds the true value."""
     seed: Count = 0
+    """What the draws derive from."""
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):

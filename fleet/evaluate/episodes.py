@@ -21,12 +21,17 @@ class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One simulated run, fully determined: the same spec and bundle give the same result."""
 
     episode_id: Name
+    """Name of the episode."""
     scenario: Text
     """A file of ``conf/sim/scenario``, or the path of one."""
     map_name: Text
+    """Name of a shipped map, or path of one's own."""
     place_id: Name
+    """Where the drive starts."""
     seed: Count
+    """What everything random in the episode derives from."""
     duration_s: Seconds
+    """How long is driven."""
 
 
 class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):

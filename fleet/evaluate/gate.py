@@ -55,7 +55,9 @@ class GateSettings:
     max_class_drop: Ratio = 0.03
     """AP that a single class may lose; one that is surely worse and down by more fails."""
     min_guard_frames: Count = 1200
+    """Fewest frames of ordinary traffic that the guard against forgetting needs."""
     min_guard_places: Count = 100
+    """Fewest places that these frames must come from."""
     min_instances: Size = 50
     """Counted truths that a class needs to be compared; a known class with fewer withholds the verdict."""
     min_episodes: Count = 1

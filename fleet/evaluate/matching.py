@@ -72,7 +72,9 @@ class MatchSettings:
     """What counts as something that should have been found."""
 
     max_range_m: Range = 30.0
+    """Truths further away are not counted."""
     min_visible_px: Count = 12
+    """Truths that show fewer pixels are not counted."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,14 +25,17 @@ class AdmissionSettings:
     """What a plausible clip looks like, and how much one vehicle may send."""
 
     max_clip_s: float = 120.0
+    """Longest plausible clip."""
     max_drive_s: float = 7 * _DAY_S
     """A virtual clock has not run longer than this."""
     max_ahead_s: float = 300.0
     """How far a vehicle's UTC clock may be ahead of ours."""
     quota_window_s: float = _DAY_S
+    """Time over which the quota of a vehicle counts."""
     max_clips_per_window: int = 1_000
     """Per vehicle, admitted and quarantined together."""
     max_bytes_per_window: int = 20 * 1024**3
+    """Most bytes of one vehicle, admitted and quarantined together."""
     max_clip_pixels: int = 1_000_000_000
     """Of all images of a clip, which are decoded before it is admitted: about 8 s of a core."""
 

@@ -47,16 +47,21 @@ class GatewaySettings:
     bind: str = "tcp://127.0.0.1:0"
     """Port 0 means any free one."""
     max_frame_bytes: int = 2 * CHUNK_BYTES
+    """Largest frame of a message; a larger one ends the connection."""
     queued_messages_per_vehicle: int = 16
     """With the frame size this bounds the memory that a vehicle can take."""
     handshake_timeout_s: float = 5.0
+    """Longest time of the handshake that proves a vehicle's key."""
     heartbeat_s: float = 5.0
+    """Time between two heartbeats."""
     heartbeat_timeout_s: float = 15.0
+    """A connection without a heartbeat for this long is closed."""
     session_idle_s: float = 600.0
     """A session that is silent this long is forgotten; its vehicle says hello again."""
     chores_interval_s: float = 1.0
     """How often silent sessions are forgotten, and rollouts looked at for news to hint at."""
     messages_per_step: int = 256
+    """Most messages handled in one step."""
 
 
 @dataclass

@@ -17,12 +17,15 @@ class LabelSettings:
     auto_confidence: float = 0.6
     """A track whose median confidence is this high is a label."""
     max_range_m: float = 32.0
+    """Radar tracks further away are no reason for a question."""
     question_range_m: float = 28.0
     """Nobody is asked about what is too far away to be seen."""
     box_margin_m: float = 1.5
     """A radar track this near to a box's outline belongs to it."""
     min_radar_age_s: float = 0.5
+    """Shortest life of a radar track that is worth a question."""
     ignored_radius_m: float = 2.0
+    """Radius round a doubt without an answer in which nothing is learnt."""
     same_thing_margin_m: float = 0.5
     """What points this near to the outline of a reviewed box is about the same thing."""
     listen_s: float = 0.5

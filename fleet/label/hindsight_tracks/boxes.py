@@ -33,7 +33,9 @@ class HindsightSettings:
     max_coast_s: float = 0.8
     """A track without a box for longer ends; joining gaps may continue it."""
     max_gap_s: float = 2.5
+    """Longest gap between two pieces of a track that are joined."""
     min_hits: int = 3
+    """Fewest boxes of a track."""
     min_length_s: float = 0.3
     """From first to last box; shorter tracks are dropped."""
     min_speed_mps: float = 1.0
