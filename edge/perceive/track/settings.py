@@ -10,19 +10,25 @@ class TrackerSettings:
     """Gates and patience of the tracker."""
 
     confirm_hits: int = 3
+    """Ticks out of the last ``confirm_ticks`` that must see a track before it is confirmed."""
     confirm_ticks: int = 6
     """A track is confirmed when ``confirm_hits`` of the last ``confirm_ticks`` ticks saw it."""
     coast_s: float = 0.6
     """How long a confirmed track lives without a box."""
     tentative_coast_s: float = 0.1
+    """How long an unconfirmed track lives without a box."""
     vehicle_gate_m: float = 2.5
+    """Largest distance of a box from the prediction of a vehicle, motorcycle or bicycle."""
     vulnerable_gate_m: float = 1.5
+    """The same for a pedestrian or an animal."""
     thing_gate_m: float = 1.2
+    """The same for a thing that does not move by itself."""
     gate_growth_mps: float = 2.0
     """How fast a gate widens while its track is not seen."""
     other_class_m: float = 0.5
     """Distance added to a pair whose classes differ within a group."""
     position_sigma_m: float = 0.4
+    """Standard deviation of the position of a box."""
     newborn_speed_mps: float = 5.0
     """Standard deviation of the speed of a new track of a vehicle, motorcycle or bicycle."""
     newborn_slow_speed_mps: float = 1.5
@@ -34,6 +40,7 @@ class TrackerSettings:
     radar_gate_m: float = 1.5
     """A radar track this near to somebody vulnerable is theirs."""
     radar_position_sigma_m: float = 0.6
+    """Standard deviation of the position of a radar track."""
     radar_velocity_sigma_mps: float = 0.4
     """Error of a radar track's speed: 0.2 m/s, widened because successive ticks are correlated."""
     radar_outline_m: float = 1.0
@@ -46,8 +53,11 @@ class TrackerSettings:
     """A faster echo corrects only vehicles that surely move, a slower one only the others: it may come
     from another road user or from a guard rail."""
     vehicle_acceleration_mps2: float = 1.0
+    """Standard deviation of the acceleration of a vehicle, motorcycle or bicycle."""
     vulnerable_acceleration_mps2: float = 0.7
+    """The same for a pedestrian or an animal."""
     thing_acceleration_mps2: float = 0.2
+    """The same for a thing that does not move by itself."""
     shape_weight: float = 0.15
     """Weight of the newest box in length, width, height, elevation and heading."""
     vote_memory: float = 0.97
