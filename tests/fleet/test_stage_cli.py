@@ -343,6 +343,19 @@ def test_the_same_training_is_one_run_and_trained_once(workspace: Workspace, she
         assert workspace.store.head(blob_id)
 
 
+def test_recipe_of_ones_own_trains_as_its_words_do(
+    workspace: Workspace, shell: Shell, tmp_path: Path
+) -> None:
+    shelve_set(workspace, "edge", "train", 0)
+    shelve_set(workspace, "tune", "tune", 10)
+    file = tmp_path / "one step (50%).yaml"
+    file.write_text("steps: 1\nlearning_rate: 8e-4\n")
+    words = ("train", "--fresh", "edge", *shell.cache, "--recipe")
+    first = shell.json(*words, str(file))
+    assert shell.json(*words, "baseline", "steps=1", "learning_rate=8e-4") == first
+    assert first["steps"] == 1
+
+
 def test_a_verdict_that_refuses_is_an_answer(workspace: Workspace, shell: Shell) -> None:
     shelve_set(workspace, "tune", "tune", 10)
     shelve_set(workspace, "gate", "gate", 20)

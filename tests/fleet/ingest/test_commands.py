@@ -147,6 +147,14 @@ def test_a_campaign_goes_from_file_to_approval(enrolled: Shell, tmp_path: Path) 
     assert (row["state"], row["approved_by"]) == ("approved", "ada")
 
 
+def test_shipped_campaigns_are_proposed_by_name(enrolled: Shell) -> None:
+    assert enrolled("fleet", "propose", "lap")[0] == 0
+    rows = enrolled.json("fleet", "campaigns")
+    assert sorted(row["campaign_id"] for row in rows) == ["control", "edge_cases"]
+    code, _, err = enrolled("fleet", "propose", "lpa")
+    assert code == 1 and "there is no campaign 'lpa'; there are lap; did you mean lap?" in err
+
+
 def test_a_misspelt_key_in_a_campaign_file_is_refused(enrolled: Shell, tmp_path: Path) -> None:
     file = tmp_path / "campaigns.yaml"
     file.write_text("brakes: {rules: {hard_brake: {treshold: 4.0}}}")
