@@ -19,72 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from conf.records import joined
-
-UNITS = {
-    "m": "m",
-    "m2": "m2",
-    "km": "km",
-    "per_km": "1/km",
-    "per_km2": "1/km2",
-    "mps": "m/s",
-    "mps2": "m/s2",
-    "m2ps3": "m2/s3",
-    "radps": "rad/s",
-    "rad": "rad",
-    "s": "s",
-    "ms": "ms",
-    "ns": "ns",
-    "days": "days",
-    "hz": "Hz",
-    "px": "pixels",
-    "pixels": "pixels",
-    "bytes": "bytes",
-    "bytes_per_s": "bytes/s",
-    "bytes_per_window": "bytes",
-    "bytes_per_drive": "bytes",
-    "per_scan": "per scan",
-    "per_clean_frame": "per frame",
-    "per_frame": "per frame",
-    "db": "dB",
-    "dbsm": "dBsm",
-    "sigmas": "standard deviations",
-    "ticks": "ticks",
-    "hits": "hits",
-    "kmph": "km/h",
-}
-"""What the end of a name says about its unit."""
-
-_MOST_WHOLE = 2**53 - 1
-"""The bound that every whole number of a record has, and therefore not worth a word."""
-
-UNITLESS = {
-    *(
-        "ratio",
-        "share",
-        "shares",
-        "probability",
-        "score",
-        "scores",
-        "confidence",
-        "weight",
-        "weights",
-    ),
-    *(
-        "factor",
-        "factors",
-        "gain",
-        "decay",
-        "memory",
-        "worth",
-        "price",
-        "rate",
-        "gate",
-        "scale",
-        "clip",
-    ),
-    *("difference", "drop", "min", "max", "threshold", "rgb", "floor", "floors", "random"),
-}
-"""Last words of the names of plain numbers."""
+from conf.units import MOST_WHOLE, unit_of
 
 
 @dataclass(frozen=True)
@@ -180,35 +115,6 @@ def sentences_of(record: type) -> dict[str, str]:
     return found
 
 
-def unit_of(name: str, kind: inspect.Type) -> str:
-    """Read a number's unit off the end of its name.
-
-    Returns:
-        Empty for what is no number, for a count and for a plain number by its last word; ``?`` where the
-        name says neither.
-    """
-    words = name.split("_")
-    for start in range(len(words)):
-        if unit := UNITS.get("_".join(words[start:])) if start or len(words) == 1 else None:
-            return unit
-    return "?" if _is_fraction(kind) and words[-1] not in UNITLESS else ""
-
-
-def _is_fraction(kind: inspect.Type) -> bool:
-    match kind:
-        case inspect.FloatType():
-            return True
-        case inspect.ListType() | inspect.VarTupleType():
-            return _is_fraction(kind.item_type)
-        case inspect.TupleType():
-            return any(map(_is_fraction, kind.item_types))
-        case inspect.DictType():
-            return _is_fraction(kind.value_type)
-        case inspect.UnionType():
-            return any(map(_is_fraction, kind.types))
-    return False
-
-
 def _words(kind: inspect.Type) -> str:
     """Name a type as people do."""
     match kind:
@@ -245,7 +151,7 @@ def _bounds(kind: inspect.Type) -> Iterator[str]:
     signs = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
     for name, sign in signs:
         bound = getattr(kind, name, None)
-        if bound is not None and bound != _MOST_WHOLE:
+        if bound is not None and bound != MOST_WHOLE:
             yield f"{sign} {bound}"
     if isinstance(kind, inspect.StrType) and kind.max_length is not None:
         yield f"at most {kind.max_length} characters"

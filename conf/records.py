@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from conf.units import absurdity_of
 from edge.contracts.errors import OperatorError
 
 T = TypeVar("T")
@@ -37,10 +38,10 @@ def settings_from(values: object, schema: type[T], *, origin: str) -> T:
             out of the bounds of its type.
     """
     kind = inspect.type_info(schema)
-    values = {} if values is None else values
     try:
+        values = {} if values is None else _with_text_keys(values)
         _refuse_unknown(values, kind, at="")
-        return msgspec.convert(_with_defaults(values, kind), schema)
+        return msgspec.convert(_with_defaults(values, kind), schema, str_keys=True)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise OperatorError(f"{origin} refused: {one_line(error)}") from error
 
@@ -84,6 +85,13 @@ def nearest(word: str, valid: Iterable[object]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(sorted(names))}"
 
 
+def _with_text_keys(values: object) -> object:
+    """Turn the keys of mappings into text, as JSON has them; YAML and enumerations have numbers too."""
+    if isinstance(values, dict):
+        return {str(key): _with_text_keys(inner) for key, inner in values.items()}
+    return [_with_text_keys(inner) for inner in values] if isinstance(values, list) else values
+
+
 def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
     """Walk values and schema side by side; msgspec itself lets unknown keys and open enums pass."""
     match kind:
@@ -93,6 +101,7 @@ def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
                 if key not in fields:
                     raise ValueError(f"no key {joined(at, key)}{nearest(str(key), fields)}")
                 _refuse_unknown(inner, fields[key], at=joined(at, key))
+                _refuse_absurd(inner, str(key), at=joined(at, key))
         case inspect.DictType() if isinstance(value, dict):
             for key, inner in value.items():
                 _refuse_unknown(key, kind.key_type, at=at)
@@ -108,13 +117,25 @@ def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
             if value is not None and len(options) == 1:
                 _refuse_unknown(value, options[0], at=at)
         case inspect.EnumType():
-            names = [member.value for member in kind.cls]
-            if value not in names:
+            names = [str(member.value) for member in kind.cls]
+            if str(value) not in names:
                 raise ValueError(f"{at}: no {value!r}{nearest(str(value), names)}")
         case inspect.FloatType() if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{at}: {value} is not a finite number")
         case inspect.IntType() | inspect.FloatType() if type(value) in (int, float):
             _refuse_out_of_bounds(value, kind, at=at)
+
+
+def _refuse_absurd(value: Any, name: str, *, at: str) -> None:
+    """Refuse a number that makes no sense in the unit of its field, also within a list or a mapping."""
+    if isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _refuse_absurd(inner, name, at=f"{at}[{index}]")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_absurd(inner, name, at=joined(at, key))
+    elif type(value) in (int, float) and (expected := absurdity_of(value, name)):
+        raise ValueError(f"{at} is {value}, expected {expected}")
 
 
 def _refuse_out_of_bounds(
@@ -138,7 +159,9 @@ def _with_defaults(value: object, kind: inspect.Type, default: object = None) ->
         return value
     if not isinstance(value, dict):
         return value
-    filled = dict(value) if default is None else {**msgspec.to_builtins(default), **value}
+    filled = (
+        dict(value) if default is None else {**msgspec.to_builtins(default, str_keys=True), **value}
+    )
     for field in kind.fields:
         if field.encode_name in value:
             owned = _default_of(field) if default is None else getattr(default, field.name)

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 import conf
 from conf.compose import compose, settings_from, with_options, write_resolved
+from conf.words import with_words, words_of
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 
@@ -279,6 +280,21 @@ def test_record_that_is_named_in_part_keeps_the_rest_of_its_own_default(
     module: str, word: str, expected: Fit
 ) -> None:
     assert compose("drive", [word], Drive, config_module=module).fit == expected
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if name != "null"])
+def test_record_that_is_told_in_words_is_the_same_record(name: str) -> None:
+    drive = Drive(
+        vehicles=9,
+        note=name,
+        folder=name,
+        homes={name: Home(name)},
+        world=World(1e-7, Weather.NIGHT),
+        rules=[TriggerRule.RANDOM],
+        weights={name: 2.5},
+        parked=[],
+    )
+    assert with_words(Drive(), words_of(drive)) == drive
 
 
 def test_last_text_wins(module: str) -> None:

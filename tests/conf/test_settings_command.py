@@ -1,9 +1,11 @@
 """`ringroad settings` lists what can be set, and everything that is listed can be."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import msgspec
 import pytest
 import typer
 from msgspec import Meta
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from conf.command import matching, settings
 from conf.fields import FieldNote, fields_of
 from conf.roots import ROOTS, root_of
-from conf.words import with_words
+from conf.words import with_words, words_of
 from edge.contracts.errors import OperatorError
 
 
@@ -33,6 +35,16 @@ class Cart:
     names: dict[str, Wheel] = field(default_factory=dict)
     colour: str | None = None
     """Of the paint."""
+
+
+@dataclass
+class Odd:
+    timeout_s: float = 1.0
+    share_ratio: float = 0.5
+    count: int = 1
+    offset_m: float = 0.0
+    sizes_bytes: dict[str, int] = field(default_factory=dict)
+    bounds_m: tuple[float, float] = (0.0, 1.0)
 
 
 def notes(schema: type) -> dict[str, FieldNote]:
@@ -105,11 +117,49 @@ BY_WORDS = [name for name, root in ROOTS.items() if "KEY=VALUE" in root.command]
 @pytest.mark.parametrize("root", BY_WORDS)
 def test_every_listed_default_can_be_typed_and_gives_the_default(root: str) -> None:
     schema = root_of(root).schema()
-    record = schema()
-    words = [
-        f"{note.key}={note.default if isinstance(note.default, str) else json.dumps(note.default)}"
-        for note in fields_of(schema)
-        if "NAME" not in note.key and ".N." not in note.key
-    ]
-    assert words
-    assert with_words(record, words) == record
+    words = words_of(schema())
+    listed = {note.key.partition(".N")[0].partition(".NAME")[0] for note in fields_of(schema)}
+    assert {word.partition("=")[0] for word in words} == listed
+    assert with_words(schema(), words) == schema()
+
+
+def numbers(value: object, at: str = "") -> Iterator[tuple[str, int | float]]:
+    """Keys of the numbers of a record, also within its lists and mappings."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, f"{at}.{key}" if at else key)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from numbers(inner, f"{at}.{index}")
+    elif type(value) in (int, float):
+        yield at, value  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("root", BY_WORDS)
+def test_no_number_of_any_root_takes_what_no_number_can_be(root: str) -> None:
+    record = root_of(root).schema()()
+    for key, held in numbers(msgspec.to_builtins(record, str_keys=True)):
+        absurd = (str(10**30), ".nan", ".inf") if isinstance(held, float) else (str(10**30), "-1")
+        for value in absurd:
+            with pytest.raises(OperatorError, match=r"expected|Expected|finite"):
+                with_words(record, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("timeout_s=-1", "timeout_s is -1, expected at least 0"),
+        ("share_ratio=-0.1", "share_ratio is -0.1, expected at least 0"),
+        ("count=-1", "count is -1, expected at least 0"),
+        ("offset_m=1e10", "offset_m is 10000000000.0, expected at most 1e+09"),
+        ("sizes_bytes={a: -1}", "sizes_bytes.a is -1, expected at least 0"),
+        ("bounds_m=[0, 1e10]", r"bounds_m\[1\] is 10000000000.0, expected at most 1e\+09"),
+    ],
+)
+def test_number_that_its_unit_rules_out_is_refused(word: str, complaint: str) -> None:
+    with pytest.raises(OperatorError, match=complaint.replace("1e+09", r"1e\+09")):
+        with_words(Odd(), [word])
+
+
+def test_place_may_be_negative() -> None:
+    assert with_words(Odd(), ["offset_m=-2.5"]).offset_m == -2.5
