@@ -34,20 +34,27 @@ class AnnotatorSettings:
     """How good, and how slow, the people are."""
 
     position_sigma_m: float = 0.10
+    """Standard deviation of the position of a drawn box."""
     size_sigma_ratio: float = 0.04
+    """Standard deviation of its length, width and height, as a share of them."""
     heading_sigma_rad: float = 0.04
+    """Standard deviation of its heading."""
     wrong_class_ratio: float = 0.02
     """Of the reviewed tracks."""
     overlooked_ratio: float = 0.03
     """Of the reviewed tracks: something is there and the reviewer says that nothing is."""
     seconds_per_track: float = 15.0
+    """Working time for each reviewed track…"""
     seconds_per_box: float = 1.5
+    """…plus this much for each box of it."""
     max_range_m: float = 45.0
+    """A reviewer draws no box further away."""
     min_visible_px: int = 12
     """A reviewer draws a box only where this much of the object shows."""
     pointing_distance_m: float = 1.5
     """How far beside an object's outline a sighting may point and still mean it."""
     seed: int = 0
+    """What the errors derive from."""
 
 
 class Annotator:

@@ -60,6 +60,7 @@ class EpisodeList:
     """A file of ``conf/episodes``."""
 
     episodes: list[EpisodeSpec] = field(default_factory=list)
+    """The simulated runs, in order."""
 
 
 def default_episodes() -> tuple[EpisodeSpec, ...]:

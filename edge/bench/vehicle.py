@@ -54,6 +54,7 @@ class BenchSettings:
     """How long, and in what turns."""
 
     ticks: int = 662
+    """Ticks of the simulated drive."""
     turn_ticks: int = FRAME_RATE_HZ
     """Ticks of the runtime, then as many bare calls."""
 

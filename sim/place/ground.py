@@ -76,11 +76,15 @@ class GroundSettings:
     """How finely the ground is painted."""
 
     texel_m: float = 0.2
+    """Side of a square of one colour."""
     margin_m: float = 60.0
     """Ground beyond the road network's bounds, for buildings and bird's-eye windows."""
     mark_width_m: float = 0.18
+    """Width of a lane marking."""
     dash_m: float = 3.0
+    """Length of a dash of a broken marking."""
     dash_gap_m: float = 4.5
+    """Gap between two dashes."""
     zebra_m: float = 0.6
     """Width of a zebra stripe and of the gap between two."""
     palette_jitter_ratio: float = 0.06

@@ -41,12 +41,19 @@ class ScenerySettings:
     """How densely a map is furnished."""
 
     seed: int = 0
+    """What places, sizes and kinds derive from."""
     buildings_per_km2: float = 1100.0
+    """Buildings tried beside the roads, per area of the map."""
     trees_per_km2: float = 1900.0
+    """Trees tried, per area of the map."""
     bushes_per_km2: float = 500.0
+    """Bushes tried, per area of the map."""
     lamp_post_spacing_m: float = 32.0
+    """Distance between two lamp posts along a road."""
     min_building_height_m: float = 4.0
+    """Height of the lowest building."""
     max_building_height_m: float = 18.0
+    """Height of the highest building."""
 
 
 @dataclass(frozen=True, eq=False)

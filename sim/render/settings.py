@@ -24,6 +24,9 @@ class RenderSettings:
     pipe: str = "p3tinydisplay"
     """Panda3D display: ``p3tinydisplay`` (software, pip only) or ``p3headlessgl`` (EGL)."""
     near_m: float = 0.4
+    """Things nearer to a camera are not drawn."""
     far_m: float = 100.0
+    """Things further from a camera are not drawn."""
     sky_rgb: tuple[float, float, float] = (0.62, 0.75, 0.90)
+    """Colour of the sky by day: red, green and blue, 0 to 1."""
     static_scene: StaticSceneSettings = field(default_factory=StaticSceneSettings)

@@ -23,6 +23,7 @@ class NightSettings:
     """How dark a night can be."""
 
     min_gain_ratio: float = 0.16
+    """Brightness of the darkest night, as a share of the day's."""
     max_gain_ratio: float = 0.30
     """A night's gain is drawn between the two, once per drive."""
     noise_sigma_ratio: float = 5.0 / 255.0

@@ -28,8 +28,11 @@ class RadarSettings:
     """A 360-degree radar, reported from the middle of the body."""
 
     x_m: float = EGO_SHAPE.centre_m
+    """Where the radar sits on the ego's x axis."""
     max_range_m: float = 60.0
+    """Largest range of an echo."""
     rcs_sigma_db: float = 3.0
+    """Standard deviation of the cross-section."""
     clutter_probability: dict[str, float] = field(
         default_factory=lambda: {
             "building": 0.30,
@@ -45,8 +48,11 @@ class RadarSettings:
     hidden_factor: float = 0.35
     """Multiplies the return probability of a hidden one: echoes pass under and around vehicles."""
     range_sigma_m: float = 0.15
+    """Standard deviation of the range."""
     azimuth_sigma_rad: float = math.radians(0.86)
+    """Standard deviation of the bearing."""
     speed_sigma_mps: float = 0.15
+    """Standard deviation of the radial speed."""
     ghosts_per_scan: float = 8.0
     """Mean number of echoes from nowhere."""
     ghost_speed_mps: float = 12.0
@@ -64,12 +70,15 @@ class UltrasonicSettings:
     """Twelve short-range sensors in the bumpers."""
 
     half_cone_rad: float = math.radians(30.0)
+    """Half the opening angle of a sensor."""
     rays: int = 13
     """Rays across the cone that look for the nearest surface."""
     sigma_m: float = 0.02
+    """Standard deviation of a reading."""
     dropout_ratio: float = 0.02
     """Share of readings that miss what is there and report no echo."""
     min_range_m: float = 0.15
+    """Smallest reading."""
 
 
 def radar_scan(

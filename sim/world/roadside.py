@@ -49,6 +49,7 @@ class RoadsideSettings:
             "bicycle": 0.07,
         }
     )
+    """Share of each mesh among the parked vehicles."""
 
 
 class Roadside:

@@ -29,6 +29,7 @@ class TrafficSettings:
             "bicycle": 0.14,
         }
     )
+    """Share of each mesh among the moving vehicles."""
 
 
 @dataclass
