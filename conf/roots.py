@@ -39,6 +39,12 @@ ROOTS: dict[str, Root] = {
     "fleet": Root(
         "fleet.service.settings", "ServiceSettings", "ringroad fleet serve KEY=VALUE", "fleet"
     ),
+    "world": Root(
+        "sim.settings",
+        "WorldSettings",
+        "ringroad sim drive KEY=VALUE, ringroad lap world.KEY=VALUE, a file of conf/world",
+        "sim",
+    ),
     "campaign": Root(
         "fleet.campaign", "CampaignSettings", "a file of conf/campaign, by campaign id", "fleet"
     ),

@@ -18,6 +18,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from conf.named import load_file
+from conf.records import write_resolved
 from edge.contracts.classes import (
     Category,
     row_of,
@@ -27,6 +29,8 @@ from edge.contracts.scene import Box3D, BoxSource
 from fleet.labeler import LabelCost, ReviewAnswer, ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource, SampleBox, SampleLabels
 from sim.sense.truth import TruthBox, TruthFrame, read_truth
+
+_SETTINGS_FILE = "annotator.yaml"
 
 
 @dataclass
@@ -180,8 +184,22 @@ class Annotator:
 
 
 def over(folder: Path) -> Annotator:
-    """Make the annotator of a folder of truth logs; how a fleet names it: ``sim.annotator:over``."""
-    return Annotator.over(folder)
+    """Make the annotator of a folder of truth logs; how a fleet names it: ``sim.annotator:over``.
+
+    Its settings are the folder's ``annotator.yaml``, where there is one.
+
+    Raises:
+        OperatorError: A key or a value in that file makes no sense.
+    """
+    told = folder / _SETTINGS_FILE
+    settings = load_file(told, AnnotatorSettings) if told.exists() else AnnotatorSettings()
+    return Annotator.over(folder, settings)
+
+
+def write_settings(folder: Path, settings: AnnotatorSettings) -> None:
+    """Leave the annotator's settings beside the truth logs, where ``over`` finds them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_resolved(settings, folder / _SETTINGS_FILE)
 
 
 def truth_path(folder: Path, vehicle_id: str) -> Path:

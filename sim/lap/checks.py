@@ -18,6 +18,7 @@ from fleet.campaign import campaign_from
 from fleet.dataset.recipe import load_recipe
 from fleet.evaluate import SLICES
 from fleet.evaluate.matching import distance_column
+from fleet.service import ServiceSettings
 from fleet.store import open_store, prove_store
 from fleet.zoo import zoo_folder
 from sim.episodes import load_episodes
@@ -43,6 +44,7 @@ def refuse_nonsense(settings: LapSettings) -> None:
     for campaign_id, campaign in settings.campaigns.items():
         campaign_from(campaign_id, campaign)
     distance_column(settings.gate.distance_m)
+    _expect_own_fleet(settings.fleet)
     _check_fit(settings)
     _check_claim(settings.claim)
     sets = (settings.replay_set, settings.tune_set, settings.gate_set, settings.claim.rare_set)
@@ -79,6 +81,16 @@ def refuse_no_room(settings: LapSettings, runs: Path) -> None:
         prove_store(open_store(settings.store, Path(settings.cache) / "store"))
     except LinkError as error:
         raise OperatorError(f"lap not begun: the store cannot be used: {error}") from error
+
+
+def _expect_own_fleet(fleet: ServiceSettings) -> None:
+    plain = ServiceSettings()
+    for name, key in (("state", "--runs"), ("catalog_url", "--runs"), ("store", "store.KEY")):
+        if getattr(fleet, name) != getattr(plain, name):
+            raise OperatorError(
+                f"a lap makes a fleet of its own: fleet.{name} is {getattr(fleet, name)!r}, expected "
+                f"its default; {key} says where blobs and catalog of a lap lie"
+            )
 
 
 def _check_claim(claim: Claim) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from edge.contracts.classes import Category
 from edge.contracts.time import FRAME_RATE_HZ
 from fleet.bundle.bundle import Bundle
@@ -24,7 +26,6 @@ from sim.vehicle import DriveOrder
 
 JUDGING_SETS = ("tune", "gate", "rare")
 """Roles of the sets that models answer: ``tune`` fixes thresholds, the others decide."""
-_MOST_CANARY_TICKS = 360
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,12 @@ def rollout_order(
     drives: Sequence[DriveOrder],
 ) -> RolloutOrder:
     """Order the rollout of a candidate that passed; half of a drive is enough to prove a canary."""
-    ticks = min(_MOST_CANARY_TICKS, round(settings.redrive_s * FRAME_RATE_HZ * 0.5))
+    ticks = min(settings.rollout.ticks, round(settings.redrive_s * FRAME_RATE_HZ * 0.5))
     return RolloutOrder(
         rollout_id=f"lap{lap}",
         candidate=candidate,
         incumbent=incumbent.bundle,
-        rule=CanaryRule(ticks=ticks),
+        rule=msgspec.structs.replace(settings.rollout, ticks=ticks),
         drives=tuple(drives),
     )
 

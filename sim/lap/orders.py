@@ -100,6 +100,7 @@ def drive_orders(
                 seed=int(rng.integers(2**31)),
                 is_night=scene.is_night,
                 vehicles_per_km=scene.vehicles_per_km,
+                world=settings.world,
             )
         )
     return tuple(orders)
@@ -144,6 +145,7 @@ def label_orders(
             choice=choices[arm],
             seed=settings.seed,
             unseen=unseen_forms(settings.claim, incumbent),
+            settings=settings.label,
         )
         for arm, rows in clips.items()
     }

@@ -13,10 +13,14 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count
 from fleet.campaign import CampaignSettings
 from fleet.evaluate import GateSettings
+from fleet.label.settings import LabelSettings
+from fleet.rollout import CanaryRule
+from fleet.service import ServiceSettings
 from fleet.store import StoreSettings
 from fleet.train.recipe import fine_tune
 from models.settings import FitSettings
 from sim.lap.claim import Claim, shortened
+from sim.settings import WorldSettings
 
 Vehicles = Annotated[int, Meta(ge=1, le=256)]
 """Each is a process of its own, all at once."""
@@ -48,6 +52,13 @@ class LapSettings:
     campaigns: dict[str, CampaignSettings] = field(default_factory=dict)
     gate: GateSettings = field(default_factory=GateSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    label: LabelSettings = field(default_factory=LabelSettings)
+    rollout: CanaryRule = field(default_factory=CanaryRule)
+    """When a vehicle has passed; a drive after the gate proves at most half of its own ticks."""
+    fleet: ServiceSettings = field(default_factory=ServiceSettings)
+    """Of the lap's service; its folder and its store are the lap's."""
+    world: WorldSettings = field(default_factory=WorldSettings)
+    """How every drive, episode and rendered set of the lap looks, moves and is sensed and labelled."""
     cache: str = ".ringroad/cache"
     """Where rendered sets and decoded images are kept between laps."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from edge.contracts.errors import LinkDownError
@@ -20,11 +21,9 @@ from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.recipe import build_set, load_recipe
 from fleet.dataset.shelf import shelve
 from fleet.depot import Depot
-from fleet.ingest import GatewaySettings
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.model import find_model
-from fleet.settings import ServiceSettings
 from fleet.state import ServiceCard, StateFolder, read_card
 from fleet.store import BlobStore, open_store
 from fleet.work.process import Progress, start_child
@@ -50,7 +49,7 @@ def build_sets(
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, DatasetManifest]:
     """Render the sets that the lap needs, or find them in the cache; report the progress of each."""
-    runner, cache = RecipeStage(), folders.cache / "recipes"
+    runner, cache = RecipeStage(world=settings.world), folders.cache / "recipes"
     names = {
         "replay": settings.replay_set,
         "tune": settings.tune_set,
@@ -74,12 +73,8 @@ def _rows_of(name: str, on_progress: OnProgress) -> Callable[[int], None]:
 
 
 def make_fleet(settings: LapSettings, state: StateFolder) -> None:
-    """Make the fleet of a run: any free ports, and blobs where the lap keeps them."""
-    told = ServiceSettings(
-        state=str(state.root),
-        store=settings.store,
-        gateway=GatewaySettings(bind="tcp://127.0.0.1:*"),
-    )
+    """Make the fleet of a run, which keeps its blobs where the lap does."""
+    told = replace(settings.fleet, state=str(state.root), store=settings.store)
     create_fleet(told, now_ns=time.time_ns())
 
 

@@ -24,6 +24,7 @@ from fleet.model import Model, find_model
 from fleet.service import ServiceCard
 from fleet.train.order import Trained, train
 from fleet.work.workspace import Workspace
+from sim.annotator import write_settings
 from sim.episodes import ChildEpisodes, load_episodes
 from sim.lap import judging, orders
 from sim.lap.drives import FinishedDrive, anchors_of, run_drives, ticks_of, training_places
@@ -72,6 +73,7 @@ class Turn:
     def label(self, clips: Clips) -> dict[str, Labelled]:
         """Label the clips of both arms."""
         truth = self.folders.truth(orders.first_phase(self.settings).name)
+        write_settings(truth, self.settings.world.annotator)
         order = orders.label_orders(self.settings, self.incumbent, clips, truth)
         with self.timer.stage("label", len(order)) as stage:
             labelled = label(self.workspace, order, on_steps=stage.advance)
@@ -147,7 +149,10 @@ class Turn:
         veto = judging.veto_order(bundle, self.incumbent, episodes)
         with self.timer.stage("gate", veto.drives) as stage:
             runner = ChildEpisodes(
-                self.folders.logs, self.settings.profile, heard=lambda result: stage.advance()
+                self.folders.logs,
+                self.settings.profile,
+                heard=lambda result: stage.advance(),
+                world=self.settings.world,
             )
             verdict = decide(
                 self.workspace,

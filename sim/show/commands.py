@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge.contracts.sensors import FrameSet
     from sim.sense.truth import TruthBox
     from sim.simulation import Simulation
+    from sim.world.trip import Trip
 
 app = typer.Typer(help="The simulator.", no_args_is_help=True)
 
@@ -41,8 +42,19 @@ IsNight = Annotated[bool, typer.Option("--night", help="Drive in the dark.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings of the world, for instance radar.ghosts_per_scan=0."),
+]
+WorldName = Annotated[
+    str, typer.Option("--world", help="A file of conf/world, or the path of one.")
+]
+
+
 @app.command()
 def drive(
+    overrides: Overrides = None,
+    world: WorldName = "default",
     road_map: Map = "suburb",
     place: Place = None,
     scenario: ScenarioName = "none",
@@ -66,7 +78,7 @@ def drive(
     frames = max(1, round(seconds * FRAME_RATE_HZ))
     with (
         stages(as_json=as_json).stage(f"drive {scenario}", frames) as stage,
-        _opened(road_map, place, scenario, seed, is_night) as vehicle,
+        _opened(_trip(road_map, place, scenario, seed, is_night), world, overrides) as vehicle,
         DriveLog(vehicle, truth, pictures) as log,
     ):
         for _ in range(frames):
@@ -84,6 +96,8 @@ def drive(
 
 @app.command()
 def show(
+    overrides: Overrides = None,
+    world: WorldName = "default",
     road_map: Map = "suburb",
     place: Place = None,
     scenario: ScenarioName = "none",
@@ -113,7 +127,7 @@ def show(
     from edge.contracts.time import FRAME_RATE_HZ
     from sim.show.aim import advance_to_encounter
 
-    with _opened(road_map, place, scenario, seed, is_night) as vehicle:
+    with _opened(_trip(road_map, place, scenario, seed, is_night), world, overrides) as vehicle:
         if encounter is not None:
             advance_to_encounter(vehicle.world, encounter, near_m=near_m)
         default_s = 3.0 if encounter is None else 0.0
@@ -130,21 +144,27 @@ def show(
     show_record({kind: str(path) for kind, path in paths.items()}, as_json=as_json)
 
 
-def _opened(
-    road_map: str, place: str | None, scenario: str, seed: int, is_night: bool
-) -> Simulation:
-    from sim.simulation import simulate
+def _trip(road_map: str, place: str | None, scenario: str, seed: int, is_night: bool) -> Trip:
     from sim.world.encounters import load_scenario
     from sim.world.trip import Trip
 
-    trip = Trip(
+    return Trip(
         road_map=road_map,
         place_id=place,
         scenario=load_scenario(scenario),
         seed=seed,
         is_night=is_night,
     )
-    return simulate(trip)
+
+
+def _opened(trip: Trip, world: str, overrides: Sequence[str] | None) -> Simulation:
+    """Set a world up as a file of settings says, and the words after it."""
+    from conf.named import load
+    from conf.words import with_words
+    from sim.settings import WorldSettings
+    from sim.simulation import simulate
+
+    return simulate(trip, with_words(load("world", world, WorldSettings), overrides or ()))
 
 
 @dataclass

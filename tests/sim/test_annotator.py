@@ -1,15 +1,18 @@
 """The annotator: slow, fallible, counted, and the same whoever asks first."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from edge.contracts.classes import ANIMAL
+from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D
 from fleet.labeler import ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource
-from sim.annotator import Annotator, AnnotatorSettings
-from sim.sense.truth import TruthBox, TruthFrame
+from sim.annotator import Annotator, AnnotatorSettings, over, truth_path, write_settings
+from sim.sense.truth import TruthBox, TruthFrame, TruthLog
 
 PERFECT = AnnotatorSettings(
     position_sigma_m=0.0,
@@ -70,6 +73,23 @@ def test_work_is_counted_in_tracks_and_seconds() -> None:
     assert annotator.cost.seconds == pytest.approx(15.0 + 2 * 1.5)
     annotator.annotate("v-01", [1, 2])
     assert annotator.cost.tracks == 2
+
+
+def test_annotator_of_a_folder_has_the_settings_that_lie_there(tmp_path: Path) -> None:
+    with TruthLog.open(truth_path(tmp_path, "v-01"), "v-01") as log:
+        log.append(_truth(1, 10.0))
+
+    def seconds() -> float:
+        people = over(tmp_path)
+        people.annotate("v-01", [1])
+        return people.cost.seconds
+
+    assert seconds() == 15.0 + 1.5
+    write_settings(tmp_path, AnnotatorSettings(seconds_per_track=7.0))
+    assert seconds() == 7.0 + 1.5
+    (tmp_path / "annotator.yaml").write_text("seconds_per_trak: 3")
+    with pytest.raises(OperatorError, match="did you mean seconds_per_track"):
+        over(tmp_path)
 
 
 def test_people_make_mistakes_and_the_same_ones_in_any_order() -> None:

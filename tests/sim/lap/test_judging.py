@@ -10,6 +10,7 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, EpisodeSpec, EvalFrame, match
 from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.model import Model
+from fleet.rollout import CanaryRule
 from sim.lap.judging import (
     answer_order,
     bundle_order,
@@ -136,9 +137,14 @@ def test_the_candidate_is_rolled_out_with_the_incumbent_as_the_way_back(
 def test_a_canary_proves_itself_in_half_a_drive_and_in_ten_seconds_at_most(
     redrive_s: float, ticks: int, bundled: Bundled
 ) -> None:
-    settings = LapSettings(redrive_s=redrive_s)
+    settings = LapSettings(redrive_s=redrive_s, rollout=CanaryRule(max_faults=2))
     order = rollout_order(settings, 1, bundled("c").bundle, bundled("i"), [])
-    assert order.rule.ticks == ticks
+    assert (order.rule.ticks, order.rule.max_faults) == (ticks, 2)
+
+
+def test_a_canary_proves_itself_in_fewer_ticks_where_the_lap_says_so(bundled: Bundled) -> None:
+    settings = LapSettings(rollout=CanaryRule(ticks=100))
+    assert rollout_order(settings, 1, bundled("c").bundle, bundled("i"), []).rule.ticks == 100
 
 
 @pytest.mark.parametrize(

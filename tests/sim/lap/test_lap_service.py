@@ -40,14 +40,15 @@ def test_the_service_has_the_store_of_its_lap(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     state = StateFolder(Path(ODD) / "fleet")
-    make_fleet(LapSettings(store=store), state)
+    lap = LapSettings(store=store, fleet=ServiceSettings(roster_max_age_s=0.5))
+    make_fleet(lap, state)
     with running_service(state, tmp_path / "service.log") as card:
         assert card.gateway.startswith("tcp://127.0.0.1:")
     settings = msgspec.json.decode(
         (state.root / "settings.json").read_bytes(), type=ServiceSettings
     )
     root = str(tmp_path / store.root) if store.root else ""
-    assert settings.store == replace(store, root=root)
+    assert settings == replace(lap.fleet, state=".", store=replace(store, root=root))
 
 
 @pytest.mark.parametrize("strange", ["tune", "gate", "rare"])

@@ -15,6 +15,7 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.label.form import Form
 from fleet.label.job import Choice
+from fleet.label.settings import LabelSettings
 from fleet.train.recipe import fine_tune
 from sim.lap.claim import DriveScene
 from sim.lap.drives import training_places
@@ -31,6 +32,8 @@ from sim.lap.orders import (
     vehicle_ids,
 )
 from sim.lap.settings import LapSettings, lap_settings
+from sim.render.weather import NightSettings
+from sim.settings import WorldSettings
 from sim.vehicle import DriveOrder
 
 SETTINGS = lap_settings([])
@@ -133,6 +136,18 @@ def test_only_the_candidate_asks_the_most_valuable_questions(row: Row, bundled: 
     assert orders["candidate"].choice is Choice.VALUE
     assert orders["control"].choice is Choice.BLIND
     assert [orders[arm].clips for arm in ARMS] == [(row(1),), (row(2),)]
+
+
+def test_drives_and_labels_have_the_settings_of_the_lap(row: Row, bundled: Bundled) -> None:
+    settings = replace(
+        SETTINGS,
+        world=WorldSettings(night=NightSettings(lamp_ratio=0.5)),
+        label=LabelSettings(interval_s=0.5),
+    )
+    assert {order.world.night.lamp_ratio for order in drives(settings=settings)} == {0.5}
+    clips = {"candidate": [row(1)], "control": [row(2)]}
+    orders = label_orders(settings, bundled("incumbent"), clips, Path("truth"))
+    assert {order.settings.interval_s for order in orders.values()} == {0.5}
 
 
 def test_apart_from_clips_and_choice_both_arms_are_labelled_alike(

@@ -16,6 +16,9 @@ ABSURD = [
     *(f"sim drive --seconds {value}" for value in ("-1", "0", "nan", "inf", "1e30", "soon")),
     *(f"sim {verb} --map moon" for verb in ("show", "drive")),
     *(f"sim {verb} --scenario nosuch" for verb in ("show", "drive")),
+    *(f"sim {verb} --world nosuch" for verb in ("show", "drive")),
+    *(f"sim {verb} night.lamp_ratio=-1" for verb in ("show", "drive")),
+    *(f"sim {verb} radar.ghost_per_scan=1" for verb in ("show", "drive")),
     "sim show --scenario ../lap",
     "sim show --place moon",
     "sim show --out file",
@@ -36,6 +39,10 @@ ABSURD = [
     *(f"lap --seed {value}" for value in ("-1", HUGE, "1.5", "nan")),
     "lap --runs file",
     "lap --runs runs",
+    "lap world.night.lamp_ratio=-1",
+    "lap world=nosuch",
+    "lap label.interval=1",
+    "lap fleet.state=elsewhere",
     "lap --runs other store=s3 store.bucket=",
 ]
 EMPTY = ["sim show --map", "sim show --scenario", "sim show --place", "zoo show --model"]
