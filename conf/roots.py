@@ -39,6 +39,12 @@ ROOTS: dict[str, Root] = {
     "fleet": Root(
         "fleet.service.settings", "ServiceSettings", "ringroad fleet serve KEY=VALUE", "fleet"
     ),
+    "vehicle": Root(
+        "edge.vehicle.settings",
+        "VehicleSettings",
+        "ringroad edge replay --set KEY=VALUE, ringroad lap vehicle.KEY=VALUE, a file of conf/vehicle",
+        "edge",
+    ),
     "world": Root(
         "sim.settings",
         "WorldSettings",
@@ -46,7 +52,10 @@ ROOTS: dict[str, Root] = {
         "sim",
     ),
     "campaign": Root(
-        "fleet.campaign", "CampaignSettings", "a file of conf/campaign, by campaign id", "fleet"
+        "edge.contracts.campaign_file",
+        "CampaignSettings",
+        "a file of conf/campaign, by campaign id",
+        "edge",
     ),
     "train": Root("models.settings", "FitSettings", "ringroad train KEY=VALUE", "fleet"),
     "gate": Root("fleet.evaluate", "GateSettings", "ringroad evaluate KEY=VALUE", "fleet"),

@@ -74,6 +74,7 @@ UNITLESS = {
         "clip",
     ),
     *("difference", "drop", "min", "max", "threshold", "rgb", "floor", "floors", "random"),
+    *("level", "contrast", "correlation"),
 }
 """Last words of the names of plain numbers."""
 

@@ -53,6 +53,7 @@ class EpisodeOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the bundle that drives."""
     profile: Name
     world: WorldSettings = msgspec.field(default_factory=WorldSettings)
+    vehicle: VehicleSettings = msgspec.field(default_factory=VehicleSettings)
 
 
 @dataclass
@@ -88,6 +89,7 @@ class ChildEpisodes:
     profile: str = "laptop"
     heard: Callable[[EpisodeResult], None] = lambda result: None
     world: WorldSettings = field(default_factory=WorldSettings)
+    vehicle: VehicleSettings = field(default_factory=VehicleSettings)
 
     def run(self, episodes: Sequence[EpisodeSpec], bundle_dir: Path) -> tuple[EpisodeResult, ...]:
         """Drive a bundle through episodes.
@@ -100,7 +102,11 @@ class ChildEpisodes:
         work = []
         for episode in episodes:
             order = EpisodeOrder(
-                spec=episode, bundle=str(bundle_dir), profile=self.profile, world=self.world
+                spec=episode,
+                bundle=str(bundle_dir),
+                profile=self.profile,
+                world=self.world,
+                vehicle=self.vehicle,
             )
             told = msgspec.json.encode(order)
             name = f"episode-{episode.episode_id}-{hashlib.sha256(told).hexdigest()[:8]}"
@@ -133,7 +139,7 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
     )
     with simulate(trip, order.world) as vehicle:
         started = start(
-            VehicleSettings(),
+            order.vehicle,
             DriveIdentity(vehicle_id="v-episode", drive_id=spec.episode_id, seed=spec.seed),
             rig=vehicle.rig,
             bundle=load_bundle(manifest, folder, vehicle.rig, profile),

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from edge.clip import RecorderSettings
 from edge.contracts.fields import Count, Finite, Name, Seconds, Text
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
@@ -44,6 +43,7 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
     vehicles_per_km: Finite | None = None
     """How much else drives, per kilometre of driving lane; None: as the world's settings say."""
     world: WorldSettings = msgspec.field(default_factory=WorldSettings)
+    vehicle: VehicleSettings = msgspec.field(default_factory=VehicleSettings)
 
 
 @dataclass(eq=False)
@@ -92,9 +92,9 @@ class SimulatedRoad:
         )
 
 
-def simulated_vehicle() -> VehicleSettings:
+def simulated_vehicle(settings: VehicleSettings) -> VehicleSettings:
     """Return the settings of a simulated vehicle: its images may leave it, for they show nobody."""
-    return VehicleSettings(recorder=RecorderSettings(privacy="synthetic"))
+    return replace(settings, recorder=replace(settings.recorder, privacy="synthetic"))
 
 
 def identity_of(order: DriveOrder) -> DriveIdentity:

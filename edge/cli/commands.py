@@ -55,20 +55,33 @@ def replay(
     profile: Annotated[
         str, typer.Option(help="A file of conf/device, or the path of one.")
     ] = "laptop",
+    vehicle: Annotated[
+        str, typer.Option(help="A file of conf/vehicle, or the path of one.")
+    ] = "default",
+    words: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of `ringroad settings vehicle`; repeat it for more."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run clips through the runtime, tick by tick, beside what the drive concluded."""
+    from conf.named import load
+    from conf.words import with_words
     from edge.board.profile import device_profile
     from edge.clip import CLIP_SUFFIX
     from edge.clip_file import read_clip
     from edge.vehicle.replay import clip_files, read_campaigns, replay_clip
+    from edge.vehicle.settings import VehicleSettings
 
+    settings = with_words(load("vehicle", vehicle, VehicleSettings), words or ())
     armed = () if campaign is None else read_campaigns(campaign)
     board = device_profile(profile)
     told: list[dict[str, object]] = []
     for path in clip_files(clips, CLIP_SUFFIX):
         clip = read_clip(path)
-        replayed = replay_clip(clip, board, bundle_folder=bundle, campaigns=armed)
+        replayed = replay_clip(
+            clip, board, bundle_folder=bundle, campaigns=armed, settings=settings
+        )
         told.append(_summary(clip, replayed))
     if as_json:
         show_json(told[0] if len(told) == 1 else {"clips": told})

@@ -86,6 +86,7 @@ def replay_clip(
     *,
     bundle_folder: Path | None = None,
     campaigns: Sequence[Campaign] = (),
+    settings: VehicleSettings | None = None,
 ) -> ClipReplay:
     """Run a clip through a vehicle in lockstep.
 
@@ -96,6 +97,7 @@ def replay_clip(
         profile: The board whose costs are charged.
         bundle_folder: The bundle that perceives; without one the recorded boxes are given again.
         campaigns: Rules to arm.
+        settings: Of the vehicle; the defaults otherwise.
 
     Raises:
         OperatorError: There is no bundle in the folder, or none for this board.
@@ -104,7 +106,7 @@ def replay_clip(
     """
     manifest = clip.manifest
     vehicle = start(
-        VehicleSettings(),
+        settings or VehicleSettings(),
         DriveIdentity(
             vehicle_id=manifest.vehicle_id,
             drive_id=manifest.drive_id,

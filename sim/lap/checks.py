@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,6 @@ from fleet.campaign import campaign_from
 from fleet.dataset.recipe import load_recipe
 from fleet.evaluate import SLICES
 from fleet.evaluate.matching import distance_column
-from fleet.service import ServiceSettings
 from fleet.store import open_store, prove_store
 from fleet.zoo import zoo_folder
 from sim.episodes import load_episodes
@@ -44,7 +44,7 @@ def refuse_nonsense(settings: LapSettings) -> None:
     for campaign_id, campaign in settings.campaigns.items():
         campaign_from(campaign_id, campaign)
     distance_column(settings.gate.distance_m)
-    _expect_own_fleet(settings.fleet)
+    _expect_unset(settings)
     _check_fit(settings)
     _check_claim(settings.claim)
     sets = (settings.replay_set, settings.tune_set, settings.gate_set, settings.claim.rare_set)
@@ -83,14 +83,25 @@ def refuse_no_room(settings: LapSettings, runs: Path) -> None:
         raise OperatorError(f"lap not begun: the store cannot be used: {error}") from error
 
 
-def _expect_own_fleet(fleet: ServiceSettings) -> None:
-    plain = ServiceSettings()
-    for name, key in (("state", "--runs"), ("catalog_url", "--runs"), ("store", "store.KEY")):
-        if getattr(fleet, name) != getattr(plain, name):
-            raise OperatorError(
-                f"a lap makes a fleet of its own: fleet.{name} is {getattr(fleet, name)!r}, expected "
-                f"its default; {key} says where blobs and catalog of a lap lie"
-            )
+_FILLED = {
+    "fleet.state": "a lap makes a fleet in the folder of its run, see --runs",
+    "fleet.catalog_url": "a lap makes a fleet in the folder of its run, see --runs",
+    "fleet.store": "the lap's own store is set by store.KEY",
+    "vehicle.profile": "the lap's own is set by profile",
+    "vehicle.recorder.privacy": "simulated images are synthetic",
+    "vehicle.uplink.endpoint": "the lap's service says where it is",
+    "vehicle.uplink.server_key": "the lap's service says what its key is",
+    "vehicle.update.base_url": "the lap's service says where updates are",
+}
+"""Settings of the nested records that a lap fills itself, and from what."""
+
+
+def _expect_unset(settings: LapSettings) -> None:
+    """Refuse a value that the lap would replace without a word."""
+    for key, why in _FILLED.items():
+        value, default = (attrgetter(key)(record) for record in (settings, LapSettings()))
+        if value != default:
+            raise OperatorError(f"lap refused: {key} is {value!r}, expected {default!r}: {why}")
 
 
 def _check_claim(claim: Claim) -> None:

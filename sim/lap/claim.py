@@ -21,8 +21,11 @@ class DriveScene:
     """Where one vehicle drives in a lap."""
 
     road_map: str = "suburb"
+    """Name of a shipped map, or path of one's own."""
     scenario: str = "none"
+    """A file of ``conf/sim/scenario``, or the path of one."""
     is_night: bool = False
+    """Drive in the dark."""
     vehicles_per_km: VehiclesPerKm = 8.0
     """How much else drives, per kilometre of lane: on quiet streets a minute goes some way, on crowded
     ones it is spent behind a bus."""
@@ -36,6 +39,7 @@ class Claim:
     """
 
     name: str = ""
+    """Name of the claim, as in its file name."""
     slice: str = ""
     """Part of the gate's evidence by which the claim is judged, see ``fleet.evaluate.SLICES``."""
     classes: list[str] = field(default_factory=list)

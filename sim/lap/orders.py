@@ -101,6 +101,7 @@ def drive_orders(
                 is_night=scene.is_night,
                 vehicles_per_km=scene.vehicles_per_km,
                 world=settings.world,
+                vehicle=settings.vehicle,
             )
         )
     return tuple(orders)

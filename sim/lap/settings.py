@@ -11,6 +11,7 @@ from msgspec import Meta
 from conf.compose import compose
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Count
+from edge.vehicle.settings import VehicleSettings
 from fleet.campaign import CampaignSettings
 from fleet.evaluate import GateSettings
 from fleet.label.settings import LabelSettings
@@ -33,23 +34,33 @@ class LapSettings:
     """One lap; a dial is one word on the command line."""
 
     seed: Count = 0
+    """What everything random in the lap derives from."""
     is_quick: bool = False
     """Set by ``--quick``: shorter than what can prove anything."""
     vehicles: Vehicles = 3
+    """Number of vehicles."""
     model: str = "pico"
+    """Size of the network: pico, nano or small."""
     profile: str = "laptop"
+    """Kind of board that vehicles have: a file of ``conf/device``."""
     drive_s: DriveSeconds = 60.0
+    """Length of each vehicle's first drive."""
     redrive_s: DriveSeconds = 30.0
+    """Length of each vehicle's drive after the gate."""
     claim: Claim = field(default_factory=Claim)
     """What the lap sets out to learn; a file of ``conf/claim``."""
     budget_tracks: Tracks = 80
     """Questions that a reviewer answers, for the candidate and again for the control."""
     replay_set: str = "replay"
+    """Recipe of the ordinary traffic that a fine-tune replays."""
     tune_set: str = "tune"
+    """Recipe of the frames that fix score thresholds."""
     gate_set: str = "gate"
+    """Recipe of the ordinary traffic that a candidate must not lose."""
     fit: FitSettings = field(default_factory=fine_tune)
     """How both arms are fine-tuned; the classes that start anew and the weights are the claim's."""
     campaigns: dict[str, CampaignSettings] = field(default_factory=dict)
+    """What vehicles record, by campaign id."""
     gate: GateSettings = field(default_factory=GateSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     label: LabelSettings = field(default_factory=LabelSettings)
@@ -57,6 +68,8 @@ class LapSettings:
     """When a vehicle has passed; a drive after the gate proves at most half of its own ticks."""
     fleet: ServiceSettings = field(default_factory=ServiceSettings)
     """Of the lap's service; its folder and its store are the lap's."""
+    vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    """Every vehicle of the lap, and the one that drives the gate's episodes."""
     world: WorldSettings = field(default_factory=WorldSettings)
     """How every drive, episode and rendered set of the lap looks, moves and is sensed and labelled."""
     cache: str = ".ringroad/cache"

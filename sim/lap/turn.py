@@ -153,6 +153,7 @@ class Turn:
                 self.settings.profile,
                 heard=lambda result: stage.advance(),
                 world=self.settings.world,
+                vehicle=self.settings.vehicle,
             )
             verdict = decide(
                 self.workspace,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -111,11 +112,14 @@ def progress_of(order: VehicleOrder) -> ProgressReport:
 
 
 def _settings(order: VehicleOrder) -> VehicleSettings:
-    settings = simulated_vehicle()
-    settings.profile = order.profile
-    settings.uplink.endpoint, settings.uplink.server_key = order.gateway, order.gateway_key
-    settings.update.base_url = order.updates
-    return settings
+    """Fill in what the fleet's service says of itself; all else is the order's."""
+    settings = simulated_vehicle(order.drive.vehicle)
+    return replace(
+        settings,
+        profile=order.profile,
+        uplink=replace(settings.uplink, endpoint=order.gateway, server_key=order.gateway_key),
+        update=replace(settings.update, base_url=order.updates),
+    )
 
 
 def _anchors(order: VehicleOrder) -> TrustAnchors:

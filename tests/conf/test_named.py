@@ -89,7 +89,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         read_yaml(b"\xff\xfe\xff", "wind")
 
 
-def test_board_reads_its_files_without_hydra() -> None:
+def test_board_reads_its_files_without_hydra(tmp_path: Path) -> None:
     program = """
 import sys
 class Ban:
@@ -98,8 +98,13 @@ class Ban:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Ban())
 from edge.board.profile import device_profile
-print(device_profile("laptop").name)
+from conf.named import load
+from conf.words import with_words
+from edge.vehicle.settings import VehicleSettings
+vehicle = with_words(load("vehicle", sys.argv[1], VehicleSettings), ["spool.capacity_bytes=7"])
+print(device_profile("laptop").name, vehicle.poll_s, vehicle.spool.capacity_bytes)
 """
-    command = [sys.executable, "-c", program]
+    (tmp_path / "own.yaml").write_text("poll_s: 2e-1")
+    command = [sys.executable, "-c", program, str(tmp_path / "own.yaml")]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (said.stdout, said.stderr) == ("laptop\n", "")
+    assert (said.stdout, said.stderr) == ("laptop 0.2 7\n", "")

@@ -102,6 +102,22 @@ def test_a_campaign_is_tried_on_a_clip_and_shows_tick_value_and_threshold(
     assert told["ignored_rules"] == 0
 
 
+def test_vehicle_of_a_replay_is_set_by_words_and_by_a_file(
+    braking: Path, campaign: Path, tmp_path: Path
+) -> None:
+    def first(*words: str) -> int:
+        told = json.loads(replayed(str(braking), "--campaign", str(campaign), "--json", *words))
+        return int(told["fired"][0]["index"])
+
+    file = tmp_path / "own (ü).yaml"
+    file.write_text("runtime: {trigger: {brake_window_s: 1.0}}")
+    assert first("--vehicle", str(file)) == 39, "a second after the first tick, 36 ticks of 36 Hz"
+    assert first("--set", "runtime.trigger.brake_window_s=1.0") == 39
+    assert first("--vehicle", str(file), "--set", "runtime.trigger.brake_window_s=0.5") == 21
+    with pytest.raises(OperatorError, match="did you mean brake_window_s"):
+        first("--set", "runtime.trigger.brake_windw_s=1")
+
+
 def test_a_rule_above_its_threshold_does_not_fire(braking: Path, campaign: Path) -> None:
     campaign.write_text("brakes: {rules: {hard_brake: {threshold: 3.5}}}")
     assert json.loads(replayed(str(braking), "--campaign", str(campaign), "--json"))["fired"] == []

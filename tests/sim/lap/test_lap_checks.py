@@ -13,6 +13,7 @@ import pytest
 
 import conf
 from edge.contracts.errors import OperatorError
+from edge.vehicle.settings import VehicleSettings
 from fleet.service import ServiceSettings
 from fleet.store import FolderStore, StoreSettings
 from models.settings import FitSettings
@@ -51,7 +52,11 @@ def test_a_lap_claims_animals_unless_it_is_told_otherwise() -> None:
         ({"gate_set": "nosuch"}, "no recipe 'nosuch'; there are base, gate"),
         ({"claim": Claim()}, "claims nothing learns nothing; choose one with claim=NAME"),
         ({"fit": FitSettings(reset_classes=["car"])}, "fit.reset_classes has moved to claim.reset"),
-        ({"fleet": ServiceSettings(state="x")}, "fleet.state is 'x', expected its default"),
+        (
+            {"fleet": ServiceSettings(state="x")},
+            "fleet.state is 'x', expected '.ringroad/fleet'",
+        ),
+        ({"vehicle": VehicleSettings(profile="x")}, "vehicle.profile is 'x', expected 'laptop'"),
     ],
 )
 def test_a_lap_that_makes_no_sense_is_refused_by_name(
@@ -171,7 +176,7 @@ NUMBERS = {
 ALIKE = ("campaigns.control.", "campaigns.edge_cases.rules.")
 """Where numbers stand that are bounded as their namesakes in the table."""
 
-BY_UNIT = ("fleet.", "label.", "rollout.", "world.")
+BY_UNIT = ("fleet.", "label.", "rollout.", "vehicle.", "world.")
 """Where numbers stand that are bounded by their units, see tests/conf/test_settings_command.py."""
 
 

@@ -10,6 +10,8 @@ import pytest
 from edge.contracts.classes import ANIMAL, TRUCK
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Attribute
+from edge.upload import SpoolSettings
+from edge.vehicle.settings import VehicleSettings
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate.metrics import NUSCENES_CLASSES
@@ -142,8 +144,10 @@ def test_drives_and_labels_have_the_settings_of_the_lap(row: Row, bundled: Bundl
     settings = replace(
         SETTINGS,
         world=WorldSettings(night=NightSettings(lamp_ratio=0.5)),
+        vehicle=VehicleSettings(spool=SpoolSettings(capacity_bytes=7)),
         label=LabelSettings(interval_s=0.5),
     )
+    assert {order.vehicle.spool.capacity_bytes for order in drives(settings=settings)} == {7}
     assert {order.world.night.lamp_ratio for order in drives(settings=settings)} == {0.5}
     clips = {"candidate": [row(1)], "control": [row(2)]}
     orders = label_orders(settings, bundled("incumbent"), clips, Path("truth"))
