@@ -101,7 +101,8 @@ def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
                 if key not in fields:
                     raise ValueError(f"no key {joined(at, key)}{nearest(str(key), fields)}")
                 _refuse_unknown(inner, fields[key], at=joined(at, key))
-                _refuse_absurd(inner, str(key), at=joined(at, key))
+                if not _holds_records(fields[key]):
+                    _refuse_absurd(inner, str(key), at=joined(at, key))
         case inspect.DictType() if isinstance(value, dict):
             for key, inner in value.items():
                 _refuse_unknown(key, kind.key_type, at=at)
@@ -124,6 +125,20 @@ def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
             raise ValueError(f"{at}: {value} is not a finite number")
         case inspect.IntType() | inspect.FloatType() if type(value) in (int, float):
             _refuse_out_of_bounds(value, kind, at=at)
+
+
+def _holds_records(kind: inspect.Type) -> bool:
+    """Tell whether a field holds records, whose own fields say what their numbers mean."""
+    match kind:
+        case inspect.DataclassType() | inspect.StructType():
+            return True
+        case inspect.DictType():
+            return _holds_records(kind.value_type)
+        case inspect.ListType() | inspect.VarTupleType():
+            return _holds_records(kind.item_type)
+        case inspect.UnionType():
+            return any(map(_holds_records, kind.types))
+    return False
 
 
 def _refuse_absurd(value: Any, name: str, *, at: str) -> None:

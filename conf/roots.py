@@ -36,9 +36,7 @@ class Root:
 
 ROOTS: dict[str, Root] = {
     "lap": Root("sim.lap.settings", "LapSettings", "ringroad lap KEY=VALUE", "edge,fleet,sim"),
-    "fleet": Root(
-        "fleet.service.settings", "ServiceSettings", "ringroad fleet serve KEY=VALUE", "fleet"
-    ),
+    "fleet": Root("fleet.settings", "ServiceSettings", "ringroad fleet serve KEY=VALUE", "fleet"),
     "vehicle": Root(
         "edge.vehicle.settings",
         "VehicleSettings",

@@ -19,6 +19,7 @@ UNITS = {
     "m2ps3": "m2/s3",
     "radps": "rad/s",
     "rad": "rad",
+    "deg": "degrees",
     "s": "s",
     "ms": "ms",
     "ns": "ns",
@@ -47,6 +48,9 @@ NEVER_NEGATIVE = {
     *("1/km", "1/km2", "per scan", "per frame", "ticks", "hits", "standard deviations"),
 }
 """Units of amounts."""
+
+SIGNED = {"m", "m/s", "m/s2", "rad", "rad/s", "degrees", "dB", "dBsm"}
+"""Units of places, motions and levels, in which a whole number may be negative."""
 
 UNITLESS = {
     *(
@@ -122,8 +126,10 @@ def absurdity_of(value: float, name: str) -> str:
         value: Finite.
         name: Of the field that holds it.
     """
-    is_amount = unit_of(name, inspect.FloatType()) in NEVER_NEGATIVE or name.endswith("_ratio")
-    if value < 0 and (is_amount or isinstance(value, int)):
+    unit = unit_of(name, inspect.FloatType())
+    is_amount = unit in NEVER_NEGATIVE or name.endswith("_ratio")
+    is_count = isinstance(value, int) and unit not in SIGNED
+    if value < 0 and (is_amount or is_count):
         return "at least 0"
     most = MOST_WHOLE if isinstance(value, int) else MOST
     return f"at most {most:g}" if abs(value) > most else ""

@@ -11,6 +11,7 @@ import math
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from edge.contracts.fields import (
     Finite,
@@ -119,6 +120,30 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
         """Where it looks in the ego frame: 0 ahead, positive to the left."""
         x, y, _ = self.ego_from_cam.rotation[:, 2]
         return math.atan2(y, x)
+
+
+def ego_from_cam(
+    x_m: float, y_m: float, z_m: float, *, yaw_rad: float, pitch_rad: float, roll_rad: float = 0.0
+) -> Pose:
+    """Build the pose of a camera that looks along ``yaw_rad``, up by ``pitch_rad``.
+
+    Args:
+        x_m: Place in the ego frame.
+        y_m: The same.
+        z_m: The same.
+        yaw_rad: 0 ahead, positive to the left.
+        pitch_rad: Positive upwards.
+        roll_rad: Turn about the optical axis, positive clockwise as seen from behind the camera.
+    """
+    cy, sy, cp, sp = math.cos(yaw_rad), math.sin(yaw_rad), math.cos(pitch_rad), math.sin(pitch_rad)
+    forward = np.array([cy * cp, sy * cp, sp])
+    right = np.array([sy, -cy, 0.0])
+    down = np.cross(forward, right)
+    c, s = math.cos(roll_rad), math.sin(roll_rad)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([c * right + s * down, c * down - s * right, forward], axis=1)
+    matrix[:3, 3] = (x_m, y_m, z_m)
+    return Pose.from_matrix(matrix)
 
 
 class UltrasonicMount(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ from conf.roots import ROOTS
 HOUSE = Path(conf.__file__).parents[1]
 
 NOT_FROM_A_ROOT = {
-    "CameraHealthSettings": "no runtime measures the health of cameras yet",
     "BenchSettings": "the flags of `ringroad bench edge` set all of it",
 }
 """Records that no root nests, and why."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import Camera, Intrinsics, Rig
+from edge.contracts.rig import Camera, Intrinsics, Rig, ego_from_cam
 from edge.contracts.sensors import (
     EgoState,
     Frame,
@@ -18,7 +18,6 @@ from edge.contracts.sensors import (
 )
 from edge.contracts.time import frame_stamp_ns
 from edge.perceive.camera_health import CameraMonitor
-from sim.sense.rig import ego_from_cam
 
 WIDTH_PX, HEIGHT_PX, RATE_HZ = 256, 128, 36
 YAWS_DEG = (0.0, 60.0, -60.0)

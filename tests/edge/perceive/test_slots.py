@@ -8,7 +8,7 @@ import pytest
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import Camera, Intrinsics, Projection, Rig
+from edge.contracts.rig import Camera, Intrinsics, Projection, Rig, ego_from_cam
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, UltrasonicScan, frames_of
 from edge.perceive.tensors import (
     MIRRORED_SLOTS,
@@ -22,7 +22,7 @@ from edge.perceive.tensors import (
     network_inputs,
     unused_cameras,
 )
-from sim.sense.rig import default_rig, ego_from_cam
+from sim.sense.rig import default_rig
 
 NAMES = [slot.name for slot in SLOTS]
 

@@ -13,7 +13,7 @@ from edge.budget import VirtualClock
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
+from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount, ego_from_cam
 from edge.contracts.scene import Rung
 from edge.contracts.sensors import EgoState, Frame, FrameSet, FrameStatus, RadarScan, Route
 from edge.contracts.time import NS_PER_S
@@ -21,7 +21,6 @@ from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult
 from edge.trigger import ControlStream
-from sim.sense.rig import ego_from_cam
 
 ROUTE = Route(points_ego=tuple((2.0 * k, 0.0) for k in range(60)), speed_limit_mps=13.9)
 CLUTTER = RadarScan(np.array([[40.0, 9.0, 0.0, 5.0]], np.float32))

@@ -21,10 +21,10 @@ from edge.contracts.bundle import (
     Precision,
 )
 from edge.contracts.campaign import ArmedRule, Campaign
+from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
-from edge.contracts.scene import CATEGORIES
 from edge.contracts.sensors import (
     EgoState,
     FrameSet,
@@ -43,7 +43,7 @@ def network(value: float) -> bytes:
     """An ONNX file with the tensors of pico that answers one number to everything."""
     make, types = onnx.helper, onnx.TensorProto
     kinds = {"uint8": types.UINT8, "int32": types.INT32, "float32": types.FLOAT}
-    outputs = output_specs(PICO)
+    outputs = output_specs(PICO, len(SHIPPED_CLASSES))
     answer = onnx.numpy_helper.from_array(np.full(1, value, np.float32))
     graph = make.make_graph(
         [
@@ -78,9 +78,9 @@ def write_bundle(folder: Path, bundle_id: str, value: float = 0.0) -> tuple[Bund
         release_counter=1,
         engines=(file,),
         inputs=input_specs(PICO),
-        outputs=output_specs(PICO),
-        categories=CATEGORIES,
-        thresholds=dict.fromkeys(CATEGORIES, 0.3),
+        outputs=output_specs(PICO, len(SHIPPED_CLASSES)),
+        categories=SHIPPED_CLASSES,
+        thresholds=dict.fromkeys(SHIPPED_CLASSES, 0.3),
         golden=GoldenSet(sha256="b" * 64, size_bytes=0, frames=0, tolerance=0.01),
     )
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from edge.contracts.projection import pixels_from_ego
-from edge.contracts.rig import Camera
+from edge.contracts.rig import Camera, ego_from_cam
 from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
-from sim.sense.rig import default_rig, ego_from_cam
+from sim.sense.rig import default_rig
 from sim.world.ego import EGO_SHAPE
 
 CAMERAS = tuple(slot.name for slot in SLOTS)
 
 RIG = default_rig()
-BODY_REAR_M, BODY_FRONT_M = -EGO_SHAPE.rear_overhang_m, EGO_SHAPE.front_m
+BODY_REAR_M, BODY_FRONT_M = -EGO_SHAPE.rear_overhang_m, 3.6
 BODY_HALF_WIDTH_M = 0.5 * EGO_SHAPE.width_m
 
 
@@ -46,9 +46,9 @@ def test_a_point_straight_ahead_lands_in_the_middle_column_and_below_by_the_pitc
     camera = RIG.cameras[0]
     u, v, depth = pixels_from_ego(camera, np.array([1.70 + 10.0, 0.0, 1.50]))
     assert u == pytest.approx(128.0)
-    # The axis points 0.06 rad down, so a level point appears f * tan(0.06) above the centre.
-    assert v == pytest.approx(64.0 - camera.intrinsics.fx_px * math.tan(0.06))
-    assert depth == pytest.approx(10.0 * math.cos(0.06))
+    # The axis points 3.4377 degrees down, so a level point appears f * tan(0.06) above the centre.
+    assert v == pytest.approx(64.0 - camera.intrinsics.fx_px * math.tan(math.radians(3.4377)))
+    assert depth == pytest.approx(10.0 * math.cos(math.radians(3.4377)))
 
 
 def test_left_in_the_world_is_left_in_the_image() -> None:

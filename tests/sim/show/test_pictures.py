@@ -6,11 +6,10 @@ import pytest
 
 from edge.contracts.classes import CAR
 from edge.contracts.projection import pixels_from_ego
-from edge.contracts.rig import Camera, Intrinsics, Rig
+from edge.contracts.rig import Camera, Intrinsics, Rig, ego_from_cam
 from edge.contracts.scene import Box3D, Plan, PlanPoint, PlanSource
 from edge.contracts.sensors import RadarScan, Route
 from edge.perceive.tensors import SLOTS, GroundClass
-from sim.sense.rig import ego_from_cam
 from sim.show.pictures import (
     CANDIDATE_RGB,
     INCUMBENT_RGB,
