@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.board.rig import load_rig
 from edge.contracts.fields import Count, Finite, Name, Seconds, Text
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
@@ -126,7 +127,7 @@ def open_road(order: DriveOrder, truth_folder: Path) -> Iterator[SimulatedRoad]:
     )
     log_path = truth_path(truth_folder, order.vehicle_id)
     with (
-        simulate(trip, order.world) as world,
+        simulate(trip, order.world, load_rig(order.vehicle.rig).rig) as world,
         TruthLog.open(log_path, order.vehicle_id) as log,
     ):
         yield SimulatedRoad(world, log, round(order.seconds * FRAME_RATE_HZ))

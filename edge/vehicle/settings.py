@@ -16,6 +16,8 @@ class VehicleSettings:
 
     profile: str = "laptop"
     """Kind of board: a file of ``conf/device``."""
+    rig: str = "sim_eight"
+    """What a simulated vehicle carries: a file of ``conf/rig``, or the path of one."""
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     recorder: RecorderSettings = field(default_factory=RecorderSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from edge.board.rig import load_rig
 from edge.contracts.errors import LinkDownError
 from edge.ota import install_factory_bundle
 from edge.upload import load_or_make_keys
@@ -34,7 +35,6 @@ from sim.lap.folders import LapFolders
 from sim.lap.orders import BundledModel
 from sim.lap.settings import LapSettings
 from sim.recipes import RecipeStage
-from sim.sense.rig import default_rig
 
 ACTOR = "lap"
 """Who does all this, in the audit log."""
@@ -49,7 +49,8 @@ def build_sets(
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, DatasetManifest]:
     """Render the sets that the lap needs, or find them in the cache; report the progress of each."""
-    runner, cache = RecipeStage(world=settings.world), folders.cache / "recipes"
+    cache = folders.cache / "recipes"
+    runner = RecipeStage(load_rig(settings.vehicle.rig).rig, settings.world)
     names = {
         "replay": settings.replay_set,
         "tune": settings.tune_set,
@@ -118,7 +119,7 @@ def set_up_fleet(
     for campaign_id, campaign in settings.campaigns.items():
         _arm(workspace, campaign_id, campaign)
     for vehicle_id, home in homes.items():
-        _enrol(workspace, depot, vehicle_id, home, settings.profile)
+        _enrol(workspace, depot, vehicle_id, home, settings)
 
 
 def _arm(workspace: Workspace, campaign_id: str, settings: CampaignSettings) -> None:
@@ -129,15 +130,17 @@ def _arm(workspace: Workspace, campaign_id: str, settings: CampaignSettings) -> 
     approve(workspace.catalog, campaign_id, by=ACTOR, at_ns=at_ns)
 
 
-def _enrol(workspace: Workspace, depot: Depot, vehicle_id: str, home: Path, profile: str) -> None:
+def _enrol(
+    workspace: Workspace, depot: Depot, vehicle_id: str, home: Path, settings: LapSettings
+) -> None:
     """Register a vehicle by the public halves of the keys on its disk."""
     keys = load_or_make_keys(home / "keys")
     enrolment = Enrolment(
         vehicle_id=vehicle_id,
         curve_key=keys.curve_key,
         report_key=keys.report_key,
-        profile=profile,
-        rig_id=default_rig().rig_id,
+        profile=settings.profile,
+        rig_id=load_rig(settings.vehicle.rig).rig.rig_id,
     )
     enrol(workspace.catalog, enrolment, at_ns=workspace.now_ns(), actor=ACTOR)
     depot.enrol([vehicle_id])

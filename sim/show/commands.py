@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from edge.contracts.sensors import FrameSet
     from sim.sense.truth import TruthBox
+    from sim.settings import WorldSettings
     from sim.simulation import Simulation
     from sim.world.trip import Trip
 
@@ -46,6 +47,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Settings of the world, for instance radar.ghosts_per_scan=0."),
 ]
+RigName = Annotated[
+    str, typer.Option("--rig", help="A file of conf/rig, or the path of one's own.")
+]
 WorldName = Annotated[
     str, typer.Option("--world", help="A file of conf/world, or the path of one.")
 ]
@@ -63,6 +67,7 @@ def drive(
         float, typer.Option(min=0.1, max=LONGEST_S, help="How long to drive.")
     ] = 10.0,
     is_night: IsNight = False,
+    rig: RigName = "sim_eight",
     truth: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the truth log here.")
     ] = None,
@@ -78,7 +83,7 @@ def drive(
     frames = max(1, round(seconds * FRAME_RATE_HZ))
     with (
         stages(as_json=as_json).stage(f"drive {scenario}", frames) as stage,
-        _opened(_trip(road_map, place, scenario, seed, is_night), world, overrides) as vehicle,
+        _opened(_trip(road_map, place, scenario, seed, is_night), world, overrides, rig) as vehicle,
         DriveLog(vehicle, truth, pictures) as log,
     ):
         for _ in range(frames):
@@ -92,6 +97,58 @@ def drive(
         as_json=as_json,
         title=f"{scenario} on {road_map}, seed {seed}: met by a vehicle within its sensors' range",
     )
+
+
+@app.command()
+def record(
+    clip: Annotated[Path, typer.Argument(dir_okay=False, help="The MCAP file to write.")],
+    overrides: Overrides = None,
+    world: WorldName = "default",
+    rig: RigName = "sim_eight",
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Folder of the bundle that drives; radar drives otherwise."
+        ),
+    ] = None,
+    road_map: Map = "suburb",
+    place: Place = None,
+    scenario: ScenarioName = "none",
+    seed: Seed = 0,
+    seconds: Annotated[float, typer.Option(min=0.5, max=60.0, help="How long to drive.")] = 6.0,
+    is_night: IsNight = False,
+    as_json: Json = False,
+) -> None:
+    """Drive with a rig at its own rate and record all of it, for `ringroad edge replay` and a viewer."""
+    from edge.board.rig import load_rig
+    from edge.cli.console import show_record, stages
+    from edge.clip_file import read_clip
+    from sim.show.record import record_drive
+
+    mounted = load_rig(rig)
+    count = round(seconds * mounted.rate_hz)
+    with stages(as_json=as_json).stage(f"record {scenario}", count) as stage:
+        path = record_drive(
+            clip,
+            _trip(road_map, place, scenario, seed, is_night),
+            mounted=mounted,
+            seconds=seconds,
+            bundle=bundle,
+            world=_world(world, overrides),
+            on_frame=stage.advance,
+        )
+    manifest = read_clip(path).manifest
+    about = {
+        "clip": str(path),
+        "clip_id": manifest.clip_id,
+        "rig": manifest.rig.name,
+        "cameras": len(manifest.rig.cameras),
+        "rate_hz": manifest.rate_hz,
+        "recorded_hz": manifest.recorded_hz,
+        "frames": manifest.frame_count,
+        "bytes": path.stat().st_size,
+    }
+    show_record(about, as_json=as_json)
 
 
 @app.command()
@@ -119,15 +176,17 @@ def show(
         float, typer.Option(min=1.0, max=80.0, help="Look when --encounter is this near.")
     ] = 15.0,
     is_night: IsNight = False,
+    rig: RigName = "sim_eight",
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the pictures.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Write two pictures of one instant: the eight cameras with true boxes, and the scene from above."""
+    """Write two pictures of one instant: all cameras with true boxes, and the scene from above."""
     from edge.cli.console import show_record
     from edge.contracts.time import FRAME_RATE_HZ
     from sim.show.aim import advance_to_encounter
 
-    with _opened(_trip(road_map, place, scenario, seed, is_night), world, overrides) as vehicle:
+    trip = _trip(road_map, place, scenario, seed, is_night)
+    with _opened(trip, world, overrides, rig) as vehicle:
         if encounter is not None:
             advance_to_encounter(vehicle.world, encounter, near_m=near_m)
         default_s = 3.0 if encounter is None else 0.0
@@ -157,14 +216,21 @@ def _trip(road_map: str, place: str | None, scenario: str, seed: int, is_night: 
     )
 
 
-def _opened(trip: Trip, world: str, overrides: Sequence[str] | None) -> Simulation:
+def _opened(trip: Trip, world: str, overrides: Sequence[str] | None, rig: str) -> Simulation:
+    """Open a world with a vehicle that carries a rig."""
+    from edge.board.rig import load_rig
+    from sim.simulation import simulate
+
+    return simulate(trip, _world(world, overrides), load_rig(rig).rig)
+
+
+def _world(name: str, overrides: Sequence[str] | None) -> WorldSettings:
     """Set a world up as a file of settings says, and the words after it."""
     from conf.named import load
     from conf.words import with_words
     from sim.settings import WorldSettings
-    from sim.simulation import simulate
 
-    return simulate(trip, with_words(load("world", world, WorldSettings), overrides or ()))
+    return with_words(load("world", name, WorldSettings), overrides or ())
 
 
 @dataclass

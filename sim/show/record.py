@@ -1,0 +1,118 @@
+"""Drive a simulated vehicle with any rig, at any rate, and record the whole drive as one clip."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edge.board.profile import device_profile
+from edge.board.rig import VehicleRig
+from edge.contracts.campaign import ArmedRule, Campaign
+from edge.contracts.clip import TriggerRule
+from edge.contracts.errors import OperatorError
+from edge.contracts.scene import Plan
+from edge.contracts.sensors import FrameSet
+from edge.contracts.time import FRAME_RATE_HZ
+from edge.perceive.loaded import load_bundle, recorded_boxes
+from edge.perceive.perceiver import read_manifest
+from edge.vehicle import DriveIdentity, VehicleSettings, start
+from sim.settings import WorldSettings
+from sim.simulation import Simulation, simulate
+from sim.world.trip import EgoMode, Trip
+
+VEHICLE_ID, DRIVE_ID = "sim", "recorded"
+_MOST_S = 60.0
+"""Longest window that a campaign can ask for."""
+
+
+def record_drive(
+    out: Path,
+    trip: Trip,
+    *,
+    mounted: VehicleRig,
+    seconds: float,
+    bundle: Path | None = None,
+    world: WorldSettings | None = None,
+    vehicle: VehicleSettings | None = None,
+    on_frame: Callable[[], None] = lambda: None,
+) -> Path:
+    """Record a drive and return the clip's path.
+
+    Args:
+        out: The clip to write.
+        trip: Where, among what.
+        mounted: What the vehicle carries, and how often it senses.
+        seconds: How long it drives.
+        bundle: Folder of the bundle that drives; without one the vehicle follows its route on radar and
+            ultrasonics.
+        world: Settings of the world.
+        vehicle: Settings of the vehicle.
+        on_frame: Called for each frame set.
+
+    Raises:
+        OperatorError: The drive is too long for one clip, or the world or the bundle cannot be opened.
+    """
+    if not 0.0 < seconds <= _MOST_S:
+        raise OperatorError(f"a clip of {seconds:g} s cannot be recorded: at most {_MOST_S:g} s")
+    settings = vehicle or VehicleSettings()
+    recorder = replace(settings.recorder, privacy="synthetic", max_clip_s=_MOST_S + 1.0)
+    profile = device_profile(settings.profile)
+    rig = mounted.rig
+    driving = (
+        recorded_boxes({}, bundle_id="none")
+        if bundle is None
+        else load_bundle(read_manifest(bundle), bundle, rig, profile)
+    )
+    with (
+        tempfile.TemporaryDirectory(dir=out.parent) as folder,
+        simulate(replace(trip, ego_mode=EgoMode.PLAN), world, rig) as simulation,
+    ):
+        driver = start(
+            replace(settings, recorder=recorder),
+            DriveIdentity(vehicle_id=VEHICLE_ID, drive_id=DRIVE_ID, rate_hz=mounted.rate_hz),
+            rig=rig,
+            bundle=driving,
+            profile=profile,
+            campaigns=(_whole(),),
+            clips_folder=Path(folder),
+        )
+        for _ in driver.drive(_Sampled(simulation, mounted.rate_hz, seconds)):
+            on_frame()
+        (clip,) = driver.end().kept
+        return clip.path.rename(out)
+
+
+class _Sampled:
+    """A simulated world whose sensors look at another rate than its own."""
+
+    def __init__(self, simulation: Simulation, rate_hz: float, seconds: float) -> None:
+        self._simulation = simulation
+        self._due = [round(k * FRAME_RATE_HZ / rate_hz) for k in range(round(seconds * rate_hz))]
+        self._frame = -1
+
+    def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
+        """Move the world to the next frame that is looked at; None when the drive is over."""
+        while self._due and self._due[0] <= self._frame:
+            self._due.pop(0)
+        if not self._due:
+            return None
+        self._simulation.world.apply(plan)
+        self._simulation.skip(self._due[0] - self._frame - 1)
+        self._frame = self._due.pop(0)
+        return self._simulation.sense(self._simulation.world.step())[0]
+
+
+def _whole() -> Campaign:
+    """Ask for everything: a random event in every tick, whose windows become one."""
+    return Campaign(
+        campaign_id="c-whole-drive",
+        purpose="record a whole drive",
+        rules=(ArmedRule(rule=TriggerRule.RANDOM, threshold=1.0, min_interval_s=0.5),),
+        before_s=0.5,
+        after_s=0.5,
+        max_clips_per_drive=1,
+        max_bytes_per_drive=2**40,
+        until_ns=2**62,
+    )
