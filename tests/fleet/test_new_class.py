@@ -21,11 +21,13 @@ from edge.runtime import Runtime, RuntimeSettings
 from edge.trigger import ControlStream
 from fleet.bundle.assemble import assemble, export_weights
 from fleet.bundle.bundle import Tuned, write_bundle
-from fleet.dataset.frozen import Dataset, dataset_file, freeze
+from fleet.dataset.frozen import Dataset, freeze
+from fleet.disk import sha256_of
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.store import FolderStore
-from fleet.train.job import TrainJob, train
+from fleet.train.job import PARENT, TrainJob, train
 from fleet.train.order import with_classes
+from fleet.work.task import Inputs
 from fleet.zoo import zoo_folder
 from models.fit import FitSettings
 from sim.sense.rig import default_rig
@@ -85,13 +87,13 @@ def test_a_thirteenth_class_is_learnt_shipped_and_driven_by_one_row(tmp_path: Pa
     rows.write_bytes(store.get(manifest.blob_id))
     job = TrainJob(
         size="pico",
-        fresh=(dataset_file(manifest, rows),),
-        parent_weights=str(zoo / "weights.bin"),
+        fresh=(manifest.dataset_id,),
+        parent_sha256=sha256_of(zoo / "weights.bin"),
         categories=THIRTEEN,
         fit=BY_HEART,
-        cache=str(tmp_path / "cache"),
     )
-    train(job, tmp_path / "run")
+    paths = {manifest.dataset_id: rows, PARENT: zoo / "weights.bin"}
+    train(job, Inputs(paths, tmp_path / "cache", {}), tmp_path / "run")
     files = export_weights(
         tmp_path / "run" / "weights.bin", PICO, zoo / "fp32.onnx", Dataset(rows), tmp_path,
         categories=THIRTEEN,

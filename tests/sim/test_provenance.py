@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from conf.named import load
+from edge.board.rig import RigFile, rig_of
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim import provenance
 from sim.recipes import RecipeStage
 from sim.render.weather import NightSettings
-from sim.sense import rig
 from sim.sense.rig import default_rig
 from sim.settings import WorldSettings
 from sim.world.encounters import scenario_path
@@ -32,8 +33,8 @@ OF_THE_SET: tuple[Edit, ...] = (
     ("conf/sim/scenario/animal_crossing.yaml", "mesh: animal", "mesh: debris"),
     ("sim/place/nets/suburb_gate.yaml", "- {use: gate}", "- {use: gate, until_ratio: 1.0}"),
     ("sim/render/meshes.py", "UNDERSIDE = Paint(0.16", "UNDERSIDE = Paint(0.96"),
-    ("sim/sense/rig.py", "_View(1.70, 0.0, 1.50", "_View(1.80, 0.0, 1.50"),
-    ("sim/sense/rig.py", "PITCH_RAD = -0.06", "PITCH_RAD = -0.07"),
+    ("conf/rig/sim_eight.yaml", "x_m: 1.70, z_m: 1.50", "x_m: 1.80, z_m: 1.50"),
+    ("conf/rig/sim_eight.yaml", "pitch_deg: -3.4377", "pitch_deg: -4"),
     ("sim/world/ego.py", "length_m: float = 4.6", "length_m: float = 5.2"),
     ("sim/render/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
     ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
@@ -68,6 +69,7 @@ from sim.settings import WorldSettings
 def made_of():
     provenance.sources.cache_clear()
     provenance.hash_of_sources.cache_clear()
+    default_rig.cache_clear()
     return provenance.made_of({ANIMALS!r}, default_rig(), WorldSettings())
 
 said = [made_of()]
@@ -127,11 +129,11 @@ def test_set_does_not_depend_on_the_folder_of_the_code(said: dict[Edit | str, st
     assert RecipeStage().made_of(ANIMALS) == said["unchanged"]
 
 
-def test_camera_that_is_moved_makes_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = RecipeStage().made_of(ANIMALS)
-    name, view = next(iter(rig._VIEWS.items()))
-    monkeypatch.setitem(rig._VIEWS, name, replace(view, z_m=view.z_m + 0.1))
-    assert RecipeStage().made_of(ANIMALS) != before
+def test_camera_that_is_moved_makes_another_set() -> None:
+    file = load("rig", "sim_eight", RigFile)
+    raised = replace(file.cameras["rear"], z_m=file.cameras["rear"].z_m + 0.1)
+    moved = rig_of(replace(file, cameras=file.cameras | {"rear": raised}))
+    assert RecipeStage(moved).made_of(ANIMALS) != RecipeStage().made_of(ANIMALS)
 
 
 def test_other_settings_of_the_world_make_another_set() -> None:

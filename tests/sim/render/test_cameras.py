@@ -251,6 +251,7 @@ def test_two_processes_render_the_same_bytes() -> None:
     program = textwrap.dedent(
         """
         import hashlib, math
+        from edge.contracts.classes import CAR
         from edge.contracts.geometry import Pose
         from edge.contracts.sensors import EgoState, Route
         from sim.render.cameras import Renderer
