@@ -4,15 +4,15 @@ One radar point that is not a number makes every output of a network one, and on
 makes the clip unreadable. So vehicle, recorder, labels and training all clean here, by the same bounds,
 and count what they drop. Clean readings pass untouched, as the very same object.
 
-Own motion cannot be left out: an impossible value is replaced by the last frame set's, and the
-runtime limits for how long.
+Own motion cannot be left out: an impossible speed or rate is the last frame set's, an impossible place is
+where these lead from its place, and the runtime limits for how long.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ from edge.contracts.sensors import (
     Route,
     UltrasonicScan,
 )
+from edge.contracts.time import NS_PER_S, is_one_time_base
 
 RADAR_LIMITS = np.array([300.0, 300.0, 100.0, 64.0], np.float32)
 """Largest magnitude of each of ``RADAR_FIELDS``: no automotive radar reaches further than 300 m, nothing
@@ -260,16 +261,29 @@ def _count_radar(
 def _clean_ego(
     ego: EgoState, last: EgoState | None, stamp_ns: int, counts: Counter[Kind]
 ) -> EgoState:
-    pose = _held(ego.world_from_ego, last.world_from_ego if last else Pose(), _POSE_LIMITS,
-                 Reading.POSE, counts)  # fmt: skip
     still = last or EgoState(stamp_ns=stamp_ns, world_from_ego=Pose())
-    motion = _held(ego, still, _EGO_LIMITS, Reading.EGO, counts)
+    pose = _held(ego.world_from_ego, lambda: _reached(still, stamp_ns), _POSE_LIMITS,
+                 Reading.POSE, counts)  # fmt: skip
+    motion = _held(ego, lambda: still, _EGO_LIMITS, Reading.EGO, counts)
     changes: dict[str, Any] = {}
     if pose is not ego.world_from_ego:
         changes["world_from_ego"] = pose
     if not (type(ego.stamp_ns) is int and 0 <= ego.stamp_ns <= MAX_STAMP_NS):
         changes["stamp_ns"] = stamp_ns
     return msgspec.structs.replace(motion, **changes) if changes else motion
+
+
+def _reached(last: EgoState, stamp_ns: int) -> Pose:
+    """Return the pose that the last speed and yaw rate lead to, in the plane (dead reckoning)."""
+    if not is_one_time_base(last.stamp_ns, stamp_ns):
+        return last.world_from_ego
+    dt_s = (stamp_ns - last.stamp_ns) / NS_PER_S
+    turned_rad = last.yaw_rate_radps * dt_s
+    way_m = last.speed_mps * dt_s
+    step = Pose.from_xy_yaw(
+        way_m * math.cos(0.5 * turned_rad), way_m * math.sin(0.5 * turned_rad), turned_rad
+    )
+    return last.world_from_ego @ step
 
 
 def _clean_route(route: Route, last: Route, counts: Counter[Kind]) -> Route:
@@ -311,19 +325,19 @@ def _is_plain(route: Route) -> bool:
 
 def _held(
     record: _Record,
-    last: _Record,
+    instead: Callable[[], _Record],
     limits: Mapping[str, float],
     reading: Reading,
     counts: Counter[Kind],
 ) -> _Record:
-    """Replace the fields beyond their limits by those of ``last``, and numbers of other types by floats."""
+    """Replace fields beyond their limits by those of ``instead``, and numbers of other types by floats."""
     changes: dict[str, float] = {}
     for name, limit in limits.items():
         value = getattr(record, name)
         number = value if type(value) is float else _number(value)
         if not abs(number) <= limit:
             counts[reading, "", _reason(number)] += 1
-            changes[name] = getattr(last, name)
+            changes[name] = min(max(getattr(instead(), name), -limit), limit)
         elif number is not value:
             changes[name] = number
     return msgspec.structs.replace(record, **changes) if changes else record

@@ -37,6 +37,7 @@ from edge.contracts.sensors import (
     UltrasonicScan,
     frames_of,
 )
+from edge.contracts.time import NS_PER_S
 
 RIG = Rig(
     name="rig",
@@ -227,6 +228,18 @@ def test_own_motion_that_makes_no_sense_is_held_from_the_last_frame_set() -> Non
     assert (ego.world_from_ego.x_m, ego.world_from_ego.y_m) == (7.0, 3.0)
     assert clean(dirty, RIG).ego.speed_mps == 0.0, "nothing to hold it from"
     assert by_reading(clean(dirty, RIG, sensed()).dropped) == {Reading.POSE: 1, Reading.EGO: 1}
+
+
+def test_place_that_cannot_be_read_is_where_speed_and_yaw_rate_lead() -> None:
+    turning = EgoState(stamp_ns=0, world_from_ego=Pose(x_m=7.0), speed_mps=8.0, yaw_rate_radps=0.5)
+    lost = EgoState(stamp_ns=0, world_from_ego=Pose(x_m=math.nan, y_m=math.inf), speed_mps=8.0)
+    at_ns = NS_PER_S // 2
+    pose = clean(sensed(stamp_ns=at_ns, ego=lost), RIG, sensed(ego=turning)).ego.world_from_ego
+    assert pose.x_m == pytest.approx(7.0 + 4.0 * math.cos(0.125))
+    assert pose.y_m == pytest.approx(4.0 * math.sin(0.125))
+    edge = msgspec.structs.replace(turning, world_from_ego=Pose(x_m=1e7))
+    pose = clean(sensed(stamp_ns=at_ns, ego=lost), RIG, sensed(ego=edge)).ego.world_from_ego
+    assert pose.x_m == 1e7, "what is cleaned can be written"
 
 
 def test_route_loses_the_points_that_make_no_sense() -> None:
