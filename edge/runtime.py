@@ -385,6 +385,7 @@ class Runtime:
             radar_tracks=perception.radar_tracks,
             ultrasonics=frame_set.ultrasonics,
             ultrasonic_mounts=self._rig.ultrasonics,
+            body=self._rig.body,
             network_plans=seen.plans if seen else None,
             network_scores=seen.plan_scores if seen else None,
             drivable=is_drivable(seen.segmentation) if seen else None,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.plan.outlines import Outlines
 from edge.plan.path import Path
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class AsideSettings:
     """How far ahead things are considered that need room."""
 
 
-def aside_m(line: Path, seen: Outlines, vehicle: VehicleShape, settings: AsideSettings) -> float:
+def aside_m(line: Path, seen: Outlines, vehicle: Body, settings: AsideSettings) -> float:
     """Say how far to the left of the route (negative: right) to drive.
 
     Between things on both sides the middle is taken.

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.contracts.scene import Agent
 from edge.plan.outlines import Outlines
 from edge.plan.path import Path
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def careful_speeds(
     path: Path,
     seen: Outlines,
     agents: Sequence[Agent],
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: CareSettings,
 ) -> Floats:
     """Give the highest speed at each station of a path, (S,); infinite where nothing hides anybody.

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.contracts.rig import Body
 from edge.contracts.scene import Agent, Cause, CauseKind, RadarTrack
 from edge.plan.checker import CHECKS, CheckSettings, Situation, catches, hits, times_to_collision_s
 from edge.plan.proposals import Proposals, RouteSettings, asked_by_hazards
-from edge.plan.vehicle import VehicleShape
 
 _BRAKING_MPS2 = -0.3
 """A weaker deceleration is the grain of following, not a brake."""
@@ -30,7 +30,7 @@ class Asking:
     situation: Situation
     agents: Sequence[Agent]
     radar_tracks: Sequence[RadarTrack]
-    vehicle: VehicleShape
+    vehicle: Body
     check: CheckSettings
     route: RouteSettings
     step_s: float

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.plan.overlap import gaps_over_time
 from edge.plan.path import Path
 from edge.plan.predict import Hazards
 from edge.plan.proposals import Proposals, SpeedCeiling
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -82,7 +82,7 @@ class Situation:
 
 
 def judge(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Run every check.
 
@@ -102,7 +102,7 @@ def judge(
 
 
 def kinematics(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what the vehicle cannot do: accelerations, steering, sideways grip, sliding, reversing."""
     step_s = proposals.step_s
@@ -111,7 +111,7 @@ def kinematics(
     acceleration = np.diff(speed, axis=1) / step_s
     margin = settings.acceleration_margin_mps2
     is_good = (acceleration <= vehicle.max_acceleration_mps2 + margin).all(axis=1)
-    is_good &= (acceleration >= -vehicle.max_brake_mps2 - margin).all(axis=1)
+    is_good &= (acceleration >= -vehicle.max_braking_mps2 - margin).all(axis=1)
     is_good &= (proposals.speed_mps >= -0.1).all(axis=1)
     way, turn, slip = _ways(proposals)
     is_moving = way > _CREEP_M
@@ -141,14 +141,14 @@ def _wrapped(angle_rad: Floats) -> Floats:
 
 
 def corridor(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what leaves the drive path by more than a lane allows."""
     return np.asarray((np.abs(proposals.offset_m) <= settings.corridor_m).all(axis=1))
 
 
 def speed(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what is faster than limit, bends and stop allow and does not slow down."""
     allowed = situation.ceiling.at(proposals.station_m) + settings.speed_margin_mps
@@ -159,7 +159,7 @@ def speed(
 
 
 def stop_line(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what crosses a red light's line, or ends too fast to stop before it."""
     if not np.isfinite(situation.stop_line_m):
@@ -174,7 +174,7 @@ def stop_line(
 
 
 def collision(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what touches a predicted outline at any time, with room ahead that grows with speed.
 
@@ -186,7 +186,7 @@ def collision(
 
 
 def hits(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Tell which plan touches which hazard at any time, (P, A); see ``collision``."""
     gap_now = _gaps_now(situation.hazards, vehicle)
@@ -205,7 +205,7 @@ def hits(
 
 
 def _is_hit(
-    proposals: Proposals, hazards: Hazards, vehicle: VehicleShape, ahead_m: Floats, side_m: float
+    proposals: Proposals, hazards: Hazards, vehicle: Body, ahead_m: Floats, side_m: float
 ) -> Bools:
     """Tell which plans touch which hazards, (P, A), our outline grown to the front (P, K) and the sides."""
     if len(hazards) == 0:
@@ -229,7 +229,7 @@ def _is_hit(
     return np.asarray(((gaps < 0.0) & ~is_theirs).any(axis=1))
 
 
-def _gaps_now(hazards: Hazards, vehicle: VehicleShape) -> Floats:
+def _gaps_now(hazards: Hazards, vehicle: Body) -> Floats:
     """Measure the gaps (A,) between the hazards and our bare outline at this moment."""
     gaps = gaps_over_time(
         np.array([[[vehicle.centre_m, 0.0]]]),
@@ -243,7 +243,7 @@ def _gaps_now(hazards: Hazards, vehicle: VehicleShape) -> Floats:
 
 
 def time_to_collision(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what does not brake while a collision is a second away."""
     if situation.ttc_s >= settings.min_ttc_s:
@@ -253,7 +253,7 @@ def time_to_collision(
 
 
 def stopping(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what ends so fast, or so near to what is ahead, that braking then comes too late.
 
@@ -265,7 +265,7 @@ def stopping(
 
 
 def catches(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Tell which plan ends too fast to stop behind which hazard, (P, A); see ``stopping``."""
     hazards, steps = situation.hazards, proposals.position.shape[1]
@@ -283,14 +283,14 @@ def catches(
 
 
 def contact(
-    proposals: Proposals, situation: Situation, vehicle: VehicleShape, settings: CheckSettings
+    proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
     """Refuse what drives into an ultrasonic echo."""
     free_m = situation.free_ahead_m - settings.contact_gap_m
     return np.asarray((proposals.progress_m <= free_m) | _stands_still(proposals, settings))
 
 
-Check = Callable[[Proposals, Situation, VehicleShape, CheckSettings], Bools]
+Check = Callable[[Proposals, Situation, Body, CheckSettings], Bools]
 
 CHECKS: dict[str, Check] = {
     "kinematics": kinematics,
@@ -310,7 +310,7 @@ def _stands_still(proposals: Proposals, settings: CheckSettings) -> Bools:
 
 
 def time_to_collision_s(
-    path: Path, speed_mps: float, hazards: Hazards, vehicle: VehicleShape, *, step_s: float
+    path: Path, speed_mps: float, hazards: Hazards, vehicle: Body, *, step_s: float
 ) -> float:
     """Tell when we touch a predicted outline if we keep our speed along the path.
 
@@ -322,7 +322,7 @@ def time_to_collision_s(
 
 
 def times_to_collision_s(
-    path: Path, speed_mps: float, hazards: Hazards, vehicle: VehicleShape, *, step_s: float
+    path: Path, speed_mps: float, hazards: Hazards, vehicle: Body, *, step_s: float
 ) -> Floats:
     """Tell when we touch each predicted outline if we keep our speed along the path.
 

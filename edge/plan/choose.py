@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace as replace_record
 from numpy.typing import NDArray
 
-from edge.contracts.rig import UltrasonicMount
+from edge.contracts.rig import BODY, Body, UltrasonicMount
 from edge.contracts.scene import (
     TTC_FREE_S,
     Agent,
@@ -44,7 +44,6 @@ from edge.plan.proposals import (
     route_proposals,
     speed_ceiling,
 )
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 
@@ -58,7 +57,10 @@ _IMMINENT = ("collision", "time_to_collision", "stopping")
 class PlanSettings:
     """Everything that planning can be tuned by."""
 
-    vehicle: VehicleShape = field(default_factory=VehicleShape)
+    acceleration_margin_mps2: float = 0.5
+    """Plans accelerate by this much less than the body can."""
+    braking_margin_mps2: float = 1.0
+    """Plans brake by this much less than the body can."""
     outline: OutlineSettings = field(default_factory=OutlineSettings)
     aside: AsideSettings = field(default_factory=AsideSettings)
     care: CareSettings = field(default_factory=CareSettings)
@@ -102,6 +104,8 @@ class PlanInputs:
     radar_tracks: Sequence[RadarTrack]
     ultrasonics: UltrasonicScan
     ultrasonic_mounts: Sequence[UltrasonicMount]
+    body: Body = BODY
+    """The vehicle that is to drive the plan."""
     network_plans: NDArray[np.float32] | None = None
     network_scores: NDArray[np.float32] | None = None
     drivable: NDArray[np.bool_] | None = None
@@ -110,13 +114,14 @@ class PlanInputs:
 
 def plan(inputs: PlanInputs, settings: PlanSettings) -> Plan:
     """Plan one tick. Same inputs, same plan."""
+    inputs = replace(inputs, body=planned_body(inputs.body, settings))
     situation, has_route = _situation(inputs, settings)
     refused: Counter[str] = Counter()
     if inputs.rung is Rung.MINIMUM_RISK or not has_route:
         last = _last_resort(inputs, situation, refused, settings, is_imminent=False)
         return last if has_route else replace_record(last, cause=_WITHOUT_ROUTE)
     proposals = _route_proposals(inputs, situation, settings)
-    passed, route_refused = judge(proposals, situation, settings.vehicle, settings.check)
+    passed, route_refused = judge(proposals, situation, inputs.body, settings.check)
     route = proposals.select(passed)
     network, network_refused = _judged_network(inputs, situation, route, settings)
     refused.update(network_refused)
@@ -133,15 +138,26 @@ def plan(inputs: PlanInputs, settings: PlanSettings) -> Plan:
     return _as_plan(inputs, chosen, row, situation, refused, cause)
 
 
+def planned_body(body: Body, settings: PlanSettings) -> Body:
+    """Return a body with the limits that plans keep: less than it can do, and at least half of that."""
+    asked_mps2 = body.max_acceleration_mps2 - settings.acceleration_margin_mps2
+    braked_mps2 = body.max_braking_mps2 - settings.braking_margin_mps2
+    return replace_record(
+        body,
+        max_acceleration_mps2=max(asked_mps2, 0.5 * body.max_acceleration_mps2),
+        max_braking_mps2=max(braked_mps2, 0.5 * body.max_braking_mps2),
+    )
+
+
 def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, bool]:
     """Work out what every proposal is judged against, and whether there is a route at all."""
-    ego, vehicle = inputs.ego, settings.vehicle
+    ego, vehicle = inputs.ego, inputs.body
     speed = max(ego.speed_mps, 0.0)
     seen = outlines(inputs.agents, inputs.radar_tracks, vehicle, settings.outline)
     line = route_line(inputs.route)
-    path = _path(line, seen, ego, settings)
+    path = _path(line, seen, ego, vehicle, settings)
     hazards = predict(seen, inputs.agents, path, settings.predict)
-    stop_line_m = _stop_line_m(inputs.route, speed, settings)
+    stop_line_m = _stop_line_m(inputs.route, speed, vehicle, settings)
     limit_mps = inputs.route.speed_limit_mps
     if inputs.rung is Rung.RADAR_ONLY:
         limit_mps = min(limit_mps, settings.radar_only_speed_mps)
@@ -169,27 +185,29 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
     return situation, line is not None
 
 
-def _path(line: Path | None, seen: Outlines, ego: EgoState, settings: PlanSettings) -> Path:
+def _path(
+    line: Path | None, seen: Outlines, ego: EgoState, vehicle: Body, settings: PlanSettings
+) -> Path:
     """Draw the line to drive: along the route past what stands at its edge, or where the wheels point."""
     if line is None:
-        return coast_path(ego, settings.vehicle)
+        return coast_path(ego, vehicle)
     return drive_path(
         line,
         max(ego.speed_mps, 0.0),
-        aside_m=aside_m(line, seen, settings.vehicle, settings.aside),
+        aside_m=aside_m(line, seen, vehicle, settings.aside),
         blend_s=settings.route.blend_s,
         blend_min_m=settings.route.blend_min_m,
     )
 
 
-def _stop_line_m(route: Route, speed_mps: float, settings: PlanSettings) -> float:
+def _stop_line_m(route: Route, speed_mps: float, vehicle: Body, settings: PlanSettings) -> float:
     """Give the station of the line to stop at; infinite when free or when it is too late to stop.
 
     ``Route.stop_distance_m`` counts from the ego origin.
     """
     if route.stop_distance_m is None:
         return math.inf
-    room_m = route.stop_distance_m - settings.vehicle.front_m
+    room_m = route.stop_distance_m - vehicle.front_m
     is_fast = speed_mps > settings.commit_speed_mps
     if is_fast and 0.5 * speed_mps**2 > settings.commit_brake_mps2 * max(room_m, 0.0):
         return math.inf
@@ -201,7 +219,7 @@ def _asking(inputs: PlanInputs, situation: Situation, settings: PlanSettings) ->
         situation=situation,
         agents=inputs.agents,
         radar_tracks=inputs.radar_tracks,
-        vehicle=settings.vehicle,
+        vehicle=inputs.body,
         check=settings.check,
         route=settings.route,
         step_s=settings.predict.step_s,
@@ -215,7 +233,7 @@ def _route_proposals(inputs: PlanInputs, situation: Situation, settings: PlanSet
         situation.ceiling,
         situation.hazards,
         inputs.ego,
-        vehicle=settings.vehicle,
+        vehicle=inputs.body,
         settings=settings.route,
         step_s=settings.predict.step_s,
         steps=settings.predict.steps,
@@ -234,14 +252,14 @@ def _judged_network(
         scores,
         situation.path,
         inputs.ego,
-        vehicle=settings.vehicle,
+        vehicle=inputs.body,
         settings=settings.route,
         step_s=settings.predict.step_s,
     )
     is_sure = proposals.score >= settings.min_network_score
     refused = {"score": int((~is_sure).sum())} if not is_sure.all() else {}
     sure = proposals.select(is_sure)
-    passed, by_check = judge(sure, situation, settings.vehicle, settings.check)
+    passed, by_check = judge(sure, situation, inputs.body, settings.check)
     good = sure.select(passed)
     if len(route) and len(good):
         best_m = float(route.station_m[:, good.station_m.shape[1] - 1].max())
@@ -274,7 +292,7 @@ def _last_resort(
     is_imminent: bool,
     preferred: Proposals | None = None,
 ) -> Plan:
-    on_radar = outlines((), inputs.radar_tracks, settings.vehicle, settings.outline)
+    on_radar = outlines((), inputs.radar_tracks, inputs.body, settings.outline)
     radar_hazards = predict(on_radar, (), situation.path, settings.predict)
     manoeuvre = minimum_risk_manoeuvre(
         situation.path,
@@ -282,7 +300,7 @@ def _last_resort(
         situation.free_ahead_m,
         inputs.ego,
         is_imminent=is_imminent,
-        vehicle=settings.vehicle,
+        vehicle=inputs.body,
         settings=settings.minimum_risk,
         route=settings.route,
         step_s=settings.predict.step_s,

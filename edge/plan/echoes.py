@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contracts.rig import UltrasonicMount
+from edge.contracts.rig import Body, UltrasonicMount
 from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicScan
 from edge.plan.path import Path
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -49,7 +48,7 @@ def free_travel_m(
     scan: UltrasonicScan,
     mounts: Sequence[UltrasonicMount],
     path: Path,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: EchoSettings,
 ) -> float:
     """Measure how far along the path our outline gets before it touches something that was heard.
@@ -105,7 +104,7 @@ def _refuted(places: Floats, mount: Floats, reach: Floats, settings: EchoSetting
     return np.asarray((is_in_cone & is_silent).any(axis=-1))
 
 
-def _travel(places: Floats, path: Path, vehicle: VehicleShape, settings: EchoSettings) -> Floats:
+def _travel(places: Floats, path: Path, vehicle: Body, settings: EchoSettings) -> Floats:
     """Give, for places (H, B, 2), how far we drive until our outline covers them; infinite if never."""
     station = np.arange(0.0, settings.range_m + 0.5 + _POSE_STEP_M, _POSE_STEP_M)
     position, yaw = path.at(station)

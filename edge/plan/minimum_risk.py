@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.contracts.scene import PlanSource
 from edge.contracts.sensors import EgoState
 from edge.plan.path import Path, steering_towards
 from edge.plan.predict import Hazards
 from edge.plan.proposals import Proposals, RouteSettings, no_faster_than_standstill
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ def minimum_risk_manoeuvre(
     ego: EgoState,
     *,
     is_imminent: bool,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: MinimumRiskSettings,
     route: RouteSettings,
     step_s: float,
@@ -68,8 +68,8 @@ def minimum_risk_manoeuvre(
         path, radar_hazards, free_ahead_m, speed, vehicle=vehicle, settings=settings, step_s=step_s
     )
     needed = float((0.5 * closing_mps**2 / np.maximum(room_m, 0.05)).max())
-    brake = vehicle.max_brake_mps2 if is_imminent else max(needed, settings.brake_mps2)
-    brake = min(brake, vehicle.max_brake_mps2)
+    brake = vehicle.max_braking_mps2 if is_imminent else max(needed, settings.brake_mps2)
+    brake = min(brake, vehicle.max_braking_mps2)
     time_s = np.minimum(step_s * np.arange(1, steps + 1), speed / brake)
     station = speed * time_s - 0.5 * brake * time_s**2
     position, yaw = path.at(station)
@@ -95,7 +95,7 @@ def _what_is_ahead(
     free_ahead_m: float,
     speed_mps: float,
     *,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: MinimumRiskSettings,
     step_s: float,
 ) -> tuple[Floats, Floats]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.contracts.scene import Agent, RadarTrack
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -80,7 +80,7 @@ class Outlines:
 def outlines(
     agents: Sequence[Agent],
     radar_tracks: Sequence[RadarTrack],
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: OutlineSettings,
 ) -> Outlines:
     """List what could be hit.
@@ -163,9 +163,9 @@ def _is_explained(alone: Outlines, boxed: Outlines, match_m: float) -> Bools:
     return np.asarray((along & across).any(axis=1))
 
 
-def _matters(position: Floats, vehicle: VehicleShape, settings: OutlineSettings) -> Bools:
+def _matters(position: Floats, vehicle: Body, settings: OutlineSettings) -> Bools:
     x, y = position.T
-    is_ahead = x > -vehicle.rear_m
+    is_ahead = x > -vehicle.rear_overhang_m
     is_inside = is_ahead & (x < vehicle.front_m) & (np.abs(y) < vehicle.half_width_m)
     distance = np.hypot(x, y)
     is_kept = is_ahead & ~is_inside & (distance < settings.max_range_m)

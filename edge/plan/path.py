@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.contracts.sensors import EgoState, Route
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +141,7 @@ def drive_path(
     return path
 
 
-def coast_path(ego: EgoState, vehicle: VehicleShape, length_m: float = 60.0) -> Path:
+def coast_path(ego: EgoState, vehicle: Body, length_m: float = 60.0) -> Path:
     """Follow the arc of the current steering: where we go when nobody says where to."""
     curvature = math.tan(ego.steering_rad) / vehicle.wheelbase_m
     way = np.linspace(0.0, length_m, int(length_m / STEP_M) + 1)
@@ -155,7 +155,7 @@ def coast_path(ego: EgoState, vehicle: VehicleShape, length_m: float = 60.0) -> 
     return path
 
 
-def steering_towards(target: Floats, vehicle: VehicleShape) -> float:
+def steering_towards(target: Floats, vehicle: Body) -> float:
     """Steer the rear axle along the arc through a point ahead (pure pursuit; Coulter 1992).
 
     Args:

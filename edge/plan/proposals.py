@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import Body
 from edge.contracts.scene import PlanSource
 from edge.contracts.sensors import EgoState
 from edge.plan.path import Path, steering_towards
 from edge.plan.predict import Hazards
-from edge.plan.vehicle import VehicleShape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -176,7 +176,7 @@ def route_proposals(
     hazards: Hazards,
     ego: EgoState,
     *,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: RouteSettings,
     step_s: float,
     steps: int,
@@ -216,7 +216,7 @@ class _Leads:
 
 
 def _leads(
-    path: Path, hazards: Hazards, vehicle: VehicleShape, settings: RouteSettings, step_s: float
+    path: Path, hazards: Hazards, vehicle: Body, settings: RouteSettings, step_s: float
 ) -> _Leads:
     """Find whom to follow: who is on the known part of our path, or will be soon.
 
@@ -246,7 +246,7 @@ def _drive_along(
     leads: _Leads,
     speed_mps: float,
     *,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: RouteSettings,
     step_s: float,
     steps: int,
@@ -268,7 +268,7 @@ def _drive_along(
         free = np.minimum(must, np.maximum(may, -settings.comfortable_brake_mps2))
         follow = _follow(station, speed, leads.rear_m[:, k], leads.speed_mps, vehicle, settings)
         wanted = np.minimum(np.minimum(free, settings.acceleration_mps2), follow)
-        wanted = np.where(brake > 0.0, -brake, np.maximum(wanted, -vehicle.max_brake_mps2))
+        wanted = np.where(brake > 0.0, -brake, np.maximum(wanted, -vehicle.max_braking_mps2))
         first = wanted if k == 0 else first
         after = np.maximum(speed + wanted * step_s, 0.0)
         # Who stops within the step stops where its braking ends, not where half the step would.
@@ -284,7 +284,7 @@ def _follow(
     speed: Floats,
     rear_m: Floats,
     lead_mps: Floats,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: RouteSettings,
 ) -> Floats:
     """Return the lowest acceleration that any lead (A,) asks of each plan, (P,)."""
@@ -297,7 +297,7 @@ def asked_by_hazards(
     hazards: Hazards,
     speed_mps: float,
     *,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: RouteSettings,
     step_s: float,
 ) -> Floats:
@@ -316,7 +316,7 @@ def _asked(
     speed: Floats,
     rear_m: Floats,
     lead_mps: Floats,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: RouteSettings,
 ) -> Floats:
     """Keep distance (Treiber, Hennecke and Helbing 2000, the intelligent driver's interaction term).
@@ -344,7 +344,7 @@ def network_proposals(
     path: Path,
     ego: EgoState,
     *,
-    vehicle: VehicleShape,
+    vehicle: Body,
     settings: RouteSettings,
     step_s: float,
 ) -> Proposals:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from edge.contracts.rig import BODY
 from edge.plan.aside import AsideSettings, aside_m
+from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
-from edge.plan.vehicle import VehicleShape
 
-SHAPE = VehicleShape()  # 0.9 m to either side, so 1.4 m is wanted free
+SHAPE = planned_body(BODY, PlanSettings())  # 0.9 m to either side, so 1.4 m is wanted free
 
 
 def step(path, *agents) -> float:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.contracts.rig import BODY
 from edge.contracts.scene import PlanSource
 from edge.plan.checker import (
     CHECKS,
@@ -16,13 +17,13 @@ from edge.plan.checker import (
     judge,
     time_to_collision_s,
 )
+from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
 from edge.plan.path import Path, path_from_points
 from edge.plan.predict import Hazards, PredictSettings, predict
 from edge.plan.proposals import Proposals, RouteSettings, speed_ceiling
-from edge.plan.vehicle import VehicleShape
 
-SHAPE = VehicleShape()
+SHAPE = planned_body(BODY, PlanSettings())
 SETTINGS = CheckSettings()
 STEP_S, STEPS = 0.25, 16
 

@@ -13,17 +13,18 @@ from hypothesis.extra import numpy as hnp
 
 from edge.contracts.classes import CAR, PEDESTRIAN, Category
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import UltrasonicMount
+from edge.contracts.rig import BODY, Body, UltrasonicMount
 from edge.contracts.scene import TTC_FREE_S, Agent, Box3D, Plan, PlanSource, RadarTrack, Rung
 from edge.contracts.sensors import EgoState, Route, UltrasonicScan
-from edge.plan.choose import PlanInputs, PlanSettings, plan
+from edge.plan.choose import PlanInputs, PlanSettings, plan, planned_body
 from edge.plan.overlap import box_gap_m
-from edge.plan.vehicle import VehicleShape
 
 TICK_S = 1.0 / 18.0
 """Every second frame, to halve the work of the closed loops."""
-SHAPE = VehicleShape()
-FRONT_MOUNTS = tuple(UltrasonicMount(x_m=3.6, y_m=y, yaw_rad=0.0) for y in (0.5, 0.0, -0.5))
+SHAPE = planned_body(BODY, PlanSettings())
+FRONT_MOUNTS = tuple(
+    UltrasonicMount(x_m=SHAPE.front_m, y_m=y, yaw_rad=0.0) for y in (0.5, 0.0, -0.5)
+)
 
 
 def inputs(
@@ -284,7 +285,7 @@ def test_when_everything_is_refused_the_minimum_risk_manoeuvre_brakes_fully(
     """A wall 4 m before the bumper at 15 m/s cannot be missed: every proposal hits it."""
     chosen = plan(inputs(straight_route, 15.0, agents=(agent(9.6, 0.0),)), PlanSettings())
     assert chosen.source is PlanSource.MINIMUM_RISK
-    assert chosen.acceleration_mps2 == -SHAPE.max_brake_mps2
+    assert chosen.acceleration_mps2 == -SHAPE.max_braking_mps2
     assert sum(count for _, count in chosen.rejected) == 7
 
 
@@ -413,6 +414,18 @@ def test_whatever_an_untrained_network_says_the_plan_is_drivable(
     chosen = with_network(route, list(plans), list(scores), speed_mps=speed_mps, agents=agents)
     decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(chosen), type=Plan)
     assert decoded == chosen
-    assert -SHAPE.max_brake_mps2 <= chosen.acceleration_mps2 <= 3.6
+    assert -SHAPE.max_braking_mps2 <= chosen.acceleration_mps2 <= 3.6
     assert abs(chosen.steering_rad) <= SHAPE.max_steering_rad
     assert all(abs(p.y_m) < 1.1 for p in chosen.points)
+
+
+def test_plans_stay_below_the_limits_of_the_body_by_the_margins() -> None:
+    body = Body(max_acceleration_mps2=3.5, max_braking_mps2=9.0)
+    planned = planned_body(body, PlanSettings())
+    assert (planned.max_acceleration_mps2, planned.max_braking_mps2) == (3.0, 8.0)
+
+
+def test_a_body_that_can_do_less_than_the_margins_is_planned_with_half_of_it() -> None:
+    body = Body(max_acceleration_mps2=0.4, max_braking_mps2=1.0)
+    planned = planned_body(body, PlanSettings())
+    assert (planned.max_acceleration_mps2, planned.max_braking_mps2) == (0.2, 0.5)

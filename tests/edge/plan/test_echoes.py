@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from edge.contracts.rig import UltrasonicMount
+from edge.contracts.rig import BODY, UltrasonicMount
 from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, UltrasonicScan
+from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.echoes import EchoSettings, free_travel_m
 from edge.plan.path import Path, path_from_points
-from edge.plan.vehicle import VehicleShape
 
-SHAPE = VehicleShape()
+SHAPE = planned_body(BODY, PlanSettings())
 SETTINGS = EchoSettings()
 FRONT = tuple(
     UltrasonicMount(x_m=x, y_m=y, yaw_rad=math.radians(yaw))

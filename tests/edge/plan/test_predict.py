@@ -7,14 +7,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.contracts.rig import BODY
 from edge.contracts.scene import Agent, RadarTrack, Trajectory
+from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
 from edge.plan.path import Path, path_from_points
 from edge.plan.predict import Hazards, PredictSettings
 from edge.plan.predict import predict as predict_seen
-from edge.plan.vehicle import VehicleShape
 
-SHAPE = VehicleShape()
+SHAPE = planned_body(BODY, PlanSettings())
 SETTINGS = PredictSettings(step_s=0.5, steps=4)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import BODY
 from edge.contracts.sensors import EgoState
+from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
 from edge.plan.path import Path, path_from_points
 from edge.plan.predict import PredictSettings, predict
@@ -17,9 +19,8 @@ from edge.plan.proposals import (
     route_proposals,
     speed_ceiling,
 )
-from edge.plan.vehicle import VehicleShape
 
-SHAPE = VehicleShape()
+SHAPE = planned_body(BODY, PlanSettings())
 SETTINGS = RouteSettings()
 
 

@@ -19,6 +19,7 @@ from edge.contracts.clean import by_reading
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
@@ -70,7 +71,20 @@ def test_a_box_becomes_an_agent_and_the_vehicle_brakes_for_it(
     assert agent.box.x_m == pytest.approx(18.0, abs=0.01)
     assert results[0].plan.acceleration_mps2 > 0.0  # one box may be a slip
     assert results[-1].plan.acceleration_mps2 < -1.0
-    assert results[-1].plan.min_ttc_s == pytest.approx((18 - 2.25 - 3.6) / 8, abs=0.05)
+    assert results[-1].plan.min_ttc_s == pytest.approx((18 - 2.25 - BODY.front_m) / 8, abs=0.05)
+
+
+def test_the_body_of_the_rig_is_what_a_plan_keeps_from_touching(
+    wake, rig, scripted_engine, box, frame_set
+) -> None:
+    longer = msgspec.structs.replace(BODY, length_m=BODY.length_m + 1.6)
+    runtime = wake(
+        scripted_engine(lambda tick: [box(18.0, 0.0)]),
+        rig=msgspec.structs.replace(rig, body=longer),
+    )
+    results = run(runtime, [frame_set(k, speed_mps=8.0) for k in range(4)])
+    bumper_m = BODY.front_m + 1.6
+    assert results[-1].plan.min_ttc_s == pytest.approx((18 - 2.25 - bumper_m) / 8, abs=0.05)
 
 
 def spoiled(value: float) -> Callable[[int, dict[str, np.ndarray]], None]:
