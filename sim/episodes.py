@@ -35,7 +35,6 @@ from fleet.work.process import Work, run_all
 from sim.place.ground import Ground
 from sim.settings import WorldSettings
 from sim.simulation import Simulation, simulate
-from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import Snapshot
 from sim.world.trip import EgoMode, Trip
@@ -232,7 +231,7 @@ def time_to_collision_s(snapshot: Snapshot) -> float:
         return TTC_FREE_S
     time_s = np.arange(0.0, _TTC_HORIZON_S + 1e-9, _TTC_STEP_S)
     centre, yaw = _arc(snapshot, time_s)
-    half = 0.5 * np.array([EGO_SHAPE.length_m, EGO_SHAPE.width_m])
+    half = 0.5 * np.array([snapshot.body.length_m, snapshot.body.width_m])
     gaps = gaps_over_time(
         centre[None],
         yaw[None],
@@ -255,7 +254,7 @@ def _arc(
     chord = ego.speed_mps * time_s * np.sinc(0.5 * turned / np.pi)
     middle = yaw - 0.5 * turned
     origin = chord[:, None] * np.stack([np.cos(middle), np.sin(middle)], axis=1)
-    return origin + EGO_SHAPE.centre_m * np.stack([np.cos(yaw), np.sin(yaw)], axis=1), yaw
+    return origin + snapshot.body.centre_m * np.stack([np.cos(yaw), np.sin(yaw)], axis=1), yaw
 
 
 def is_off_road(snapshot: Snapshot, ground: Ground) -> bool:
@@ -266,8 +265,9 @@ def is_off_road(snapshot: Snapshot, ground: Ground) -> bool:
     on_road = is_drivable(raster)
     centres = (np.arange(_RASTER_CELLS) + 0.5) * 2.0 * _RASTER_RANGE_M / _RASTER_CELLS
     centres -= _RASTER_RANGE_M
-    rows = (centres > -EGO_SHAPE.rear_overhang_m) & (centres < EGO_SHAPE.front_m)
-    columns = np.abs(centres) < 0.5 * EGO_SHAPE.width_m
+    body = snapshot.body
+    rows = (centres > -body.rear_overhang_m) & (centres < body.front_m)
+    columns = np.abs(centres) < body.half_width_m
     return not bool(on_road[np.ix_(rows, columns)].all())
 
 

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.errors import OperatorError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet, frames_of
@@ -37,8 +38,8 @@ class Simulation:
     """A vehicle in a world, which it closes at its end; a context manager.
 
     Raises:
-        OperatorError: The display does not exist, or the cameras cannot be rendered. The world is
-            closed then too.
+        OperatorError: The display does not exist, the cameras cannot be rendered, or the rig's body is not
+            the world's. The world is closed then too.
     """
 
     def __init__(
@@ -53,10 +54,14 @@ class Simulation:
         """Build the sensors of a vehicle; ``seed`` is that of their noise."""
         self.world = world
         self.settings = settings = settings or WorldSettings()
-        self.rig = rig or default_rig()
+        self.rig = rig = rig or default_rig()
         self._seed = seed
         self._night = Night(settings.night, stream(seed, "night")) if is_night else None
         try:
+            if rig.body != world.body:
+                raise OperatorError(
+                    f"rig {rig.name} refused: its body is {rig.body}, and the world moves {world.body}"
+                )
             self.ground = Ground(world.road_map, settings.ground)
             self.scenery = furnish(world.road_map, self.ground, settings.scenery)
             self._renderer = Renderer(
@@ -91,7 +96,9 @@ class Simulation:
             index=index,
             stamp_ns=snapshot.stamp_ns,
             frames=frames_of(images, snapshot.stamp_ns),
-            radar=radar_scan(around, self.settings.radar, stream(self._seed, "radar", index)),
+            radar=radar_scan(
+                around, self.rig, self.settings.radar, stream(self._seed, "radar", index)
+            ),
             ultrasonics=ultrasonic_scan(
                 around,
                 self.rig,
@@ -141,8 +148,8 @@ def simulate(
         OperatorError: The map, the place or the display does not exist, or another world of SUMO's is
             open in this process.
     """
-    settings = settings or WorldSettings()
-    world = SumoWorld(trip, settings.sumo)
+    settings, rig = settings or WorldSettings(), rig or default_rig()
+    world = SumoWorld(trip, settings.sumo, body=rig.body)
     return Simulation(world, settings, rig, seed=trip.seed, is_night=trip.is_night)
 
 

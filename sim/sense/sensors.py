@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.classes import row_of
-from edge.contracts.rig import Rig
+from edge.contracts.rig import RadarMount, Rig
 from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, RadarScan, UltrasonicScan
 from sim.place.scenery import SceneryKind
 from sim.sense.sight import Surroundings, ray_distances
-from sim.world.ego import EGO_SHAPE
 
 _POINTS = 3
 """The most points one road user returns."""
@@ -25,10 +24,8 @@ _POINTS = 3
 
 @dataclass
 class RadarSettings:
-    """A 360-degree radar, reported from the middle of the body."""
+    """What each radar of a rig measures; the rig says where they sit and look."""
 
-    x_m: float = EGO_SHAPE.centre_m
-    """Where the radar sits on the ego's x axis."""
     max_range_m: float = 60.0
     """Largest range of an echo."""
     rcs_sigma_db: float = 3.0
@@ -82,13 +79,27 @@ class UltrasonicSettings:
 
 
 def radar_scan(
-    around: Surroundings, settings: RadarSettings, rng: np.random.Generator
+    around: Surroundings, rig: Rig, settings: RadarSettings, rng: np.random.Generator
 ) -> RadarScan:
-    """Draw one sweep: echoes of road users, of what lines the road, and of nothing at all.
+    """Draw one sweep of every radar of a rig: echoes of road users, of scenery, and of nothing at all."""
+    sweeps = [_sweep(around, mount, settings, rng) for mount in rig.radars]
+    if len(sweeps) == 1:
+        return RadarScan(points_ego=sweeps[0])
+    counts = [len(points) for points in sweeps]
+    return RadarScan(
+        points_ego=np.concatenate([np.zeros((0, 4), np.float32), *sweeps]),
+        sensor=np.repeat(np.arange(len(sweeps), dtype=np.uint8), counts),
+    )
+
+
+def _sweep(
+    around: Surroundings, mount: RadarMount, settings: RadarSettings, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw one sweep of one radar, (N, 4).
 
     The points are ordered by azimuth, so that their order does not tell which are real.
     """
-    sensor = np.array([settings.x_m, 0.0])
+    sensor = np.array([mount.x_m, mount.y_m])
     parts = [
         _entity_echoes(around, sensor, settings, rng),
         _clutter(around, sensor, settings, rng),
@@ -99,12 +110,14 @@ def radar_scan(
     polar[:, 1] += settings.azimuth_sigma_rad * rng.standard_normal(len(polar))
     polar[:, 2] += settings.speed_sigma_mps * rng.standard_normal(len(polar))
     polar = polar[(polar[:, 0] > 0.5) & (polar[:, 0] <= settings.max_range_m)]
+    off_rad = np.abs((polar[:, 1] - mount.yaw_rad + np.pi) % (2.0 * np.pi) - np.pi)
+    polar = polar[off_rad <= 0.5 * mount.field_of_view_rad]
     polar = polar[np.argsort(polar[:, 1], kind="stable")]
     points = np.empty((len(polar), 4), dtype=np.float32)
-    points[:, 0] = settings.x_m + polar[:, 0] * np.cos(polar[:, 1])
-    points[:, 1] = polar[:, 0] * np.sin(polar[:, 1])
+    points[:, 0] = mount.x_m + polar[:, 0] * np.cos(polar[:, 1])
+    points[:, 1] = mount.y_m + polar[:, 0] * np.sin(polar[:, 1])
     points[:, 2:] = polar[:, 2:]
-    return RadarScan(points_ego=points)
+    return points
 
 
 def ultrasonic_scan(
@@ -114,8 +127,8 @@ def ultrasonic_scan(
     mounts = np.array([(m.x_m, m.y_m, m.yaw_rad) for m in rig.ultrasonics]).reshape(-1, 3)
     boxes = np.concatenate([around.boxes_ego, around.statics_ego])
     reach_m = ULTRASONIC_MAX_RANGE_M + 0.5 * np.hypot(boxes[:, 3], boxes[:, 4])
-    from_centre_m = np.hypot(boxes[:, 0] - EGO_SHAPE.centre_m, boxes[:, 1])
-    boxes = boxes[from_centre_m < reach_m + EGO_SHAPE.length_m]
+    from_centre_m = np.hypot(boxes[:, 0] - rig.body.centre_m, boxes[:, 1])
+    boxes = boxes[from_centre_m < reach_m + rig.body.length_m]
     spread = np.linspace(-settings.half_cone_rad, settings.half_cone_rad, settings.rays)
     angle = (mounts[:, 2:] + spread).ravel()
     origins = np.repeat(mounts[:, :2], settings.rays, axis=0)

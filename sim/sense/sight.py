@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
 from sim.place.scenery import Scenery, SceneryKind
-from sim.world.ego import EGO_SHAPE
 from sim.world.snapshot import Entity, Snapshot
 
-EYE_EGO = (EGO_SHAPE.centre_m, 0.0, 1.5)
-"""From where it is judged: the middle of the car, at the height of its cameras."""
+EYE_HEIGHT_M = 1.5
+"""From where it is judged: the middle of the vehicle, at the height of its cameras."""
 
 STATIC_RANGE_M = 70.0
 _RAYS = 5
@@ -59,7 +58,9 @@ def survey(snapshot: Snapshot, scenery: Scenery | None = None) -> Surroundings:
         entities=snapshot.entities,
         boxes_ego=boxes,
         velocities_ego=velocities,
-        hidden_ratio=hidden_ratios(blockers, len(boxes), EYE_EGO),
+        hidden_ratio=hidden_ratios(
+            blockers, len(boxes), (snapshot.body.centre_m, 0.0, EYE_HEIGHT_M)
+        ),
         statics_ego=statics,
         static_kinds=kinds,
     )

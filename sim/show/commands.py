@@ -340,6 +340,7 @@ def _birds_eye(vehicle: Simulation, frame_set: FrameSet, boxes: Sequence[TruthBo
         radar=frame_set.radar,
         route=frame_set.route,
         ground=vehicle.ground.drivable_raster(frame_set.ego.world_from_ego, 360, range_m),
+        body=vehicle.rig.body,
         range_m=range_m,
     )
     return png_bytes(picture)

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import Camera, Rig
+from edge.contracts.rig import BODY, Body, Camera, Rig
 from edge.contracts.scene import Box3D, Plan
 from edge.contracts.sensors import RadarScan, Route
 from edge.perceive.tensors import GroundClass
-from sim.world.ego import EGO_SHAPE
 
 Rgb = tuple[int, int, int]
 Image = NDArray[np.uint8]
@@ -181,6 +180,7 @@ def birds_eye(
     plan: Plan | None = None,
     ground: NDArray[np.uint8] | None = None,
     ring: Box3D | None = None,
+    body: Body = BODY,
     range_m: float = 40.0,
     size_px: int = 720,
     weight: int = 1,
@@ -194,6 +194,7 @@ def birds_eye(
         plan: What was chosen.
         ground: uint8 (n, n) of ``GroundClass`` over the same range, rows forward, columns left.
         ring: The box to draw a circle around.
+        body: Outline of the vehicle.
         range_m: From the ego to the edge of the picture.
         size_px: Width of the square picture, without the legend.
         weight: How thick lines and how large words are.
@@ -216,7 +217,7 @@ def birds_eye(
         chart.path(
             [(0.0, 0.0), *((p.x_m, p.y_m) for p in plan.points)], PLAN_RGB, thickness=3 * weight
         )
-    chart.ego()
+    chart.ego(body)
     if ring is not None:
         chart.ring(ring)
     extra = [
@@ -432,11 +433,10 @@ class _Chart:
         centre = self._at(box.x_m, box.y_m)
         cv2.circle(self.image, centre, radius_px, _INK, self._weight, cv2.LINE_AA)
 
-    def ego(self) -> None:
-        half_m = 0.5 * EGO_SHAPE.width_m
-        rear_m, front_m = -EGO_SHAPE.rear_overhang_m, EGO_SHAPE.front_m
-        body = [(rear_m, -half_m), (front_m, -half_m), (front_m, half_m), (rear_m, half_m)]
-        pixels = np.array([self._at(x, y) for x, y in body], dtype=np.int32)
+    def ego(self, body: Body) -> None:
+        half_m, rear_m, front_m = body.half_width_m, -body.rear_overhang_m, body.front_m
+        outline = [(rear_m, -half_m), (front_m, -half_m), (front_m, half_m), (rear_m, half_m)]
+        pixels = np.array([self._at(x, y) for x, y in outline], dtype=np.int32)
         cv2.fillPoly(self.image, [pixels], (236, 238, 242), cv2.LINE_AA)
         nose = [(front_m - 0.4, half_m), (front_m - 0.4, -half_m), (front_m + 0.8, 0.0)]
         tip = np.array([self._at(x, y) for x, y in nose], dtype=np.int32)

@@ -10,35 +10,8 @@ import math
 from dataclasses import dataclass, replace
 
 from edge.contracts.geometry import wrap_rad
+from edge.contracts.rig import Body
 from sim.place.rectangles import Rectangle, ahead_of
-
-
-@dataclass(frozen=True)
-class VehicleShape:
-    """The body of a simulated vehicle and what its actuators can do."""
-
-    length_m: float = 4.6
-    width_m: float = 1.8
-    height_m: float = 1.6
-    wheelbase_m: float = 2.8
-    rear_overhang_m: float = 1.0
-    """From the rear axle, the origin of the ego frame, back to the rear bumper."""
-    max_steering_rad: float = 0.6
-    max_acceleration_mps2: float = 3.5
-    max_braking_mps2: float = 9.0
-
-    @property
-    def front_m(self) -> float:
-        """From the rear axle to the front bumper."""
-        return self.length_m - self.rear_overhang_m
-
-    @property
-    def centre_m(self) -> float:
-        """From the rear axle to the middle of the body."""
-        return 0.5 * self.length_m - self.rear_overhang_m
-
-
-EGO_SHAPE = VehicleShape()
 
 
 @dataclass(frozen=True)
@@ -59,18 +32,18 @@ def driven(
     acceleration_mps2: float,
     steering_rad: float,
     dt_s: float,
-    shape: VehicleShape = EGO_SHAPE,
+    body: Body,
 ) -> VehicleState:
-    """Drive for ``dt_s`` with constant acceleration and steering, both cut to what ``shape`` can do.
+    """Drive for ``dt_s`` with constant acceleration and steering, both cut to what ``body`` can do.
 
     The arc is exact. A vehicle that brakes to a standstill stays there: it does not reverse.
     """
-    asked = min(max(acceleration_mps2, -shape.max_braking_mps2), shape.max_acceleration_mps2)
-    steering = min(max(steering_rad, -shape.max_steering_rad), shape.max_steering_rad)
+    asked = min(max(acceleration_mps2, -body.max_braking_mps2), body.max_acceleration_mps2)
+    steering = min(max(steering_rad, -body.max_steering_rad), body.max_steering_rad)
     speed = max(0.0, state.speed_mps + asked * dt_s)
     moving_s = dt_s if speed > 0.0 or asked >= 0.0 else state.speed_mps / -asked
     travelled_m = 0.5 * (state.speed_mps + speed) * moving_s
-    turned = travelled_m * math.tan(steering) / shape.wheelbase_m
+    turned = travelled_m * math.tan(steering) / body.wheelbase_m
     chord_m = travelled_m * (math.sin(0.5 * turned) / (0.5 * turned) if turned else 1.0)
     return replace(
         state,
@@ -79,28 +52,28 @@ def driven(
         yaw_rad=wrap_rad(state.yaw_rad + turned),
         speed_mps=speed,
         acceleration_mps2=(speed - state.speed_mps) / dt_s,
-        yaw_rate_radps=speed * math.tan(steering) / shape.wheelbase_m,
+        yaw_rate_radps=speed * math.tan(steering) / body.wheelbase_m,
         steering_rad=steering,
     )
 
 
-def body_of(state: VehicleState, ahead_s: float = 0.0) -> Rectangle:
+def footprint_of(state: VehicleState, body: Body, ahead_s: float = 0.0) -> Rectangle:
     """Return the ground that the ego covers, or will have covered after ``ahead_s``."""
-    x = state.x_m + EGO_SHAPE.centre_m * math.cos(state.yaw_rad)
-    y = state.y_m + EGO_SHAPE.centre_m * math.sin(state.yaw_rad)
+    x = state.x_m + body.centre_m * math.cos(state.yaw_rad)
+    y = state.y_m + body.centre_m * math.sin(state.yaw_rad)
     travel_m = state.speed_mps * ahead_s
-    return ahead_of(x, y, state.yaw_rad, EGO_SHAPE.length_m, EGO_SHAPE.width_m, travel_m)
+    return ahead_of(x, y, state.yaw_rad, body.length_m, body.width_m, travel_m)
 
 
-def with_steering(state: VehicleState) -> VehicleState:
+def with_steering(state: VehicleState, body: Body) -> VehicleState:
     """Work out the steering of an ego that follows given positions, no further than it can steer.
 
     Such an ego turns at the corners of its path at once.
     """
     if state.speed_mps < 1.0:
         return replace(state, yaw_rate_radps=0.0)
-    steering = math.atan(EGO_SHAPE.wheelbase_m * state.yaw_rate_radps / state.speed_mps)
-    limit = EGO_SHAPE.max_steering_rad
+    steering = math.atan(body.wheelbase_m * state.yaw_rate_radps / state.speed_mps)
+    limit = body.max_steering_rad
     steering = min(max(steering, -limit), limit)
-    yaw_rate = state.speed_mps * math.tan(steering) / EGO_SHAPE.wheelbase_m
+    yaw_rate = state.speed_mps * math.tan(steering) / body.wheelbase_m
     return replace(state, steering_rad=steering, yaw_rate_radps=yaw_rate)

@@ -19,11 +19,12 @@ import numpy as np
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import wrap_rad
+from edge.contracts.rig import BODY, Body
 from edge.contracts.scene import Attribute, Plan
 from edge.contracts.sensors import Route
 from edge.contracts.time import FRAME_RATE_HZ
 from sim.place.maps import Place, RoadMap, load_map
-from sim.world.ego import EGO_SHAPE, VehicleState, driven, with_steering
+from sim.world.ego import VehicleState, driven, with_steering
 from sim.world.path import Motion, TimedPath
 from sim.world.props import Look, entity_at, moving_or_stopped
 from sim.world.route import RouteAhead
@@ -64,9 +65,19 @@ class ScriptedWorld:
         OperatorError: The map or the place does not exist.
     """
 
-    def __init__(self, trip: Trip, script: Script, *, road_map: RoadMap | None = None) -> None:
-        """Open a world; ``road_map`` is the trip's map where it has been read already."""
+    def __init__(
+        self, trip: Trip, script: Script, *, road_map: RoadMap | None = None, body: Body = BODY
+    ) -> None:
+        """Open a world.
+
+        Args:
+            trip: Where it starts, and what drives the ego.
+            script: What happens.
+            road_map: The trip's map where it has been read already.
+            body: Outline and limits of the ego.
+        """
         self.trip = trip
+        self.body = body
         self.script = script
         self.road_map = road_map or load_map(trip.road_map)
         self.placed: Counter[str] = Counter()
@@ -127,7 +138,7 @@ class ScriptedWorld:
             if self._follows_path:
                 self._ego = self._on_path()
             else:
-                self._ego = driven(self._ego, *self._command, _DT_S)
+                self._ego = driven(self._ego, *self._command, _DT_S, self.body)
             x, y = self._ego.x_m, self._ego.y_m
             self._odometer_m, _ = self._route.project(x, y, self._odometer_m)
             self._snapshot = self._seen()
@@ -178,7 +189,7 @@ class ScriptedWorld:
             acceleration_mps2=(speed - speed_before) / _DT_S,
             yaw_rate_radps=wrap_rad(yaw_after - yaw) / _DT_S,
         )
-        return with_steering(state)
+        return with_steering(state, self.body)
 
     def _seen(self) -> Snapshot:
         ego = self._ego
@@ -194,7 +205,7 @@ class ScriptedWorld:
                     attribute = moving_or_stopped(at[3])
                 entities.append(entity_at(entity_id, thing.look, at, attribute))
                 self._count(entity_id, thing)
-        return snapshot_at(self.frame_index, ego, self._route_seen(), entities)
+        return snapshot_at(self.frame_index, ego, self._route_seen(), entities, self.body)
 
     def _count(self, entity_id: int, thing: Scripted) -> None:
         """Count a thing of an encounter when it comes into sight."""
@@ -204,7 +215,7 @@ class ScriptedWorld:
             self.placed[thing.look.category] += 1
 
     def _route_seen(self) -> Route:
-        ego, front_m = self._ego, self._odometer_m + EGO_SHAPE.front_m
+        ego, front_m = self._ego, self._odometer_m + self.body.front_m
         return Route(
             points_ego=self._route.points_ego(self._odometer_m, ego.x_m, ego.y_m, ego.yaw_rad),
             speed_limit_mps=self._route.speed_limit_mps(front_m),

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from edge.contracts.classes import CAR, SHIPPED_CLASSES, Category, row_of
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import BODY, Body
 from edge.contracts.scene import Attribute
 from edge.contracts.sensors import EgoState, Route
 from edge.contracts.time import frame_stamp_ns
 from sim.place.rectangles import Rectangle, overlaps
-from sim.world.ego import VehicleState, body_of
+from sim.world.ego import VehicleState, footprint_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Snapshot:
     entities: tuple[Entity, ...]
     touched_ids: tuple[int, ...] = ()
     """Ids of the entities whose box overlaps the ego's body."""
+    body: Body = BODY
+    """Outline of the ego."""
 
 
 SNAPSHOT_RANGE_M = 90.0
@@ -71,7 +74,7 @@ MESH_SIZES: dict[str, tuple[float, float, float]] = {
 
 
 def snapshot_at(
-    frame_index: int, ego: VehicleState, route: Route, entities: Sequence[Entity]
+    frame_index: int, ego: VehicleState, route: Route, entities: Sequence[Entity], body: Body
 ) -> Snapshot:
     """Put one frame together: the ego's state as a vehicle reports it, and what its body touches."""
     stamp_ns = frame_stamp_ns(frame_index)
@@ -88,7 +91,8 @@ def snapshot_at(
         ),
         route=route,
         entities=tuple(entities),
-        touched_ids=touched_by(body_of(ego), entities),
+        touched_ids=touched_by(footprint_of(ego, body), entities),
+        body=body,
     )
 
 

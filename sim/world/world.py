@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from edge.contracts.rig import Body
 from edge.contracts.scene import Plan
 from sim.place.maps import RoadMap
 from sim.world.snapshot import Snapshot
@@ -20,6 +21,10 @@ class World(Protocol):
     @property
     def road_map(self) -> RoadMap:
         """The map that the ego is on."""
+
+    @property
+    def body(self) -> Body:
+        """Outline and limits of the ego."""
 
     @property
     def placed(self) -> Mapping[str, int]:

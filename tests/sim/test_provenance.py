@@ -35,7 +35,8 @@ OF_THE_SET: tuple[Edit, ...] = (
     ("sim/render/meshes.py", "UNDERSIDE = Paint(0.16", "UNDERSIDE = Paint(0.96"),
     ("conf/rig/sim_eight.yaml", "x_m: 1.70, z_m: 1.50", "x_m: 1.80, z_m: 1.50"),
     ("conf/rig/sim_eight.yaml", "pitch_deg: -3.4377", "pitch_deg: -4"),
-    ("sim/world/ego.py", "length_m: float = 4.6", "length_m: float = 5.2"),
+    ("conf/rig/sim_eight.yaml", "length_m: 4.6", "length_m: 5.2"),
+    ("sim/world/ego.py", "import math", "import  math"),
     ("sim/render/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
     ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
     (

@@ -3,11 +3,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from edge.contracts.errors import OperatorError
+from edge.contracts.rig import BODY
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import frame_stamp_ns
 from sim.place.description import NETS
@@ -120,6 +122,19 @@ def test_what_a_script_puts_20_m_ahead_is_seen_there_by_truth_radar_and_the_fron
     assert (np.abs(echoes) < (6.5, 2.5)).all(axis=1).any()
     pairs = zip(with_bus.frames, without.frames, strict=True)
     assert 0 < sum(bool((a.image != b.image).any()) for a, b in pairs) < len(rig.cameras)
+
+
+def test_a_rig_whose_body_is_not_the_one_that_the_world_moves_is_refused() -> None:
+    longer = msgspec.structs.replace(BODY, length_m=BODY.length_m + 0.6)
+    world = ScriptedWorld(Trip(place_id="suburb-020"), Script())
+    with pytest.raises(OperatorError, match="its body is"):
+        Simulation(world, rig=msgspec.structs.replace(default_rig(64, 32), body=longer))
+
+
+def test_a_vehicle_is_simulated_with_the_body_of_its_rig() -> None:
+    longer = msgspec.structs.replace(BODY, length_m=BODY.length_m + 0.6)
+    with simulate(ANIMALS, rig=msgspec.structs.replace(default_rig(64, 32), body=longer)) as drive:
+        assert drive.world.now().body == longer
 
 
 def test_command_line_drives_and_writes_truth_and_pictures(tmp_path: Path) -> None:

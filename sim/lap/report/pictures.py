@@ -259,6 +259,7 @@ def _from_above(case: EdgeCase, subject: Box3D | None, ground: Ground | None) ->
         route=case.frame_set.route,
         ground=ground.drivable_raster(pose, _CHART_CELLS, range_m) if ground else None,
         ring=subject,
+        body=case.rig.body,
         range_m=range_m,
         size_px=_CHART_PX,
         weight=_WEIGHT,

@@ -10,9 +10,9 @@ from pathlib import Path
 import libsumo
 import numpy as np
 
+from edge.contracts.rig import Body
 from sim.place.maps import LaneKind, RoadMap
 from sim.place.spots import SPOT_SPACING_M, edges_after, pavements_at, spots_of
-from sim.world.ego import EGO_SHAPE
 from sim.world.path import Motion
 from sim.world.props import MESH_CATEGORIES, Look, drawn_look
 from sim.world.snapshot import MESH_SIZES
@@ -188,7 +188,7 @@ class Crowd:
         self.entity_ids[name] = self._next_entity_id()
 
 
-def start_sumo(net: Path, seed: int) -> None:
+def start_sumo(net: Path, seed: int, ego: Body) -> None:
     """Start the process's simulation of a network file, with one type for each kind of vehicle."""
     libsumo.start(
         [
@@ -201,7 +201,7 @@ def start_sumo(net: Path, seed: int) -> None:
     )
     for mesh, sumo_class in _SUMO_CLASSES.items():
         _add_type(mesh, sumo_class, MESH_SIZES[mesh][0], MESH_SIZES[mesh][1])
-    _add_type(EGO_TYPE, "passenger", EGO_SHAPE.length_m, EGO_SHAPE.width_m)
+    _add_type(EGO_TYPE, "passenger", ego.length_m, ego.width_m)
 
 
 def _add_type(type_id: str, sumo_class: str, length_m: float, width_m: float) -> None:

@@ -22,10 +22,11 @@ import numpy as np
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import wrap_rad
+from edge.contracts.rig import BODY, Body
 from sim.place.maps import RoadMap
 from sim.place.rectangles import Rectangle, ahead_of
 from sim.world.braking import EMERGENCY_BRAKING_MPS2, Hazards, allowed_speeds_mps
-from sim.world.ego import EGO_SHAPE, VehicleState
+from sim.world.ego import VehicleState
 from sim.world.path import Motion, between
 from sim.world.props import entity_at, moving_or_stopped
 from sim.world.snapshot import SNAPSHOT_RANGE_M, Entity
@@ -70,6 +71,7 @@ class Traffic:
         seed: int,
         settings: TrafficSettings | None = None,
         *,
+        body: Body = BODY,
         next_entity_id: Callable[[], int] | None = None,
     ) -> None:
         if _open:
@@ -81,6 +83,7 @@ class Traffic:
         self.road_map: RoadMap = road_map
         self.settings = settings or TrafficSettings()
         self.steps = 0
+        self._body = body
         next_entity_id = next_entity_id or itertools.count(1).__next__
         self._crowd = Crowd(road_map, seed, self.settings, next_entity_id)
         self._ego_id = ""
@@ -88,7 +91,7 @@ class Traffic:
         self._hazards: Hazards | None = None
         self._held: set[str] = set()
         self._before = self._now = _State()
-        start_sumo(road_map.net, seed)
+        start_sumo(road_map.net, seed, body)
         _open.append(self)
 
     def __enter__(self) -> Self:
@@ -240,7 +243,7 @@ class Traffic:
             yaw = wrap_rad(math.radians(90.0 - libsumo.vehicle.getAngle(name)))
             speed = libsumo.vehicle.getSpeed(name)
             if name == self._ego_id:
-                ego = _backed((x, y, yaw, speed), EGO_SHAPE.front_m)
+                ego = _backed((x, y, yaw, speed), self._body.front_m)
             elif name in self._crowd.looks:
                 vehicles[name] = _backed((x, y, yaw, speed), 0.5 * self._crowd.looks[name].length_m)
         persons: dict[str, Motion] = {}
@@ -270,7 +273,7 @@ class Traffic:
             for name, (u, v, _, _) in self._read().vehicles.items():
                 if math.dist((x, y), (u, v)) < room_m + 0.5 * self._crowd.looks[name].length_m:
                     libsumo.vehicle.remove(name)
-            front_m = offset_m + EGO_SHAPE.front_m
+            front_m = offset_m + self._body.front_m
             name = self._crowd.add_vehicle(EGO_TYPE, lane_id, front_m, edge_ids, speed=speed)
             self._advance_sumo()
             if name in libsumo.vehicle.getIDList():
@@ -286,7 +289,7 @@ class Traffic:
         """Put the ego that is driven outside where it is now."""
         if self._outside is None:
             return
-        state, ahead_m = self._outside, EGO_SHAPE.front_m
+        state, ahead_m = self._outside, self._body.front_m
         libsumo.vehicle.moveToXY(
             self._ego_id,
             "",
@@ -333,8 +336,8 @@ class Traffic:
             u, v, _, _ = _backed((x, y, yaw, 0.0), -0.5 * look.length_m)
             fronts[name] = (u, v, yaw, 0.5 * look.width_m)
         if self._ego_id and self._outside is None:
-            u, v, yaw, _ = _backed(self._now.ego, -EGO_SHAPE.front_m)
-            fronts[self._ego_id] = (u, v, yaw, 0.5 * EGO_SHAPE.width_m)
+            u, v, yaw, _ = _backed(self._now.ego, -self._body.front_m)
+            fronts[self._ego_id] = (u, v, yaw, 0.5 * self._body.width_m)
         return fronts
 
     def _allowed_speeds(self, hazards: Hazards) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 
 from edge.contracts.geometry import wrap_rad
+from edge.contracts.rig import BODY, Body
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import Route
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
@@ -24,7 +25,7 @@ from sim.place.maps import LaneKind, Place, RoadMap, load_map
 from sim.place.rectangles import Rectangle
 from sim.place.spots import spots_of
 from sim.world.braking import hazards_of
-from sim.world.ego import EGO_SHAPE, VehicleState, body_of, driven, with_steering
+from sim.world.ego import VehicleState, driven, footprint_of, with_steering
 from sim.world.encounters import require_placed
 from sim.world.placing import Encounters
 from sim.world.props import Prop
@@ -64,9 +65,18 @@ class SumoWorld:
         settings: SumoSettings | None = None,
         *,
         road_map: RoadMap | None = None,
+        body: Body = BODY,
     ) -> None:
-        """Open a world; ``road_map`` is the trip's map where it has been read already."""
+        """Open a world.
+
+        Args:
+            trip: Where it starts, what it meets, and what drives the ego.
+            settings: Numbers of the traffic and of the roadside.
+            road_map: The trip's map where it has been read already.
+            body: Outline and limits of the ego.
+        """
         self.trip = trip
+        self.body = body
         self.settings = settings or SumoSettings()
         self.road_map = road_map = road_map or load_map(trip.road_map)
         self.placed: Counter[str] = Counter()
@@ -81,7 +91,9 @@ class SumoWorld:
         traffic = self.settings.traffic
         if trip.vehicles_per_km is not None:
             traffic = replace(traffic, vehicles_per_km=trip.vehicles_per_km)
-        self._traffic = Traffic(road_map, trip.seed, traffic, next_entity_id=self._next_id)
+        self._traffic = Traffic(
+            road_map, trip.seed, traffic, body=body, next_entity_id=self._next_id
+        )
         try:
             self.visit(first)
         except BaseException:
@@ -129,7 +141,7 @@ class SumoWorld:
             is_driven_outside=is_driven_outside,
         )
         self.frame_index = self._traffic.elapsed_ns * FRAME_RATE_HZ // NS_PER_S
-        self._ego = with_steering(self._traffic.ego_at(self._elapsed_ns))
+        self._ego = with_steering(self._traffic.ego_at(self._elapsed_ns), self.body)
         self._command = (0.0, 0.0)
         if is_driven_outside:
             speed_mps = self.trip.start_speed_mps
@@ -176,11 +188,11 @@ class SumoWorld:
         self.frame_index += 1
         self._warn_drivers()
         if self.trip.ego_mode is EgoMode.PLAN:
-            self._ego = driven(self._ego, *self._command, dt_s)
+            self._ego = driven(self._ego, *self._command, dt_s, self.body)
             self._advance_traffic_around(self._ego)
         else:
             self._traffic.advance_to(self._elapsed_ns)
-            self._ego = with_steering(self._traffic.ego_at(self._elapsed_ns))
+            self._ego = with_steering(self._traffic.ego_at(self._elapsed_ns), self.body)
         self._follow_route()
         self._dress()
         self._walk(dt_s)
@@ -236,11 +248,11 @@ class SumoWorld:
     def _keep_sumo_on_route(self) -> None:
         """Follow the lane that SUMO chose, and tell it where to go before its route ends."""
         lane = self.road_map.lane[self._traffic.ego_lane_id]
-        front_m = self._odometer_m + EGO_SHAPE.front_m
+        front_m = self._odometer_m + self.body.front_m
         if lane.kind is not LaneKind.DRIVING or not self._route.is_on_road(front_m, 1.0):
             return
         if lane.lane_id != self._route.lane_at(front_m):
-            along_m, _ = lane.line.project(*_front_of(self._ego))
+            along_m, _ = lane.line.project(*self._front())
             self._route = self._route.restarted(lane.lane_id, front_m - along_m)
         elif self._route.end_m - self._odometer_m > _ROUTE_AHEAD_M:
             return
@@ -282,17 +294,20 @@ class SumoWorld:
 
     def _room_of_ego(self) -> Rectangle:
         """Return the ground under the ego and a little around it, more in front than behind."""
-        body = body_of(self._ego, ahead_s=0.5)
-        return replace(body, length_m=body.length_m + 2.0, width_m=body.width_m + 1.0)
+        under = footprint_of(self._ego, self.body, ahead_s=0.5)
+        return replace(under, length_m=under.length_m + 2.0, width_m=under.width_m + 1.0)
 
     def _walk(self, dt_s: float) -> None:
-        front = _front_of(self._ego)
+        front = self._front()
         near = [p for p in self._props() if math.dist(front, (p.x_m, p.y_m)) < SNAPSHOT_RANGE_M]
         trigger(near, front, dt_s)
         walk(near, dt_s, self._vehicles_ahead)
 
     def _vehicles_ahead(self, ahead_s: float) -> list[Rectangle]:
-        return [*self._traffic.vehicle_rectangles(ahead_s), body_of(self._ego, ahead_s)]
+        return [
+            *self._traffic.vehicle_rectangles(ahead_s),
+            footprint_of(self._ego, self.body, ahead_s),
+        ]
 
     def _seen(self) -> Snapshot:
         ego = self._ego
@@ -302,11 +317,11 @@ class SumoWorld:
             for prop in self._props()
             if math.dist((ego.x_m, ego.y_m), (prop.x_m, prop.y_m)) < SNAPSHOT_RANGE_M
         )
-        return snapshot_at(self.frame_index, ego, self._route_seen(), entities)
+        return snapshot_at(self.frame_index, ego, self._route_seen(), entities, self.body)
 
     def _route_seen(self) -> Route:
         ego = self._ego
-        front_m = self._odometer_m + EGO_SHAPE.front_m
+        front_m = self._odometer_m + self.body.front_m
         return Route(
             points_ego=self._route.points_ego(self._odometer_m, ego.x_m, ego.y_m, ego.yaw_rad),
             speed_limit_mps=self._route.speed_limit_mps(front_m),
@@ -324,9 +339,7 @@ class SumoWorld:
                 return max(0.0, line_m - self._odometer_m)
         return None
 
-
-def _front_of(ego: VehicleState) -> tuple[float, float]:
-    return (
-        ego.x_m + EGO_SHAPE.front_m * math.cos(ego.yaw_rad),
-        ego.y_m + EGO_SHAPE.front_m * math.sin(ego.yaw_rad),
-    )
+    def _front(self) -> tuple[float, float]:
+        """Return the middle of the front bumper."""
+        ego, ahead_m = self._ego, self.body.front_m
+        return ego.x_m + ahead_m * math.cos(ego.yaw_rad), ego.y_m + ahead_m * math.sin(ego.yaw_rad)

@@ -23,6 +23,7 @@ from edge.contracts.bundle import (
     Precision,
 )
 from edge.contracts.classes import SHIPPED_CLASSES
+from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, Rung
 from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
@@ -40,7 +41,6 @@ from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ult
 from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import truth_boxes
 from sim.simulation import stream
-from sim.world.ego import EGO_SHAPE
 from sim.world.encounters import load_scenario
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
@@ -104,7 +104,7 @@ class Contact:
     @property
     def is_ours(self) -> bool:
         """Whether we drove into it: we moved, and it was not behind us."""
-        return self.ego_mps > 0.2 and self.x_m > -EGO_SHAPE.rear_overhang_m
+        return self.ego_mps > 0.2 and self.x_m > -BODY.rear_overhang_m
 
 
 @dataclass
@@ -181,7 +181,7 @@ class Road:
             index=index,
             stamp_ns=snapshot.stamp_ns,
             frames=frames_of(self._black, snapshot.stamp_ns),
-            radar=radar_scan(around, RadarSettings(), stream(self.seed, "radar", index)),
+            radar=radar_scan(around, self.rig, RadarSettings(), stream(self.seed, "radar", index)),
             ultrasonics=ultrasonic_scan(
                 around, self.rig, UltrasonicSettings(), stream(self.seed, "ultrasonics", index)
             ),
@@ -214,7 +214,7 @@ class Road:
         is_near = (np.abs(boxes[:, 1]) < 3.5) & (boxes[:, 0] > 0.0) & (boxes[:, 0] < 18.0)
         is_free = (stop_m is None or stop_m > 12.0) and not is_near.any()
         driven.idle.append(ego.speed_mps < 0.3 and is_free)
-        was_held = stop_m is not None and stop_m < EGO_SHAPE.front_m - 0.2
+        was_held = stop_m is not None and stop_m < BODY.front_m - 0.2
         if was_held and ego.speed_mps > 0.5 and not self._is_over_line:
             driven.red_lights_run += 1
         self._is_over_line = was_held

@@ -7,13 +7,12 @@ from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera, ego_from_cam
 from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
 from sim.sense.rig import default_rig
-from sim.world.ego import EGO_SHAPE
 
 CAMERAS = tuple(slot.name for slot in SLOTS)
 
 RIG = default_rig()
-BODY_REAR_M, BODY_FRONT_M = -EGO_SHAPE.rear_overhang_m, 3.6
-BODY_HALF_WIDTH_M = 0.5 * EGO_SHAPE.width_m
+BODY_REAR_M, BODY_FRONT_M = -RIG.body.rear_overhang_m, RIG.body.front_m
+BODY_HALF_WIDTH_M = RIG.body.half_width_m
 
 
 def sees(camera: Camera, points_ego: np.ndarray) -> np.ndarray:
@@ -82,4 +81,4 @@ def test_twelve_ultrasonics_sit_on_the_body_look_outward_and_mirror() -> None:
     for m in mounts:
         outward = m.x_m - 0.5 * (BODY_FRONT_M + BODY_REAR_M)
         assert math.cos(m.yaw_rad) * outward > 0
-        assert BODY_REAR_M <= m.x_m <= BODY_FRONT_M
+        assert BODY_REAR_M - 1e-9 <= m.x_m <= BODY_FRONT_M + 1e-9

@@ -3,17 +3,19 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
 
 import conf
 from edge.contracts.classes import ANIMAL, CAR, TRAFFIC_CONE, Category, row_of
-from edge.contracts.rig import Rig
+from edge.contracts.rig import BODY, RadarMount, Rig
 from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M
 from sim.place.scenery import Scenery
+from sim.sense.rig import default_rig
 from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
-from sim.sense.sight import EYE_EGO, Surroundings, survey
+from sim.sense.sight import Surroundings, survey
 from sim.settings import WorldSettings
 from sim.world.encounters import Scenario
 from sim.world.snapshot import Entity, Snapshot
@@ -21,6 +23,8 @@ from sim.world.snapshot import Entity, Snapshot
 EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 
+RIG = default_rig()
+(MOUNT,) = RIG.radars
 QUIET = RadarSettings(
     ghosts_per_scan=0.0, range_sigma_m=0.0, azimuth_sigma_rad=0.0, speed_sigma_mps=0.0
 )
@@ -28,7 +32,7 @@ QUIET = RadarSettings(
 
 def scans(around: Surroundings, settings: RadarSettings, count: int = 400) -> list[np.ndarray]:
     rng = np.random.default_rng(7)
-    return [radar_scan(around, settings, rng).points_ego for _ in range(count)]
+    return [radar_scan(around, RIG, settings, rng).points_ego for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -82,10 +86,10 @@ def test_hidden_road_users_return_less_often(
 
 def test_noise_has_the_configured_size(entity_at: EntityMaker, snapshot_of: SnapshotMaker) -> None:
     settings = RadarSettings(ghosts_per_scan=0.0)
-    around = survey(snapshot_of(entity_at("pedestrian", 40.0 + EYE_EGO[0])))
+    around = survey(snapshot_of(entity_at("pedestrian", 40.0 + MOUNT.x_m)))
     points = np.concatenate(scans(around, settings, 3000)).astype(float)
-    ranges = np.hypot(points[:, 0] - settings.x_m, points[:, 1])
-    azimuths = np.arctan2(points[:, 1], points[:, 0] - settings.x_m)
+    ranges = np.hypot(points[:, 0] - MOUNT.x_m, points[:, 1])
+    azimuths = np.arctan2(points[:, 1], points[:, 0] - MOUNT.x_m)
     assert ranges.std() == pytest.approx(0.15, rel=0.1)
     assert azimuths.std() == pytest.approx(math.radians(0.86), rel=0.15)
     assert points[:, 2].std() == pytest.approx(0.15, rel=0.1)
@@ -114,8 +118,8 @@ def test_points_come_in_order_of_azimuth_so_that_order_tells_nothing(
 ) -> None:
     crowd = [entity_at("car", 8.0 * i - 30.0, 5.0, entity_id=i + 1) for i in range(8)]
     around = survey(snapshot_of(*crowd), scenery)
-    points = radar_scan(around, RadarSettings(), np.random.default_rng(0)).points_ego
-    azimuths = np.arctan2(points[:, 1], points[:, 0] - RadarSettings().x_m)
+    points = radar_scan(around, RIG, RadarSettings(), np.random.default_rng(0)).points_ego
+    azimuths = np.arctan2(points[:, 1], points[:, 0] - MOUNT.x_m)
     assert points.dtype == np.float32 and points.shape[1] == len(RADAR_FIELDS)
     assert (np.diff(azimuths) >= -1e-5).all() and len(points) > 8
 
@@ -125,7 +129,7 @@ def test_scan_depends_on_its_generator_alone(
 ) -> None:
     around = survey(snapshot_of(entity_at("truck", 15.0)))
     first, again, other = (
-        radar_scan(around, RadarSettings(), np.random.default_rng(seed)).points_ego
+        radar_scan(around, RIG, RadarSettings(), np.random.default_rng(seed)).points_ego
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
@@ -141,6 +145,34 @@ def test_no_scenario_can_touch_the_sensors() -> None:
     assert WorldSettings().radar == RadarSettings()
 
 
+def corner(name: str, y_m: float, yaw_deg: float) -> RadarMount:
+    return RadarMount(
+        name=name, x_m=3.4, y_m=y_m, yaw_rad=math.radians(yaw_deg),
+        field_of_view_rad=math.radians(120.0),
+    )  # fmt: skip
+
+
+def test_two_corner_radars_measure_from_their_own_mounts_and_no_further_than_they_see(
+    entity_at: EntityMaker, snapshot_of: SnapshotMaker
+) -> None:
+    rig = msgspec.structs.replace(RIG, radars=(corner("l", 0.8, 45.0), corner("r", -0.8, -45.0)))
+    around = survey(snapshot_of(entity_at("truck", 2.0, 12.0, speed_mps=8.0)))
+    rng = np.random.default_rng(3)
+    sweeps = [radar_scan(around, rig, QUIET, rng) for _ in range(50)]
+    points = np.concatenate([scan.points_ego for scan in sweeps])
+    assert len(points) > 50
+    assert {int(k) for scan in sweeps for k in scan.sensor} == {0}, "the right one looks away"
+    ray = points[:, :2] - (3.4, 0.8)
+    along = 8.0 * ray[:, 0] / np.hypot(ray[:, 0], ray[:, 1])
+    np.testing.assert_allclose(points[:, 2], along, atol=1e-3)
+
+
+def test_a_rig_without_radar_hears_nothing(snapshot_of: SnapshotMaker) -> None:
+    rig = msgspec.structs.replace(RIG, radars=())
+    scan = radar_scan(survey(snapshot_of()), rig, RadarSettings(), np.random.default_rng(0))
+    assert scan.points_ego.shape == (0, 4)
+
+
 def clear(settings: UltrasonicSettings | None = None) -> UltrasonicSettings:
     return dataclasses.replace(settings or UltrasonicSettings(), sigma_m=0.0, dropout_ratio=0.0)
 
@@ -148,8 +180,8 @@ def clear(settings: UltrasonicSettings | None = None) -> UltrasonicSettings:
 def test_ultrasonics_measure_the_gap_ahead(
     rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    # The body ends at 3.6 m; a barrier plate at 5.75 m is 2.0 m from the middle of the bumper.
-    wall = entity_at("barrier", 5.85, width_m=12.0, length_m=0.5)
+    # The near face of a barrier 0.5 m thick is 2.0 m from the middle of the bumper.
+    wall = entity_at("barrier", BODY.front_m + 2.25, width_m=12.0, length_m=0.5)
     scan = ultrasonic_scan(survey(snapshot_of(wall)), rig, clear(), np.random.default_rng(0))
     assert scan.ranges_m.shape == (12,) and scan.ranges_m.dtype == np.float32
     assert scan.ranges_m[2:4] == pytest.approx(2.0, abs=0.01)
@@ -159,10 +191,10 @@ def test_ultrasonics_measure_the_gap_ahead(
 def test_ultrasonics_look_no_further_than_their_cone(
     rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    beside = entity_at("traffic_cone", 1.3, 3.0)
+    beside = entity_at("traffic_cone", BODY.centre_m, 3.0)
     scan = ultrasonic_scan(survey(snapshot_of(beside)), rig, clear(), np.random.default_rng(0))
     assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
-    far = entity_at("car", 3.6 + 5.2 + 2.25)
+    far = entity_at("car", BODY.front_m + 5.2 + 2.25)
     scan = ultrasonic_scan(survey(snapshot_of(far)), rig, clear(), np.random.default_rng(0))
     assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
 
@@ -170,7 +202,7 @@ def test_ultrasonics_look_no_further_than_their_cone(
 def test_ultrasonics_jitter_and_drop_out(
     rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    around = survey(snapshot_of(entity_at("barrier", 5.85, width_m=12.0)))
+    around = survey(snapshot_of(entity_at("barrier", BODY.front_m + 2.25, width_m=12.0)))
     rng = np.random.default_rng(0)
     readings = np.array(
         [ultrasonic_scan(around, rig, UltrasonicSettings(), rng).ranges_m[2] for _ in range(2000)]

@@ -4,30 +4,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.world.ego import EGO_SHAPE, VehicleState, driven
+from edge.contracts.rig import BODY
+from sim.world.ego import VehicleState, driven
 
 DT_S = 1.0 / 36.0
 
 
 def drive(state: VehicleState, acceleration: float, steering: float, frames: int) -> VehicleState:
     for _ in range(frames):
-        state = driven(state, acceleration, steering, DT_S)
+        state = driven(state, acceleration, steering, DT_S, BODY)
     return state
 
 
 def test_constant_steering_gives_a_circle_of_radius_wheelbase_over_tangent() -> None:
     steering = 0.25
-    radius = EGO_SHAPE.wheelbase_m / math.tan(steering)
+    radius = BODY.wheelbase_m / math.tan(steering)
     centre = (0.0, radius)
     state = VehicleState(0.0, 0.0, 0.0, speed_mps=8.0)
     for _ in range(200):
-        state = driven(state, 0.0, steering, DT_S)
+        state = driven(state, 0.0, steering, DT_S, BODY)
         assert math.dist(centre, (state.x_m, state.y_m)) == pytest.approx(radius, abs=1e-9)
 
 
 def test_a_full_circle_ends_where_it_began() -> None:
     steering, frames = 0.3, 400
-    circumference = 2.0 * math.pi * EGO_SHAPE.wheelbase_m / math.tan(steering)
+    circumference = 2.0 * math.pi * BODY.wheelbase_m / math.tan(steering)
     state = VehicleState(3.0, -2.0, 1.0, speed_mps=circumference / (frames * DT_S))
     end = drive(state, 0.0, steering, frames)
     assert (end.x_m, end.y_m, end.yaw_rad) == pytest.approx((3.0, -2.0, 1.0), abs=1e-6)
@@ -56,9 +57,9 @@ def test_steering_to_the_left_turns_left() -> None:
 def test_no_command_goes_beyond_what_the_vehicle_can_do(
     speed: float, acceleration: float, steering: float
 ) -> None:
-    end = driven(VehicleState(0.0, 0.0, 0.0, speed_mps=speed), acceleration, steering, DT_S)
-    assert abs(end.steering_rad) <= EGO_SHAPE.max_steering_rad
-    assert -EGO_SHAPE.max_braking_mps2 - 1e-9 <= end.acceleration_mps2
-    assert end.acceleration_mps2 <= EGO_SHAPE.max_acceleration_mps2 + 1e-9
+    end = driven(VehicleState(0.0, 0.0, 0.0, speed_mps=speed), acceleration, steering, DT_S, BODY)
+    assert abs(end.steering_rad) <= BODY.max_steering_rad
+    assert -BODY.max_braking_mps2 - 1e-9 <= end.acceleration_mps2
+    assert end.acceleration_mps2 <= BODY.max_acceleration_mps2 + 1e-9
     assert end.speed_mps >= 0.0
     assert math.hypot(end.x_m, end.y_m) <= max(speed, end.speed_mps) * DT_S + 1e-9

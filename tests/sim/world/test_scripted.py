@@ -3,12 +3,13 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from edge.contracts.errors import OperatorError
+from edge.contracts.rig import BODY
 from edge.contracts.scene import Attribute, Plan, PlanSource
 from sim.place.maps import RoadMap
-from sim.world.ego import EGO_SHAPE
 from sim.world.path import TimedPath
 from sim.world.props import nominal_look
 from sim.world.scripted import Script, Scripted, ScriptedWorld
@@ -44,10 +45,20 @@ def test_ego_at_5_m_per_s_touches_what_stands_on_its_way_when_the_bumper_is_ther
     road_map: RoadMap,
 ) -> None:
     """A cone of 0.45 m in the middle of the lane, its near face 5 m before the bumper: 1 s away."""
-    middle_m = EGO_SHAPE.front_m + 5.0 + 0.225
+    middle_m = BODY.front_m + 5.0 + 0.225
     cone = Scripted(nominal_look("traffic_cone"), TimedPath.standing(middle_m, 0.0))
     world = ScriptedWorld(replace(AT, ego_mode=EgoMode.PLAN), Script((cone,)), road_map=road_map)
     assert not world.skip(35).touched_ids
+    assert world.skip(2).touched_ids == (1,)
+
+
+def test_ego_whose_body_is_1_m_longer_touches_it_0_2_s_earlier(road_map: RoadMap) -> None:
+    body = msgspec.structs.replace(BODY, length_m=BODY.length_m + 1.0)
+    middle_m = BODY.front_m + 5.0 + 0.225
+    cone = Scripted(nominal_look("traffic_cone"), TimedPath.standing(middle_m, 0.0))
+    trip = replace(AT, ego_mode=EgoMode.PLAN)
+    world = ScriptedWorld(trip, Script((cone,)), road_map=road_map, body=body)
+    assert not world.skip(28).touched_ids  # 0.78 s of 0.8 s
     assert world.skip(2).touched_ids == (1,)
 
 

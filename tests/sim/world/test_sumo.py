@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edge.contracts.errors import OperatorError
+from edge.contracts.rig import BODY
 from sim.place.maps import RoadMap
-from sim.world.ego import EGO_SHAPE, VehicleState
+from sim.world.ego import VehicleState
 from sim.world.path import between
 from sim.world.route import RouteAhead
 from sim.world.sumo.settings import TrafficSettings
@@ -81,7 +82,7 @@ def test_boxes_are_centred_half_a_length_behind_the_bumper_that_sumo_gives(
     start(traffic)
     fronts = [libsumo.vehicle.getPosition(name) for name in libsumo.vehicle.getIDList()]
     ego = traffic.ego_at(traffic.elapsed_ns)
-    bodies = [(ego.x_m, ego.y_m, ego.yaw_rad, EGO_SHAPE.front_m)]
+    bodies = [(ego.x_m, ego.y_m, ego.yaw_rad, BODY.front_m)]
     bodies += [(r.x_m, r.y_m, r.yaw_rad, 0.5 * r.length_m) for r in traffic.vehicle_rectangles()]
     assert len(bodies) == len(fronts)
     for x, y, yaw, ahead_m in bodies:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edge.contracts.classes import PEDESTRIAN
+from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, PlanSource
 from sim.place.rectangles import Rectangle
-from sim.world.ego import EGO_SHAPE
 from sim.world.snapshot import Entity, Snapshot, touched_by
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
@@ -73,7 +73,7 @@ def test_steering_turns_the_route_in_the_egos_eyes(world: SumoWorld) -> None:
     world.visit("grid-020")
     left = run(world, 30, commanded(0.0, 0.3))
     assert left.ego.yaw_rate_radps == pytest.approx(
-        left.ego.speed_mps * math.tan(0.3) / EGO_SHAPE.wheelbase_m
+        left.ego.speed_mps * math.tan(0.3) / BODY.wheelbase_m
     )
     assert left.route.points_ego[10][1] < -2.0
 
@@ -84,7 +84,7 @@ def test_an_ego_that_follows_its_route_is_never_lost(world: SumoWorld) -> None:
     for _ in range(40 * 36):
         x, y = world.now().route.points_ego[4]
         curvature = 2.0 * y / (x * x + y * y)
-        run(world, 1, commanded(0.0, math.atan(EGO_SHAPE.wheelbase_m * curvature)))
+        run(world, 1, commanded(0.0, math.atan(BODY.wheelbase_m * curvature)))
         start = world.now().route.points_ego[0]
         assert math.hypot(*start) < 2.0
 
