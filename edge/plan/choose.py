@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace as replace_record
 from numpy.typing import NDArray
 
-from edge.contracts.rig import BODY, Body, UltrasonicMount
+from edge.contracts.rig import Body, UltrasonicMount
 from edge.contracts.scene import (
     TTC_FREE_S,
     Agent,
@@ -104,7 +104,7 @@ class PlanInputs:
     radar_tracks: Sequence[RadarTrack]
     ultrasonics: UltrasonicScan
     ultrasonic_mounts: Sequence[UltrasonicMount]
-    body: Body = BODY
+    body: Body
     """The vehicle that is to drive the plan."""
     network_plans: NDArray[np.float32] | None = None
     network_scores: NDArray[np.float32] | None = None

@@ -96,12 +96,12 @@ def entity_at(ego_pose: Pose) -> EntityMaker:
 
 
 @pytest.fixture(scope="session")
-def snapshot_of(ego_pose: Pose) -> SnapshotMaker:
+def snapshot_of(ego_pose: Pose, rig: Rig) -> SnapshotMaker:
     """Make a snapshot of entities around the ego."""
 
     def make(*entities: Entity, frame_index: int = 0) -> Snapshot:
         stamp_ns = frame_stamp_ns(frame_index)
         ego = EgoState(stamp_ns=stamp_ns, world_from_ego=ego_pose, speed_mps=8.0)
-        return Snapshot(frame_index, stamp_ns, ego, Route(), entities)
+        return Snapshot(frame_index, stamp_ns, ego, Route(), entities, body=rig.body)
 
     return make

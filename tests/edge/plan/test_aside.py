@@ -2,12 +2,13 @@
 
 import pytest
 
-from edge.contracts.rig import BODY
+from edge.board.rig import load_rig
 from edge.plan.aside import AsideSettings, aside_m
 from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
 
-SHAPE = planned_body(BODY, PlanSettings())  # 0.9 m to either side, so 1.4 m is wanted free
+# 0.9 m to either side, so 1.4 m is wanted free.
+SHAPE = planned_body(load_rig("sim_eight").rig.body, PlanSettings())
 
 
 def step(path, *agents) -> float:

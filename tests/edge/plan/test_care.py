@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from edge.contracts.rig import BODY
+from edge.board.rig import load_rig
 from edge.contracts.scene import RadarTrack
 from edge.plan.care import CareSettings, careful_speeds
 from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
 from edge.plan.proposals import RouteSettings, speed_ceiling
 
-SHAPE = planned_body(BODY, PlanSettings())
+SHAPE = planned_body(load_rig("sim_eight").rig.body, PlanSettings())
 CARE = CareSettings()
 
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.board.rig import load_rig
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import UltrasonicMount
 from edge.contracts.scene import Agent, Cause, CauseKind, Plan, RadarTrack, Rung
@@ -15,7 +16,10 @@ from edge.plan.choose import PlanInputs, PlanSettings, plan
 
 Scene = Callable[..., PlanInputs]
 SILENT_M = 5.0
-FRONT_MOUNTS = tuple(UltrasonicMount(x_m=3.6, y_m=y, yaw_rad=0.0) for y in (0.5, 0.0, -0.5))
+BODY = load_rig("sim_eight").rig.body
+FRONT_MOUNTS = tuple(
+    UltrasonicMount(x_m=BODY.front_m, y_m=y, yaw_rad=0.0) for y in (0.5, 0.0, -0.5)
+)
 
 
 @pytest.fixture
@@ -38,6 +42,7 @@ def scene(straight_route: Route) -> Scene:
             "radar_tracks": (),
             "ultrasonics": UltrasonicScan(np.full(3, ahead_m, np.float32)),
             "ultrasonic_mounts": FRONT_MOUNTS,
+            "body": BODY,
         }
         return PlanInputs(**(fields | changes))
 
@@ -73,10 +78,12 @@ def test_somebody_for_whom_only_the_check_of_collisions_refuses_is_the_cause(
     scene: Scene, agent
 ) -> None:
     """He walks along with us and comes onto the path in four seconds, too late to be followed yet."""
-    walker: Agent = agent(15.5, -5.1, 2.0, 1.3, length_m=0.6, width_m=0.6)
+    walker: Agent = agent(BODY.front_m + 11.9, -5.1, 2.0, 1.3, length_m=0.6, width_m=0.6)
     chosen = plan(scene(11.6, agents=(walker,)), PlanSettings())
     assert dict(chosen.rejected)["collision"] > 0
-    assert chosen.cause == Cause(kind=CauseKind.AGENT, track_id=1, x_m=15.5, y_m=-5.1)
+    assert chosen.cause == Cause(
+        kind=CauseKind.AGENT, track_id=1, x_m=BODY.front_m + 11.9, y_m=-5.1
+    )
 
 
 def test_of_two_cars_the_one_in_the_way_is_the_cause(scene: Scene, agent) -> None:
@@ -94,7 +101,7 @@ def test_what_the_radar_alone_knows_is_named_by_its_track(scene: Scene) -> None:
 def test_an_echo_before_the_bumper_is_braked_for_where_it_was_heard(scene: Scene) -> None:
     found = cause(scene(3.0, ahead_m=2.0))
     assert found.kind is CauseKind.ECHO
-    assert found.x_m == pytest.approx(3.6 + 2.0, abs=0.3)
+    assert found.x_m == pytest.approx(BODY.front_m + 2.0, abs=0.3)
 
 
 def test_a_red_light_is_braked_for_at_its_line(scene: Scene) -> None:
@@ -123,7 +130,7 @@ def test_the_nearer_of_a_light_and_a_car_is_the_cause(scene: Scene, agent) -> No
 
 
 def test_a_vehicle_that_stands_before_a_red_light_waits_for_it(scene: Scene) -> None:
-    assert cause(scene(0.0, stop_m=4.3)).kind is CauseKind.LIGHT
+    assert cause(scene(0.0, stop_m=BODY.front_m + 0.7)).kind is CauseKind.LIGHT
     assert cause(scene(0.0)).kind is CauseKind.NONE
 
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from edge.board.rig import load_rig
 from edge.contracts.classes import CAR, PEDESTRIAN, Category
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import BODY, Body, UltrasonicMount
+from edge.contracts.rig import Body, UltrasonicMount
 from edge.contracts.scene import TTC_FREE_S, Agent, Box3D, Plan, PlanSource, RadarTrack, Rung
 from edge.contracts.sensors import EgoState, Route, UltrasonicScan
 from edge.plan.choose import PlanInputs, PlanSettings, plan, planned_body
@@ -21,6 +22,7 @@ from edge.plan.overlap import box_gap_m
 
 TICK_S = 1.0 / 18.0
 """Every second frame, to halve the work of the closed loops."""
+BODY = load_rig("sim_eight").rig.body
 SHAPE = planned_body(BODY, PlanSettings())
 FRONT_MOUNTS = tuple(
     UltrasonicMount(x_m=SHAPE.front_m, y_m=y, yaw_rad=0.0) for y in (0.5, 0.0, -0.5)
@@ -39,6 +41,7 @@ def inputs(
         "radar_tracks": (),
         "ultrasonics": UltrasonicScan(np.array(ranges_m, np.float32)),
         "ultrasonic_mounts": FRONT_MOUNTS,
+        "body": BODY,
     }
     return PlanInputs(**(fields | changes))
 
@@ -179,12 +182,12 @@ def test_on_an_empty_road_the_vehicle_follows_the_route_at_the_limit() -> None:
     assert {p.min_ttc_s for p in loop.plans} == {TTC_FREE_S}
 
 
-def test_a_wall_30_m_ahead_at_10_mps_is_stopped_before_in_comfort() -> None:
-    loop = Loop(STRAIGHT, 10.0, [Other(32.25, 0.0)]).run(8.0)
+def test_a_wall_26_4_m_before_the_bumper_at_10_mps_is_stopped_before_in_comfort() -> None:
+    loop = Loop(STRAIGHT, 10.0, [Other(SHAPE.front_m + 26.4 + 2.25, 0.0)]).run(8.0)
     assert loop.speed_mps < 0.1
     assert 1.0 < loop.closest_m < 3.0
     assert loop.hardest_mps2 < 3.5
-    assert loop.plans[0].min_ttc_s == pytest.approx((30 - 3.6) / 10, abs=0.05)
+    assert loop.plans[0].min_ttc_s == pytest.approx(26.4 / 10, abs=0.05)
 
 
 def test_a_red_light_stops_the_bumper_just_before_its_line() -> None:
@@ -196,13 +199,13 @@ def test_a_red_light_stops_the_bumper_just_before_its_line() -> None:
 
 def test_a_light_that_turns_red_too_late_to_stop_is_driven_through() -> None:
     """From 10 m/s at 4.5 m/s2 it takes 11.1 m; between bumper and line are 10 m."""
-    route = Route(points_ego=((0.0, 0.0), (60.0, 0.0)), stop_distance_m=13.6)
+    route = Route(points_ego=((0.0, 0.0), (60.0, 0.0)), stop_distance_m=SHAPE.front_m + 10.0)
     assert plan(inputs(route, 10.0), PlanSettings()).acceleration_mps2 >= 0.0
     assert plan(inputs(route, 9.0), PlanSettings()).acceleration_mps2 < -4.0
 
 
 def test_at_walking_pace_it_is_never_too_late_for_a_red_light() -> None:
-    route = Route(points_ego=((0.0, 0.0), (60.0, 0.0)), stop_distance_m=4.6)
+    route = Route(points_ego=((0.0, 0.0), (60.0, 0.0)), stop_distance_m=SHAPE.front_m + 1.0)
     assert plan(inputs(route, 4.0), PlanSettings()).acceleration_mps2 < -4.0
 
 
@@ -299,9 +302,16 @@ def test_without_a_route_the_vehicle_stops_along_its_wheels(straight_route) -> N
 
 
 def test_the_last_rung_brakes_as_hard_as_the_radar_demands(straight_route) -> None:
-    """10 m/s with 11.1 m of room (15.2 - 0.5 - 3.6) needs 4.5 m/s2."""
+    """10 m/s with 11.1 m of room needs 4.5 m/s2: 0.5 m are kept, and an echo is 0.5 m before its middle."""
     track = RadarTrack(
-        track_id=1, x_m=15.7, y_m=0.0, vx_mps=0.0, vy_mps=0.0, hits=9, age_s=1.0, rcs_dbsm=0.0
+        track_id=1,
+        x_m=SHAPE.front_m + 12.1,
+        y_m=0.0,
+        vx_mps=0.0,
+        vy_mps=0.0,
+        hits=9,
+        age_s=1.0,
+        rcs_dbsm=0.0,
     )
     last = inputs(straight_route, 10.0, rung=Rung.MINIMUM_RISK, radar_tracks=(track,))
     chosen = plan(last, PlanSettings())

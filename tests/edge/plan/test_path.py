@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.board.rig import load_rig
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import BODY
 from edge.contracts.sensors import EgoState, Route
 from edge.plan.path import (
     Path,
@@ -93,14 +93,16 @@ def test_a_route_that_begins_behind_us_is_followed_from_here() -> None:
 
 
 def test_without_a_route_the_wheels_say_where_we_go() -> None:
-    shape = BODY
-    ego = EgoState(stamp_ns=0, world_from_ego=Pose(), steering_rad=math.atan(2.8 / 20.0))
+    shape = load_rig("sim_eight").rig.body
+    ego = EgoState(
+        stamp_ns=0, world_from_ego=Pose(), steering_rad=math.atan(shape.wheelbase_m / 20.0)
+    )
     path = coast_path(ego, shape)
     np.testing.assert_allclose(path.curvature_pm[1:8], 1.0 / 20.0, rtol=0.02)
 
 
 def test_pure_pursuit_steers_the_arc_through_the_point() -> None:
-    shape = BODY
+    shape = load_rig("sim_eight").rig.body
     on_circle = 20.0 * np.array([math.sin(0.3), 1.0 - math.cos(0.3)])
-    assert steering_towards(on_circle, shape) == pytest.approx(math.atan(2.8 / 20.0))
+    assert steering_towards(on_circle, shape) == pytest.approx(math.atan(shape.wheelbase_m / 20.0))
     assert steering_towards(np.array([0.1, -5.0]), shape) == -shape.max_steering_rad

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.contracts.rig import BODY
+from edge.board.rig import load_rig
 from edge.contracts.scene import Agent, RadarTrack, Trajectory
 from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
@@ -15,7 +15,7 @@ from edge.plan.path import Path, path_from_points
 from edge.plan.predict import Hazards, PredictSettings
 from edge.plan.predict import predict as predict_seen
 
-SHAPE = planned_body(BODY, PlanSettings())
+SHAPE = planned_body(load_rig("sim_eight").rig.body, PlanSettings())
 SETTINGS = PredictSettings(step_s=0.5, steps=4)
 
 

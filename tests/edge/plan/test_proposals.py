@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from edge.board.rig import load_rig
 from edge.contracts.geometry import Pose
-from edge.contracts.rig import BODY
 from edge.contracts.sensors import EgoState
 from edge.plan.choose import PlanSettings, planned_body
 from edge.plan.outlines import OutlineSettings, outlines
@@ -20,7 +20,7 @@ from edge.plan.proposals import (
     speed_ceiling,
 )
 
-SHAPE = planned_body(BODY, PlanSettings())
+SHAPE = planned_body(load_rig("sim_eight").rig.body, PlanSettings())
 SETTINGS = RouteSettings()
 
 

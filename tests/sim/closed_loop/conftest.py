@@ -23,7 +23,6 @@ from edge.contracts.bundle import (
     Precision,
 )
 from edge.contracts.classes import SHIPPED_CLASSES
-from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, Rung
 from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
@@ -45,6 +44,8 @@ from sim.world.encounters import load_scenario
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
 from sim.world.world import World
+
+BODY = default_rig().body
 
 
 @dataclass(eq=False)
@@ -261,7 +262,7 @@ def drive_blind_or_seeing(
         place_id=place_id, scenario=load_scenario(scenario), seed=seed, ego_mode=EgoMode.PLAN
     )
     shared = Surround()
-    with SumoWorld(trip, road_map=road_map) as world:
+    with SumoWorld(trip, road_map=road_map, body=BODY) as world:
         road = Road(world, scenery, seed, round(seconds * FRAME_RATE_HZ), shared)
         runtime = Runtime(
             RuntimeSettings(),

@@ -10,7 +10,7 @@ import yaml
 
 import conf
 from edge.contracts.classes import ANIMAL, CAR, TRAFFIC_CONE, Category, row_of
-from edge.contracts.rig import BODY, RadarMount, Rig
+from edge.contracts.rig import RadarMount, Rig
 from edge.contracts.sensors import RADAR_FIELDS, ULTRASONIC_MAX_RANGE_M
 from sim.place.scenery import Scenery
 from sim.sense.rig import default_rig
@@ -181,7 +181,7 @@ def test_ultrasonics_measure_the_gap_ahead(
     rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
     # The near face of a barrier 0.5 m thick is 2.0 m from the middle of the bumper.
-    wall = entity_at("barrier", BODY.front_m + 2.25, width_m=12.0, length_m=0.5)
+    wall = entity_at("barrier", RIG.body.front_m + 2.25, width_m=12.0, length_m=0.5)
     scan = ultrasonic_scan(survey(snapshot_of(wall)), rig, clear(), np.random.default_rng(0))
     assert scan.ranges_m.shape == (12,) and scan.ranges_m.dtype == np.float32
     assert scan.ranges_m[2:4] == pytest.approx(2.0, abs=0.01)
@@ -191,10 +191,10 @@ def test_ultrasonics_measure_the_gap_ahead(
 def test_ultrasonics_look_no_further_than_their_cone(
     rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    beside = entity_at("traffic_cone", BODY.centre_m, 3.0)
+    beside = entity_at("traffic_cone", RIG.body.centre_m, 3.0)
     scan = ultrasonic_scan(survey(snapshot_of(beside)), rig, clear(), np.random.default_rng(0))
     assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
-    far = entity_at("car", BODY.front_m + 5.2 + 2.25)
+    far = entity_at("car", RIG.body.front_m + 5.2 + 2.25)
     scan = ultrasonic_scan(survey(snapshot_of(far)), rig, clear(), np.random.default_rng(0))
     assert (scan.ranges_m == ULTRASONIC_MAX_RANGE_M).all()
 
@@ -202,7 +202,7 @@ def test_ultrasonics_look_no_further_than_their_cone(
 def test_ultrasonics_jitter_and_drop_out(
     rig: Rig, entity_at: EntityMaker, snapshot_of: SnapshotMaker
 ) -> None:
-    around = survey(snapshot_of(entity_at("barrier", BODY.front_m + 2.25, width_m=12.0)))
+    around = survey(snapshot_of(entity_at("barrier", RIG.body.front_m + 2.25, width_m=12.0)))
     rng = np.random.default_rng(0)
     readings = np.array(
         [ultrasonic_scan(around, rig, UltrasonicSettings(), rng).ranges_m[2] for _ in range(2000)]

@@ -2,11 +2,14 @@ import pytest
 
 from edge.contracts.errors import OperatorError
 from sim.place.maps import RoadMap
+from sim.sense.rig import default_rig
 from sim.show.aim import advance_to_encounter
 from sim.world.path import TimedPath
 from sim.world.props import nominal_look
 from sim.world.scripted import Script, Scripted, ScriptedWorld
 from sim.world.trip import Trip
+
+BODY = default_rig().body
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def world(road_map: RoadMap) -> ScriptedWorld:
         ),
         ego=TimedPath.straight((0.0, 0.0), (100.0, 0.0), from_s=0.0, to_s=10.0),
     )
-    return ScriptedWorld(Trip(place_id="suburb-020"), script, road_map=road_map)
+    return ScriptedWorld(Trip(place_id="suburb-020"), script, road_map=road_map, body=BODY)
 
 
 @pytest.mark.parametrize(("number", "seconds"), [(1, 2.0), (2, 5.0)])

@@ -4,12 +4,15 @@ import pytest
 
 from edge.contracts.time import FRAME_RATE_HZ
 from sim.place.maps import RoadMap
+from sim.sense.rig import default_rig
 from sim.world.encounters import load_scenario
 from sim.world.roadside import RoadsideSettings
 from sim.world.snapshot import Entity
 from sim.world.sumo.settings import SumoSettings, TrafficSettings
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
+
+BODY = default_rig().body
 
 EMPTY = SumoSettings(
     traffic=TrafficSettings(0.0, 0.0), roadside=RoadsideSettings(0.0, 0.0, 0.0, 0.0)
@@ -26,7 +29,7 @@ def first_moves(road_map: RoadMap, speed_mps: float) -> dict[str, int]:
         start_speed_mps=speed_mps,
     )
     moves: dict[str, int] = {}
-    with SumoWorld(trip, EMPTY, road_map=road_map) as world:
+    with SumoWorld(trip, EMPTY, road_map=road_map, body=BODY) as world:
         start = {a.entity_id: a for a in world.now().entities}
         ids = sorted(start)[:2]
         for _ in range(round(60.0 / speed_mps) * FRAME_RATE_HZ):

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.contracts.rig import BODY
+from sim.sense.rig import default_rig
 from sim.world.ego import VehicleState, driven
+
+BODY = default_rig().body
 
 DT_S = 1.0 / 36.0
 

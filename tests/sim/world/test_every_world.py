@@ -9,6 +9,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Plan, PlanSource
 from edge.contracts.time import FRAME_RATE_HZ, frame_stamp_ns
 from sim.place.maps import RoadMap
+from sim.sense.rig import default_rig
 from sim.world.encounters import load_scenario
 from sim.world.path import TimedPath
 from sim.world.props import nominal_look
@@ -17,6 +18,8 @@ from sim.world.snapshot import SNAPSHOT_RANGE_M, Snapshot
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
 from sim.world.world import World
+
+BODY = default_rig().body
 
 Opener = Callable[..., World]
 PLACES = ("suburb-020", "suburb-060")
@@ -35,11 +38,11 @@ SCRIPT = Script(
 
 
 def open_sumo(trip: Trip, road_map: RoadMap) -> World:
-    return SumoWorld(trip, road_map=road_map)
+    return SumoWorld(trip, road_map=road_map, body=BODY)
 
 
 def open_scripted(trip: Trip, road_map: RoadMap) -> World:
-    return ScriptedWorld(trip, SCRIPT, road_map=road_map)
+    return ScriptedWorld(trip, SCRIPT, road_map=road_map, body=BODY)
 
 
 @pytest.fixture(params=[open_sumo, open_scripted], ids=["sumo", "scripted"])

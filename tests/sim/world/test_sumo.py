@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.rig import BODY
 from sim.place.maps import RoadMap
+from sim.sense.rig import default_rig
 from sim.world.ego import VehicleState
 from sim.world.path import between
 from sim.world.route import RouteAhead
 from sim.world.sumo.settings import TrafficSettings
 from sim.world.sumo.traffic import BEAT_NS, STEP_NS, Traffic
+
+BODY = default_rig().body
 
 
 def start(traffic: Traffic, place_index: int = 20, *, is_driven_outside: bool = False) -> None:
@@ -29,7 +31,7 @@ def start(traffic: Traffic, place_index: int = 20, *, is_driven_outside: bool = 
 
 @pytest.fixture
 def traffic(road_map: RoadMap) -> Iterator[Traffic]:
-    with Traffic(road_map, 5) as opened:
+    with Traffic(road_map, 5, body=BODY) as opened:
         yield opened
 
 

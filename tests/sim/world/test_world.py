@@ -9,16 +9,19 @@ from edge.contracts.classes import ANIMAL, CAR
 from edge.contracts.errors import OperatorError
 from edge.contracts.time import frame_stamp_ns
 from sim.place.maps import RoadMap
+from sim.sense.rig import default_rig
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import SNAPSHOT_RANGE_M, Snapshot
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import Trip
 
+BODY = default_rig().body
+
 
 @pytest.fixture(scope="module")
 def world(road_map: RoadMap) -> Iterator[SumoWorld]:
     trip = Trip(seed=3, scenario=load_scenario("animal_crossing"))
-    with SumoWorld(trip, road_map=road_map) as opened:
+    with SumoWorld(trip, road_map=road_map, body=BODY) as opened:
         yield opened
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from edge.contracts.classes import PEDESTRIAN
-from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, PlanSource
 from sim.place.rectangles import Rectangle
+from sim.sense.rig import default_rig
 from sim.world.snapshot import Entity, Snapshot, touched_by
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip
+
+BODY = default_rig().body
 
 
 def commanded(acceleration_mps2: float, steering_rad: float = 0.0) -> Plan:
