@@ -163,8 +163,8 @@ class Runtime:
         self._recorder = recorder
         self._charge: Charge = charge or ModelledCharge()
         self._clock: Clock = clock or MonotonicClock()
-        self._tracker = Tracker(settings.tracker, radar_mount_x_m=settings.radar_tracker.mount_x_m)
-        self._radar_tracker = RadarTracker(settings.radar_tracker)
+        self._tracker = Tracker(settings.tracker, radars=rig.radars)
+        self._radar_tracker = RadarTracker(settings.radar_tracker, rig.radars)
         self.moments: deque[Moment] = deque()
         """The last seconds, oldest first: what the triggers look at."""
         self._trigger_state = TriggerState()

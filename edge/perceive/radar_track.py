@@ -12,16 +12,19 @@ and bearing badly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.rig import RADARS, RadarMount
 from edge.contracts.scene import RadarTrack
 from edge.contracts.sensors import EgoState, RadarScan
 from edge.perceive import kalman
 from edge.perceive.association import nearest_pairs
-from edge.perceive.track import RADAR_MOUNT_X_M, planar
+from edge.perceive.radar_mounts import RadarMounts
+from edge.perceive.track import planar
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -65,8 +68,6 @@ class RadarTrackerSettings:
     """Largest difference of radial speed of two tracks that follow one body."""
     max_range_m: float = 100.0
     """Echoes further away are not tracked."""
-    mount_x_m: float = RADAR_MOUNT_X_M
-    """Where on the ego's x axis the lines of sight meet."""
 
 
 @dataclass(eq=False)
@@ -107,8 +108,11 @@ class RadarTracker:
     """Follows radar echoes over scans. Same scans, same tracks."""
 
     settings: RadarTrackerSettings = field(default_factory=RadarTrackerSettings)
+    radars: Sequence[RadarMount] = RADARS
+    """Radars of the rig, which ``RadarScan.sensor`` numbers."""
 
     def __post_init__(self) -> None:
+        self._mounts = RadarMounts(self.radars)
         self._next_id = 1
         self.reset()
 
@@ -125,15 +129,16 @@ class RadarTracker:
         Args:
             scan: Points in the ego frame of this instant; points that are not finite are dropped.
             ego: Own pose, which carries ego to world.
-            stamp_ns: When the scan was taken. A stamp that does not grow resets the tracker.
+            stamp_ns: When the scan was taken. A stamp that steps back resets the tracker; one that
+                repeats is the same instant again.
 
         Returns:
             Confirmed tracks, oldest first, in the ego frame; velocity over the ground in ego axes.
         """
-        if stamp_ns <= self._stamp_ns:
+        if stamp_ns < self._stamp_ns:
             self.reset()
         rotation, origin = planar(ego.world_from_ego)
-        echoes = _echoes(scan.points_ego, rotation, origin, self.settings)
+        echoes = _echoes(scan, self._mounts, rotation, origin, self.settings)
         self._predict(stamp_ns)
         row, column = self._associate(echoes, origin)
         self._take_in(echoes, row, column, stamp_ns)
@@ -265,24 +270,29 @@ def _cross_variance(echoes: _Echoes, settings: RadarTrackerSettings) -> Floats:
 
 
 def _echoes(
-    points_ego: NDArray[np.float32],
+    scan: RadarScan,
+    mounts: RadarMounts,
     rotation: Floats,
     origin: Floats,
     settings: RadarTrackerSettings,
 ) -> _Echoes:
-    """Cluster the points of a scan, (N, 4), and carry the clusters to the world frame."""
-    points = points_ego[np.isfinite(points_ego).all(axis=1)].astype(np.float64)
-    points = points - (settings.mount_x_m, 0.0, 0.0, 0.0)
+    """Cluster the points that each radar measured, and carry the clusters to the world frame."""
+    radar = mounts.of_points(scan.sensor, len(scan.points_ego))
+    points = scan.points_ego.astype(np.float64)
+    points[:, :2] -= mounts.position_ego[radar]
     reach = np.hypot(points[:, 0], points[:, 1])
-    points = points[(reach > 0.1) & (reach < settings.max_range_m)]
-    label = _connected(points, settings)
+    is_good = np.isfinite(points).all(axis=1) & (reach > 0.1) & (reach < settings.max_range_m)
+    points, radar = points[is_good], radar[is_good]
+    label = _connected(points, radar, settings)
     size = int(label.max(initial=-1)) + 1
     count = np.bincount(label, minlength=size)
     means = np.stack(
         [np.bincount(label, points[:, k], minlength=size) / count for k in range(4)], axis=1
     )
     range_m = np.hypot(means[:, 0], means[:, 1])
-    mount_world = origin + settings.mount_x_m * rotation[:, 0]
+    of_cluster = np.zeros(size, np.int64)
+    of_cluster[label] = radar
+    mount_world = mounts.in_world(rotation, origin)[of_cluster]
     return _Echoes(
         position_world=means[:, :2] @ rotation.T + mount_world,
         sight_world=(means[:, :2] / np.maximum(range_m, 0.1)[:, None]) @ rotation.T,
@@ -292,11 +302,12 @@ def _echoes(
     )
 
 
-def _connected(points: Floats, settings: RadarTrackerSettings) -> Ints:
-    """Label the connected components of "close and as fast", (N,), numbered from 0 in point order."""
+def _connected(points: Floats, radar: Ints, settings: RadarTrackerSettings) -> Ints:
+    """Label the connected components of "close and as fast" of each radar, (N,), numbered in point order."""
     gap = points[:, None, :3] - points[None, :, :3]
     is_near = _is_within(gap[..., :2], settings.cluster_m)
     is_joined = is_near & (np.abs(gap[..., 2]) < settings.cluster_mps)
+    is_joined &= radar[:, None] == radar[None]
     label = np.arange(len(points))
     while True:
         lowest = np.where(is_joined, label[None], len(points)).min(axis=1, initial=len(points))

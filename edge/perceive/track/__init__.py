@@ -14,6 +14,6 @@ second, while a pedestrian or an animal that seems to stand beside the lane is d
 
 from edge.perceive.track.rows import planar
 from edge.perceive.track.settings import TrackerSettings
-from edge.perceive.track.tracker import RADAR_MOUNT_X_M, Tracker
+from edge.perceive.track.tracker import Tracker
 
-__all__ = ["RADAR_MOUNT_X_M", "Tracker", "TrackerSettings", "planar"]
+__all__ = ["Tracker", "TrackerSettings", "planar"]

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from edge.contracts.classes import UNKNOWN, Category
+from edge.contracts.rig import RADARS, RadarMount
 from edge.contracts.scene import Agent, Box3D, RadarTrack, Trajectory
 from edge.contracts.sensors import EgoState
 from edge.perceive import kalman
 from edge.perceive.association import nearest_pairs
+from edge.perceive.radar_mounts import RadarMounts
 from edge.perceive.track.agents import agents_of
 from edge.perceive.track.rows import (
     VEHICLES,
@@ -27,8 +29,8 @@ from edge.perceive.track.rows import (
 )
 from edge.perceive.track.settings import TrackerSettings
 
-RADAR_MOUNT_X_M = 1.3
-"""Where on the ego's x axis the lines of sight of the radar meet."""
+_LEAST_LOOKS = 1e-6
+"""Share of a measurement that the network's velocity counts for when its instant is repeated."""
 
 
 @dataclass(eq=False)
@@ -39,10 +41,11 @@ class Tracker:
     velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
     """Error per axis of the network's velocity, as the driving bundle states it; a class that is not listed
     is not believed."""
-    radar_mount_x_m: float = RADAR_MOUNT_X_M
-    """x of the point, in the ego frame, from which the radar measures ranges and radial speeds."""
+    radars: Sequence[RadarMount] = RADARS
+    """Radars of the rig; radial speeds are along lines of sight through them."""
 
     def __post_init__(self) -> None:
+        self._mounts = RadarMounts(self.radars)
         self.numbers: dict[Category, int] = {UNKNOWN: 0}
         """Per class, the column of the votes for it; a class gets one when the first box names it."""
         self.reset()
@@ -68,7 +71,8 @@ class Tracker:
             boxes: In the ego frame of this tick; empty when the network had nothing to say.
             futures: Per box, its predicted trajectories; shorter than ``boxes`` means none.
             ego: Own pose, which carries ego to world.
-            stamp_ns: When the boxes were seen. A stamp that does not grow resets the tracker.
+            stamp_ns: When the boxes were seen. A stamp that steps back resets the tracker; one that
+                repeats is the same instant again.
             radar_tracks: What the radar follows by itself, in the ego frame of this tick.
 
         Returns:
@@ -116,7 +120,7 @@ class Tracker:
         self._tracks.votes = np.pad(self._tracks.votes, ((0, 0), (0, lacking)))
 
     def _predict(self, stamp_ns: int) -> None:
-        if stamp_ns <= self._stamp_ns:
+        if stamp_ns < self._stamp_ns:
             self.reset()
         dt_s = (stamp_ns - self._stamp_ns) / 1e9 if self._stamp_ns >= 0 else 0.0
         self._stamp_ns = stamp_ns
@@ -150,7 +154,7 @@ class Tracker:
         )
         sigma = np.full((len(row), 4), s.position_sigma_m)
         looks = (stamp_ns - tracks.last_seen_ns[row]) / 1e9 / s.network_velocity_s
-        share = np.sqrt(np.minimum(looks, 1.0))
+        share = np.sqrt(np.clip(looks, _LEAST_LOOKS, 1.0))
         sigma[:, 2:] = (measured.velocity_sigma_mps[column] / share)[:, None]
         self._correct(row, seen, sigma)
         w = s.shape_weight
@@ -175,7 +179,9 @@ class Tracker:
         heard = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
         is_free = np.ones(len(heard), np.bool_)
         is_free[self._listen_for_vulnerable(heard)] = False
-        self._listen_for_vehicles(heard[is_free], origin + self.radar_mount_x_m * rotation[:, 0])
+        mounts_world = self._mounts.in_world(rotation, origin)
+        number = self._mounts.seeing(values[is_free, :2])
+        self._listen_for_vehicles(heard[is_free], mounts_world[number])
 
     def _listen_for_vulnerable(self, heard: Floats) -> Ints:
         """Correct place and velocity by ``heard`` (R, 4); return which of them were used."""
@@ -189,7 +195,9 @@ class Tracker:
         return column
 
     def _listen_for_vehicles(self, heard: Floats, mount_world: Floats) -> None:
-        """Correct the radial speed of vehicles by ``heard`` (R, 4); its place on the body says little.
+        """Correct the radial speed of vehicles by ``heard`` (R, 4), as seen from ``mount_world`` (R, 2).
+
+        Its place on the body says little.
 
         Of several echoes on a body the one that agrees best counts. An echo of another road user does
         little harm: it must agree with the vehicle's boxes, sets no standing vehicle in motion and stops

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import RADARS, RadarMount
 from edge.contracts.scene import RadarTrack
 from edge.contracts.sensors import EgoState, RadarScan
 from edge.contracts.time import frame_stamp_ns
-from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
+from edge.perceive.radar_track import RadarTracker
 
 TICK_S = 1.0 / 36.0
-MOUNT_X_M = RadarTrackerSettings().mount_x_m
+MOUNT_X_M = RADARS[0].x_m
 
 
 @dataclass
@@ -117,6 +119,64 @@ def test_a_body_that_leaves_takes_its_track_along() -> None:
     assert len(tracks) == 1
     gone = [len(scan(tracker, k, ghosts(rng), Pose())) for k in range(36, 72)]
     assert gone[-1] == 0
+
+
+def test_a_stamp_that_repeats_keeps_the_tracks_and_one_that_steps_back_forgets_them() -> None:
+    rng, tracker = np.random.default_rng(0), RadarTracker()
+    for k in range(36):
+        tracks = scan(tracker, k, echoes(rng, [Body(20, 0)], 0.0, Pose()), Pose())
+    again = scan(tracker, 35, echoes(rng, [Body(20, 0)], 0.0, Pose()), Pose())
+    assert [t.track_id for t in again] == [t.track_id for t in tracks] and len(again) == 1
+    assert scan(tracker, 34, echoes(rng, [Body(20, 0)], 0.0, Pose()), Pose()) == ()
+
+
+CORNERS = (RadarMount(name="left", x_m=3.4, y_m=0.8), RadarMount(name="right", x_m=3.4, y_m=-0.8))
+
+
+def measured(mount: RadarMount, x_m: float, y_m: float, vy_mps: float) -> list[float]:
+    """What a radar without noise says about a point that moves along y."""
+    sight_y = (y_m - mount.y_m) / math.hypot(x_m - mount.x_m, y_m - mount.y_m)
+    return [x_m, y_m, sight_y * vy_mps, 10.0]
+
+
+def corner_tracks(radars: Sequence[RadarMount], seen_by: Sequence[int]) -> tuple[RadarTrack, ...]:
+    """Follow a walker who crosses 4 m ahead of the corners for 2 s, by the radars in turn."""
+    tracker = RadarTracker(radars=radars)
+    for k in range(72):
+        number = seen_by[k % len(seen_by)]
+        y_m = -2.0 + 2.0 * k * TICK_S
+        points = np.array([measured(CORNERS[number], 7.4, y_m, 2.0)], np.float32)
+        ego = EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose())
+        heard = RadarScan(points, np.array([number], np.uint8))
+        tracks = tracker.update(heard, ego, frame_stamp_ns(k))
+    return tracks
+
+
+def test_two_corner_radars_follow_one_walker_each_along_its_own_line_of_sight() -> None:
+    (walker,) = corner_tracks(CORNERS, (0, 1))
+    assert (walker.vx_mps, walker.vy_mps) == pytest.approx((0.0, 2.0), abs=0.1)
+    assert walker.hits == 72
+
+
+def test_a_speed_along_the_line_of_sight_of_another_radar_is_a_wrong_speed() -> None:
+    """The right radar's points, taken for those of one mount 0.8 m to the left of the vehicle."""
+    right = corner_tracks(CORNERS, (1,))
+    wrong = corner_tracks((CORNERS[0],), (1,))
+    errors = [[math.hypot(t.vx_mps, t.vy_mps - 2.0) for t in found] for found in (right, wrong)]
+    assert max(errors[0]) < 0.1 < min(errors[1], default=1.0)
+
+
+def test_points_of_two_radars_are_not_one_cluster() -> None:
+    """At one place, each with the radial speed that its own radar measures."""
+    near = tuple(msgspec.structs.replace(mount, y_m=0.5 * mount.y_m) for mount in CORNERS)
+    tracker = RadarTracker(radars=near)
+    points = np.array([measured(mount, 7.4, 0.0, 0.0) for mount in near], np.float32)
+    for k in range(20):
+        ego = EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose())
+        heard = RadarScan(points, np.array([0, 1], np.uint8))
+        (track,) = tracker.update(heard, ego, frame_stamp_ns(k)) or (None,)
+    assert track is not None
+    assert (track.x_m, track.y_m) == pytest.approx((7.4, 0.0), abs=0.01)
 
 
 def test_nothing_seen_is_no_track() -> None:

@@ -151,10 +151,24 @@ def test_a_tick_without_a_network_misses_nobody() -> None:
     assert feed(tracker, 4, car(20, 0))[0].is_confirmed
 
 
-def test_a_stamp_that_does_not_grow_resets_but_ids_go_on() -> None:
+def test_a_stamp_that_steps_back_resets_but_ids_go_on() -> None:
     tracker = Tracker()
     feed(tracker, 5, car(20, 0))
-    assert feed(tracker, 5, car(20, 0))[0].track_id == 2
+    assert feed(tracker, 4, car(20, 0))[0].track_id == 2
+
+
+@pytest.mark.parametrize("sigma_mps", [{}, {CAR: 0.5}], ids=["no velocity", "velocity believed"])
+def test_a_stamp_that_repeats_is_the_same_instant_and_resets_nothing(sigma_mps) -> None:
+    tracker = Tracker(velocity_sigma_mps=sigma_mps)
+    for k in range(20):
+        (before,) = feed(tracker, k, car(20 + 5 * k * TICK_S, 0, 5.0))
+    with np.errstate(all="raise"):
+        (again,) = feed(tracker, 19, car(20 + 5 * 19 * TICK_S, 0, 5.0))
+    (coasting,) = tracker.coast(ego_at(19), frame_stamp_ns(19))
+    for agent in (again, coasting):
+        assert (agent.track_id, agent.is_confirmed) == (1, True)
+        assert agent.box.x_m == pytest.approx(before.box.x_m, abs=0.05)
+        assert agent.box.vx_mps == pytest.approx(before.box.vx_mps, abs=0.3)
 
 
 coordinate = st.floats(-60, 60, allow_nan=False)

@@ -12,9 +12,11 @@ import pytest
 
 from edge.contracts.classes import BICYCLE, CAR, MOTORCYCLE, TRUCK, Category
 from edge.contracts.geometry import Pose
+from edge.contracts.rig import RadarMount
 from edge.contracts.scene import Agent, Box3D, RadarTrack
 from edge.contracts.sensors import EgoState
 from edge.contracts.time import frame_stamp_ns
+from edge.perceive.radar_mounts import RadarMounts
 from edge.perceive.track import Tracker
 
 TICK_S = 1.0 / 36.0
@@ -236,7 +238,7 @@ def test_a_speed_across_the_radars_own_line_of_sight_is_not_believed(
 
     A radar at x = 12 m looks along y, so its 1 m/s is across; one at x = 1.3 m looks askew.
     """
-    tracker = Tracker(radar_mount_x_m=mount_x_m)
+    tracker = Tracker(radars=(RadarMount(name="front", x_m=mount_x_m),))
     for k in range(36):
         y_m = 10.0 * k * TICK_S
         seen = box(y_m, np.random.default_rng(0), CAR, 0.0)
@@ -245,3 +247,11 @@ def test_a_speed_across_the_radars_own_line_of_sight_is_not_believed(
         )
         agents = tracker.update((seen,), (), EGO, frame_stamp_ns(k), (heard,))
     assert (agents[0].box.vx_mps > 0.15) is is_sideways_believed
+
+
+def test_of_two_radars_the_one_that_looks_there_measured_an_echo() -> None:
+    """The nearer one looks back, so the line of sight is that of the other."""
+    front = RadarMount(name="front", x_m=3.6, yaw_rad=0.0, field_of_view_rad=2.0)
+    rear = RadarMount(name="rear", x_m=-1.0, yaw_rad=math.pi, field_of_view_rad=2.0)
+    mounts = RadarMounts((rear, front))
+    assert mounts.seeing(np.array([[12.0, 3.0], [-9.0, 0.0], [2.0, 20.0]])).tolist() == [1, 0, 1]
