@@ -39,7 +39,7 @@ from edge.contracts.clip import TriggerEvent
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
 from edge.contracts.sensors import Dropped, FrameSet, Reading, Route
-from edge.contracts.time import NS_PER_S, is_one_time_base
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, is_one_time_base
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
 from edge.perceive.sensor_watch import SensorState, SensorWatch, SensorWatchSettings
@@ -137,6 +137,7 @@ class Runtime:
         recorder: Recorder | None = None,
         charge: Charge | None = None,
         clock: Clock | None = None,
+        rate_hz: float = FRAME_RATE_HZ,
     ) -> None:
         """Start a vehicle's runtime; ``edge.vehicle.start`` composes its arguments.
 
@@ -150,6 +151,7 @@ class Runtime:
             recorder: Recorder of this drive; None records nothing.
             charge: Time that stages are charged: modelled unless given, so that lockstep repeats.
             clock: Clock that stages are measured by.
+            rate_hz: Frame sets per second of the source.
 
         Raises:
             OperatorError: The profile does not say what this model costs on the board.
@@ -157,6 +159,7 @@ class Runtime:
         self.settings = settings
         self.ledger = Ledger()
         self._rig = rig
+        self._rate_hz = rate_hz
         self._profile = profile
         self._control = control
         self._campaigns = tuple(campaigns)
@@ -187,7 +190,7 @@ class Runtime:
         """
         rungs = (*(rung for rung in Rung if rung in bundle.perceivers), *_BLIND)
         latency = modelled_latency(self._profile, bundle.model, rungs)
-        self._ladder = Ladder(latency, self.settings.budget)
+        self._ladder = Ladder(latency, self.settings.budget, self._rate_hz)
         self._last_fault = ""
         self._bundle = bundle
         self._perceivers = {
@@ -352,7 +355,7 @@ class Runtime:
         return seen, False
 
     def _log_fault(self, reason: str, stamp_ns: int) -> None:
-        """Log a network's fault, and not again at 36 Hz while it stays the same."""
+        """Log a network's fault, and not again at every tick while it stays the same."""
         if reason != self._last_fault:
             fields = {
                 "bundle_id": self._bundle.bundle_id,
@@ -386,6 +389,7 @@ class Runtime:
             ultrasonics=frame_set.ultrasonics,
             ultrasonic_mounts=self._rig.ultrasonics,
             body=self._rig.body,
+            tick_s=1.0 / self._rate_hz,
             network_plans=seen.plans if seen else None,
             network_scores=seen.plan_scores if seen else None,
             drivable=is_drivable(seen.segmentation) if seen else None,
@@ -406,6 +410,7 @@ class Runtime:
             radar_silent_s=sensors.radar_silent_s,
             late_ms=max(0.0, budget.spent_ms - budget.deadline_ms),
             has_stepped=self._has_stepped,
+            period_s=1.0 / self._rate_hz,
         )
         self.moments.append(moment)
         oldest_ns = frame_set.stamp_ns - round(self.settings.moments_s * NS_PER_S)
@@ -418,6 +423,7 @@ class Runtime:
             control=self._control,
             tick_index=frame_set.index,
             settings=self.settings.trigger,
+            rate_hz=self._rate_hz,
         )
         return events
 

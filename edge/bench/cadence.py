@@ -1,6 +1,6 @@
 """Hand out work at the cameras' rate, never faster and never to catch up.
 
-Frame k is due ``k / 36`` s after the beginning, whatever became of the frames before it. While a tick is
+Frame k is due ``k`` periods after the beginning, whatever became of the frames before it. While a tick is
 at work newer frames push older ones out, as in a camera's one-frame mailbox: what is then late shows as
 waiting, and what was pushed out as dropped. A loop that waited for the last answer before it asked the
 next question would hide both.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, frame_stamp_ns
 
 
 class Timer(Protocol):
@@ -61,13 +61,16 @@ class Beat:
         return (self.ended_ns - self.due_ns) / 1e6
 
 
-def paced(work: Callable[[], None], beats: int, timer: Timer) -> tuple[list[Beat], int]:
+def paced(
+    work: Callable[[], None], beats: int, timer: Timer, rate_hz: float = FRAME_RATE_HZ
+) -> tuple[list[Beat], int]:
     """Work on ``beats`` frames as they come, always the newest.
 
     Args:
         work: One tick.
         beats: How many ticks; frames that are dropped come on top.
         timer: The clock; the first frame is born now.
+        rate_hz: Frames per second.
 
     Returns:
         What was worked on, and how many frames were dropped.
@@ -76,21 +79,22 @@ def paced(work: Callable[[], None], beats: int, timer: Timer) -> tuple[list[Beat
     start_ns = timer.now_ns()
     frame = dropped = 0
     while len(done) < beats:
-        due_ns = start_ns + frame * NS_PER_S // FRAME_RATE_HZ
+        due_ns = frame_stamp_ns(frame, start_ns, rate_hz)
         timer.sleep_until(due_ns)
         began_ns = timer.now_ns()
         work()
         ended_ns = timer.now_ns()
         done.append(Beat(frame, due_ns, began_ns, ended_ns))
-        newest = newest_frame(ended_ns - start_ns)
+        newest = newest_frame(ended_ns - start_ns, rate_hz)
         if len(done) < beats:
             dropped += max(newest - frame - 1, 0)
         frame = max(newest, frame + 1)
     return done, dropped
 
 
-def newest_frame(elapsed_ns: int) -> int:
+def newest_frame(elapsed_ns: int, rate_hz: float = FRAME_RATE_HZ) -> int:
     """Number the last frame that was born ``elapsed_ns`` after the first one."""
-    frame = elapsed_ns * FRAME_RATE_HZ // NS_PER_S
+    frame = int(elapsed_ns * rate_hz / NS_PER_S)
+    frame -= frame_stamp_ns(frame, 0, rate_hz) > elapsed_ns
     # Births are rounded down to whole nanoseconds, so the next one may lie on this very one.
-    return frame + ((frame + 1) * NS_PER_S // FRAME_RATE_HZ <= elapsed_ns)
+    return frame + (frame_stamp_ns(frame + 1, 0, rate_hz) <= elapsed_ns)

@@ -52,7 +52,7 @@ def edge(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Run one vehicle on recorded frames at 36 Hz and tell its latency beside the bare network's."""
+    """Run one vehicle on recorded frames at their rate and report its latency beside the bare network's."""
     import msgspec
 
     from edge.bench.cadence import MonotonicTimer
@@ -73,7 +73,7 @@ def edge(
     reporter = stages(as_json=as_json)
     board = msgspec.structs.replace(device_profile(profile), engines=(EngineKind(engine),))
     with reporter.stage("record frames into memory"):
-        recorded, rig = _of_clip(clip) if clip else _of_simulator(frames)
+        recorded, rig, rate_hz = _of_clip(clip) if clip else _of_simulator(frames)
     with tempfile.TemporaryDirectory() as scratch:
         folder, weights = bundle or Path(scratch) / "bundle", "of the bundle"
         if bundle is None:
@@ -84,7 +84,7 @@ def edge(
         manifest = read_manifest(folder)
         load = os.getloadavg()[0]
         with (
-            reporter.stage("36 Hz, a second of ticks, a second of bare calls", ticks) as stage,
+            reporter.stage(f"{rate_hz:g} Hz, in turns of ticks and of bare calls", ticks) as stage,
             urgent(is_wanted=realtime) as scheduling,
             collected_by_hand(),
         ):
@@ -96,7 +96,7 @@ def edge(
                 profile=board,
                 clips_folder=Path(scratch) / "clips",
                 timer=MonotonicTimer(),
-                settings=BenchSettings(ticks=ticks),
+                settings=BenchSettings(ticks=ticks, rate_hz=rate_hz),
                 on_tick=stage.advance,
             )
     about: dict[str, object] = {
@@ -112,10 +112,12 @@ def edge(
     _show(about | dataclasses.asdict(machine()), result, as_json=as_json)
 
 
-def _of_simulator(count: int) -> tuple[list[FrameSet], Rig]:
+def _of_simulator(count: int) -> tuple[list[FrameSet], Rig, float]:
+    from edge.contracts.time import FRAME_RATE_HZ
+
     record = _from_simulator("sim.bench", "simulated_frames", "--clip")
-    frames: tuple[list[FrameSet], Rig] = record(count)
-    return frames
+    frames, rig = record(count)
+    return frames, rig, FRAME_RATE_HZ
 
 
 def _from_simulator(module: str, name: str, option: str) -> Any:
@@ -135,12 +137,13 @@ def _from_simulator(module: str, name: str, option: str) -> Any:
         ) from error
 
 
-def _of_clip(path: Path) -> tuple[list[FrameSet], Rig]:
+def _of_clip(path: Path) -> tuple[list[FrameSet], Rig, float]:
+    """Read the frames of a clip, and the rate at which its vehicle drove."""
     from edge.clip_file import read_clip
     from edge.sources.replay import ClipSource
 
     source = ClipSource(read_clip(path))
-    return list(source), source.rig
+    return list(source), source.rig, source.clip.manifest.rate_hz
 
 
 def _show(about: Mapping[str, object], result: BenchResult, *, as_json: bool) -> None:

@@ -4,7 +4,6 @@ from edge.budget.charge import Charge, MeasuredCharge, ModelledCharge, Slowdown
 from edge.budget.cost import ModelledLatency, modelled_latency
 from edge.budget.deadline import (
     AFTER_PLAN,
-    PERIOD_MS,
     SENSOR_TO_PLAN,
     Budget,
     BudgetSettings,
@@ -23,7 +22,6 @@ from edge.budget.ledger import (
 
 __all__ = [
     "AFTER_PLAN",
-    "PERIOD_MS",
     "SENSOR_TO_PLAN",
     "Budget",
     "BudgetSettings",

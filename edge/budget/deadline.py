@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.contracts.scene import StageTime
-from edge.contracts.time import FRAME_RATE_HZ
-
-PERIOD_MS = 1000.0 / FRAME_RATE_HZ
 
 SENSOR_TO_PLAN = ("wait", "sense", "preprocess", "infer", "decode", "track", "radar", "plan")
 """Stages between the light on the sensor and the command, in order; the rest is after the fact."""
@@ -23,13 +20,14 @@ class BudgetSettings:
 
     deadline_ms: float = 100.0
     """Sensor to plan, always."""
-    target_ms: float = 0.9 * PERIOD_MS
-    """Sensor to plan, normally; the rest of the period keeps a real-time task from starving others."""
-    climb_ticks: int = 36
-    """A richer rung must have fitted this many ticks in a row before it is taken."""
-    max_climb_ticks: int = 2304
-    """A rung that overran within ``climb_ticks`` of being taken must fit twice as long the next time; this
-    many ticks (64 s at 36 Hz) are the longest wait."""
+    target_ratio: float = 0.9
+    """Share of the source's period that the way from sensor to plan takes, normally; the rest keeps a
+    real-time task from starving others."""
+    climb_s: float = 1.0
+    """A richer rung must have fitted in every tick for so long before it is taken."""
+    max_climb_s: float = 64.0
+    """A rung that overran within ``climb_s`` of being taken must fit twice as long the next time; this is
+    the longest wait."""
     pace_memory: float = 0.9
     """What is left of the excess of a slow tick after the next one."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from edge.budget.cost import ModelledLatency
 from edge.budget.deadline import SENSOR_TO_PLAN, Budget, BudgetSettings
 from edge.contracts.scene import Rung, StageTime
+from edge.contracts.time import FRAME_RATE_HZ
 
 _LEAST_MS = 0.01
 """A stage that the profile calls free is taken to cost this much, so that it can have a pace."""
@@ -37,13 +38,18 @@ class Ladder:
 
     latency: ModelledLatency
     settings: BudgetSettings = field(default_factory=BudgetSettings)
+    rate_hz: float = FRAME_RATE_HZ
+    """Ticks per second."""
 
     def __post_init__(self) -> None:
+        self.target_ms = self.settings.target_ratio * (1000.0 / self.rate_hz)
+        self._climb_ticks = max(1, round(self.settings.climb_s * self.rate_hz))
+        self._max_climb_ticks = max(1, round(self.settings.max_climb_s * self.rate_hz))
         self._rungs = [rung for rung in Rung if rung in self.latency.costs_ms]
         self._paces = {stage: 1.0 for costs in self.latency.costs_ms.values() for stage in costs}
         self._settled = 0
         self._fitted_ticks = 0
-        self._needed_ticks = self._ticks_since_climb = self.settings.climb_ticks
+        self._needed_ticks = self._ticks_since_climb = self._climb_ticks
 
     def choose(self, budget: Budget) -> Choice:
         """Choose for a tick of whose budget the wait for the last tick is already spent."""
@@ -88,7 +94,7 @@ class Ladder:
         )
 
     def _settle(self, fitting: int) -> None:
-        """Move to the rung that the paces allow: down at once, up after ``climb_ticks`` or longer."""
+        """Move to the rung that the paces allow: down at once, up after ``climb_s`` or longer."""
         self._ticks_since_climb += 1
         self._fitted_ticks = self._fitted_ticks + 1 if fitting < self._settled else 0
         if fitting > self._settled:
@@ -98,9 +104,9 @@ class Ladder:
 
     def _fall(self, fitting: int) -> None:
         """Take a poorer rung; soon after a climb, the next climb must wait twice as long."""
-        has_just_climbed = self._ticks_since_climb < self.settings.climb_ticks
-        doubled = min(2 * self._needed_ticks, self.settings.max_climb_ticks)
-        self._needed_ticks = doubled if has_just_climbed else self.settings.climb_ticks
+        has_just_climbed = self._ticks_since_climb < self._climb_ticks
+        doubled = min(2 * self._needed_ticks, self._max_climb_ticks)
+        self._needed_ticks = doubled if has_just_climbed else self._climb_ticks
         self._settled, self._fitted_ticks = fitting, 0
 
     def _richest(self, from_: int, budget: Budget) -> int:
@@ -114,4 +120,4 @@ class Ladder:
         """Return what is left: with a network of the period's target, without one of the deadline."""
         if "infer" not in self.latency.costs_ms[rung]:
             return budget.remaining_ms
-        return min(self.settings.target_ms - budget.spent_ms, budget.remaining_ms)
+        return min(self.target_ms - budget.spent_ms, budget.remaining_ms)

@@ -21,11 +21,12 @@ class RuleSettings:
     """One armed trigger rule; see ``edge.contracts.campaign.ArmedRule``."""
 
     threshold: float = 0.0
-    """In the rule's own unit, see ``edge/trigger/rules.py``; for ``random`` the probability per tick."""
+    """In the rule's own unit, see ``edge/trigger/rules.py``; for ``random`` the probability per tick
+    of 1/36 s."""
     version: int = 1
     """Version of the rule; a vehicle that knows another one does not arm it."""
     ticks_of: tuple[int, int] = (1, 1)
-    """(N, M): the condition must hold in N of the last M ticks."""
+    """(N, M): the condition must hold in N of the last M ticks of 1/36 s; converted at other rates."""
     min_interval_s: float = 2.0
     """Shortest time between two events of this rule."""
     weight: float = 0.5

@@ -41,6 +41,7 @@ from edge.plan.proposals import (
     Proposals,
     RouteSettings,
     network_proposals,
+    no_faster_than_standstill,
     route_proposals,
     speed_ceiling,
 )
@@ -106,6 +107,8 @@ class PlanInputs:
     ultrasonic_mounts: Sequence[UltrasonicMount]
     body: Body
     """The vehicle that is to drive the plan."""
+    tick_s: float
+    """Time to the next plan."""
     network_plans: NDArray[np.float32] | None = None
     network_scores: NDArray[np.float32] | None = None
     drivable: NDArray[np.bool_] | None = None
@@ -228,7 +231,7 @@ def _asking(inputs: PlanInputs, situation: Situation, settings: PlanSettings) ->
 
 
 def _route_proposals(inputs: PlanInputs, situation: Situation, settings: PlanSettings) -> Proposals:
-    return route_proposals(
+    proposals = route_proposals(
         situation.path,
         situation.ceiling,
         situation.hazards,
@@ -238,6 +241,7 @@ def _route_proposals(inputs: PlanInputs, situation: Situation, settings: PlanSet
         step_s=settings.predict.step_s,
         steps=settings.predict.steps,
     )
+    return no_faster_than_standstill(proposals, inputs.ego.speed_mps, inputs.tick_s)
 
 
 def _judged_network(
@@ -256,6 +260,7 @@ def _judged_network(
         settings=settings.route,
         step_s=settings.predict.step_s,
     )
+    proposals = no_faster_than_standstill(proposals, inputs.ego.speed_mps, inputs.tick_s)
     is_sure = proposals.score >= settings.min_network_score
     refused = {"score": int((~is_sure).sum())} if not is_sure.all() else {}
     sure = proposals.select(is_sure)
@@ -306,6 +311,7 @@ def _last_resort(
         step_s=settings.predict.step_s,
         steps=settings.predict.steps,
     )
+    manoeuvre = no_faster_than_standstill(manoeuvre, inputs.ego.speed_mps, inputs.tick_s)
     heard = replace(situation, hazards=radar_hazards)
     asking = _asking(inputs, situation if is_imminent else heard, settings)
     first = preferred.select(_FIRST) if is_imminent and preferred is not None else None

@@ -16,7 +16,7 @@ from edge.contracts.scene import PlanSource
 from edge.contracts.sensors import EgoState
 from edge.plan.path import Path, steering_towards
 from edge.plan.predict import Hazards
-from edge.plan.proposals import Proposals, RouteSettings, no_faster_than_standstill
+from edge.plan.proposals import Proposals, RouteSettings
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def minimum_risk_manoeuvre(
         speed_mps=(speed - brake * time_s)[None],
         station_m=station[None],
         offset_m=np.zeros((1, steps)),
-        acceleration_mps2=no_faster_than_standstill(np.array([-brake]), speed),
+        acceleration_mps2=np.array([-brake]),
         steering_rad=np.array([steering]),
         score=np.zeros(1),
         step_s=step_s,

@@ -8,7 +8,7 @@ first that the checker lets pass is taken.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,9 +23,6 @@ from edge.plan.predict import Hazards
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-TICK_S = 1.0 / 36.0
-"""How long a command acts before the next one; no brake command asks for more than standstill in it."""
 
 _CREEP_MPS = 0.3
 
@@ -199,7 +196,7 @@ def route_proposals(
         speed_mps=speed,
         station_m=station,
         offset_m=np.zeros_like(station),
-        acceleration_mps2=no_faster_than_standstill(first, ego.speed_mps),
+        acceleration_mps2=first,
         steering_rad=np.full(len(station), steering),
         score=-np.arange(len(station), dtype=np.float64),
         step_s=step_s,
@@ -376,7 +373,7 @@ def network_proposals(
         speed_mps=speed,
         station_m=station,
         offset_m=offset,
-        acceleration_mps2=no_faster_than_standstill(first, ego.speed_mps),
+        acceleration_mps2=first,
         steering_rad=np.array([steering_towards(t, vehicle) for t in targets], np.float64),
         score=scores.astype(np.float64),
         step_s=step_s,
@@ -390,6 +387,8 @@ def _first_beyond(position: Floats, distance_m: float) -> Floats:
     return np.asarray(position[np.arange(len(position)), is_beyond.argmax(axis=1)])
 
 
-def no_faster_than_standstill(acceleration_mps2: Floats, speed_mps: float) -> Floats:
-    """Never command a brake beyond what stops the vehicle within one tick."""
-    return np.maximum(acceleration_mps2, -max(speed_mps, 0.0) / TICK_S) + 0.0  # never -0.0
+def no_faster_than_standstill(proposals: Proposals, speed_mps: float, tick_s: float) -> Proposals:
+    """Return proposals whose brake is at most what stops the vehicle within one tick."""
+    floor_mps2 = -max(speed_mps, 0.0) / tick_s
+    capped = np.maximum(proposals.acceleration_mps2, floor_mps2) + 0.0  # never -0.0
+    return replace(proposals, acceleration_mps2=capped)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerEvent, TriggerRule
-from edge.contracts.time import NS_PER_S
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
 from edge.trigger.moment import Finding, Moment, TriggerSettings
 from edge.trigger.rules import RULES, Rule
 
@@ -74,6 +74,7 @@ def evaluate(
     control: ControlStream,
     tick_index: int,
     settings: TriggerSettings,
+    rate_hz: float = FRAME_RATE_HZ,
 ) -> tuple[tuple[TriggerEvent, ...], TriggerState]:
     """Run every armed rule on the newest moment.
 
@@ -84,6 +85,7 @@ def evaluate(
         control: The drive's random stream.
         tick_index: ``FrameSet.index`` of the newest moment.
         settings: Numbers of the rules.
+        rate_hz: Ticks per second of the source.
 
     Returns:
         The events of this tick in the order of the campaigns, and the new state.
@@ -98,8 +100,9 @@ def evaluate(
             continue
         for position, armed_rule in enumerate(campaign.rules):
             if armed_rule.rule is TriggerRule.RANDOM and armed_rule.version == RANDOM_VERSION:
-                if control.draw(tick_index) < armed_rule.threshold:
-                    events.append(_random_event(armed_rule, campaign, now))
+                chance = armed_rule.chance_at(rate_hz)
+                if control.draw(tick_index) < chance:
+                    events.append(_random_event(armed_rule, chance, campaign, now))
                 continue
             rule = RULES.get(armed_rule.rule)
             if rule is None or rule.version != armed_rule.version:
@@ -115,6 +118,7 @@ def evaluate(
                 rule,
                 now_ns=now.stamp_ns,
                 escalation_worth=settings.escalation_worth,
+                rate_hz=rate_hz,
             )
             if fired is not None:
                 events.append(_event(fired, armed_rule, campaign, now))
@@ -129,6 +133,7 @@ def step(
     *,
     now_ns: int,
     escalation_worth: float,
+    rate_hz: float = FRAME_RATE_HZ,
 ) -> tuple[Finding | None, Armed]:
     """Advance one armed rule by a tick; give the finding that fires, if one does.
 
@@ -137,10 +142,10 @@ def step(
     """
     crossing = {f.track_id: f for f in findings if rule.crosses(f.value, armed_rule.threshold)}
     interval_ns = round(armed_rule.min_interval_s * NS_PER_S)
-    subjects = _advance(armed.subjects, crossing, armed_rule, now_ns, interval_ns)
+    needed, window = armed_rule.ticks_at(rate_hz)
+    subjects = _advance(armed.subjects, crossing, window, now_ns, interval_ns)
     if armed.fired_ns is not None and now_ns - armed.fired_ns < interval_ns:
         return None, Armed(fired_ns=armed.fired_ns, subjects=subjects)
-    needed, _window = armed_rule.ticks_of
     ready = [
         finding
         for finding in crossing.values()
@@ -158,12 +163,12 @@ def step(
 def _advance(
     subjects: Mapping[int | None, Subject],
     crossing: Mapping[int | None, Finding],
-    armed_rule: ArmedRule,
+    window: int,
     now_ns: int,
     interval_ns: int,
 ) -> dict[int | None, Subject]:
     """Shift this tick into every subject's history; forget those long quiet, which re-arms them."""
-    mask = (1 << armed_rule.ticks_of[1]) - 1
+    mask = (1 << window) - 1
     advanced = {}
     for track_id in dict.fromkeys([*subjects, *crossing]):
         old = subjects.get(track_id, Subject())
@@ -197,14 +202,16 @@ def _event(
     )
 
 
-def _random_event(armed_rule: ArmedRule, campaign: Campaign, now: Moment) -> TriggerEvent:
-    """Record the stated probability as the value; the worth says nothing about what was in view."""
+def _random_event(
+    armed_rule: ArmedRule, chance: float, campaign: Campaign, now: Moment
+) -> TriggerEvent:
+    """Record the probability of this tick as the value; the worth says nothing about what was in view."""
     return TriggerEvent(
         rule=TriggerRule.RANDOM,
         rule_version=RANDOM_VERSION,
         campaign_id=campaign.campaign_id,
         stamp_ns=now.stamp_ns,
-        value=armed_rule.threshold,
+        value=chance,
         threshold=armed_rule.threshold,
         worth=armed_rule.weight,
     )

@@ -91,6 +91,8 @@ class Moment:
     """By how much the plan came after its deadline."""
     has_stepped: bool = False
     """Whether the clock had stepped just before."""
+    period_s: float = 1.0 / FRAME_RATE_HZ
+    """Time to the next tick at the rate of the source."""
 
     @property
     def stamp_ns(self) -> int:
@@ -157,9 +159,9 @@ def _gaps_m(
 
 
 def period_s(moments: Sequence[Moment]) -> float:
-    """Give the mean time between moments, or a camera period when there is only one."""
+    """Give the mean time between moments, or the source's period when there is only one."""
     if len(moments) < 2:
-        return 1.0 / FRAME_RATE_HZ
+        return moments[-1].period_s
     return seconds_between(moments[0], moments[-1]) / (len(moments) - 1)
 
 

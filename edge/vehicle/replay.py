@@ -90,7 +90,7 @@ def replay_clip(
 ) -> ClipReplay:
     """Run a clip through a vehicle in lockstep.
 
-    Rules count recorded ticks; a drive has more of them (``ClipManifest.rate_hz``) than a clip.
+    The vehicle ticks at the rate at which the clip was recorded, which may be less than that of its drive.
 
     Args:
         clip: A sealed clip.

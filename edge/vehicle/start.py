@@ -106,5 +106,6 @@ def start(
         recorder=recorder,
         charge=charge,
         clock=clock,
+        rate_hz=identity.rate_hz,
     )
     return Vehicle(runtime, recorder)

@@ -48,6 +48,13 @@ def test_quick_ticks_begin_when_their_frame_is_born() -> None:
     assert dropped == 0
 
 
+def test_frames_of_a_source_of_12_hz_are_born_every_83_ms() -> None:
+    timer = PaperTimer()
+    beats, dropped = paced(timer.working(5, 200, 5), 3, timer, 12.0)
+    assert [beat.due_ns - 5_000 for beat in beats] == [0, 83_333_333, 250_000_000]
+    assert dropped == 1
+
+
 def test_frame_that_comes_while_a_tick_works_waits_for_it() -> None:
     timer = PaperTimer()
     beats, dropped = paced(timer.working(40, 5), 2, timer)

@@ -43,6 +43,7 @@ def scene(straight_route: Route) -> Scene:
             "ultrasonics": UltrasonicScan(np.full(3, ahead_m, np.float32)),
             "ultrasonic_mounts": FRONT_MOUNTS,
             "body": BODY,
+            "tick_s": 1.0 / 36.0,
         }
         return PlanInputs(**(fields | changes))
 

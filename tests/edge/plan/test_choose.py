@@ -42,6 +42,7 @@ def inputs(
         "ultrasonics": UltrasonicScan(np.array(ranges_m, np.float32)),
         "ultrasonic_mounts": FRONT_MOUNTS,
         "body": BODY,
+        "tick_s": 1.0 / 36.0,
     }
     return PlanInputs(**(fields | changes))
 

@@ -16,6 +16,7 @@ from edge.plan.proposals import (
     Proposals,
     RouteSettings,
     network_proposals,
+    no_faster_than_standstill,
     route_proposals,
     speed_ceiling,
 )
@@ -124,8 +125,11 @@ def test_who_comes_towards_us_is_stopped_for_like_something_that_stands(
 
 def test_no_command_asks_for_more_than_standstill(straight_path) -> None:
     proposals = propose(straight_path, 0.1)
-    assert proposals.acceleration_mps2.min() == pytest.approx(-0.1 * 36)
-    assert propose(straight_path, 0.0).acceleration_mps2.min() == 0.0
+    for rate_hz in (12.0, 36.0):
+        capped = no_faster_than_standstill(proposals, 0.1, 1.0 / rate_hz)
+        assert capped.acceleration_mps2.min() == pytest.approx(-0.1 * rate_hz)
+    standing = no_faster_than_standstill(propose(straight_path, 0.0), 0.0, 1.0 / 36.0)
+    assert standing.acceleration_mps2.min() == 0.0
 
 
 def test_a_network_plan_is_read_with_its_speeds_and_its_first_second(straight_path) -> None:

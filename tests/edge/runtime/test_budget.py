@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from conf.named import load, names
 from edge.budget import (
-    PERIOD_MS,
     Budget,
     BudgetSettings,
     Choice,
@@ -143,13 +142,32 @@ def test_a_rung_that_fails_as_soon_as_it_is_taken_waits_twice_as_long(profile) -
 
 def test_the_wait_for_a_failing_rung_has_an_end(profile) -> None:
     rungs = (Rung.FULL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
-    one = ladder(profile, rungs, pace_memory=0.0, max_climb_ticks=50)
+    one = ladder(profile, rungs, pace_memory=0.0, max_climb_s=50 / 36)
     tried = []
     for k in range(400):
         rung = choose(one).rung
         observe(one, rung, infer=30.0)
         tried += [k] if rung is Rung.FULL else []
     assert [b - a for a, b in pairwise(tried)][1:] == [51] * (len(tried) - 2)
+
+
+@pytest.mark.parametrize(("rate_hz", "ticks"), [(10.0, 10), (12.0, 12), (30.0, 30), (36.0, 36)])
+def test_a_richer_rung_must_have_fitted_for_a_second_at_every_rate(profile, rate_hz, ticks) -> None:
+    latency = modelled_latency(profile, "pico", (Rung.FULL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK))
+    one = Ladder(latency, BudgetSettings(pace_memory=0.0), rate_hz)
+    choose(one)
+    observe(one, Rung.FULL, infer=200.0)
+    waited = 0
+    while choose(one).rung is not Rung.FULL:
+        observe(one, Rung.RADAR_ONLY)
+        waited += 1
+    assert waited == ticks
+
+
+@pytest.mark.parametrize(("rate_hz", "target_ms"), [(12.0, 75.0), (36.0, 25.0)])
+def test_the_target_is_nine_tenths_of_the_period_of_the_source(profile, rate_hz, target_ms) -> None:
+    latency = modelled_latency(profile, "pico", ALL)
+    assert Ladder(latency, rate_hz=rate_hz).target_ms == pytest.approx(target_ms)
 
 
 @settings(max_examples=60)
@@ -160,7 +178,7 @@ def test_the_chosen_rung_always_fits_or_is_the_last(ticks) -> None:
     for pace, waited_ms in ticks:
         choice = choose(at_pace(one, pace), waited_ms)
         has_network = "infer" in one.latency.costs_ms[choice.rung]
-        room_ms = one.settings.target_ms if has_network else one.settings.deadline_ms
+        room_ms = one.target_ms if has_network else one.settings.deadline_ms
         fits = one.predicted_ms(choice.rung) <= room_ms - waited_ms
         assert fits or choice.rung is Rung.MINIMUM_RISK
 
@@ -226,4 +244,4 @@ def test_every_shipped_board_knows_every_model_and_keeps_the_period_with_pico(na
     for model in SPECS:
         modelled_latency(board, model, (Rung.FULL, Rung.RADAR_ONLY))
     pico = modelled_latency(board, "pico", (Rung.FULL,))
-    assert pico.sensor_to_plan_ms(Rung.FULL) < 0.9 * PERIOD_MS
+    assert pico.sensor_to_plan_ms(Rung.FULL) < 0.9 * 1000.0 / 36.0

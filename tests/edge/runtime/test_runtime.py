@@ -87,6 +87,21 @@ def test_the_body_of_the_rig_is_what_a_plan_keeps_from_touching(
     assert results[-1].plan.min_ttc_s == pytest.approx((18 - 2.25 - bumper_m) / 8, abs=0.05)
 
 
+@pytest.mark.parametrize("rate_hz", [10.0, 12.0, 30.0, 36.0])
+def test_a_brake_stops_within_one_period_of_the_source_and_not_of_another(
+    wake, scripted_engine, frame_set, rate_hz
+) -> None:
+    runtime = wake(scripted_engine(), rate_hz=rate_hz)
+    wall = np.array([[BODY.front_m + 0.5, 0.0, 0.0, 5.0]], np.float32)
+    for k in range(20):
+        frame = frame_set(
+            k, speed_mps=0.05, stamp_ns=frame_stamp_ns(k, rate_hz=rate_hz), radar=RadarScan(wall)
+        )
+        result = runtime.tick(frame, frame.stamp_ns)
+    assert result.plan.acceleration_mps2 == pytest.approx(-0.05 * rate_hz)
+    assert runtime.moments[-1].period_s == 1.0 / rate_hz
+
+
 def spoiled(value: float) -> Callable[[int, dict[str, np.ndarray]], None]:
     def spoil(tick: int, outputs: dict[str, np.ndarray]) -> None:
         outputs["heatmap"][0, 0, 3, 3] = value

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import random
 from collections import deque
@@ -44,7 +45,7 @@ from edge.trigger import (
     track_flicker,
 )
 from edge.trigger.arming import Armed, step
-from edge.trigger.moment import Finding
+from edge.trigger.moment import Finding, period_s
 
 CAMERAS = tuple(slot.name for slot in SLOTS)
 
@@ -533,6 +534,52 @@ def test_random_stream_is_unbiased_and_states_its_probability():
     assert np.mean(draws) == pytest.approx(0.5, abs=0.01)
     (event, *_), _ = drive(moment, 400, campaign(rule))
     assert event.value == event.threshold == 0.01 and event.worth == 0.3
+
+
+RATES_HZ = (10.0, 12.0, 30.0, 36.0)
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_random_stream_draws_as_often_per_second_at_every_rate(rate_hz: float):
+    rule = ArmedRule(rule=TriggerRule.RANDOM, threshold=0.01)
+    chance = rule.chance_at(rate_hz)
+    assert (1.0 - chance) ** rate_hz == pytest.approx(0.99**36)
+    hour = [CONTROL.draw(k) < chance for k in range(round(3600 * rate_hz))]
+    assert sum(hour) == pytest.approx(3600 * 0.36, rel=0.12)
+    first = hour.index(True)
+    moments = [moment(first)]
+    ask = {"control": CONTROL, "tick_index": first, "settings": SETTINGS, "rate_hz": rate_hz}
+    (event,), _ = evaluate(moments, [campaign(rule)], TriggerState(), **ask)
+    assert (event.value, event.threshold) == (chance, 0.01)
+
+
+def test_random_stream_of_the_shipped_rate_has_the_stated_probability_to_the_last_bit():
+    assert ArmedRule(rule=TriggerRule.RANDOM, threshold=0.001).chance_at(36.0) == 0.001
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "expected"), [(10.0, (2, 5)), (12.0, (3, 6)), (30.0, (8, 15)), (36.0, (9, 18))]
+)
+def test_a_quarter_of_a_second_of_the_last_half_is_that_at_every_rate(rate_hz: float, expected):
+    rule = armed(TriggerRule.LOW_TTC, ticks_of=(9, 18))
+    assert rule.ticks_at(rate_hz) == expected
+    state, fired_at = TriggerState(), None
+    for k in range(20):
+        ask = {"control": CONTROL, "tick_index": k, "settings": SETTINGS, "rate_hz": rate_hz}
+        fired, state = evaluate([moment(k, ttc_s=0.5)], [campaign(rule)], state, **ask)
+        if fired and fired_at is None:
+            fired_at = k + 1
+    assert fired_at == expected[0]
+
+
+def test_a_rule_of_fewer_ticks_than_a_slow_source_has_needs_one():
+    assert armed(TriggerRule.LOW_TTC, ticks_of=(2, 3)).ticks_at(12.0) == (1, 1)
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_one_moment_lasts_a_period_of_its_source(rate_hz: float):
+    one = dataclasses.replace(moment(0), period_s=1.0 / rate_hz)
+    assert period_s([one]) == 1.0 / rate_hz
 
 
 def test_random_stream_does_not_look_at_what_is_seen():

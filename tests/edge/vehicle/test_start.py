@@ -1,6 +1,7 @@
 """Starting a vehicle: one place composes it, and the same vehicle comes out."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -67,6 +68,16 @@ def test_a_vehicle_without_a_folder_for_clips_records_nothing(bundle, road) -> N
     vehicle = start(VehicleSettings(), IDENTITY, rig=source.rig, bundle=loaded, profile=LAPTOP)
     assert len(list(vehicle.drive(source))) == 3
     assert vehicle.end().kept == ()
+
+
+def test_a_vehicle_ticks_at_the_rate_of_its_source(bundle, road) -> None:
+    manifest, files = bundle
+    source = road(1)
+    identity = replace(IDENTITY, rate_hz=12.0)
+    loaded = load_bundle(manifest, files, source.rig, LAPTOP)
+    vehicle = start(VehicleSettings(), identity, rig=source.rig, bundle=loaded, profile=LAPTOP)
+    assert len(list(vehicle.drive(source))) == 1
+    assert vehicle.runtime.moments[-1].period_s == 1.0 / 12.0
 
 
 def test_recorded_boxes_drive_without_a_manifest_and_without_the_costs_of_a_network(
