@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from edge.contracts.errors import OperatorError
 from edge.contracts.fields import Name
+from edge.contracts.rows import by_name, require
 
 Category = Name
 """The name of a class."""
@@ -185,8 +186,12 @@ _ROWS = (
     ),
 )  # fmt: skip
 
-CLASSES: dict[Category, ClassRow] = {row.name: row for row in _ROWS}
+CLASSES: dict[Category, ClassRow] = by_name(_ROWS, "edge/contracts/classes.py")
 """Every class that this software knows, by name, in the order of reports."""
+
+require(
+    (*SHIPPED_CLASSES, *(row.looks_like for row in _ROWS)), CLASSES, "edge/contracts/classes.py"
+)
 
 UNKNOWN_ROW = ClassRow(
     name=UNKNOWN, plural="unknown things", kind=Kind.VULNERABLE, family=UNKNOWN, looks_like=UNKNOWN,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge.contracts.bundle import BundleManifest, EngineFile, EngineKind, TensorSpec
 from edge.contracts.errors import ContractError, OperatorError
+from edge.contracts.rows import complete
 from edge.perceive.tensors import OutputFault
 
 Tensors = dict[str, NDArray[np.generic]]
@@ -50,12 +51,9 @@ def open_engine(file: EngineFile, path: Path, manifest: BundleManifest, threads:
         ContractError: The file does not load, or its tensors are not the manifest's.
         OperatorError: This vehicle has no runtime for the file's kind.
     """
-    if file.kind is EngineKind.ONNX:
-        engine: Engine = OnnxEngine(path, threads)
-    elif file.kind is EngineKind.TFLITE:
-        engine = TfliteEngine(path, threads, manifest.inputs, manifest.outputs)
-    else:
+    if file.kind not in ENGINES:
         raise OperatorError(f"bundle {manifest.bundle_id}: no engine here for kind {file.kind}")
+    engine = ENGINES[file.kind](path, threads, manifest)
     _expect_names(manifest.bundle_id, "inputs", engine.input_names, manifest.inputs)
     _expect_names(manifest.bundle_id, "outputs", engine.output_names, manifest.outputs)
     warm_up(engine, manifest.inputs)
@@ -181,6 +179,19 @@ class TfliteEngine:
             return {n: self._interpreter.get_tensor(i) for n, i in self._output_of.items()}
         except (RuntimeError, ValueError) as error:
             raise OutputFault(f"TFLite failed: {error}") from error
+
+
+ENGINES: dict[EngineKind, Callable[[Path, int, BundleManifest], Engine]] = complete(
+    {
+        EngineKind.ONNX: lambda path, threads, manifest: OnnxEngine(path, threads),
+        EngineKind.TFLITE: lambda path, threads, manifest: TfliteEngine(
+            path, threads, manifest.inputs, manifest.outputs
+        ),
+    },
+    set(EngineKind) - {EngineKind.UNKNOWN},
+    "edge/perceive/engine.py",
+)
+"""What loads a file of each kind, from its path, the number of threads and the bundle's manifest."""
 
 
 def _tflite_interpreter() -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.contracts.clip import TriggerRule
+from edge.contracts.rows import complete
 from edge.contracts.scene import TTC_FREE_S, Agent, PlanSource
 from edge.contracts.time import NS_PER_S
 from edge.trigger.health import (
@@ -120,7 +121,7 @@ def minimum_risk(moments: Sequence[Moment], settings: TriggerSettings) -> tuple[
     return (Finding(value=count * period_s(moments), worth=1.0),) if count else ()
 
 
-RULES: dict[TriggerRule, Rule] = {
+_ROWS: dict[TriggerRule, Rule] = {
     TriggerRule.RADAR_WITHOUT_BOX: Rule(radar_without_box, 1, "s, weighted (see the rule)", 0.4),
     TriggerRule.TRACK_FLICKER: Rule(track_flicker, 1, "s", 0.5),
     TriggerRule.LATE_BIRTH: Rule(late_birth, 1, "m", 10.0, is_below=True),
@@ -134,6 +135,10 @@ RULES: dict[TriggerRule, Rule] = {
     TriggerRule.NETWORK_FAULT: Rule(network_fault, 1, "s", 0.0),
     TriggerRule.CLOCK_STEP: Rule(clock_step, 1, "steps", 1.0),
 }
+
+RULES: dict[TriggerRule, Rule] = complete(
+    _ROWS, set(TriggerRule) - {TriggerRule.RANDOM, TriggerRule.UNKNOWN}, "edge/trigger/rules.py"
+)
 """Every rule but ``RANDOM``, which looks at nothing: see ``ControlStream``."""
 
 

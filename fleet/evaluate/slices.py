@@ -13,8 +13,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from edge.contracts.classes import ANIMAL, CAR, PEDESTRIAN, TRUCK, UNKNOWN, Category
+from edge.contracts.classes import ANIMAL, CAR, CLASSES, PEDESTRIAN, TRUCK, UNKNOWN, Category
 from edge.contracts.errors import OperatorError
+from edge.contracts.rows import by_name, require
 from edge.contracts.scene import Attribute, Box3D
 from fleet.evaluate.matching import (
     Bools,
@@ -75,9 +76,8 @@ class Slice:
     """All of them must be on the frame: place type, scenario, weather."""
 
 
-SLICES: dict[str, Slice] = {
-    part.name: part
-    for part in (
+SLICES: dict[str, Slice] = by_name(
+    (
         Slice("all"),
         Slice("day", light=Light.DAY),
         Slice("night", light=Light.NIGHT),
@@ -97,9 +97,16 @@ SLICES: dict[str, Slice] = {
         Slice("car_oncoming", (CAR,), heading=HeadingBand.ONCOMING),
         Slice("junction", tags=frozenset({"place:junction"})),
         Slice("street", tags=frozenset({"place:street"})),
-    )
-}
+    ),
+    "fleet/evaluate/slices.py",
+)
 """The slices that every report shows where they hold anything."""
+
+require(
+    (name for part in SLICES.values() for name in part.categories),
+    CLASSES,
+    "edge/contracts/classes.py",
+)
 
 
 def within(matches: Matches, part: Slice) -> Matches:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from edge.contracts.rows import complete
 from sim.render.sculpture import (
     BOTTOM,
     FRONT,
@@ -26,6 +27,7 @@ from sim.render.sculpture import (
     Paint,
     Sculpture,
 )
+from sim.world.snapshot import MESH_SIZES
 
 BODY = Paint(1.0, 1.0, 1.0, is_tinted=True)
 TRIM = Paint(0.6, 0.6, 0.6, is_tinted=True)
@@ -308,21 +310,25 @@ def _debris(s: Sculpture) -> None:
     s.hull((0.05, 0.38), (0.08, 0.35), (0.0, 0.26), WHITE, top_x=(0.12, 0.30), faces={BOTTOM: None})
 
 
-_SCULPTORS = {
-    "car": _car,
-    "van": _van,
-    "truck": _truck,
-    "bus": _bus,
-    "trailer": _trailer,
-    "construction_vehicle": _construction_vehicle,
-    "motorcycle": _motorcycle,
-    "bicycle": _bicycle,
-    "pedestrian": _pedestrian,
-    "traffic_cone": _traffic_cone,
-    "barrier": _barrier,
-    "animal": _animal,
-    "debris": _debris,
-}
+_SCULPTORS = complete(
+    {
+        "car": _car,
+        "van": _van,
+        "truck": _truck,
+        "bus": _bus,
+        "trailer": _trailer,
+        "construction_vehicle": _construction_vehicle,
+        "motorcycle": _motorcycle,
+        "bicycle": _bicycle,
+        "pedestrian": _pedestrian,
+        "traffic_cone": _traffic_cone,
+        "barrier": _barrier,
+        "animal": _animal,
+        "debris": _debris,
+    },
+    MESH_SIZES,
+    "sim/render/meshes.py",
+)
 
 
 @cache

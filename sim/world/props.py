@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from edge.contracts.classes import (
     CAR,
+    CLASSES,
     Category,
     Paint,
     row_of,
 )
 from edge.contracts.geometry import wrap_rad
+from edge.contracts.rows import require
 from edge.contracts.scene import Attribute
 from sim.place.line import Line
 from sim.place.rectangles import Rectangle
@@ -27,6 +29,8 @@ from sim.world.snapshot import MESH_SIZES, Entity
 
 MESH_CATEGORIES: dict[str, Category] = {mesh: CAR if mesh == "van" else mesh for mesh in MESH_SIZES}
 """What each mesh is; a van counts as a car."""
+
+require(MESH_CATEGORIES.values(), CLASSES, "edge/contracts/classes.py")
 
 STANDSTILL_MPS = 0.15
 GREYS = (0.1, 0.33, 0.6, 0.93)
