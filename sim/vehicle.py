@@ -55,6 +55,10 @@ class SimulatedRoad:
     log: TruthLog
     frames_left: int
     progress_m: float = 0.0
+    speed_mps: float = 0.0
+    """Of the vehicle, in its newest frame set."""
+    truths: tuple[TruthBox, ...] = ()
+    """What was around it then."""
     _collided: set[int] = field(default_factory=set)
 
     @property
@@ -83,7 +87,8 @@ class SimulatedRoad:
 
     def _remember(self, frame_set: FrameSet, boxes: tuple[TruthBox, ...]) -> None:
         self._collided.update(self.world.world.now().touched_ids)
-        self.progress_m += frame_set.ego.speed_mps / FRAME_RATE_HZ
+        self.speed_mps, self.truths = frame_set.ego.speed_mps, boxes
+        self.progress_m += self.speed_mps / FRAME_RATE_HZ
         self.log.append(
             TruthFrame(
                 stamp_ns=frame_set.stamp_ns,

@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 ProgressReport = Callable[[int, str], None]
 """Takes how many ticks were driven and a note, for people alone: no decision depends on it."""
+OnTick = Callable[[TickResult], None]
+"""Takes each tick of a drive as it ends; the vehicle's decisions do not depend on it."""
 
 
 class RigSource(TickSource, Protocol):
@@ -105,7 +107,7 @@ class Life:
         found = self.home.agent.step(self.utc_ns())
         self._refusal = str(found.refusal or "")
 
-    def drive(self, source: RigSource) -> None:
+    def drive(self, source: RigSource, on_tick: OnTick = lambda result: None) -> None:
         """Run a source to its end in lockstep.
 
         Raises:
@@ -125,6 +127,7 @@ class Life:
         )
         for result in self._vehicle.drive(source):
             self._ticks += 1
+            on_tick(result)
             self.follow(self._vehicle, result, source.rig)
             self._note(result)
         self._clips = self._vehicle.end()

@@ -163,6 +163,8 @@ class DriveRecord(msgspec.Struct, frozen=True, kw_only=True):
     collisions: Count
     progress_m: Finite
     rungs: dict[str, Count]
+    measures: dict[str, Finite] = {}
+    """Numbers that need the truth, by name, see ``sim.lap.measures``."""
     is_redrive: bool = False
     """Driven after the gate had decided."""
 

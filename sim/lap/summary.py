@@ -122,6 +122,7 @@ def _drive(drive: FinishedDrive, *, is_redrive: bool) -> DriveRecord:
         collisions=outcome.collisions,
         progress_m=round(outcome.progress_m, 1),
         rungs=outcome.rungs,
+        measures=outcome.measures,
         is_redrive=is_redrive,
     )
 

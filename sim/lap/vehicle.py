@@ -20,6 +20,7 @@ from edge.contracts.files import write_whole
 from edge.contracts.progress import Progress, write_progress
 from edge.contracts.scene import Rung
 from edge.contracts.time import FRAME_RATE_HZ
+from edge.runtime import TickResult
 from edge.vehicle import (
     Life,
     LifeOutcome,
@@ -28,6 +29,7 @@ from edge.vehicle import (
     VehicleSettings,
     open_home,
 )
+from sim.lap.measures import SeenTick, Tally
 from sim.vehicle import DriveOrder, SimulatedRoad, identity_of, open_road, simulated_vehicle
 
 
@@ -69,6 +71,8 @@ class VehicleOutcome(msgspec.Struct, frozen=True, kw_only=True):
     rungs: dict[str, Count]
     collisions: Count
     progress_m: Finite
+    measures: dict[str, Finite] = {}
+    """By name, see ``sim.lap.measures``."""
     placed: dict[str, Count]
     captured: Count
     evicted: Count
@@ -97,8 +101,9 @@ def live(order: VehicleOrder) -> VehicleOutcome:
         life = Life(home, settings, identity, utc_ns=time.time_ns, report=progress_of(order))
         life.prepare()
         with open_road(order.drive, Path(order.truth)) as road:
-            life.drive(road)
-        return _summary(order, life.finish(), road)
+            tally = Tally()
+            life.drive(road, on_tick=lambda result: tally.add(_seen(result, road)))
+        return _summary(order, life.finish(), road, tally)
 
 
 def progress_of(order: VehicleOrder) -> ProgressReport:
@@ -129,7 +134,13 @@ def _anchors(order: VehicleOrder) -> TrustAnchors:
     )
 
 
-def _summary(order: VehicleOrder, outcome: LifeOutcome, road: SimulatedRoad) -> VehicleOutcome:
+def _seen(result: TickResult, road: SimulatedRoad) -> SeenTick:
+    return SeenTick(result.perception, road.truths, road.speed_mps)
+
+
+def _summary(
+    order: VehicleOrder, outcome: LifeOutcome, road: SimulatedRoad, tally: Tally
+) -> VehicleOutcome:
     counts = outcome.counts
     return VehicleOutcome(
         vehicle_id=order.drive.vehicle_id,
@@ -142,6 +153,7 @@ def _summary(order: VehicleOrder, outcome: LifeOutcome, road: SimulatedRoad) -> 
         rungs={str(rung): outcome.rungs.get(rung, 0) for rung in Rung},
         collisions=road.collisions,
         progress_m=road.progress_m,
+        measures=tally.measured(road.progress_m),
         placed=road.placed,
         captured=outcome.clips.captured,
         evicted=outcome.clips.evicted,

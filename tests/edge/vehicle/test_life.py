@@ -36,6 +36,13 @@ def live(life: Life, source):
     return life.finish()
 
 
+def test_each_tick_of_a_drive_is_handed_on_as_it_ends(life, road) -> None:
+    ticks = []
+    life.prepare()
+    life.drive(road(3), on_tick=ticks.append)
+    assert len({result.perception.stamp_ns for result in ticks}) == life.finish().ticks == 3
+
+
 def test_what_waits_is_sent_before_more_is_taken_in_and_all_goes_home_in_one_life(
     life, home, road
 ) -> None:

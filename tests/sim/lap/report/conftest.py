@@ -118,6 +118,7 @@ def _lap_record(
             collisions=1 if kind == "before" and k == 1 else 0,
             progress_m=5.5 * ticks / 36 + k,
             rungs={"full": ticks - 41 - k, "small": 16, "radar_only": 5 + k},
+            measures={"standing_ratio": 0.125 + 0.25 * k},
             is_redrive=kind == "after",
         )
         for kind, ticks in (("before", 2160), ("after", 1080))

@@ -243,6 +243,11 @@ def test_drives_before_and_after_the_gate_are_summed_apart(
     assert "After the gate 3 drives, 3,180 ticks, 498 m, 3 faults, 0 collisions " in text
 
 
+def test_measures_of_a_drive_stand_beside_it(lap_record: MakeRecord, read_page: ReadPage) -> None:
+    text = read_page(render(lap_record(), ())).text
+    assert all(f"; standing ratio {ratio}" in text for ratio in ("0.12", "0.38", "0.62"))
+
+
 def test_many_clips_are_a_bar(lap_record: MakeRecord) -> None:
     clips = msgspec.structs.replace(lap_record().clips, triggered=900, with_rare_triggered=450)
     assert 'width="50%"' in render(lap_record(clips=clips), ())
