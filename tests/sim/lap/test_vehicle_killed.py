@@ -26,6 +26,7 @@ from sim.lap import run
 from sim.lap.claim import Claim, DriveScene
 from sim.lap.drives import anchors_of, run_drives, training_places
 from sim.lap.folders import LapFolders
+from sim.lap.measures import MEASURES
 from sim.lap.orders import Phase, drive_orders
 from sim.lap.settings import LapSettings
 from sim.lap.turn import Turn
@@ -131,3 +132,8 @@ def test_clips_that_a_killed_vehicle_had_sealed_go_home_once_with_its_next_life(
     for row in rows:
         assert read_clip(turn.workspace.store.get(row.blob_id)).manifest.clip_id == row.clip_id
     assert not sealed()
+
+
+def test_a_drive_brings_home_every_measure(turn: Turn) -> None:
+    outcome = live(turn, "first", 1.0)
+    assert outcome.progress_m > 0.0 and set(outcome.measures) == set(MEASURES)
