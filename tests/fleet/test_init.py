@@ -90,7 +90,7 @@ def test_second_init_changes_nothing(settings: ServiceSettings, state: StateFold
     ("changes", "complaint"),
     [
         ({"catalog_url": "mysql://h/d"}, "no catalog in 'mysql'"),
-        ({"store": StoreSettings(kind="s3")}, "or 's3' with a bucket"),
+        ({"store": StoreSettings(kind="s3")}, "store s3 has no bucket"),
     ],
 )
 def test_fleet_that_cannot_be_made_whole_is_not_made_at_all(
