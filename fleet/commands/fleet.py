@@ -12,6 +12,7 @@ import typer
 
 from conf.named import load
 from edge.cli.console import show_record, show_table
+from edge.contracts.errors import OperatorError
 from fleet.campaign import CampaignSettings, campaign_from
 from fleet.campaign import approve as approve_campaign
 from fleet.campaign import propose as propose_campaign
@@ -44,7 +45,8 @@ def init(
     from conf.compose import compose, with_options
     from fleet.init import create_fleet
 
-    settings = with_options(compose("fleet", overrides or [], ServiceSettings), state=str(state))
+    asked = _without_state(compose("fleet", overrides or [], ServiceSettings))
+    settings = with_options(asked, state=str(state))
     made = create_fleet(settings, now_ns=time.time_ns())
     with reading(state) as fleet:
         record = {
@@ -75,6 +77,17 @@ def migrate(
     show_record({"revision": HEAD, "before": before}, as_json=as_json, title="migrated")
 
 
+def _without_state(asked: ServiceSettings) -> ServiceSettings:
+    """Refuse a word that names the folder, which an option does.
+
+    Raises:
+        OperatorError: There is one.
+    """
+    if asked.state != ServiceSettings().state:
+        raise OperatorError(f"state={asked.state} is no setting here; say --state {asked.state}")
+    return asked
+
+
 @app.command()
 def serve(
     overrides: Annotated[
@@ -88,7 +101,7 @@ def serve(
     from conf.compose import compose, with_options
 
     words = overrides or []
-    asked = compose("fleet", words, ServiceSettings)
+    asked = _without_state(compose("fleet", words, ServiceSettings))
     settings = overlaid(settings_of(StateFolder(state)), asked, words)
 
     def say(card: ServiceCard) -> None:

@@ -227,3 +227,14 @@ def test_reading_needs_no_private_key_and_no_repository(
     without_repositories(state)
     with open_fleet(state, is_read_only=True) as fleet:
         assert fleet.image.released() == ()
+
+
+@pytest.mark.parametrize("verb", ["init", "serve"])
+def test_a_folder_that_is_named_by_a_word_is_not_taken_for_another(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        main(["fleet", verb, "state=mine"])
+    assert "say --state mine" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
