@@ -238,6 +238,80 @@ def every_verb(command: Any, name: str) -> list[tuple[str, Any]]:
     return [(name, command), *(p for v, c in verbs.items() for p in every_verb(c, f"{name} {v}"))]
 
 
+DOCUMENTS = sorted(str(file) for file in tracked() if file.suffix == ".md")
+
+
+def anchors(text: str) -> set[str]:
+    """Fragments that the headings of a document make, as GitHub does."""
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_of_a_document_leads_somewhere(document: str) -> None:
+    lost = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text()):
+        file, _, fragment = link.partition("#")
+        target = (ROOT / document).parent / file if file else ROOT / document
+        if link.startswith("https://"):
+            continue
+        if not target.exists() or (fragment and fragment not in anchors(target.read_text())):
+            lost.append(link)
+    assert lost == []
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "tests"])
+def test_every_package_has_a_short_readme_that_the_main_one_links_to(package: str) -> None:
+    readme = ROOT / package / "README.md"
+    assert f"]({package}/README.md)" in (ROOT / "README.md").read_text()
+    assert len(readme.read_text().splitlines()) <= 75
+    assert "## Decisions" in readme.read_text()
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "tests"])
+def test_the_map_of_a_package_names_every_folder_and_none_that_went(package: str) -> None:
+    block = (ROOT / package / "README.md").read_text().split("```")[1]
+    named = {line.split("/ ")[0] for line in block.splitlines() if re.match(r"\w+/ ", line)}
+    folders = {file.parts[1] for file in tracked(package) if len(file.parts) > 2}
+    allowed = {"zoo", "data"} if package in ("models", "tests") else set()
+    if package != "conf":  # a folder of conf is a group of settings, which its table of roots lists
+        assert named - allowed == folders - allowed
+
+
+def hunks() -> list[tuple[str, str, str]]:
+    """File, old lines and new lines of every difference that CONTRIBUTING.md shows."""
+    found = []
+    for block in re.findall(r"```diff\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S):
+        for part in re.split(r"^--- a/.*\n", block, flags=re.M)[1:]:
+            head, *bodies = re.split(r"^@@\n", part, flags=re.M)
+            for body in bodies:
+                lines = body.splitlines(keepends=True)
+                old, new = ("".join(ln[1:] for ln in lines if ln[0] in s) for s in (" -", " +"))
+                found.append((head.removeprefix("+++ b/").strip(), old, new))
+    return found
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _, _ in hunks()}))
+def test_differences_that_contributing_shows_fit_the_code(file: str) -> None:
+    text = (ROOT / file).read_text()
+    for _, old, new in (hunk for hunk in hunks() if hunk[0] == file):
+        assert (old in text) if old else new, old
+        text = text.replace(old, new, 1) if old else text
+    if file.endswith(".py"):
+        ast.parse(text)
+
+
+@pytest.mark.parametrize("name", cli.GROUPS)
+def test_every_command_stands_in_a_document(name: str) -> None:
+    text = "".join((ROOT / document).read_text() for document in DOCUMENTS)
+    verbs = [
+        verb
+        for verb, command in every_verb(cli.load(name), name)
+        if not hasattr(command, "commands")
+    ]
+    assert [verb for verb in verbs if f"ringroad {verb}" not in text] == []
+
+
 def test_readme_shows_commands() -> None:
     assert {"make lap", "make test"} <= set(readme_commands())
 
