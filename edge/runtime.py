@@ -9,6 +9,7 @@ nothing else; the vehicle then drives on radar, ultrasonics and plain code.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,11 +35,11 @@ from edge.clip import Recorder
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.classes import CLASSES, UNKNOWN
-from edge.contracts.clean import by_reading, clean
+from edge.contracts.clean import by_reading, clean, is_reachable
 from edge.contracts.clip import TriggerEvent
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
-from edge.contracts.sensors import Dropped, FrameSet, Reading, Route
+from edge.contracts.sensors import Dropped, EgoState, FrameSet, Reading, Route
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, is_one_time_base
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
@@ -275,6 +276,8 @@ class Runtime:
             self._begin_time_base(last.stamp_ns, frame_set.stamp_ns)
         elif last is not None and frame_set.stamp_ns == last.stamp_ns:
             self._busy_until_ns = 0  # a stamp that stands still says nothing about waiting
+        if last is not None and not is_reachable(last, frame_set):
+            self._begin_place(last.ego, frame_set.ego)
         dropped = by_reading(frame_set.dropped)
         self._dropped.update(dropped)
         if dropped.keys() - by_reading(last.dropped if last else ()):
@@ -307,6 +310,15 @@ class Runtime:
         self._clock_steps += 1
         self._has_stepped = True
         _log.warning("clock_stepped", extra={"last_ns": last_ns, "stamp_ns": stamp_ns})
+
+    def _begin_place(self, last: EgoState, now: EgoState) -> None:
+        """Reset everything that holds places of before: localisation has jumped, and its origin with it."""
+        self._tracker.reset()
+        self._radar_tracker.reset()
+        self.moments.clear()
+        self._trigger_state = TriggerState()
+        way_m = math.dist(last.world_from_ego.translation, now.world_from_ego.translation)
+        _log.warning("place_jumped", extra={"stamp_ns": now.stamp_ns, "way_m": round(way_m)})
 
     def _begin(self, sensors: SensorState, now_ns: int) -> tuple[TickAccount, Choice]:
         """Open the tick's budget, count what its frames have waited, and choose a rung."""

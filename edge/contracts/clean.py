@@ -52,6 +52,8 @@ error of place that a match of boxes forgives; two periods of a camera at 36 Hz 
 STALE_S = 0.5
 """An older image is missing: it shows another moment."""
 MAX_STAMP_NS = 2**63 - 1
+CORRECTION_M = 20.0
+"""Localisation that finds a satellite again corrects itself by less; what lies further is another place."""
 
 _Record = TypeVar("_Record", Pose, EgoState)
 
@@ -95,6 +97,21 @@ def clean(frame_set: FrameSet, rig: Rig, last: FrameSet | None = None) -> FrameS
     if counts:
         changes["dropped"] = total_dropped(frame_set.dropped, as_dropped(counts))
     return replace(frame_set, **changes) if changes else frame_set
+
+
+def is_reachable(last: FrameSet, now: FrameSet) -> bool:
+    """Tell whether a vehicle can have driven from one place to the next one, or localisation has jumped.
+
+    Args:
+        last: The clean frame set before, of the same time base.
+        now: The one after it, cleaned.
+    """
+    then, here = last.ego.world_from_ego, now.ego.world_from_ego
+    way_m = math.hypot(here.x_m - then.x_m, here.y_m - then.y_m)
+    if way_m <= CORRECTION_M:
+        return True
+    passed_s = max(now.stamp_ns - last.stamp_ns, 0) / NS_PER_S
+    return way_m <= CORRECTION_M + _EGO_LIMITS["speed_mps"] * passed_s
 
 
 def clean_radar(scan: RadarScan, rig: Rig, counts: Counter[Kind] | None = None) -> RadarScan:

@@ -256,3 +256,17 @@ def test_own_motion_that_is_not_known_stops_the_vehicle(drive) -> None:
     results = drive(lambda s: replace(s, ego=lost))
     assert results[-1].perception.rung is Rung.MINIMUM_RISK
     assert results[-1].plan.points[-1].speed_mps == 0.0
+
+
+def test_localisation_that_jumps_to_another_place_begins_new_tracks(
+    drive, scripted_engine, box
+) -> None:
+    def elsewhere(sensed: FrameSet) -> FrameSet:
+        place = msgspec.structs.replace(sensed.ego.world_from_ego, x_m=-9e6, y_m=2e6)
+        return replace(sensed, ego=msgspec.structs.replace(sensed.ego, world_from_ego=place))
+
+    results = drive(elsewhere, scripted_engine(boxes=lambda tick: [box(30.0, 8.0)]))
+    (before,), (after,) = (results[k].perception.agents for k in (35, -1))
+    assert before.track_id != after.track_id
+    assert abs(after.box.vx_mps) < 20.0 and {r.perception.rung for r in results} == {Rung.FULL}
+    assert all(abs(a.box.x_m) < 100.0 for r in results[36:] for a in r.perception.agents)
