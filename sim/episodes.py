@@ -29,7 +29,7 @@ from edge.perceive.loaded import load_bundle
 from edge.perceive.perceiver import read_manifest
 from edge.perceive.tensors import is_drivable
 from edge.plan.overlap import gaps_over_time
-from edge.vehicle import DriveIdentity, VehicleSettings, start
+from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.work.process import Work, run_all
 from sim.place.ground import Ground
@@ -137,7 +137,7 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
         ego_mode=EgoMode.PLAN,
     )
     with simulate(trip, order.world) as vehicle:
-        started = start(
+        started = start_vehicle(
             order.vehicle,
             DriveIdentity(vehicle_id="v-episode", drive_id=spec.episode_id, seed=spec.seed),
             rig=vehicle.rig,

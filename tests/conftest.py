@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from edge.clip_file import ClipFrame, encode_clip, encode_instant, encode_manifest
+from edge.clip_file import ClipFrame, encode_clip, encode_clip_manifest, encode_instant
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, UltrasonicScan, frames_of
-from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.time import ClockKind, NamedClock, frame_stamp_ns
 from edge.contracts.wire import ClipOffer
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 # The same examples on every machine, and no deadline: two cores are shared.
 settings.register_profile("ringroad", deadline=None, derandomize=True, database=None)
@@ -109,7 +109,7 @@ def seal(drive: int = 0, vehicle_id: str = "v-01", **changes: object) -> SealedC
         clip_id=ClipManifest.make_id(vehicle_id, drive_id, event),
         vehicle_id=vehicle_id,
         drive_id=drive_id,
-        clock=Clock(kind=ClockKind.VIRTUAL),
+        clock=NamedClock(kind=ClockKind.VIRTUAL),
         rig=rig(),
         rig_id=rig().rig_id,
         bundle_id="b-0",
@@ -120,7 +120,7 @@ def seal(drive: int = 0, vehicle_id: str = "v-01", **changes: object) -> SealedC
         privacy=Privacy.SYNTHETIC,
     )
     manifest = msgspec.structs.replace(manifest, **changes)
-    return SealedClip(manifest, encode_manifest(manifest), encode_clip(manifest, frames))
+    return SealedClip(manifest, encode_clip_manifest(manifest), encode_clip(manifest, frames))
 
 
 @pytest.fixture(scope="session")

@@ -223,7 +223,7 @@ def readme_commands() -> list[str]:
 
 def command_of(words: list[str]) -> Any:
     """Follow words from group to verb as far as they are commands."""
-    command = cli.load(words[0])
+    command = cli.load_group(words[0])
     for word in words[1:]:
         verbs = getattr(command, "commands", None)
         if not verbs or word.startswith("-"):
@@ -331,4 +331,6 @@ def test_make_target_in_the_readme_exists(line: str) -> None:
 
 @pytest.mark.parametrize("name", cli.GROUPS)
 def test_every_verb_of_a_group_has_help(name: str) -> None:
-    assert [verb for verb, command in every_verb(cli.load(name), name) if not command.help] == []
+    assert [
+        verb for verb, command in every_verb(cli.load_group(name), name) if not command.help
+    ] == []

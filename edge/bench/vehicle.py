@@ -32,7 +32,7 @@ from edge.perceive.loaded import LoadedBundle, load_bundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import calibration_table, empty_memory, network_inputs
 from edge.runtime import Runtime
-from edge.vehicle import DriveIdentity, Vehicle, VehicleSettings, start
+from edge.vehicle import DriveIdentity, Vehicle, VehicleSettings, start_vehicle
 
 CAMPAIGN = Campaign(
     campaign_id="c-bench",
@@ -171,7 +171,7 @@ def _vehicle(
     settings = VehicleSettings(recorder=RecorderSettings(privacy="synthetic"))
     budget = settings.runtime.budget
     budget.target_ratio = budget.deadline_ms * rate_hz / 1000.0
-    return start(
+    return start_vehicle(
         settings,
         DriveIdentity(vehicle_id="v-bench", drive_id="d-bench", rate_hz=rate_hz),
         rig=rig,

@@ -72,7 +72,7 @@ OnPart = Callable[[str, int, int | None, str], None]
 
 
 @dataclass
-class Stage:
+class StageProgress:
     """A stage in progress: ``advance`` it, and ``note`` what is worth a word at its end."""
 
     on_advance: Callable[[int], None]
@@ -107,7 +107,7 @@ class Stages:
     clock: Callable[[], float] = time.monotonic
 
     @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+    def stage(self, name: str, total: int | None = None) -> Iterator[StageProgress]:
         """Run one stage.
 
         Args:
@@ -117,7 +117,7 @@ class Stages:
         began_s = self.clock()
         with self._progress() as progress:
             task = progress.add_task(printable(name), total=total, words="")
-            yield (stage := Stage(partial(progress.advance, task), _parts_in(progress)))
+            yield (stage := StageProgress(partial(progress.advance, task), _parts_in(progress)))
         words = ", ".join([f"{self.clock() - began_s:.1f} s", *stage.notes])
         line = printable(f"{name}: {words}")
         self.console.print(line, markup=False, emoji=False, soft_wrap=True)

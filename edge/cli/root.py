@@ -140,7 +140,7 @@ def help_table() -> Table:
     return table
 
 
-def load(name: str, verb: str = "") -> Any:
+def load_group(name: str, verb: str = "") -> Any:
     """Import a group by name and give its command.
 
     Args:
@@ -155,7 +155,7 @@ def load(name: str, verb: str = "") -> Any:
     try:
         entry = getattr(importlib.import_module(group.module), group.attribute, None)
     except ModuleNotFoundError as error:
-        raise missing(name, error) from error
+        raise missing_extra(name, error) from error
     if entry is None:
         raise OperatorError(
             f"`ringroad {name}` is not part of this installation: "
@@ -174,7 +174,7 @@ def _with_more(command: Any, name: str, verb: str) -> Any:
         more = importlib.import_module(GROUPS[name].also) if GROUPS[name].also else None
     except ModuleNotFoundError as error:
         if verb and not verb.startswith("-") and verb not in command.commands:
-            raise missing(name, error) from error
+            raise missing_extra(name, error) from error
         return command
     if more is not None:
         command.commands |= typer.main.get_group(more.app).commands
@@ -187,7 +187,7 @@ def _needs_words(entry: Callable[..., object]) -> bool:
     return any(parameter.default is inspect.Parameter.empty for parameter in parameters)
 
 
-def missing(name: str, error: ModuleNotFoundError) -> OperatorError:
+def missing_extra(name: str, error: ModuleNotFoundError) -> OperatorError:
     """Say in one sentence what a group lacks, from the import that failed."""
     lacking = error.name or "a module"
     if lacking.partition(".")[0] in PACKAGES:
@@ -223,7 +223,7 @@ def _run(name: str, words: list[str], *, debug: bool) -> None:
         hint = f"; did you mean {close[0]}?" if close else ""
         _complain(f"no such group: {name}{hint}", USAGE, code=2)
     try:
-        load(name, *words[:1])(args=words, prog_name=f"ringroad {name}")
+        load_group(name, *words[:1])(args=words, prog_name=f"ringroad {name}")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - this is the main
@@ -234,7 +234,7 @@ def _run(name: str, words: list[str], *, debug: bool) -> None:
 
 def _one_line(name: str, error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
-        error = missing(name, error)
+        error = missing_extra(name, error)
     if isinstance(error, RingroadError):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror is not None:

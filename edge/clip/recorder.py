@@ -26,8 +26,8 @@ from edge.clip_file import (
     PART_SUFFIX,
     Clip,
     ClipFrame,
+    encode_clip_manifest,
     encode_instant,
-    encode_manifest,
     read_clip,
     write_clip,
 )
@@ -38,7 +38,7 @@ from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, Clock, is_one_time_base
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, NamedClock, is_one_time_base
 
 CLIP_SUFFIX = ".mcap"
 
@@ -76,7 +76,7 @@ class Drive:
     bundle_id: str
     """The bundle at the start; a clip names the one that drove at its first event."""
     rig: Rig
-    clock: Clock
+    clock: NamedClock
     rate_hz: float = FRAME_RATE_HZ
     """Frame sets per second of its source."""
     software: str = ""
@@ -298,7 +298,7 @@ class Recorder:
         blob_id = write_clip(path, manifest, frames)
         return SealedClip(
             path=path,
-            manifest_bytes=encode_manifest(manifest),
+            manifest_bytes=encode_clip_manifest(manifest),
             clip_id=clip_id,
             blob_id=blob_id,
             size_bytes=path.stat().st_size,

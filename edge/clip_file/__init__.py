@@ -16,11 +16,11 @@ from edge.clip_file.instant import (
     decode_instant,
     encode_instant,
     is_usable,
-    radar_scan,
+    stored_radar_scan,
 )
 from edge.clip_file.jpeg import decode_jpeg, decode_whole_jpeg, encode_jpeg
 from edge.clip_file.read import decode_clip, read_clip
-from edge.clip_file.write import PART_SUFFIX, encode_clip, encode_manifest, write_clip
+from edge.clip_file.write import PART_SUFFIX, encode_clip, encode_clip_manifest, write_clip
 
 __all__ = [
     "PART_SUFFIX",
@@ -33,11 +33,11 @@ __all__ = [
     "decode_jpeg",
     "decode_whole_jpeg",
     "encode_clip",
+    "encode_clip_manifest",
     "encode_instant",
     "encode_jpeg",
-    "encode_manifest",
     "is_usable",
-    "radar_scan",
     "read_clip",
+    "stored_radar_scan",
     "write_clip",
 ]

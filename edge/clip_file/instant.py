@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.clip_file.jpeg import JPEG_QUALITY, decode_jpeg, encode_jpeg
 from edge.contracts.clean import (
-    Kind,
+    DropKey,
     as_dropped,
     clean_radar,
     clean_ultrasonics,
@@ -111,7 +111,7 @@ def decode_instant(instant: Instant, rig: Rig) -> FrameSet:
         index=instant.index,
         stamp_ns=instant.stamp_ns,
         frames=frames,
-        radar=radar_scan(instant, rig),
+        radar=stored_radar_scan(instant, rig),
         ultrasonics=clean_ultrasonics(UltrasonicScan(instant.ranges_m), len(rig.ultrasonics)),
         ego=instant.ego,
         route=instant.route,
@@ -119,7 +119,7 @@ def decode_instant(instant: Instant, rig: Rig) -> FrameSet:
     )
 
 
-def radar_scan(instant: Instant, rig: Rig) -> RadarScan:
+def stored_radar_scan(instant: Instant, rig: Rig) -> RadarScan:
     """Read the radar points, clean: what is stored may be older than the cleaning."""
     return clean_radar(RadarScan(instant.radar_points, _sensor(instant)), rig)
 
@@ -130,7 +130,7 @@ def cleaned(instant: Instant, rig: Rig) -> Instant:
     The writer may be another recorder than ours, or an older one. Own motion and route were checked when
     they were decoded; images are not looked at.
     """
-    counts: Counter[Kind] = Counter()
+    counts: Counter[DropKey] = Counter()
     radar = clean_radar(RadarScan(instant.radar_points, _sensor(instant)), rig, counts)
     ranges = clean_ultrasonics(UltrasonicScan(instant.ranges_m), len(rig.ultrasonics), counts)
     if not counts:

@@ -43,7 +43,7 @@ from edge.contracts.sensors import EgoState, FrameStatus, RadarScan, Route
 from edge.contracts.wire import MAX_CLIP_BYTES, decode_json, decode_record
 
 MAX_TICK_BYTES = 1024 * 1024
-MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_CLIP_MANIFEST_BYTES = 1024 * 1024
 
 _MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
@@ -184,9 +184,9 @@ class _Assembly:
             return
         if self.manifest_bytes is not None:
             raise SchemaError("the file holds two manifests")
-        if size_bytes > MAX_MANIFEST_BYTES:
+        if size_bytes > MAX_CLIP_MANIFEST_BYTES:
             raise SchemaError(
-                f"manifest of {size_bytes} bytes refused: at most {MAX_MANIFEST_BYTES}"
+                f"manifest of {size_bytes} bytes refused: at most {MAX_CLIP_MANIFEST_BYTES}"
             )
         self.manifest_bytes = bytes(content)
 

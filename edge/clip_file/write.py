@@ -52,7 +52,7 @@ from edge.contracts.sensors import EgoState, Route
 
 LIBRARY = "ringroad"
 """In place of the writing library's name and version, which would change the bytes."""
-CHUNK_BYTES = 1024 * 1024
+MCAP_CHUNK_BYTES = 1024 * 1024
 PART_SUFFIX = ".part"
 """Ends the name of a file that is still being written."""
 
@@ -66,7 +66,7 @@ _JSON_TOPICS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def encode_manifest(manifest: ClipManifest) -> bytes:
+def encode_clip_manifest(manifest: ClipManifest) -> bytes:
     """Give the bytes of a manifest, as sealed into the clip and sent ahead of it."""
     return msgspec.msgpack.encode(manifest)
 
@@ -80,7 +80,7 @@ def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
     check_clip(manifest, frames)
     buffer = io.BytesIO()
     writer = Writer(
-        buffer, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE, enable_data_crcs=True
+        buffer, chunk_size=MCAP_CHUNK_BYTES, compression=CompressionType.NONE, enable_data_crcs=True
     )
     writer.start(library=LIBRARY)
     writer.add_attachment(
@@ -88,7 +88,7 @@ def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
         log_time=manifest.start_ns,
         name=MANIFEST_ATTACHMENT,
         media_type="application/msgpack",
-        data=encode_manifest(manifest),
+        data=encode_clip_manifest(manifest),
     )
     topics = _Topics(writer, manifest.rig)
     topics.put_rig(manifest.start_ns)

@@ -50,7 +50,7 @@ class Kind(StrEnum):
     THING = "thing"
 
 
-class Heading(StrEnum):
+class HeadingPeriod(StrEnum):
     """After which turn a road user looks the same again."""
 
     FULL = "full"
@@ -61,7 +61,7 @@ class Heading(StrEnum):
     """Any turn: it has no heading."""
 
 
-class Paint(StrEnum):
+class Palette(StrEnum):
     """Which colours a thing comes in, for whoever draws pictures of it."""
 
     ANY = "any"
@@ -84,7 +84,7 @@ class ClassRow:
     """What a person who is wrong about it takes it for; its own name if people are not wrong."""
     size_m: tuple[float, float, float]
     """Usual length, width and height, rider included, in metres."""
-    heading: Heading
+    heading: HeadingPeriod
     heading_weight: float
     """How much a labelled heading teaches, from 0 (nothing) to 1 (a vehicle's)."""
     moves: bool
@@ -95,7 +95,7 @@ class ClassRow:
     """Radius, in metres, within which a weaker box is the same road user."""
     color_rgb: tuple[float, float, float]
     """Of its boxes in a viewer, each 0 to 1."""
-    paint: Paint
+    paint: Palette
     radar_return_ratio: float
     """Share of radar scans in which it returns an echo while in plain view."""
     radar_rcs_dbsm: float
@@ -108,80 +108,80 @@ _GREY, _MAGENTA = (0.6, 0.6, 0.6), (0.9, 0.2, 0.7)
 _ROWS = (
     ClassRow(
         name=CAR, plural="cars", kind=Kind.VEHICLE, family="vehicle", looks_like=TRUCK,
-        size_m=(4.5, 1.8, 1.5), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=1.8, color_rgb=_BLUE, paint=Paint.ANY,
+        size_m=(4.5, 1.8, 1.5), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=1.8, color_rgb=_BLUE, paint=Palette.ANY,
         radar_return_ratio=0.92, radar_rcs_dbsm=10.0,
     ),
     ClassRow(
         name=TRUCK, plural="trucks", kind=Kind.VEHICLE, family="vehicle", looks_like=BUS,
-        size_m=(8.0, 2.4, 3.2), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=2.5, color_rgb=_BLUE, paint=Paint.ANY,
+        size_m=(8.0, 2.4, 3.2), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=2.5, color_rgb=_BLUE, paint=Palette.ANY,
         radar_return_ratio=0.95, radar_rcs_dbsm=20.0,
     ),
     ClassRow(
         name=BUS, plural="buses", kind=Kind.VEHICLE, family="vehicle", looks_like=TRUCK,
-        size_m=(11.0, 2.5, 3.1), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=3.0, color_rgb=_BLUE, paint=Paint.ANY,
+        size_m=(11.0, 2.5, 3.1), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=3.0, color_rgb=_BLUE, paint=Palette.ANY,
         radar_return_ratio=0.95, radar_rcs_dbsm=20.0,
     ),
     ClassRow(
         name=TRAILER, plural="trailers", kind=Kind.VEHICLE, family="vehicle", looks_like=TRAILER,
-        size_m=(9.0, 2.5, 3.4), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=3.0, color_rgb=_BLUE, paint=Paint.ANY,
+        size_m=(9.0, 2.5, 3.4), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=3.0, color_rgb=_BLUE, paint=Palette.ANY,
         radar_return_ratio=0.95, radar_rcs_dbsm=20.0,
     ),
     ClassRow(
         name=CONSTRUCTION_VEHICLE, plural="construction vehicles", kind=Kind.VEHICLE,
         family="vehicle", looks_like=CONSTRUCTION_VEHICLE,
-        size_m=(6.5, 2.5, 3.0), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=2.5, color_rgb=_BLUE, paint=Paint.ANY,
+        size_m=(6.5, 2.5, 3.0), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=2.5, color_rgb=_BLUE, paint=Palette.ANY,
         radar_return_ratio=0.95, radar_rcs_dbsm=16.0,
     ),
     ClassRow(
         name=PEDESTRIAN, plural="pedestrians", kind=Kind.VULNERABLE, family="pedestrian",
         looks_like=BICYCLE,
-        size_m=(0.5, 0.6, 1.75), heading=Heading.FULL, heading_weight=0.15, moves=True,
-        is_on_foot=True, suppression_m=0.5, color_rgb=_ORANGE, paint=Paint.ANY,
+        size_m=(0.5, 0.6, 1.75), heading=HeadingPeriod.FULL, heading_weight=0.15, moves=True,
+        is_on_foot=True, suppression_m=0.5, color_rgb=_ORANGE, paint=Palette.ANY,
         radar_return_ratio=0.55, radar_rcs_dbsm=-5.0,
     ),
     ClassRow(
         name=MOTORCYCLE, plural="motorcycles", kind=Kind.VULNERABLE, family="two_wheeler",
         looks_like=BICYCLE,
-        size_m=(2.1, 0.8, 1.6), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=0.8, color_rgb=_YELLOW, paint=Paint.ANY,
+        size_m=(2.1, 0.8, 1.6), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=0.8, color_rgb=_YELLOW, paint=Palette.ANY,
         radar_return_ratio=0.75, radar_rcs_dbsm=4.0,
     ),
     ClassRow(
         name=BICYCLE, plural="bicycles", kind=Kind.VULNERABLE, family="two_wheeler",
         looks_like=MOTORCYCLE,
-        size_m=(1.8, 0.65, 1.75), heading=Heading.FULL, heading_weight=1.0, moves=True,
-        is_on_foot=False, suppression_m=0.8, color_rgb=_YELLOW, paint=Paint.ANY,
+        size_m=(1.8, 0.65, 1.75), heading=HeadingPeriod.FULL, heading_weight=1.0, moves=True,
+        is_on_foot=False, suppression_m=0.8, color_rgb=_YELLOW, paint=Palette.ANY,
         radar_return_ratio=0.75, radar_rcs_dbsm=0.0,
     ),
     ClassRow(
         name=TRAFFIC_CONE, plural="traffic cones", kind=Kind.THING, family="thing",
         looks_like=TRAFFIC_CONE,
-        size_m=(0.45, 0.45, 0.75), heading=Heading.NONE, heading_weight=0.0, moves=False,
-        is_on_foot=False, suppression_m=0.5, color_rgb=_GREY, paint=Paint.OWN,
+        size_m=(0.45, 0.45, 0.75), heading=HeadingPeriod.NONE, heading_weight=0.0, moves=False,
+        is_on_foot=False, suppression_m=0.5, color_rgb=_GREY, paint=Palette.OWN,
         radar_return_ratio=0.12, radar_rcs_dbsm=-15.0,
     ),
     ClassRow(
         name=BARRIER, plural="barriers", kind=Kind.THING, family="thing", looks_like=BARRIER,
-        size_m=(0.5, 2.0, 1.0), heading=Heading.HALF, heading_weight=0.15, moves=False,
-        is_on_foot=False, suppression_m=0.8, color_rgb=_GREY, paint=Paint.OWN,
+        size_m=(0.5, 2.0, 1.0), heading=HeadingPeriod.HALF, heading_weight=0.15, moves=False,
+        is_on_foot=False, suppression_m=0.8, color_rgb=_GREY, paint=Palette.OWN,
         radar_return_ratio=0.5, radar_rcs_dbsm=3.0,
     ),
     ClassRow(
         name=ANIMAL, plural="animals", kind=Kind.VULNERABLE, family="animal",
         looks_like=PEDESTRIAN,
-        size_m=(1.7, 0.55, 1.5), heading=Heading.FULL, heading_weight=0.15, moves=True,
-        is_on_foot=True, suppression_m=0.7, color_rgb=_MAGENTA, paint=Paint.BROWN,
+        size_m=(1.7, 0.55, 1.5), heading=HeadingPeriod.FULL, heading_weight=0.15, moves=True,
+        is_on_foot=True, suppression_m=0.7, color_rgb=_MAGENTA, paint=Palette.BROWN,
         radar_return_ratio=0.6, radar_rcs_dbsm=-4.0,
     ),
     ClassRow(
         name=DEBRIS, plural="debris", kind=Kind.THING, family="thing", looks_like=DEBRIS,
-        size_m=(0.9, 0.7, 0.4), heading=Heading.NONE, heading_weight=0.0, moves=False,
-        is_on_foot=False, suppression_m=0.5, color_rgb=_MAGENTA, paint=Paint.ANY,
+        size_m=(0.9, 0.7, 0.4), heading=HeadingPeriod.NONE, heading_weight=0.0, moves=False,
+        is_on_foot=False, suppression_m=0.5, color_rgb=_MAGENTA, paint=Palette.ANY,
         radar_return_ratio=0.2, radar_rcs_dbsm=-9.0,
     ),
 )  # fmt: skip
@@ -195,8 +195,8 @@ require(
 
 UNKNOWN_ROW = ClassRow(
     name=UNKNOWN, plural="unknown things", kind=Kind.VULNERABLE, family=UNKNOWN, looks_like=UNKNOWN,
-    size_m=(1.0, 1.0, 1.0), heading=Heading.FULL, heading_weight=0.15, moves=True, is_on_foot=True,
-    suppression_m=0.7, color_rgb=_ORANGE, paint=Paint.ANY, radar_return_ratio=0.5,
+    size_m=(1.0, 1.0, 1.0), heading=HeadingPeriod.FULL, heading_weight=0.15, moves=True, is_on_foot=True,
+    suppression_m=0.7, color_rgb=_ORANGE, paint=Palette.ANY, radar_return_ratio=0.5,
     radar_rcs_dbsm=0.0,
 )  # fmt: skip
 """Stands for every class without a row."""

@@ -69,7 +69,7 @@ _SPEED_LIMIT_MPS = 200.0
 _ROUTE_REACH_M = 1e4
 _MAX_ROUTE_POINTS = 1024
 
-Kind = tuple[Reading, str, DropReason]
+DropKey = tuple[Reading, str, DropReason]
 """What a count of dropped readings is kept by: kind, sensor, reason."""
 
 
@@ -82,7 +82,7 @@ def clean(frame_set: FrameSet, rig: Rig, last: FrameSet | None = None) -> FrameS
         last: The clean frame set before it. Own motion, speed limit and stop distance are held from
             it where they make no sense; without it they take their defaults.
     """
-    counts: Counter[Kind] = Counter()
+    counts: Counter[DropKey] = Counter()
     stamp_ns = _clean_stamp(frame_set.stamp_ns, last, counts)
     changes: dict[str, Any] = {
         "index": _clean_index(frame_set.index, last),
@@ -114,7 +114,7 @@ def is_reachable(last: FrameSet, now: FrameSet) -> bool:
     return way_m <= CORRECTION_M + _EGO_LIMITS["speed_mps"] * passed_s
 
 
-def clean_radar(scan: RadarScan, rig: Rig, counts: Counter[Kind] | None = None) -> RadarScan:
+def clean_radar(scan: RadarScan, rig: Rig, counts: Counter[DropKey] | None = None) -> RadarScan:
     """Drop radar points that are not finite, beyond ``RADAR_LIMITS`` or too many; count them.
 
     A scan that is no table of points has none. Points of a radar that the rig does not have count as the
@@ -142,7 +142,7 @@ def clean_radar(scan: RadarScan, rig: Rig, counts: Counter[Kind] | None = None) 
 
 
 def clean_ultrasonics(
-    scan: UltrasonicScan, sensors: int, counts: Counter[Kind] | None = None
+    scan: UltrasonicScan, sensors: int, counts: Counter[DropKey] | None = None
 ) -> UltrasonicScan:
     """Make ranges that are not finite or outside 0 to the maximum a missing echo; count them.
 
@@ -166,13 +166,13 @@ def clean_ultrasonics(
 
 def total_dropped(*parts: Dropped) -> Dropped:
     """Add up counts of dropped readings, per kind, sensor and reason."""
-    total: Counter[Kind] = Counter()
+    total: Counter[DropKey] = Counter()
     for drop in (drop for part in parts for drop in part):
         total[drop.reading, drop.sensor, drop.reason] += drop.count
     return as_dropped(total)
 
 
-def as_dropped(counts: Mapping[Kind, int]) -> Dropped:
+def as_dropped(counts: Mapping[DropKey, int]) -> Dropped:
     """List counts in a fixed order, without the kinds that lost nothing."""
     order = {reading: k for k, reading in enumerate(Reading)}
     kinds = sorted((k for k, count in counts.items() if count), key=lambda k: (order[k[0]], *k[1:]))
@@ -198,7 +198,7 @@ def _clean_index(index: Any, last: FrameSet | None) -> int:
     return int(number) if is_index else (last.index + 1 if last else 0)
 
 
-def _clean_stamp(stamp_ns: Any, last: FrameSet | None, counts: Counter[Kind]) -> int:
+def _clean_stamp(stamp_ns: Any, last: FrameSet | None, counts: Counter[DropKey]) -> int:
     """Return a stamp that a record can hold; one that is none is the last one's."""
     if type(stamp_ns) is int and 0 <= stamp_ns <= MAX_STAMP_NS:
         return stamp_ns
@@ -213,7 +213,7 @@ def _clean_stamp(stamp_ns: Any, last: FrameSet | None, counts: Counter[Kind]) ->
 
 
 def _clean_frames(
-    frames: tuple[Frame, ...], cameras: tuple[Camera, ...], stamp_ns: int, counts: Counter[Kind]
+    frames: tuple[Frame, ...], cameras: tuple[Camera, ...], stamp_ns: int, counts: Counter[DropKey]
 ) -> tuple[Frame, ...]:
     """Return one frame per camera of the rig; what is no image of its camera is ``CORRUPT``."""
     if len(frames) != len(cameras):
@@ -226,7 +226,7 @@ def _clean_frames(
     return frames if is_untouched else cleaned
 
 
-def _clean_frame(frame: Frame, camera: Camera, stamp_ns: int, counts: Counter[Kind]) -> Frame:
+def _clean_frame(frame: Frame, camera: Camera, stamp_ns: int, counts: Counter[DropKey]) -> Frame:
     own_ns = frame.stamp_ns
     if not (type(own_ns) is int and 0 <= own_ns <= MAX_STAMP_NS):
         counts[Reading.STAMP, camera.name, DropReason.OUT_OF_BOUNDS] += 1
@@ -265,7 +265,7 @@ def _count_radar(
     is_bad: NDArray[np.bool_],
     sensor: NDArray[np.uint8] | None,
     rig: Rig,
-    counts: Counter[Kind],
+    counts: Counter[DropKey],
 ) -> None:
     for number in np.flatnonzero(is_bad).tolist():
         radar = 0 if sensor is None else int(sensor[number])
@@ -276,7 +276,7 @@ def _count_radar(
 
 
 def _clean_ego(
-    ego: EgoState, last: EgoState | None, stamp_ns: int, counts: Counter[Kind]
+    ego: EgoState, last: EgoState | None, stamp_ns: int, counts: Counter[DropKey]
 ) -> EgoState:
     still = last or EgoState(stamp_ns=stamp_ns, world_from_ego=Pose())
     pose = _held(ego.world_from_ego, lambda: _reached(still, stamp_ns), _POSE_LIMITS,
@@ -303,7 +303,7 @@ def _reached(last: EgoState, stamp_ns: int) -> Pose:
     return last.world_from_ego @ step
 
 
-def _clean_route(route: Route, last: Route, counts: Counter[Kind]) -> Route:
+def _clean_route(route: Route, last: Route, counts: Counter[DropKey]) -> Route:
     """Drop impossible route points; a stop beyond the reach of any route counts as no stop."""
     points = tuple(filter(None, map(_route_point, route.points_ego[:_MAX_ROUTE_POINTS])))
     limit_mps, stop_m = _number(route.speed_limit_mps), route.stop_distance_m
@@ -345,7 +345,7 @@ def _held(
     instead: Callable[[], _Record],
     limits: Mapping[str, float],
     reading: Reading,
-    counts: Counter[Kind],
+    counts: Counter[DropKey],
 ) -> _Record:
     """Replace fields beyond their limits by those of ``instead``, and numbers of other types by floats."""
     changes: dict[str, float] = {}

@@ -22,7 +22,7 @@ from edge.contracts.fields import (
 )
 from edge.contracts.rig import Rig
 from edge.contracts.sensors import Dropped, FrameStatus
-from edge.contracts.time import Clock
+from edge.contracts.time import NamedClock
 
 CLIP_SCHEMA = 2
 _RATE_OF_SCHEMA_1_HZ = 36.0
@@ -134,7 +134,7 @@ class ClipManifest(msgspec.Struct, frozen=True, kw_only=True):
     clip_id: Sha256
     vehicle_id: Name
     drive_id: Name
-    clock: Clock
+    clock: NamedClock
     rig: Rig
     rig_id: Sha256
     bundle_id: Name

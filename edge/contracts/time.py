@@ -28,7 +28,7 @@ class ClockKind(OpenEnum):
     UNKNOWN = "unknown"
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
+class NamedClock(msgspec.Struct, frozen=True, kw_only=True):
     """A clock by name; a monotonic one only means something together with its boot."""
 
     kind: ClockKind

@@ -155,7 +155,7 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class MessageRow:
     """One line of the message table."""
 
     record: type[Message]
@@ -165,17 +165,21 @@ class Row:
     has_payload: bool = False
 
 
-TABLE: dict[str, Row] = {
-    "hello": Row(Hello, Direction.UP, "once per connection", is_logged=True),
-    "welcome": Row(Welcome, Direction.DOWN, "answer to hello", is_logged=True),
-    "clip_offer": Row(ClipOffer, Direction.UP, "per clip", is_logged=True, has_payload=True),
-    "clip_credit": Row(ClipCredit, Direction.DOWN, "per offer and chunk", is_logged=False),
-    "clip_chunk": Row(ClipChunk, Direction.UP, "per 256 KiB", is_logged=False, has_payload=True),
-    "clip_done": Row(ClipDone, Direction.DOWN, "per clip", is_logged=True),
-    "signed_report": Row(SignedReport, Direction.UP, "per trial and minute", is_logged=True),
-    "report_ack": Row(ReportAck, Direction.DOWN, "per report", is_logged=False),
-    "update_notice": Row(UpdateNotice, Direction.DOWN, "per rollout decision", is_logged=True),
-    "bye": Row(Bye, Direction.DOWN, "when refused", is_logged=True),
+TABLE: dict[str, MessageRow] = {
+    "hello": MessageRow(Hello, Direction.UP, "once per connection", is_logged=True),
+    "welcome": MessageRow(Welcome, Direction.DOWN, "answer to hello", is_logged=True),
+    "clip_offer": MessageRow(ClipOffer, Direction.UP, "per clip", is_logged=True, has_payload=True),
+    "clip_credit": MessageRow(ClipCredit, Direction.DOWN, "per offer and chunk", is_logged=False),
+    "clip_chunk": MessageRow(
+        ClipChunk, Direction.UP, "per 256 KiB", is_logged=False, has_payload=True
+    ),
+    "clip_done": MessageRow(ClipDone, Direction.DOWN, "per clip", is_logged=True),
+    "signed_report": MessageRow(SignedReport, Direction.UP, "per trial and minute", is_logged=True),
+    "report_ack": MessageRow(ReportAck, Direction.DOWN, "per report", is_logged=False),
+    "update_notice": MessageRow(
+        UpdateNotice, Direction.DOWN, "per rollout decision", is_logged=True
+    ),
+    "bye": MessageRow(Bye, Direction.DOWN, "when refused", is_logged=True),
 }
 
 

@@ -25,25 +25,25 @@ from edge.ota import state as states
 from edge.ota.deliver import deliver
 from edge.ota.disk import Disk, LocalDisk
 from edge.ota.fetch import FetchSettings, HttpLink, Link, trim_partials
-from edge.ota.install import STATE, is_whole, read_active, recovered
+from edge.ota.install import STATE_FILE, is_whole, read_active, recovered
 from edge.ota.metadata import Identity, Offer, Repositories, TrustAnchors
-from edge.ota.probe import Probe
+from edge.ota.probe import BundleProbe
 from edge.ota.record import DurableRecord
 from edge.ota.refusal import Refusal, RefusalKind, refusal_of
 from edge.ota.slots import fill_slot, read_slot, slot_folder
-from edge.ota.state import InstallEvent, InstallState, Phase, SlotRecord, TrialRule
+from edge.ota.state import BundlePhase, InstallEvent, InstallState, SlotRecord, TrialRule
 
 logger = logging.getLogger(__name__)
 
-Check = Callable[[int], Offer | Refusal | None]
+UpdateCheck = Callable[[int], Offer | Refusal | None]
 """Look at the repositories at a UTC time in nanoseconds."""
 
 PHASES = {
-    Phase.IDLE: InstallPhase.IDLE,
-    Phase.STAGED: InstallPhase.IDLE,
-    Phase.TRIAL: InstallPhase.TRIAL,
-    Phase.COMMITTED: InstallPhase.COMMITTED,
-    Phase.REVERTED: InstallPhase.REVERTED,
+    BundlePhase.IDLE: InstallPhase.IDLE,
+    BundlePhase.STAGED: InstallPhase.IDLE,
+    BundlePhase.TRIAL: InstallPhase.TRIAL,
+    BundlePhase.COMMITTED: InstallPhase.COMMITTED,
+    BundlePhase.REVERTED: InstallPhase.REVERTED,
 }
 
 
@@ -66,16 +66,16 @@ class AgentSettings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UpdateOutcome:
     """What one look at the repositories came to."""
 
-    phase: Phase
+    phase: BundlePhase
     bundle_id: str
     """The bundle that drives now."""
     refusal: Refusal | None = None
 
 
-class Agent:
+class UpdateAgent:
     """One per vehicle; ``open_agent`` builds it with its lock, disk and link."""
 
     def __init__(
@@ -84,9 +84,9 @@ class Agent:
         settings: AgentSettings,
         identity: Identity,
         disk: Disk,
-        check: Check,
+        check: UpdateCheck,
         link: Link,
-        probe: Probe,
+        probe: BundleProbe,
         boot_id: str,
         now_ns: int,
     ) -> None:
@@ -106,7 +106,7 @@ class Agent:
         self._next_sequence = 0
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_REPORTS)
         trim_partials(disk, settings.fetch.chunk_bytes)
-        self._record = DurableRecord(disk, STATE, InstallState)
+        self._record = DurableRecord(disk, STATE_FILE, InstallState)
         self._stored = self._record.load()
         self._state = recovered(disk, self._stored, now_ns)
         self._save(states.booted(self._state, now_ns))
@@ -124,7 +124,7 @@ class Agent:
         """
         return read_active(self._disk, self._state)
 
-    def step(self, now_ns: int, *, may_switch: bool = True) -> Outcome:
+    def step(self, now_ns: int, *, may_switch: bool = True) -> UpdateOutcome:
         """Look once at the repositories and go as far as possible.
 
         Args:
@@ -147,7 +147,7 @@ class Agent:
             return self._refuse(refusal, release, now_ns)
         return self._outcome()
 
-    def on_ticks(self, ticks: int, faults: int, now_ns: int) -> Phase:
+    def on_ticks(self, ticks: int, faults: int, now_ns: int) -> BundlePhase:
         """Count what the runtime drove on the active bundle since the last call.
 
         Args:
@@ -206,7 +206,8 @@ class Agent:
         if stored is None or now.phase is not stored.phase:
             return True
         return (
-            now.phase is Phase.TRIAL and now.ticks - stored.ticks >= self._settings.progress_ticks
+            now.phase is BundlePhase.TRIAL
+            and now.ticks - stored.ticks >= self._settings.progress_ticks
         )
 
     def _advance(self, offer: Offer | None, now_ns: int, *, may_switch: bool) -> Refusal | None:
@@ -217,9 +218,9 @@ class Agent:
         refusal = self._unwanted(offer)
         if refusal is not None or offer.not_before_ns > now_ns:
             return refusal
-        if state.phase is Phase.TRIAL and not may_switch:
+        if state.phase is BundlePhase.TRIAL and not may_switch:
             return None
-        if state.phase is Phase.TRIAL:
+        if state.phase is BundlePhase.TRIAL:
             self._save(states.reverted(state, "superseded while on trial", now_ns, is_bad=False))
         if not self._is_staged(offer):
             self._take_back_staged("superseded before its switch", now_ns)
@@ -243,14 +244,14 @@ class Agent:
         state = self._state
         record = state.slot(state.inactive)
         return (
-            state.phase is Phase.STAGED
+            state.phase is BundlePhase.STAGED
             and record is not None
             and record.manifest_sha256 == offer.manifest_sha256
             and is_whole(self._disk, state, state.inactive)
         )
 
     def _take_back_staged(self, reason: str, now_ns: int) -> None:
-        if self._state.phase is Phase.STAGED:
+        if self._state.phase is BundlePhase.STAGED:
             self._save(states.unstaged(self._state, reason, now_ns, is_bad=False))
 
     def _stage(self, offer: Offer) -> None:
@@ -288,7 +289,7 @@ class Agent:
     def _probe_staged(self, staged: SlotRecord, now_ns: int) -> Refusal | None:
         slot = self._state.inactive
         self._save(states.probing(self._state, now_ns))
-        if self._state.phase is not Phase.STAGED:
+        if self._state.phase is not BundlePhase.STAGED:
             reason = f"bundle {staged.bundle_id} refused: its probe never came back"
             return Refusal(RefusalKind.PROBE, reason, staged.bundle_id)
         manifest = read_slot(self._disk, slot, staged)
@@ -300,7 +301,7 @@ class Agent:
         self._save(states.unstaged(self._state, reason, now_ns, is_bad=True))
         return Refusal(RefusalKind.PROBE, reason, staged.bundle_id)
 
-    def _refuse(self, refusal: Refusal, release: Release | None, now_ns: int) -> Outcome:
+    def _refuse(self, refusal: Refusal, release: Release | None, now_ns: int) -> UpdateOutcome:
         """Report what is worth reporting; a probe's refusal already is, a dead link will be retried."""
         reason = f"{refusal.reason}; keeping slot {self._state.active}"
         refusal = replace(refusal, reason=reason)
@@ -321,8 +322,8 @@ class Agent:
             logger.warning("refusal_not_saved", extra={"error": str(error)})
         return self._outcome(refusal)
 
-    def _outcome(self, refusal: Refusal | None = None) -> Outcome:
-        return Outcome(self._state.phase, self._state.driving.bundle_id, refusal)
+    def _outcome(self, refusal: Refusal | None = None) -> UpdateOutcome:
+        return UpdateOutcome(self._state.phase, self._state.driving.bundle_id, refusal)
 
     def _save(self, state: InstallState) -> None:
         if state != self._stored:
@@ -357,10 +358,10 @@ def open_agent(
     settings: AgentSettings,
     identity: Identity,
     anchors: TrustAnchors,
-    probe: Probe,
+    probe: BundleProbe,
     boot_id: str,
     now_ns: int,
-) -> Iterator[Agent]:
+) -> Iterator[UpdateAgent]:
     """Run the one agent of an installation; a second one is turned away.
 
     Raises:
@@ -381,7 +382,7 @@ def open_agent(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OperatorError(f"another agent already runs on {root}; this one ends") from error
-        yield Agent(
+        yield UpdateAgent(
             settings=settings,
             identity=identity,
             disk=disk,

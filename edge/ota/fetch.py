@@ -58,7 +58,7 @@ class FetchSettings:
 
 
 @dataclass(frozen=True)
-class Body:
+class ResponseBody:
     """A response: where in the file it starts, and its bytes as they come."""
 
     offset: int
@@ -68,7 +68,7 @@ class Body:
 class Link(Protocol):
     """Something that can open a URL."""
 
-    def open(self, url: str, offset: int = 0) -> Body:
+    def open(self, url: str, offset: int = 0) -> ResponseBody:
         """Ask for a file from ``offset`` on; the answer may start at 0 all the same.
 
         Raises:
@@ -87,7 +87,7 @@ class HttpLink:
         self._settings = settings
         self._clock = clock
 
-    def open(self, url: str, offset: int = 0) -> Body:
+    def open(self, url: str, offset: int = 0) -> ResponseBody:
         """Ask a server; see ``Link.open``."""
         pace = _Pace(url, self._settings, self._clock)
         connection = _connection(url, pace)
@@ -106,7 +106,7 @@ class HttpLink:
             connection.close()
             raise HttpStatusError(url, response.status)
         start = _start_of(url, response) if response.status == 206 else 0
-        return Body(start, _chunks(url, connection, response))
+        return ResponseBody(start, _chunks(url, connection, response))
 
 
 class MetadataFetcher(FetcherInterface):

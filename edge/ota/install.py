@@ -26,9 +26,9 @@ from edge.ota.slots import (
     record_of,
     slot_folder,
 )
-from edge.ota.state import InstallState, Phase
+from edge.ota.state import BundlePhase, InstallState
 
-STATE = "state"
+STATE_FILE = "state"
 
 
 def active_bundle(root: Path) -> tuple[BundleManifest, Path]:
@@ -42,7 +42,7 @@ def active_bundle(root: Path) -> tuple[BundleManifest, Path]:
         HashMismatchError: No slot holds a whole bundle any more.
     """
     disk = LocalDisk(root)
-    stored = DurableRecord(disk, STATE, InstallState).load()
+    stored = DurableRecord(disk, STATE_FILE, InstallState).load()
     return read_active(disk, recovered(disk, stored, now_ns=0))
 
 
@@ -62,7 +62,7 @@ def install_factory_bundle(root: Path, folder: Path) -> BundleManifest:
         raise OperatorError(f"{folder} holds no {MANIFEST}; nothing installed")
     data = (folder / MANIFEST).read_bytes()
     manifest = decode_manifest(data)
-    record = DurableRecord(disk, STATE, InstallState)
+    record = DurableRecord(disk, STATE_FILE, InstallState)
     stored = record.load()
     if stored is not None:
         if stored.driving.manifest_sha256 == hashlib.sha256(data).hexdigest():
@@ -96,7 +96,7 @@ def recovered(disk: Disk, stored: InstallState | None, now_ns: int) -> InstallSt
     state = stored if stored is not None else _rebuilt(disk, now_ns)
     if is_whole(disk, state, state.active):
         return state
-    is_way_back = state.phase is not Phase.STAGED and is_whole(disk, state, state.inactive)
+    is_way_back = state.phase is not BundlePhase.STAGED and is_whole(disk, state, state.inactive)
     if not is_way_back:
         raise HashMismatchError(
             f"slot {state.active} is damaged and slot {state.inactive} holds no proven bundle; "

@@ -165,7 +165,7 @@ class Repositories:
         raised = with_versions(raised, "image", image.marks)
         raised = with_floor(raised, now_ns, min(director.expires_ns, image.expires_ns))
         self._remember(raised, FLOOR_STEP_NS)
-        return judge(director.targets, image.targets, self._identity, self._base_url)
+        return agreed_release(director.targets, image.targets, self._identity, self._base_url)
 
     def _refresh(self, name: Repository, now_ns: int) -> _Refreshed | Refusal:
         """Verify one repository up to its targets, as of now or of the clock floor, if that is later."""
@@ -263,7 +263,7 @@ def foreign_metadata(director: Targets, identity: Identity) -> Refusal | None:
     return Refusal(RefusalKind.FOREIGN_VEHICLE, reason)
 
 
-def judge(
+def agreed_release(
     director: Targets, image: Targets, identity: Identity, base_url: str
 ) -> Offer | Refusal | None:
     """Compare what two verified repositories say, and find the one release for this vehicle."""

@@ -33,7 +33,7 @@ class ProbeOutcome:
     reason: str = ""
 
 
-Probe = Callable[[Path, BundleManifest], ProbeOutcome]
+BundleProbe = Callable[[Path, BundleManifest], ProbeOutcome]
 """Judge the bundle whose manifest and blobs (each under its SHA-256) lie in a folder."""
 
 
@@ -51,7 +51,7 @@ OpenEngine = Callable[[EngineFile, Path, BundleManifest], Runnable]
 def golden_probe(
     open_engine: OpenEngine,
     kinds: tuple[EngineKind, ...] = (EngineKind.ONNX, EngineKind.TFLITE),
-) -> Probe:
+) -> BundleProbe:
     """Make a probe of whatever opens engines here.
 
     Args:

@@ -13,7 +13,7 @@ import msgspec
 
 from edge.ota.disk import Disk, write_durably
 
-MAGIC = b"RINGROAD"
+RECORD_MAGIC = b"RINGROAD"
 DIGEST_BYTES = 32
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -46,7 +46,7 @@ class DurableRecord(Generic[T]):
         payload = msgspec.msgpack.encode(
             _Envelope(generation=generation, record=msgspec.Raw(msgspec.msgpack.encode(record)))
         )
-        data = MAGIC + hashlib.sha256(payload).digest() + payload
+        data = RECORD_MAGIC + hashlib.sha256(payload).digest() + payload
         for path in self._paths:
             write_durably(self._disk, path, data)
 
@@ -55,10 +55,10 @@ class DurableRecord(Generic[T]):
         return [copy for copy in copies if copy is not None]
 
     def _parse(self, data: bytes | None) -> tuple[int, T] | None:
-        head = len(MAGIC) + DIGEST_BYTES
-        if data is None or not data.startswith(MAGIC):
+        head = len(RECORD_MAGIC) + DIGEST_BYTES
+        if data is None or not data.startswith(RECORD_MAGIC):
             return None
-        if hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]:
+        if hashlib.sha256(data[head:]).digest() != data[len(RECORD_MAGIC) : head]:
             return None
         try:
             envelope = msgspec.msgpack.decode(data[head:], type=_Envelope)

@@ -12,7 +12,7 @@ import hashlib
 from edge.contracts.bundle import BundleManifest
 from edge.contracts.errors import HashMismatchError, RingroadError
 from edge.contracts.release import blob_sizes, decode_manifest
-from edge.ota.disk import READ_BYTES, Disk, sha256_of, write_durably
+from edge.ota.disk import READ_BYTES, Disk, hash_file, write_durably
 from edge.ota.state import Slot, SlotRecord
 
 MANIFEST = "manifest.json"
@@ -81,7 +81,7 @@ def read_slot(disk: Disk, slot: Slot, record: SlotRecord | None = None) -> Bundl
         )
     manifest = decode_manifest(data)
     for sha256 in blob_sizes(manifest):
-        if sha256_of(disk, f"{folder}/{sha256}") != sha256:
+        if hash_file(disk, f"{folder}/{sha256}") != sha256:
             raise HashMismatchError(f"slot {slot}: blob {sha256[:12]} is missing or damaged")
     return manifest
 
@@ -125,7 +125,7 @@ def _bring(disk: Disk, target: str, sha256: str, size_bytes: int) -> None:
 def _find(disk: Disk, sha256: str, size_bytes: int, *first: str) -> str | None:
     places = (*first, *(f"{slot_folder(slot)}/{sha256}" for slot in SLOTS))
     for path in places:
-        if disk.size(path) == size_bytes and sha256_of(disk, path) == sha256:
+        if disk.size(path) == size_bytes and hash_file(disk, path) == sha256:
             return path
     return None
 

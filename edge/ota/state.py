@@ -33,7 +33,7 @@ UNKNOWN_SHA256 = "0" * 64
 Slot = Literal["a", "b"]
 
 
-class Phase(StrEnum):
+class BundlePhase(StrEnum):
     """Where the newest bundle stands."""
 
     IDLE = "idle"
@@ -85,7 +85,7 @@ class InstallState(msgspec.Struct, frozen=True, kw_only=True):
     active: Slot
     a: SlotRecord | None = None
     b: SlotRecord | None = None
-    phase: Phase = Phase.IDLE
+    phase: BundlePhase = BundlePhase.IDLE
     tries_left: Count = 0
     ticks: Count = 0
     """Of the active bundle since it became active."""
@@ -137,10 +137,10 @@ def is_acceptable(state: InstallState, release_counter: int, manifest_sha256: st
 
 def staged(state: InstallState, record: SlotRecord, rule: TrialRule) -> InstallState:
     """A complete, verified bundle lies in the inactive slot."""
-    if state.phase is Phase.TRIAL:
+    if state.phase is BundlePhase.TRIAL:
         raise OperatorError("a bundle cannot be staged while another is on trial")
     state = _with_slot(state, state.inactive, record)
-    return msgspec.structs.replace(state, phase=Phase.STAGED, tries_left=rule.tries)
+    return msgspec.structs.replace(state, phase=BundlePhase.STAGED, tries_left=rule.tries)
 
 
 def probing(state: InstallState, now_ns: int) -> InstallState:
@@ -154,7 +154,7 @@ def unstaged(state: InstallState, reason: str, now_ns: int, *, is_bad: bool) -> 
     """Give the staged bundle up; the driving one goes on as if nothing had been."""
     record = state.slot(state.inactive)
     state = _with_slot(state, state.inactive, None)
-    state = msgspec.structs.replace(state, phase=Phase.IDLE, tries_left=0)
+    state = msgspec.structs.replace(state, phase=BundlePhase.IDLE, tries_left=0)
     if record is None or not is_bad:
         return state
     return _with_event(_with_bad(state, record), InstallPhase.REFUSED, record, reason, now_ns)
@@ -163,7 +163,7 @@ def unstaged(state: InstallState, reason: str, now_ns: int, *, is_bad: bool) -> 
 def proven(state: InstallState, rule: TrialRule) -> InstallState:
     """The staged bundle passed its probe and may wait for its switch."""
     record = state.slot(state.inactive)
-    if state.phase is not Phase.STAGED or record is None:
+    if state.phase is not BundlePhase.STAGED or record is None:
         raise OperatorError(f"nothing staged to prove in phase {state.phase}")
     state = _with_slot(
         state, state.inactive, msgspec.structs.replace(record, is_golden_passed=True)
@@ -174,12 +174,12 @@ def proven(state: InstallState, rule: TrialRule) -> InstallState:
 def switched(state: InstallState, rule: TrialRule, now_ns: int) -> InstallState:
     """The staged bundle drives, on trial; the other slot stays as the way back."""
     record = state.slot(state.inactive)
-    if state.phase is not Phase.STAGED or record is None or not record.is_golden_passed:
+    if state.phase is not BundlePhase.STAGED or record is None or not record.is_golden_passed:
         raise OperatorError(f"nothing proven to switch to in phase {state.phase}")
     state = msgspec.structs.replace(
         state,
         active=state.inactive,
-        phase=Phase.TRIAL,
+        phase=BundlePhase.TRIAL,
         tries_left=rule.tries,
         ticks=0,
         faults=0,
@@ -189,7 +189,7 @@ def switched(state: InstallState, rule: TrialRule, now_ns: int) -> InstallState:
 
 def booted(state: InstallState, now_ns: int) -> InstallState:
     """A process starts: only a bundle on trial pays for it, and only while it makes no progress."""
-    if state.phase is not Phase.TRIAL:
+    if state.phase is not BundlePhase.TRIAL:
         return state
     if state.tries_left == 0:
         return reverted(state, "no progress in any of its tries", now_ns, is_bad=True)
@@ -201,7 +201,7 @@ def ticked(
 ) -> InstallState:
     """Count ticks of the driving bundle; on trial they commit it, or its faults turn it out."""
     state = msgspec.structs.replace(state, ticks=state.ticks + ticks, faults=state.faults + faults)
-    if state.phase is not Phase.TRIAL:
+    if state.phase is not BundlePhase.TRIAL:
         return state
     if state.faults > rule.max_faults:
         reason = f"{state.faults} faults in {state.ticks} ticks, at most {rule.max_faults}"
@@ -224,7 +224,7 @@ def reverted(state: InstallState, reason: str, now_ns: int, *, is_bad: bool) -> 
     state = _with_event(_with_bad(state, failed) if is_bad else state, *event)
     state = _with_slot(state, state.active, None)
     return msgspec.structs.replace(
-        state, active=state.inactive, phase=Phase.REVERTED, tries_left=0, ticks=0, faults=0
+        state, active=state.inactive, phase=BundlePhase.REVERTED, tries_left=0, ticks=0, faults=0
     )
 
 
@@ -275,7 +275,7 @@ def _committed(state: InstallState, now_ns: int) -> InstallState:
     record = state.driving
     state = msgspec.structs.replace(
         state,
-        phase=Phase.COMMITTED,
+        phase=BundlePhase.COMMITTED,
         tries_left=0,
         floor_counter=max(record.release_counter, state.floor_counter),
         floor_manifest=record.manifest_sha256,

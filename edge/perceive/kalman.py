@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def predict(
+def predict_filters(
     mean: Floats, covariance: Floats, dt_s: float, acceleration_mps2: Floats
 ) -> tuple[Floats, Floats]:
     """Move filters ahead under continuous white-noise acceleration (ibid., section 6.2.2).
@@ -37,7 +37,7 @@ def predict(
     return mean @ transition.T, moved + noise * (acceleration_mps2**2)[:, None, None]
 
 
-def update(
+def correct_filters(
     mean: Floats, covariance: Floats, direction: Floats, value: Floats, variance: Floats
 ) -> None:
     """Take in one scalar measurement per filter, in place.

@@ -151,7 +151,7 @@ class RadarTracker:
         self._stamp_ns = stamp_ns
         tracks = self._tracks
         acceleration = np.full(len(tracks.hits), self.settings.acceleration_mps2)
-        tracks.mean_world, tracks.covariance_world = kalman.predict(
+        tracks.mean_world, tracks.covariance_world = kalman.predict_filters(
             tracks.mean_world, tracks.covariance_world, dt_s, acceleration
         )
 
@@ -190,7 +190,9 @@ class RadarTracker:
             ),
             ((nothing, sight), echoes.radial_mps[column], ones * s.radial_sigma_mps**2),
         ):
-            kalman.update(mean, covariance, np.concatenate(direction, axis=1), value, variance)
+            kalman.correct_filters(
+                mean, covariance, np.concatenate(direction, axis=1), value, variance
+            )
         tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
         tracks.rcs_dbsm[row] += 0.2 * (echoes.rcs_dbsm[column] - tracks.rcs_dbsm[row])
         tracks.last_seen_ns[row] = stamp_ns

@@ -53,7 +53,7 @@ class SensorState:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class GroundCoverage:
     """Part of the ground that some cameras show, of what all cameras of the rig show."""
 
     ahead_ratio: float
@@ -108,8 +108,10 @@ class SensorWatch:
     def _sight(self, frame_set: FrameSet) -> tuple[str, bool]:
         """Say why the network need not be asked, if it need not, and whether the road is shown poorly."""
         s = self.settings
-        usable = coverage(self.rig, frame_set.usable)
-        fresh = coverage(self.rig, tuple(f.status is FrameStatus.FRESH for f in frame_set.frames))
+        usable = ground_coverage(self.rig, frame_set.usable)
+        fresh = ground_coverage(
+            self.rig, tuple(f.status is FrameStatus.FRESH for f in frame_set.frames)
+        )
         if usable.ahead_ratio < s.blind_ahead_ratio:
             return f"cameras show {usable.ahead_ratio:.0%} of the road ahead", True
         is_poor = fresh.ahead_ratio < s.poor_ahead_ratio
@@ -127,7 +129,7 @@ class SensorWatch:
 
 
 @functools.lru_cache(maxsize=64)
-def coverage(rig: Rig, is_used: tuple[bool, ...]) -> Coverage:
+def ground_coverage(rig: Rig, is_used: tuple[bool, ...]) -> GroundCoverage:
     """Compute how much of the ground the used cameras show; one bool per camera of the rig."""
     whole = _shown(rig, (True,) * len(rig.cameras))
     left = _shown(rig, is_used)
@@ -135,7 +137,7 @@ def coverage(rig: Rig, is_used: tuple[bool, ...]) -> Coverage:
     x_m, y_m = np.meshgrid(centres_m, centres_m, indexing="ij")
     is_ahead = (x_m > 2.0) & (x_m < 30.0) & (np.abs(y_m) < 4.0)
     ahead = int((whole & is_ahead).sum())
-    return Coverage(
+    return GroundCoverage(
         ahead_ratio=float((left & is_ahead).sum()) / ahead if ahead else 1.0,
         around_ratio=float(left.sum()) / max(int(whole.sum()), 1),
     )

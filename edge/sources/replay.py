@@ -60,7 +60,7 @@ class ReplayedTick:
     """None when the clip holds no conclusions for this tick."""
 
 
-def replay(
+def replay_ticks(
     clip: Clip, tick: Callable[[FrameSet], tuple[Perception, Plan]]
 ) -> tuple[ReplayedTick, ...]:
     """Run ``tick`` over a clip, oldest frame set first, and summarise each result.

@@ -7,7 +7,7 @@ from edge.ota import TrustAnchors
 from edge.vehicle.home import VehicleHome, open_home
 from edge.vehicle.life import Life, LifeOutcome, ProgressReport
 from edge.vehicle.settings import VehicleSettings
-from edge.vehicle.start import DriveIdentity, Vehicle, start
+from edge.vehicle.start import DriveIdentity, Vehicle, start_vehicle
 
 __all__ = [
     "DriveIdentity",
@@ -19,5 +19,5 @@ __all__ = [
     "VehicleHome",
     "VehicleSettings",
     "open_home",
-    "start",
+    "start_vehicle",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.clip import SealedClip, sealed_clips
 from edge.contracts.wire import Hello
-from edge.ota import Agent, Identity, TrustAnchors, golden_probe, open_agent
+from edge.ota import Identity, TrustAnchors, UpdateAgent, golden_probe, open_agent
 from edge.perceive.engine import open_engine
 from edge.upload import Outbox, Spool, Uplink, load_or_make_keys
 from edge.vehicle.settings import VehicleSettings
@@ -23,7 +23,7 @@ class VehicleHome:
     """What outlives a drive: clips, spool, installed bundles, and the way to the fleet."""
 
     folder: Path
-    agent: Agent
+    agent: UpdateAgent
     spool: Spool
     uplink: Uplink
 
@@ -88,7 +88,7 @@ def open_home(
         yield VehicleHome(folder, agent, spool, uplink)
 
 
-def _hello(settings: VehicleSettings, identity: DriveIdentity, agent: Agent) -> Hello:
+def _hello(settings: VehicleSettings, identity: DriveIdentity, agent: UpdateAgent) -> Hello:
     manifest, _ = agent.active()
     return Hello(
         vehicle_id=identity.vehicle_id,

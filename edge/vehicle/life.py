@@ -27,7 +27,7 @@ from edge.upload import SpoolItem, UplinkCounts
 from edge.vehicle.exchange import Exchange, ignore_count
 from edge.vehicle.home import VehicleHome
 from edge.vehicle.settings import VehicleSettings
-from edge.vehicle.start import DriveIdentity, Vehicle, start
+from edge.vehicle.start import DriveIdentity, Vehicle, start_vehicle
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Life:
         """
         bundle = self._installed(source.rig)
         self.report(0, f"starts on {bundle.bundle_id}")
-        self._vehicle = start(
+        self._vehicle = start_vehicle(
             self.settings,
             self.identity,
             rig=source.rig,

@@ -19,9 +19,9 @@ from edge.contracts.time import NS_PER_S
 from edge.perceive.loaded import LoadedBundle, load_bundle, recorded_boxes
 from edge.perceive.perceiver import read_manifest
 from edge.runtime import BundleHealth
-from edge.sources.replay import ReplayedTick, replay
+from edge.sources.replay import ReplayedTick, replay_ticks
 from edge.vehicle.settings import VehicleSettings
-from edge.vehicle.start import DriveIdentity, start
+from edge.vehicle.start import DriveIdentity, start_vehicle
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def replay_clip(
         SchemaError: An image of the clip does not decode.
     """
     manifest = clip.manifest
-    vehicle = start(
+    vehicle = start_vehicle(
         settings or VehicleSettings(),
         DriveIdentity(
             vehicle_id=manifest.vehicle_id,
@@ -124,7 +124,7 @@ def replay_clip(
         firings.extend(_firing(event, frame_set.index, clip) for event in result.events)
         return result.perception, result.plan
 
-    ticks = replay(clip, tick)
+    ticks = replay_ticks(clip, tick)
     runtime = vehicle.runtime
     return ClipReplay(ticks, tuple(firings), runtime.health, runtime.ignored_rules)
 

@@ -15,13 +15,13 @@ from edge.clip import Drive, DriveClips, Recorder
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.rig import Rig
-from edge.contracts.time import FRAME_RATE_HZ, Clock, ClockKind
+from edge.contracts.time import FRAME_RATE_HZ, ClockKind, NamedClock
 from edge.perceive.loaded import LoadedBundle
 from edge.runtime import Runtime, TickResult, TickSource, drive
 from edge.trigger import ControlStream
 from edge.vehicle.settings import VehicleSettings
 
-_VIRTUAL = Clock(kind=ClockKind.VIRTUAL)
+_VIRTUAL = NamedClock(kind=ClockKind.VIRTUAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DriveIdentity:
     drive_id: str
     seed: int = 0
     """Seed of the random control stream."""
-    clock: Clock = _VIRTUAL
+    clock: NamedClock = _VIRTUAL
     """Clock of the frame sets' stamps."""
     rate_hz: float = FRAME_RATE_HZ
     """Frame sets per second of the source."""
@@ -56,7 +56,7 @@ class Vehicle:
         return DriveClips((), 0, 0, 0, 0) if self.recorder is None else self.recorder.close()
 
 
-def start(
+def start_vehicle(
     settings: VehicleSettings,
     identity: DriveIdentity,
     *,

@@ -25,7 +25,7 @@ from edge.contracts.errors import SchemaError
 from edge.contracts.fields import Count, Name, Sha256, StampNs, Text
 from edge.contracts.rig import Rig
 from edge.contracts.sensors import EgoState, FrameStatus, Route
-from edge.perceive.tensors import SLOTS, NetSpec, slot_images
+from edge.perceive.tensors import IMAGE_SLOTS, NetSpec, slot_images
 from fleet.sample.row import Sample, SampleLabels, senses_of, training_labels
 from fleet.store import BlobStore
 from models.examples import Example, Senses
@@ -231,7 +231,7 @@ class TrainingView:
         categories: Sequence[Category] = SHIPPED_CLASSES,
     ) -> None:
         self._dataset, self._spec, self._categories = dataset, spec, categories
-        shape = (len(dataset), 2, len(SLOTS), 3, spec.image_height_px, spec.image_width_px)
+        shape = (len(dataset), 2, len(IMAGE_SLOTS), 3, spec.image_height_px, spec.image_width_px)
         self._rows: list[tuple[Rig, Senses, Senses | None, SampleLabels]] = []
         cache.mkdir(parents=True, exist_ok=True)
         path = cache / f"{key}-{spec.image_width_px}.npy"

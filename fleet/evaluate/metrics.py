@@ -17,7 +17,7 @@ import numpy as np
 from edge.contracts.classes import (
     SHIPPED_CLASSES,
     Category,
-    Heading,
+    HeadingPeriod,
     row_of,
 )
 from edge.contracts.errors import OperatorError
@@ -46,7 +46,7 @@ ERRORS = ("ate_m", "ase", "aoe_rad", "ave_mps", "aae")
 
 NUSCENES_CLASSES = SHIPPED_CLASSES[:10]
 """The detection classes of nuScenes, over which its scores are averaged."""
-_PERIOD_RAD = {Heading.FULL: 2.0 * np.pi, Heading.HALF: np.pi}
+_PERIOD_RAD = {HeadingPeriod.FULL: 2.0 * np.pi, HeadingPeriod.HALF: np.pi}
 
 
 @dataclass(frozen=True)

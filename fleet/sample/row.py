@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.clip_file import Instant, is_usable, radar_scan
+from edge.clip_file import Instant, is_usable, stored_radar_scan
 from edge.contracts.classes import CLASSES, SHIPPED_CLASSES, Category
 from edge.contracts.clean import clean_ultrasonics
 from edge.contracts.fields import Count, Metres, Name, OpenEnum, Ratio, Sha256
@@ -95,7 +95,7 @@ def senses_of(instant: Instant, rig: Rig, spec: NetSpec, images: NDArray[np.uint
         world_from_ego=instant.ego.world_from_ego,
         images=images,
         absent=absent_slots([is_usable(frame) for frame in instant.frames], rig),
-        radar_points=radar_scan(instant, rig).points_ego,
+        radar_points=stored_radar_scan(instant, rig).points_ego,
         ultrasonics=ultrasonic_tokens(ranges.ranges_m, rig),
         ego=ego_token(instant.ego, instant.route),
     )

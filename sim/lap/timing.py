@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.cli.console import Stage, Stages
+from edge.cli.console import StageProgress, Stages
 from fleet.work.workspace import OnProgress
 from sim.lap.record import StageCost
 
@@ -26,7 +26,7 @@ class StageTimer:
     """The fleet service, which runs beside all stages; None before it starts."""
 
     @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+    def stage(self, name: str, total: int | None = None) -> Iterator[StageProgress]:
         """Time one stage; what is noted becomes its note in the record.
 
         Args:
@@ -71,6 +71,6 @@ class RunningProcess:
         return self._last_s
 
 
-def part_lines(stage: Stage) -> OnProgress:
+def part_lines(stage: StageProgress) -> OnProgress:
     """Give each vehicle, run or set of a stage a line of its own."""
     return lambda name, progress: stage.part(name, progress.done, progress.total, progress.note)

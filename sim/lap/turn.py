@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.cli.console import Stage
+from edge.cli.console import StageProgress
 from fleet.bundle.bundle import Bundle
 from fleet.catalog import ClipRow, among
 from fleet.dataset.frozen import Dataset, DatasetManifest
@@ -195,7 +195,9 @@ class Turn:
         places = training_places({scene.road_map for scene in self.settings.claim.scenes})
         return orders.drive_orders(self.settings, self.folders.lap, phase, self.vehicles, places)
 
-    def _run(self, drives: Sequence[DriveOrder], phase: Phase, stage: Stage) -> list[FinishedDrive]:
+    def _run(
+        self, drives: Sequence[DriveOrder], phase: Phase, stage: StageProgress
+    ) -> list[FinishedDrive]:
         return run_drives(
             self.folders,
             self.card,

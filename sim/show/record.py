@@ -17,7 +17,7 @@ from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import load_bundle, recorded_boxes
 from edge.perceive.perceiver import read_manifest
-from edge.vehicle import DriveIdentity, VehicleSettings, start
+from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
 from sim.settings import WorldSettings
 from sim.simulation import Simulation, simulate
 from sim.world.trip import EgoMode, Trip
@@ -69,7 +69,7 @@ def record_drive(
         tempfile.TemporaryDirectory(dir=out.parent) as folder,
         simulate(replace(trip, ego_mode=EgoMode.PLAN), world, rig) as simulation,
     ):
-        driver = start(
+        driver = start_vehicle(
             replace(settings, recorder=recorder),
             DriveIdentity(vehicle_id=VEHICLE_ID, drive_id=DRIVE_ID, rate_hz=mounted.rate_hz),
             rig=rig,

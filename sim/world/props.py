@@ -16,7 +16,7 @@ from edge.contracts.classes import (
     CAR,
     CLASSES,
     Category,
-    Paint,
+    Palette,
     row_of,
 )
 from edge.contracts.geometry import wrap_rad
@@ -98,10 +98,10 @@ def moving_or_stopped(speed_mps: float) -> Attribute:
 def drawn_color(rng: np.random.Generator, category: Category) -> tuple[float, float, float]:
     """Draw a paint: vehicles are often grey, animals brownish; cones and barriers keep their own."""
     paint = row_of(category).paint
-    if paint is Paint.OWN:
+    if paint is Palette.OWN:
         level = float(rng.uniform(0.85, 1.0))
         return level, level, level
-    if paint is Paint.BROWN:
+    if paint is Palette.BROWN:
         level, red = float(rng.uniform(0.35, 0.9)), float(rng.uniform(0.0, 0.15))
         return level, level * (0.85 - red), level * (0.7 - 2.0 * red)
     if rng.random() < 0.45:

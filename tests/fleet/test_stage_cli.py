@@ -17,15 +17,15 @@ from edge.clip_file import (
     EncodedFrame,
     Instant,
     encode_clip,
+    encode_clip_manifest,
     encode_instant,
-    encode_manifest,
 )
 from edge.contracts.classes import CAR
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.time import ClockKind, NamedClock, frame_stamp_ns
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.upload import load_or_make_keys
 from fleet.catalog import Catalog, ClipRow, LabelRow, ReportRow, RunRow
@@ -130,7 +130,7 @@ def admit_clip(workspace: Workspace, drive_id: str, frames: int = 20, at_ns: int
         clip_id=ClipManifest.make_id("v-01", drive_id, event),
         vehicle_id="v-01",
         drive_id=drive_id,
-        clock=Clock(kind=ClockKind.VIRTUAL),
+        clock=NamedClock(kind=ClockKind.VIRTUAL),
         rig=RIG,
         rig_id=RIG.rig_id,
         bundle_id="b-0",
@@ -155,7 +155,7 @@ def admit_clip(workspace: Workspace, drive_id: str, frames: int = 20, at_ns: int
         start_ns=manifest.start_ns,
         end_ns=manifest.end_ns,
         frame_count=frames,
-        manifest=encode_manifest(manifest),
+        manifest=encode_clip_manifest(manifest),
         at_ns=at_ns,
     )
     with workspace.catalog.write(at_ns=NOW_NS, actor="test") as tx:

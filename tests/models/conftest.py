@@ -7,10 +7,10 @@ import pytest
 
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
-from edge.perceive.tensors import EGO_WIDTH, PICO, SLOTS
+from edge.perceive.tensors import EGO_WIDTH, IMAGE_SLOTS, PICO
 from models.examples import Example, Labels, Senses
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 
 @pytest.fixture(scope="session")

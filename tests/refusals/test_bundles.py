@@ -28,15 +28,15 @@ from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, Ultraso
 from edge.contracts.time import frame_stamp_ns
 from edge.contracts.wire import InstallPhase
 from edge.ota import (
-    Agent,
     AgentSettings,
+    BundlePhase,
     FetchSettings,
     Identity,
-    Phase,
     Refusal,
     RefusalKind,
     TrialRule,
     TrustAnchors,
+    UpdateAgent,
     active_bundle,
     golden_probe,
     install_factory_bundle,
@@ -184,7 +184,7 @@ def test_a_model_that_emits_nan_only_on_the_road_does_not_steer_and_is_turned_ou
     )
     updates.assign(updates.release(bundle))
     with updates.agent() as agent:
-        assert agent.step(NOW_NS).phase is Phase.TRIAL, "its golden frame was dark"
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL, "its golden frame was dark"
         manifest, folder = agent.active()
         runtime = Runtime(
             RuntimeSettings(),
@@ -198,7 +198,7 @@ def test_a_model_that_emits_nan_only_on_the_road_does_not_steer_and_is_turned_ou
             assert result.perception.has_fault is has_fault
         assert result.perception.boxes == () and result.plan.source is not PlanSource.NETWORK
         assert math.isfinite(result.plan.acceleration_mps2 + result.plan.steering_rad)
-        assert agent.on_ticks(2, runtime.health.faults, NOW_NS) is Phase.REVERTED
+        assert agent.on_ticks(2, runtime.health.faults, NOW_NS) is BundlePhase.REVERTED
         assert agent.active()[1].name == "a"
         assert InstallPhase.REVERTED in [report.phase for report in agent.reports({}, NOW_NS)]
     assert updates.answer() == [1.0, 2.0, 3.0]
@@ -269,7 +269,7 @@ class Updates:
         return self.tree / blob_path(bundle.manifest.engines[0].sha256)
 
     @contextmanager
-    def agent(self) -> Iterator[Agent]:
+    def agent(self) -> Iterator[UpdateAgent]:
         """Run the vehicle's update agent, as one process does from start to end."""
         settings = AgentSettings(
             base_url=self.url,
@@ -291,8 +291,8 @@ class Updates:
     def install(self) -> None:
         """Install what is offered and drive on it until it has proven itself."""
         with self.agent() as agent:
-            assert agent.step(NOW_NS).phase is Phase.TRIAL
-            assert agent.on_ticks(10, 0, NOW_NS) is Phase.COMMITTED
+            assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
+            assert agent.on_ticks(10, 0, NOW_NS) is BundlePhase.COMMITTED
 
     def refusal(self, kind: RefusalKind, *, slot: str = "a", weight: float = 1.0) -> Refusal:
         """Look for an update; it must be refused, and the slot that drove drives and answers on."""

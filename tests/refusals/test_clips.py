@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from edge.contracts import clip as clip_contract
-from edge.contracts.time import Clock, ClockKind
+from edge.contracts.time import ClockKind, NamedClock
 from edge.contracts.wire import CHUNK_BYTES
 from edge.upload import Spool, load_or_make_keys
 from fleet.catalog import QuarantineRow
@@ -93,7 +93,7 @@ def test_a_clip_with_a_wrong_hash_is_quarantined_and_what_came_is_kept(
         ),
         (
             "clock",
-            {"clock": Clock(kind=ClockKind.MONOTONIC, boot_id="b")},
+            {"clock": NamedClock(kind=ClockKind.MONOTONIC, boot_id="b")},
             "clock: stamps of a monotonic clock cannot be placed in time, expected virtual or utc",
         ),
     ],

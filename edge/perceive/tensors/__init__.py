@@ -35,8 +35,8 @@ from edge.perceive.tensors.outputs import (
     read_outputs,
 )
 from edge.perceive.tensors.slots import (
+    IMAGE_SLOTS,
     MIRRORED_SLOTS,
-    SLOTS,
     absent_slots,
     cameras_of_slots,
     mirrored_rig,
@@ -73,6 +73,7 @@ __all__ = [
     "EGO_WIDTH",
     "FUTURE_STEPS",
     "FUTURE_STEP_S",
+    "IMAGE_SLOTS",
     "MEMORY_POSE_WIDTH",
     "MIRRORED_SLOTS",
     "MODES",
@@ -81,7 +82,6 @@ __all__ = [
     "RADAR_CHANNELS",
     "RADAR_TOKEN_WIDTH",
     "SEGMENTATION_CLASSES",
-    "SLOTS",
     "SMALL",
     "SPECS",
     "ULTRASONIC_TOKEN_WIDTH",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge.contracts.rig import Rig
 from edge.contracts.sensors import ULTRASONIC_MAX_RANGE_M, EgoState, FrameSet, Route
 from edge.perceive.tensors.memory import Memory, memory_inputs
-from edge.perceive.tensors.slots import SLOTS, absent_slots, cameras_of_slots
+from edge.perceive.tensors.slots import IMAGE_SLOTS, absent_slots, cameras_of_slots
 from edge.perceive.tensors.spec import (
     RADAR_CHANNELS,
     RADAR_TOKEN_WIDTH,
@@ -55,7 +55,7 @@ def network_inputs(
 def slot_images(frame_set: FrameSet, rig: Rig, spec: NetSpec) -> NDArray[np.uint8]:
     """Resize each slot's image by area averaging: uint8 (8, 3, h, w), RGB; an absent one is black."""
     size = (spec.image_width_px, spec.image_height_px)
-    images = np.zeros((len(SLOTS), 3, size[1], size[0]), np.uint8)
+    images = np.zeros((len(IMAGE_SLOTS), 3, size[1], size[0]), np.uint8)
     absent = absent_slots(frame_set.usable, rig)
     for slot, number in enumerate(cameras_of_slots(rig)):
         if number is None or slot in absent:

@@ -19,7 +19,7 @@ from edge.contracts.rig import Camera, Rig
 
 
 @dataclass(frozen=True)
-class Slot:
+class ImageSlot:
     """One image input of the network: the direction and the width of view that it was trained with."""
 
     name: str
@@ -29,11 +29,11 @@ class Slot:
     """Number of the slot that sees the left-right mirrored scene."""
 
 
-def _slot(name: str, yaw_deg: float, fov_deg: float, mirror: int) -> Slot:
-    return Slot(name, math.radians(yaw_deg), math.radians(fov_deg), mirror)
+def _slot(name: str, yaw_deg: float, fov_deg: float, mirror: int) -> ImageSlot:
+    return ImageSlot(name, math.radians(yaw_deg), math.radians(fov_deg), mirror)
 
 
-SLOTS: tuple[Slot, ...] = (
+IMAGE_SLOTS: tuple[ImageSlot, ...] = (
     _slot("front_main", 0.0, 60.0, 0),
     _slot("front_narrow", 0.0, 35.0, 1),
     _slot("front_wide", 0.0, 120.0, 2),
@@ -43,7 +43,7 @@ SLOTS: tuple[Slot, ...] = (
     _slot("rearward_right", -125.0, 75.0, 5),
     _slot("rear", 180.0, 75.0, 7),
 )
-MIRRORED_SLOTS: tuple[int, ...] = tuple(slot.mirror for slot in SLOTS)
+MIRRORED_SLOTS: tuple[int, ...] = tuple(slot.mirror for slot in IMAGE_SLOTS)
 
 FARTHEST_RAD = math.radians(45.0)
 """A camera that looks further away from a slot's direction than this does not feed it: half of the mean
@@ -64,8 +64,8 @@ def cameras_of_slots(rig: Rig) -> tuple[int | None, ...]:
     Raises:
         OperatorError: A camera names a slot that does not exist, or two name the same.
     """
-    chosen: list[int | None] = [None] * len(SLOTS)
-    names = [slot.name for slot in SLOTS]
+    chosen: list[int | None] = [None] * len(IMAGE_SLOTS)
+    names = [slot.name for slot in IMAGE_SLOTS]
     for number, camera in enumerate(rig.cameras):
         if camera.slot is None:
             continue
@@ -105,7 +105,7 @@ def _pairs(rig: Rig) -> list[tuple[float, int, int]]:
     for number, camera in enumerate(rig.cameras):
         if camera.slot is not None:
             continue
-        for k, slot in enumerate(SLOTS):
+        for k, slot in enumerate(IMAGE_SLOTS):
             off_rad = abs(wrap_rad(camera.yaw_rad - slot.yaw_rad))
             if off_rad <= FARTHEST_RAD:
                 wider = abs(math.log(camera.intrinsics.horizontal_fov_rad / slot.fov_rad))
@@ -121,8 +121,8 @@ def mirrored_rig(rig: Rig) -> Rig:
     each feeds the slot that mirrors the slot of the original.
     """
     cameras = [
-        _mirrored_camera(rig.cameras[number], SLOTS[slot.mirror].name)
-        for slot, number in zip(SLOTS, cameras_of_slots(rig), strict=True)
+        _mirrored_camera(rig.cameras[number], IMAGE_SLOTS[slot.mirror].name)
+        for slot, number in zip(IMAGE_SLOTS, cameras_of_slots(rig), strict=True)
         if number is not None
     ]
     if not cameras:

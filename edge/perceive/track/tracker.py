@@ -132,7 +132,7 @@ class Tracker:
                 s.thing_acceleration_mps2,
             ]
         )[tracks.group]
-        tracks.mean_world, tracks.covariance_world = kalman.predict(
+        tracks.mean_world, tracks.covariance_world = kalman.predict_filters(
             tracks.mean_world, tracks.covariance_world, dt_s, acceleration
         )
 
@@ -222,7 +222,7 @@ class Tracker:
         mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
         direction = np.concatenate([np.zeros((len(row), 2)), sight[column]], axis=1)
         noise = np.full(len(row), s.radar_velocity_sigma_mps**2)
-        kalman.update(mean, covariance, direction, radial[column], noise)
+        kalman.correct_filters(mean, covariance, direction, radial[column], noise)
         tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
 
     def _correct(self, row: Ints, seen: Floats, sigma: Floats) -> None:
@@ -231,7 +231,7 @@ class Tracker:
         mean, covariance = tracks.mean_world[row], tracks.covariance_world[row]
         for k in range(4):
             direction = np.broadcast_to(np.eye(4)[k], mean.shape)
-            kalman.update(mean, covariance, direction, seen[:, k], sigma[:, k] ** 2)
+            kalman.correct_filters(mean, covariance, direction, seen[:, k], sigma[:, k] ** 2)
         tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
 
     def _give_birth(self, measured: Measured, column: Ints, stamp_ns: int) -> dict[int, int]:

@@ -174,7 +174,7 @@ def test_group_that_cannot_load_is_one_clear_sentence(
 ) -> None:
     assert run(capsys, name, "serve") == (1, "", f"ringroad: {sentence}\n")
     with pytest.raises(OperatorError):
-        cli.load(name)
+        cli.load_group(name)
 
 
 @pytest.mark.usefixtures("depot")

@@ -22,10 +22,10 @@ from edge.contracts.scene import (
     Trajectory,
 )
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
-from edge.perceive.tensors import SLOTS
+from edge.contracts.time import ClockKind, NamedClock, frame_stamp_ns
+from edge.perceive.tensors import IMAGE_SLOTS
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 HEIGHT_PX, WIDTH_PX = 8, 16
 
@@ -93,7 +93,7 @@ def make_manifest(rig: Rig) -> MakeManifest:
             "clip_id": ClipManifest.make_id("v-1", "d-1", event),
             "vehicle_id": "v-1",
             "drive_id": "d-1",
-            "clock": Clock(kind=ClockKind.VIRTUAL),
+            "clock": NamedClock(kind=ClockKind.VIRTUAL),
             "rig": rig,
             "rig_id": rig.rig_id,
             "bundle_id": "b-1",

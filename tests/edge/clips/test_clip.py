@@ -41,14 +41,14 @@ from edge.contracts.sensors import (
     UltrasonicScan,
     frames_of,
 )
-from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
+from edge.contracts.time import NS_PER_S, ClockKind, NamedClock, frame_stamp_ns
 
 RANDOM = TriggerRule.RANDOM
 
 
 @pytest.fixture(scope="session")
 def drive(rig):
-    clock = Clock(kind=ClockKind.VIRTUAL)
+    clock = NamedClock(kind=ClockKind.VIRTUAL)
     return Drive(vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock)
 
 

@@ -19,8 +19,8 @@ from edge.clip_file import (
     decode_clip,
     decode_jpeg,
     encode_clip,
+    encode_clip_manifest,
     encode_jpeg,
-    encode_manifest,
     read_clip,
     write_clip,
 )
@@ -67,7 +67,7 @@ def test_frames_come_back_exactly(make_frame, make_manifest, seed, count, gone):
     manifest = make_manifest(frames, recorded_hz=12.0)
     clip = decode_clip(encode_clip(manifest, frames))
     assert clip.manifest == manifest
-    assert clip.manifest_bytes == encode_manifest(manifest)
+    assert clip.manifest_bytes == encode_clip_manifest(manifest)
     assert len(clip.frames) == len(frames)
     for frame, other in zip(clip.frames, frames, strict=True):
         assert_same(frame, other)
@@ -90,7 +90,7 @@ def test_file_is_written_whole_and_read_back(tmp_path, frames, make_manifest, co
 
 
 def test_field_of_a_newer_writer_is_passed_over(content, frames, make_manifest):
-    manifest = msgspec.msgpack.decode(encode_manifest(make_manifest(frames)))
+    manifest = msgspec.msgpack.decode(encode_clip_manifest(make_manifest(frames)))
     newer = msgspec.msgpack.encode(manifest | {"mood": "calm"})
     assert len(decode_clip(resealed_manifest(content, newer)).frames) == 4
 
@@ -291,7 +291,7 @@ def test_ultrasonic_that_makes_no_sense_is_no_echo_in_reading(make_frame, make_m
 def test_clip_of_a_recorder_that_counted_no_dropped_readings_still_reads(
     content, frames, make_manifest
 ):
-    manifest = msgspec.msgpack.decode(encode_manifest(make_manifest(frames)))
+    manifest = msgspec.msgpack.decode(encode_clip_manifest(make_manifest(frames)))
     older = {k: v for k, v in manifest.items() if k not in ("dropped", "time_base")}
     clip = decode_clip(resealed_manifest(content, msgspec.msgpack.encode(older)))
     assert (clip.manifest.dropped, clip.manifest.time_base) == ((), 0)

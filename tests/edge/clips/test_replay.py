@@ -8,7 +8,7 @@ from edge.clip_file import Clip, EncodedFrame, decode_clip, encode_clip
 from edge.contracts.errors import SchemaError
 from edge.contracts.scene import Perception, Plan, PlanSource, Rung
 from edge.contracts.sensors import FrameSet
-from edge.sources.replay import ClipSource, replay
+from edge.sources.replay import ClipSource, replay_ticks
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_replay_sets_what_is_concluded_beside_what_the_drive_had(clip):
         )  # fmt: skip
         return perception, plan
 
-    rows = replay(clip, tick)
+    rows = replay_ticks(clip, tick)
     assert [row.min_ttc_s for row in rows] == [3.0, 6.0, 9.0]
     assert [row.boxes for row in rows] == [0, 0, 0]
     assert [row.recorded_boxes for row in rows] == [1, 1, None]

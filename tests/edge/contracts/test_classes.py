@@ -14,7 +14,7 @@ from edge.contracts.classes import (
     UNKNOWN,
     UNKNOWN_ROW,
     ClassRow,
-    Heading,
+    HeadingPeriod,
     Kind,
     class_named,
     row_of,
@@ -45,7 +45,7 @@ def test_a_row_is_within_bounds_and_is_mistaken_for_a_class_that_exists(row: Cla
         0.0 <= n <= 1.0 for n in (row.heading_weight, row.radar_return_ratio, *row.color_rgb)
     )
     assert row.looks_like in CLASSES
-    assert row.heading_weight == 0.0 or row.heading is not Heading.NONE
+    assert row.heading_weight == 0.0 or row.heading is not HeadingPeriod.NONE
 
 
 def test_a_class_without_a_row_is_treated_as_carefully_as_somebody_on_foot() -> None:
@@ -56,8 +56,8 @@ def test_a_class_without_a_row_is_treated_as_carefully_as_somebody_on_foot() -> 
 
 
 def test_cones_have_no_heading_and_barriers_one_in_half_a_turn() -> None:
-    assert row_of(TRAFFIC_CONE).heading is Heading.NONE
-    assert row_of(BARRIER).heading is Heading.HALF
+    assert row_of(TRAFFIC_CONE).heading is HeadingPeriod.NONE
+    assert row_of(BARRIER).heading is HeadingPeriod.HALF
 
 
 def test_a_box_of_a_class_without_a_row_keeps_its_name() -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from edge.contracts.clean import (
     MAX_RADAR_POINTS,
     RADAR_LIMITS,
-    Kind,
+    DropKey,
     by_reading,
     clean,
     clean_radar,
@@ -165,7 +165,7 @@ def test_of_a_flood_of_radar_points_the_nearest_are_kept_in_their_order() -> Non
     far = np.tile(np.array([[200.0, 0.0, 0.0, 5.0]], np.float32), (100_000, 1))
     near = np.array([[k / 10.0, 1.0, 0.0, 5.0] for k in range(MAX_RADAR_POINTS)], np.float32)
     flood = np.concatenate([far[:50_000], near, far[50_000:]])
-    counts: Counter[Kind] = Counter()
+    counts: Counter[DropKey] = Counter()
     scan = clean_radar(RadarScan(flood), RIG, counts)
     np.testing.assert_array_equal(scan.points_ego, near)
     assert counts == {(Reading.RADAR_POINT, "", DropReason.TOO_MANY): 100_000}

@@ -19,11 +19,11 @@ from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import SchemaError
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig
-from edge.contracts.time import Clock, ClockKind
+from edge.contracts.time import ClockKind, NamedClock
 from edge.contracts.wire import decode_record
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 EVENT = TriggerEvent(
     rule=TriggerRule.LOW_TTC,
@@ -45,7 +45,7 @@ MANIFEST: dict[str, Any] = {
     "clip_id": "0" * 64,
     "vehicle_id": "v1",
     "drive_id": "d1",
-    "clock": Clock(kind=ClockKind.VIRTUAL),
+    "clock": NamedClock(kind=ClockKind.VIRTUAL),
     "rig": RIG,
     "rig_id": RIG.rig_id,
     "bundle_id": "b-0",

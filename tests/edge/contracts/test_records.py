@@ -28,11 +28,11 @@ from edge.contracts.errors import SchemaError
 from edge.contracts.fields import OpenEnum
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Body, Intrinsics, Rig
-from edge.contracts.time import Clock, ClockKind
+from edge.contracts.time import ClockKind, NamedClock
 from edge.contracts.wire import Message, decode_record
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 Path = tuple[str | int, ...]
 
@@ -159,7 +159,7 @@ RULES: dict[type, Callable[[dict[str, Any], random.Random], None]] = {
     BundleManifest: threshold_per_category,
     Rig: eight_cameras,
     ClipManifest: clip_of_images_that_may_leave,
-    Clock: boot_when_monotonic,
+    NamedClock: boot_when_monotonic,
     Intrinsics: lens,
     Body: body_longer_than_its_wheelbase,
     Pose: unit_quaternion,

@@ -10,14 +10,14 @@ from edge.contracts.geometry import Pose
 from edge.contracts.rig import Body, Camera, Intrinsics, Projection, RadarMount, Rig
 from edge.contracts.time import (
     VIRTUAL_EPOCH_NS,
-    Clock,
     ClockKind,
+    NamedClock,
     frame_stamp_ns,
 )
 from edge.contracts.wire import decode_record
-from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS, MIRRORED_SLOTS
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 WIDE = Intrinsics.from_fov(math.pi / 2, 256, 128)
 
@@ -138,5 +138,5 @@ def test_frames_are_a_period_apart_to_the_nanosecond() -> None:
 
 def test_monotonic_clock_without_its_boot_is_refused() -> None:
     with pytest.raises(ValueError, match="boot_id"):
-        Clock(kind=ClockKind.MONOTONIC)
-    assert Clock(kind=ClockKind.MONOTONIC, boot_id="b1").boot_id == "b1"
+        NamedClock(kind=ClockKind.MONOTONIC)
+    assert NamedClock(kind=ClockKind.MONOTONIC, boot_id="b1").boot_id == "b1"

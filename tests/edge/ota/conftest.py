@@ -27,7 +27,7 @@ from edge.ota import (
     open_agent,
 )
 from edge.ota.disk import LocalDisk
-from edge.ota.fetch import Body
+from edge.ota.fetch import ResponseBody
 from fleet.bundle.bundle import BundleSpec, EngineKey, answered, build_bundle, write_bundle
 from fleet.repository import DirectorRepository, ImageRepository, KeyRing, create_keys
 
@@ -285,7 +285,7 @@ class MemoryLink:
             raise LinkDownError(f"{url} is not there")
         data = self.files[url][offset:]
         pieces = range(0, len(data), self.chunk_bytes)
-        return Body(offset, (data[i : i + self.chunk_bytes] for i in pieces))
+        return ResponseBody(offset, (data[i : i + self.chunk_bytes] for i in pieces))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.release import blob_path, director_metadata, encode_manifest
 from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import InstallPhase
-from edge.ota import Phase, RefusalKind, active_bundle
+from edge.ota import BundlePhase, RefusalKind, active_bundle
 from edge.ota.record import DurableRecord
 from fleet.repository import DirectorRepository, ImageRepository
 
@@ -37,10 +37,10 @@ def flipped(data, at):
 def test_honest_release_is_installed_tried_and_committed(fleet, vehicle):
     fleet.offer(2.0, 2)
     with vehicle.start() as agent:
-        assert agent.step(NOW_NS).phase is Phase.TRIAL
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
         assert agent.active()[0].release_counter == 2
-        assert agent.on_ticks(9, 0, NOW_NS) is Phase.TRIAL
-        assert agent.on_ticks(1, 0, NOW_NS) is Phase.COMMITTED
+        assert agent.on_ticks(9, 0, NOW_NS) is BundlePhase.TRIAL
+        assert agent.on_ticks(1, 0, NOW_NS) is BundlePhase.COMMITTED
         assert agent.step(NOW_NS).refusal is None
     assert counter(vehicle) == 2
 
@@ -54,7 +54,7 @@ def test_tampered_blob_is_refused(fleet, server, vehicle, seed):
     assert vehicle.step().refusal.kind is RefusalKind.HASH
     assert counter(vehicle) == 1
     del server.served_instead[path]
-    assert vehicle.step().phase is Phase.TRIAL, "a retry after a failure is never skipped"
+    assert vehicle.step().phase is BundlePhase.TRIAL, "a retry after a failure is never skipped"
 
 
 def test_tampered_manifest_is_refused(fleet, server, vehicle):
@@ -98,7 +98,7 @@ def test_half_downloaded_bundle_resumes_and_resends_at_most_a_chunk(fleet, serve
     server.cut_after[path] = cut
     assert vehicle.step().refusal.kind is RefusalKind.LINK
     assert counter(vehicle) == 1
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
     assert server.sent_bytes(path) <= size + vehicle.settings.fetch.chunk_bytes
 
 
@@ -108,7 +108,7 @@ def test_resume_within_one_process_resends_nothing(fleet, server, vehicle):
     server.cut_after[path] = 12_345
     with vehicle.start() as agent:
         assert agent.step(NOW_NS).refusal.kind is RefusalKind.LINK
-        assert agent.step(NOW_NS).phase is Phase.TRIAL
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
     assert server.sent_bytes(path) == len(bundle.blobs[bundle.manifest.engines[0].sha256])
 
 
@@ -116,7 +116,7 @@ def test_server_without_range_is_asked_again_from_the_start(fleet, server, vehic
     server.ignores_range = True
     server.cut_after[engine_path(fleet.offer(2.0, 2, padding=40_000))] = 12_345
     assert vehicle.step().refusal.kind is RefusalKind.LINK
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def test_metadata_of_another_vehicle_is_refused_and_does_no_lasting_harm(fleet, server, vehicle):
@@ -132,7 +132,7 @@ def test_metadata_of_another_vehicle_is_refused_and_does_no_lasting_harm(fleet, 
     shutil.rmtree(mine)
     shutil.move(server.tree / "kept", mine)
     fleet.assign(release)
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def test_expired_metadata_is_refused(fleet, vehicle):
@@ -147,7 +147,7 @@ def test_renewed_metadata_is_accepted_again(fleet, vehicle):
     assert vehicle.step(later_ns).refusal.kind is RefusalKind.EXPIRED
     assert fleet.image.renew(later_ns)
     assert fleet.director.renew(later_ns) == ("car-1",)
-    assert vehicle.step(later_ns).phase is Phase.TRIAL
+    assert vehicle.step(later_ns).phase is BundlePhase.TRIAL
 
 
 @pytest.mark.parametrize("wrong_ns", [0, 1_577_836_800 * NS_PER_S])
@@ -165,7 +165,7 @@ def test_clock_far_ahead_costs_one_publication_and_no_more(fleet, vehicle):
     tomorrow_ns = NOW_NS + DAY_NS
     fleet.image.renew(tomorrow_ns)
     fleet.director.renew(tomorrow_ns)
-    assert vehicle.step(tomorrow_ns).phase is Phase.TRIAL
+    assert vehicle.step(tomorrow_ns).phase is BundlePhase.TRIAL
 
 
 def test_older_repository_is_refused(fleet, server, vehicle):
@@ -251,7 +251,7 @@ def test_dripping_server_is_left(fleet, server, vehicle, what):
     assert counter(vehicle) == 1
     server.dripping.clear()
     vehicle.settings.fetch.window_s = 5.0
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def test_unreachable_server_changes_nothing(fleet, vehicle):
@@ -273,14 +273,14 @@ def test_refused_bundle_is_not_fetched_again_until_it_is_released_again(fleet, s
     assert vehicle.step().refusal.kind is RefusalKind.BAD_BUNDLE
     assert not [path for path, _, _ in server.requests if path.startswith("blobs/")]
     fleet.offer(2.0, 3)
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def test_faults_on_the_road_turn_the_new_bundle_out(fleet, vehicle):
     fleet.offer(2.0, 2)
     with vehicle.start() as agent:
         agent.step(NOW_NS)
-        assert agent.on_ticks(5, 1, NOW_NS) is Phase.REVERTED
+        assert agent.on_ticks(5, 1, NOW_NS) is BundlePhase.REVERTED
         assert agent.active()[0].release_counter == 1
         last = agent.reports({}, NOW_NS)[-2]
         assert (last.phase, last.release_counter) == (InstallPhase.REVERTED, 2)
@@ -292,9 +292,9 @@ def test_bundle_whose_process_dies_again_and_again_is_turned_out(fleet, vehicle)
     vehicle.step()
     for _ in range(vehicle.settings.trial.tries):
         with vehicle.start() as agent:
-            assert agent.state.phase is Phase.TRIAL
+            assert agent.state.phase is BundlePhase.TRIAL
     with vehicle.start() as agent:
-        assert agent.state.phase is Phase.REVERTED
+        assert agent.state.phase is BundlePhase.REVERTED
     assert counter(vehicle) == 1
 
 
@@ -305,7 +305,7 @@ def test_power_cuts_in_the_trial_of_a_good_bundle_do_not_turn_it_out(fleet, vehi
     for _ in range(10):
         with vehicle.start() as agent:
             phase = agent.on_ticks(3, 0, NOW_NS)
-    assert phase is Phase.COMMITTED
+    assert phase is BundlePhase.COMMITTED
 
 
 def test_heal_takes_over_a_bundle_still_on_trial(fleet, vehicle):
@@ -316,8 +316,8 @@ def test_heal_takes_over_a_bundle_still_on_trial(fleet, vehicle):
     healed = rereleased(fleet.build(1.0, 1), 3)
     fleet.assign(fleet.release(healed))
     with vehicle.start() as agent:
-        assert agent.step(NOW_NS).phase is Phase.TRIAL
-        assert agent.on_ticks(10, 0, NOW_NS) is Phase.COMMITTED
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
+        assert agent.on_ticks(10, 0, NOW_NS) is BundlePhase.COMMITTED
         assert agent.active()[0].bundle_id == healed.manifest.bundle_id
         assert agent.active()[0].release_counter == 3
 
@@ -331,31 +331,31 @@ def test_heal_fetches_no_blob_that_lies_in_a_slot(fleet, server, vehicle):
         agent.on_ticks(10, 0, NOW_NS)
         server.requests.clear()
         fleet.assign(fleet.release(rereleased(fleet.build(1.0, 1), 3)))
-        assert agent.step(NOW_NS).phase is Phase.TRIAL
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
     assert not [path for path, _, _ in server.requests if path.startswith("blobs/")]
 
 
 def test_vehicle_that_may_not_switch_keeps_the_proven_bundle_waiting(fleet, vehicle):
     fleet.offer(2.0, 2)
     for _ in range(5):
-        assert vehicle.step(may_switch=False).phase is Phase.STAGED
+        assert vehicle.step(may_switch=False).phase is BundlePhase.STAGED
     assert counter(vehicle) == 1
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def test_staged_bundle_that_rotted_is_staged_again(fleet, vehicle):
     bundle = fleet.offer(2.0, 2)
     vehicle.step(may_switch=False)
     (vehicle.root / "slots/b" / bundle.manifest.engines[0].sha256).write_bytes(b"rot")
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
     assert counter(vehicle) == 2
 
 
 def test_assignment_for_later_waits(fleet, vehicle):
     release = fleet.release(fleet.build(2.0, 2))
     fleet.assign(release, not_before_ns=NOW_NS + NS_PER_S)
-    assert vehicle.step().phase is Phase.IDLE
-    assert vehicle.step(NOW_NS + NS_PER_S).phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.IDLE
+    assert vehicle.step(NOW_NS + NS_PER_S).phase is BundlePhase.TRIAL
 
 
 def test_unknown_critical_field_is_refused(fleet, vehicle):
@@ -371,14 +371,14 @@ def test_full_disk_is_a_reason_to_wait(fleet, vehicle):
     assert refusal.kind is RefusalKind.SPACE
     assert refusal.is_temporary
     vehicle.settings.reserve_bytes = 0
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def test_second_agent_is_turned_away(vehicle):
     with vehicle.start(), pytest.raises(OperatorError, match="another agent"), vehicle.start():
         pass
     with vehicle.start() as agent:
-        assert agent.state.phase is Phase.IDLE
+        assert agent.state.phase is BundlePhase.IDLE
 
 
 def test_damaged_active_slot_gives_way_to_the_proven_one(fleet, vehicle):
@@ -389,7 +389,7 @@ def test_damaged_active_slot_gives_way_to_the_proven_one(fleet, vehicle):
     (vehicle.root / "slots/b" / bundle.manifest.engines[0].sha256).write_bytes(b"rot")
     assert counter(vehicle) == 1
     with vehicle.start() as agent:
-        assert agent.step(NOW_NS).phase is Phase.TRIAL, "the committed bundle is brought back"
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL, "the committed bundle is brought back"
         assert agent.active()[0].release_counter == 2
 
 
@@ -462,7 +462,7 @@ def test_rotated_release_key_is_followed_and_the_old_one_refused(fleet, keys, ve
     fleet.assign(stolen)
     assert vehicle.step().refusal.kind is RefusalKind.SIGNATURE
     fleet.assign(fleet.release(fleet.build(2.0, 3), signers=("release-b", "release-d")))
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 @pytest.mark.parametrize("cache", ["kept", "lost"])
@@ -509,7 +509,9 @@ def test_revoked_release_key_does_not_come_back_when_its_root_is_hidden(
     for role in ("snapshot", "timestamp"):
         fleet.image.rotate(role, f"image-{role}", f"image-{role}-2", later_ns)
     vehicle.step(later_ns)
-    assert vehicle.step(later_ns).phase is Phase.TRIAL, "new keys for the stolen ones: as before"
+    assert vehicle.step(later_ns).phase is BundlePhase.TRIAL, (
+        "new keys for the stolen ones: as before"
+    )
 
 
 def test_verified_root_is_remembered_though_the_disk_took_nothing_of_it(
@@ -588,7 +590,7 @@ def test_stolen_timestamp_key_cannot_lock_the_vehicle_out_for_ever(fleet, keys, 
     )
     fleet.image.rotate("snapshot", "image-snapshot", "image-snapshot-2", NOW_NS)
     fleet.offer(2.0, 2)
-    assert vehicle.step().phase is Phase.TRIAL
+    assert vehicle.step().phase is BundlePhase.TRIAL
 
 
 def with_false_manifest(bundle, **changes):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from edge.contracts.errors import HashMismatchError, LinkDownError, OperatorError
 from edge.ota.fetch import (
-    Body,
     FetchSettings,
     HttpLink,
     HttpStatusError,
+    ResponseBody,
     SlowLinkError,
     fetch_blob,
     fetch_small,
@@ -38,7 +38,7 @@ class CuttingLink:
 
     def open(self, _url, offset=0):
         start = 0 if self.ignores_range else offset
-        return Body(start, self._chunks(start))
+        return ResponseBody(start, self._chunks(start))
 
     def _chunks(self, start):
         end = start + self.cuts.pop(0) if self.cuts else len(DATA)

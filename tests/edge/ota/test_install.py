@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.scene import Rung
 from edge.contracts.time import NS_PER_S
-from edge.ota import Phase, active_bundle, install_factory_bundle
+from edge.ota import BundlePhase, active_bundle, install_factory_bundle
 from fleet.bundle.bundle import rereleased, write_bundle
 from fleet.rollout import (
     CanaryRule,
@@ -115,7 +115,7 @@ def control(fleet):
 def test_rollout_passes_on_what_the_vehicle_really_reports(control, vehicle):
     control.look()
     with vehicle.start() as agent:
-        assert agent.step(NOW_NS).phase is Phase.TRIAL
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
         control.hear(agent, {})
         assert control.look().stage is Stage.RUNNING
         agent.on_ticks(10, 0, NOW_NS)
@@ -132,7 +132,7 @@ def test_silent_rollout_halts_and_the_switched_vehicle_is_healed(control, vehicl
         agent.step(NOW_NS)
         agent.on_ticks(10, 0, NOW_NS)
         assert control.look(later_ns).stage is Stage.HALTED
-        assert agent.step(later_ns).phase is Phase.TRIAL
+        assert agent.step(later_ns).phase is BundlePhase.TRIAL
         agent.on_ticks(10, 0, NOW_NS)
         manifest, _ = agent.active()
         assert (manifest.bundle_id, manifest.release_counter) == (control.plan.heal.bundle_id, 3)
@@ -149,6 +149,6 @@ def test_vehicle_that_turned_the_candidate_out_halts_the_rollout(control, vehicl
         decision = control.look()
         assert decision.stage is Stage.HALTED
         assert "reverted the candidate" in decision.reasons[0]
-        assert agent.step(NOW_NS).phase is Phase.TRIAL
+        assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
         agent.on_ticks(10, 0, NOW_NS)
         assert agent.active()[0].release_counter == 3

@@ -10,8 +10,8 @@ from tuf.ngclient.updater import Updater
 
 from edge.contracts.release import Assignment, Recipient, Release, blob_path, manifest_path
 from edge.contracts.time import NS_PER_S
-from edge.ota.fetch import Body, HttpStatusError
-from edge.ota.metadata import Identity, Offer, Repositories, foreign_metadata, judge
+from edge.ota.fetch import HttpStatusError, ResponseBody
+from edge.ota.metadata import Identity, Offer, Repositories, agreed_release, foreign_metadata
 from edge.ota.refusal import Refusal, RefusalKind
 from fleet.repository import Lifetimes
 from fleet.repository.metadata import MetadataFolder
@@ -40,20 +40,20 @@ def director(*, release=RELEASE, vehicle_id="car-1", path=PATH, **kwargs):
 
 
 def refusal_kind(director_targets, image_targets=None):
-    found = judge(director_targets, image_targets or image(), ME, "http://fleet")
+    found = agreed_release(director_targets, image_targets or image(), ME, "http://fleet")
     assert isinstance(found, Refusal), found
     return found.kind
 
 
 def test_what_both_say_is_offered():
-    offer = judge(director(), image(), ME, "http://fleet")
+    offer = agreed_release(director(), image(), ME, "http://fleet")
     assert isinstance(offer, Offer)
     assert offer.manifest_url == f"http://fleet/image/targets/laptop/{'c' * 64}.b-1-2.json"
     assert offer.blob_sizes == {"ab" * 32: 10}
 
 
 def test_no_assignment_is_no_offer():
-    assert judge(Targets(), image(), ME, "") is None
+    assert agreed_release(Targets(), image(), ME, "") is None
 
 
 def test_two_bundles_for_one_vehicle_are_refused():
@@ -123,7 +123,7 @@ def test_target_without_sha256_is_refused():
 def test_blob_listed_under_a_false_name_is_no_signed_blob():
     targets = image()
     targets.targets["blobs/elsewhere"] = TargetFile(1, {"sha256": "ef" * 32}, "blobs/elsewhere")
-    assert judge(director(), targets, ME, "").blob_sizes == {"ab" * 32: 10}
+    assert agreed_release(director(), targets, ME, "").blob_sizes == {"ab" * 32: 10}
 
 
 def test_private_name_of_python_tuf_is_still_there(newborn_fleet, tmp_path):
@@ -144,7 +144,7 @@ class Tree:
         path = self.folder / url.removeprefix("mem://fleet/")
         if not path.is_file():
             raise HttpStatusError(url, 404)
-        return Body(0, iter([path.read_bytes()]))
+        return ResponseBody(0, iter([path.read_bytes()]))
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from edge.contracts.errors import RingroadError
 from edge.contracts.release import blob_path
-from edge.ota import AgentSettings, FetchSettings, Identity, Phase, ProbeOutcome, TrialRule
-from edge.ota.agent import Agent
+from edge.ota import AgentSettings, BundlePhase, FetchSettings, Identity, ProbeOutcome, TrialRule
+from edge.ota.agent import UpdateAgent
 from edge.ota.metadata import Offer
 from edge.ota.record import DurableRecord
 from edge.ota.slots import fill_slot, make_folders, partial_path, record_of
@@ -45,7 +45,7 @@ class World:
             progress_ticks=2,
             fetch=FetchSettings(chunk_bytes=512),
         )
-        return Agent(
+        return UpdateAgent(
             settings=settings,
             identity=Identity("vehicle", "laptop"),
             disk=self.disk,
@@ -114,7 +114,7 @@ def live_until_cut(world, power_loss, dies_at, rng, **kwargs):
 
 def test_undisturbed_life_ends_committed(make_world):
     agent = make_world().live()
-    assert agent.state.phase is Phase.COMMITTED
+    assert agent.state.phase is BundlePhase.COMMITTED
     assert agent.active()[0].release_counter == 3
 
 
@@ -123,7 +123,7 @@ def test_what_was_committed_before_the_power_loss_is_committed_after_it(make_wor
         world = make_world()
         world.live()
         world.disk.lose_power(np.random.default_rng(seed))
-        assert world.boot().state.phase is Phase.COMMITTED
+        assert world.boot().state.phase is BundlePhase.COMMITTED
 
 
 def test_power_loss_at_any_operation_leaves_a_bundle_to_drive_on_and_the_update_completes(
@@ -139,7 +139,7 @@ def test_power_loss_at_any_operation_leaves_a_bundle_to_drive_on_and_the_update_
             manifest, _ = world.boot().active()
             assert manifest.release_counter in {1, 2, 3}
             agent = world.live()
-            assert agent.state.phase is Phase.COMMITTED, f"after a cut at operation {dies_at}"
+            assert agent.state.phase is BundlePhase.COMMITTED, f"after a cut at operation {dies_at}"
             assert agent.active()[0].release_counter == 3
 
 
@@ -155,7 +155,7 @@ def test_second_power_loss_while_recovering_changes_nothing(make_world, power_lo
         world.disk.lose_power(rng)
         agent = world.live()
         assert agent.active()[0].release_counter == 3
-        assert agent.state.phase is Phase.COMMITTED
+        assert agent.state.phase is BundlePhase.COMMITTED
 
 
 def test_power_loss_while_going_back_never_leaves_the_bad_bundle_driving(make_world, power_loss):
@@ -165,7 +165,7 @@ def test_power_loss_while_going_back_never_leaves_the_bad_bundle_driving(make_wo
         live_until_cut(world, power_loss, dies_at, rng, faults=1)
         agent = world.live(faults=1)
         assert agent.active()[0].release_counter == 1
-        assert agent.state.phase in {Phase.REVERTED, Phase.IDLE}
+        assert agent.state.phase in {BundlePhase.REVERTED, BundlePhase.IDLE}
         assert agent.state.bad
 
 
@@ -196,7 +196,7 @@ def test_disk_that_is_full_at_any_operation_changes_nothing_that_drives(make_wor
             agent.step(0)
             agent.on_ticks(2, 0, 0)
         assert agent.active()[0].release_counter == 2
-        assert world.boot().state.phase is Phase.COMMITTED
+        assert world.boot().state.phase is BundlePhase.COMMITTED
 
 
 def test_without_syncing_the_same_cuts_do_brick(make_world, power_loss):

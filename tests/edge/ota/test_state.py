@@ -10,7 +10,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.wire import InstallPhase
 from edge.ota import RefusalKind
 from edge.ota import state as states
-from edge.ota.state import InstallState, Phase, SlotRecord, TrialRule
+from edge.ota.state import BundlePhase, InstallState, SlotRecord, TrialRule
 
 RULE = TrialRule(ticks=10, max_faults=0, tries=2)
 FACTORY = SlotRecord(manifest_sha256="0" * 64, bundle_id="b-0", release_counter=0)
@@ -23,7 +23,7 @@ def record(counter):
 
 
 def staged(state, counter):
-    if state.phase in {Phase.TRIAL, Phase.STAGED}:
+    if state.phase in {BundlePhase.TRIAL, BundlePhase.STAGED}:
         return state
     return states.staged(state, record(counter), RULE)
 
@@ -33,26 +33,26 @@ def switched(state):
 
 
 def probing(state):
-    return states.probing(state, 0) if state.phase is Phase.STAGED else state
+    return states.probing(state, 0) if state.phase is BundlePhase.STAGED else state
 
 
 def proven(state):
-    return states.proven(state, RULE) if state.phase is Phase.STAGED else state
+    return states.proven(state, RULE) if state.phase is BundlePhase.STAGED else state
 
 
 def given_up(state):
-    is_staged = state.phase is Phase.STAGED
+    is_staged = state.phase is BundlePhase.STAGED
     return states.unstaged(state, "no", 0, is_bad=True) if is_staged else state
 
 
 def superseded(state):
-    is_trial = state.phase is Phase.TRIAL
+    is_trial = state.phase is BundlePhase.TRIAL
     return states.reverted(state, "newer", 0, is_bad=False) if is_trial else state
 
 
 def _is_proven(state):
     waiting = state.slot(state.inactive)
-    return state.phase is Phase.STAGED and waiting is not None and waiting.is_golden_passed
+    return state.phase is BundlePhase.STAGED and waiting is not None and waiting.is_golden_passed
 
 
 def installed(state, counter):
@@ -86,7 +86,7 @@ def lived(steps) -> list[InstallState]:
     return history
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("phase", list(BundlePhase))
 def test_random_lives_reach_every_phase(phase):
     """Without this the properties below could hold for want of anything happening."""
     find(lives, lambda steps: any(state.phase is phase for state in lived(steps)))
@@ -101,7 +101,7 @@ def test_reverted_bundle_is_no_longer_remembered_as_a_way_back():
 def test_some_bundle_always_drives_and_a_trial_always_has_a_way_back(steps):
     for state in lived(steps):
         assert state.driving is not None
-        if state.phase is Phase.TRIAL:
+        if state.phase is BundlePhase.TRIAL:
             assert state.slot(state.inactive) is not None
 
 
@@ -109,10 +109,10 @@ def test_some_bundle_always_drives_and_a_trial_always_has_a_way_back(steps):
 def test_only_staged_or_once_committed_bundles_are_remembered_in_the_inactive_slot(steps):
     committed = {FACTORY.bundle_id}
     for state in lived(steps):
-        if state.phase is Phase.COMMITTED:
+        if state.phase is BundlePhase.COMMITTED:
             committed.add(state.driving.bundle_id)
         other = state.slot(state.inactive)
-        if other is not None and state.phase is not Phase.STAGED:
+        if other is not None and state.phase is not BundlePhase.STAGED:
             assert other.bundle_id in committed
 
 
@@ -121,8 +121,8 @@ def test_tries_fall_only_in_a_trial_or_a_probe(steps):
     history = lived(steps)
     for before, after in pairwise(history):
         if before.phase is after.phase and after.tries_left < before.tries_left:
-            assert after.phase in {Phase.TRIAL, Phase.STAGED}
-        if after.phase not in {Phase.TRIAL, Phase.STAGED}:
+            assert after.phase in {BundlePhase.TRIAL, BundlePhase.STAGED}
+        if after.phase not in {BundlePhase.TRIAL, BundlePhase.STAGED}:
             assert after.tries_left == 0
 
 
@@ -137,13 +137,13 @@ def test_committed_counter_never_falls(steps):
 def test_no_state_is_without_an_exit(steps):
     """From anywhere: finish or give up what is going on, then install and commit something new."""
     state = lived(steps)[-1]
-    if state.phase is Phase.STAGED:
+    if state.phase is BundlePhase.STAGED:
         state = states.unstaged(state, "taken back", 0, is_bad=False)
-    while state.phase is Phase.TRIAL:
+    while state.phase is BundlePhase.TRIAL:
         state = states.booted(state, 0)
     state = states.proven(states.staged(state, record(1000), RULE), RULE)
     state = states.ticked(states.switched(state, RULE, 0), 10, 0, RULE, 0)
-    assert state.phase is Phase.COMMITTED
+    assert state.phase is BundlePhase.COMMITTED
     assert state.driving.bundle_id == "b-1000"
 
 
@@ -170,20 +170,20 @@ def on_trial():
 
 
 def test_ten_good_ticks_commit_and_nine_do_not():
-    assert states.ticked(on_trial(), 9, 0, RULE, 0).phase is Phase.TRIAL
-    assert states.ticked(on_trial(), 10, 0, RULE, 0).phase is Phase.COMMITTED
+    assert states.ticked(on_trial(), 9, 0, RULE, 0).phase is BundlePhase.TRIAL
+    assert states.ticked(on_trial(), 10, 0, RULE, 0).phase is BundlePhase.COMMITTED
 
 
 def test_a_tick_with_a_fault_does_not_count_towards_the_commit():
     rule = TrialRule(ticks=10, max_faults=2, tries=2)
     state = states.ticked(on_trial(), 11, 2, rule, 0)  # nine good ticks
-    assert state.phase is Phase.TRIAL
-    assert states.ticked(state, 1, 0, rule, 0).phase is Phase.COMMITTED
+    assert state.phase is BundlePhase.TRIAL
+    assert states.ticked(state, 1, 0, rule, 0).phase is BundlePhase.COMMITTED
 
 
 def test_one_fault_goes_back_and_the_bundle_is_remembered_as_bad():
     state = states.ticked(on_trial(), 10, 1, RULE, 0)
-    assert state.phase is Phase.REVERTED
+    assert state.phase is BundlePhase.REVERTED
     assert state.driving == FACTORY
     assert state.bad == (record(1).manifest_sha256,)
 
@@ -203,9 +203,9 @@ def test_probe_that_never_comes_back_is_given_up():
     state = states.staged(states.first(FACTORY), record(1), RULE)
     for _ in range(RULE.tries):
         state = states.probing(state, 0)
-        assert state.phase is Phase.STAGED
+        assert state.phase is BundlePhase.STAGED
     state = states.probing(state, 0)
-    assert state.phase is Phase.IDLE
+    assert state.phase is BundlePhase.IDLE
     assert state.bad == (record(1).manifest_sha256,)
 
 

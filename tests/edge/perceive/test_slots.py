@@ -11,9 +11,9 @@ from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Projection, Rig, ego_from_cam
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, UltrasonicScan, frames_of
 from edge.perceive.tensors import (
+    IMAGE_SLOTS,
     MIRRORED_SLOTS,
     PICO,
-    SLOTS,
     Memory,
     absent_slots,
     calibration_table,
@@ -24,7 +24,7 @@ from edge.perceive.tensors import (
 )
 from sim.sense.rig import default_rig
 
-NAMES = [slot.name for slot in SLOTS]
+NAMES = [slot.name for slot in IMAGE_SLOTS]
 
 
 def camera(

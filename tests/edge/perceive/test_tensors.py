@@ -31,8 +31,8 @@ from edge.contracts.sensors import (
 )
 from edge.perceive.tensors import (
     BOX_CHANNELS,
+    IMAGE_SLOTS,
     PICO,
-    SLOTS,
     SPECS,
     GroundClass,
     Memory,
@@ -51,7 +51,7 @@ from edge.perceive.tensors import (
     yaw_from_double,
 )
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 LOW = dict.fromkeys(SHIPPED_CLASSES, 0.3)
 

@@ -21,9 +21,9 @@ from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount
 from edge.contracts.scene import Box3D
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import frame_stamp_ns
-from edge.perceive.tensors import PICO, SLOTS, input_specs, output_specs
+from edge.perceive.tensors import IMAGE_SLOTS, PICO, input_specs, output_specs
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 MODELLED_MS = {
     "sense": 2.0,

@@ -22,7 +22,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.contracts.time import NS_PER_S, Clock, ClockKind, frame_stamp_ns
+from edge.contracts.time import NS_PER_S, ClockKind, NamedClock, frame_stamp_ns
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import PICO, GroundClass
@@ -549,7 +549,7 @@ def test_an_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(
         RecorderSettings(privacy="synthetic"),
         Drive(
             vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig,
-            clock=Clock(kind=ClockKind.VIRTUAL),
+            clock=NamedClock(kind=ClockKind.VIRTUAL),
         ),
         armed,
         tmp_path,

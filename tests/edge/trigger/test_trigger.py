@@ -28,9 +28,9 @@ from edge.contracts.scene import (
     Rung,
 )
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.contracts.time import Clock, ClockKind, frame_stamp_ns
+from edge.contracts.time import ClockKind, NamedClock, frame_stamp_ns
 from edge.perceive.radar_track import RadarTracker
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 from edge.trigger import (
     RULES,
     ControlStream,
@@ -47,7 +47,7 @@ from edge.trigger import (
 from edge.trigger.arming import Armed, step
 from edge.trigger.moment import Finding, period_s
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 SETTINGS = TriggerSettings()
 CONTROL = ControlStream(seed=1, vehicle_id="v-1", drive_id="d-1")
@@ -167,7 +167,7 @@ def test_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(tmp_path):
         name="tiny",
         cameras=tuple(Camera(name=n, intrinsics=small, ego_from_cam=Pose()) for n in CAMERAS),
     )
-    clock = Clock(kind=ClockKind.VIRTUAL)
+    clock = NamedClock(kind=ClockKind.VIRTUAL)
     recorder = Recorder(
         RecorderSettings(privacy="synthetic"),
         Drive(vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock),

@@ -26,7 +26,7 @@ from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.errors import ContractError, OperatorError, SchemaError, SpoolFullError
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig
-from edge.contracts.time import VIRTUAL_EPOCH_NS, Clock, ClockKind
+from edge.contracts.time import VIRTUAL_EPOCH_NS, ClockKind, NamedClock
 from edge.contracts.wire import (
     CHUNK_BYTES,
     AdmissionAnswer,
@@ -43,7 +43,7 @@ from edge.contracts.wire import (
     UpdateNotice,
     Welcome,
 )
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 from edge.upload import (
     Outbox,
     Spool,
@@ -54,7 +54,7 @@ from edge.upload import (
     load_or_make_keys,
 )
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 S = 10**9
 HELLO = Hello(vehicle_id="v-01", boot_id="b", profile="laptop", bundle_id="b-0", release_counter=0)
@@ -80,7 +80,7 @@ def manifest(name: str, privacy: Privacy = Privacy.SYNTHETIC) -> ClipManifest:
         clip_id=ClipManifest.make_id("v-01", name, event),
         vehicle_id="v-01",
         drive_id=name,
-        clock=Clock(kind=ClockKind.VIRTUAL),
+        clock=NamedClock(kind=ClockKind.VIRTUAL),
         rig=rig,
         rig_id=rig.rig_id,
         bundle_id="b-0",

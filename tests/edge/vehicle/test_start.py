@@ -11,7 +11,7 @@ from edge.budget import MeasuredCharge, VirtualClock
 from edge.clip import RecorderSettings
 from edge.contracts.scene import Rung
 from edge.perceive.loaded import load_bundle, recorded_boxes
-from edge.vehicle import DriveIdentity, VehicleSettings, start
+from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
 
 ROOT = Path(__file__).parents[3]
 PRODUCT = ("edge", "fleet", "models", "sim", "conf")
@@ -41,7 +41,7 @@ def test_runtime_and_recorder_are_composed_in_one_place() -> None:
 def drive_once(bundle, road, folder, campaigns) -> bytes:
     manifest, files = bundle
     source = road(40)
-    vehicle = start(
+    vehicle = start_vehicle(
         VehicleSettings(recorder=RecorderSettings(privacy="synthetic")),
         IDENTITY,
         rig=source.rig,
@@ -65,7 +65,9 @@ def test_a_vehicle_without_a_folder_for_clips_records_nothing(bundle, road) -> N
     manifest, files = bundle
     source = road(3)
     loaded = load_bundle(manifest, files, source.rig, LAPTOP)
-    vehicle = start(VehicleSettings(), IDENTITY, rig=source.rig, bundle=loaded, profile=LAPTOP)
+    vehicle = start_vehicle(
+        VehicleSettings(), IDENTITY, rig=source.rig, bundle=loaded, profile=LAPTOP
+    )
     assert len(list(vehicle.drive(source))) == 3
     assert vehicle.end().kept == ()
 
@@ -84,7 +86,7 @@ def test_recorded_boxes_drive_without_a_manifest_and_without_the_costs_of_a_netw
     road, clip
 ) -> None:
     source = road(2)
-    vehicle = start(
+    vehicle = start_vehicle(
         VehicleSettings(),
         IDENTITY,
         rig=source.rig,
@@ -101,7 +103,7 @@ def test_recorded_boxes_drive_without_a_manifest_and_without_the_costs_of_a_netw
 def test_measured_time_is_charged_when_the_vehicle_is_told_so(bundle, road) -> None:
     manifest, files = bundle
     source, clock = road(1), VirtualClock()
-    vehicle = start(
+    vehicle = start_vehicle(
         VehicleSettings(),
         IDENTITY,
         rig=source.rig,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contracts.clip import ClipManifest, Privacy
-from edge.contracts.time import VIRTUAL_EPOCH_NS, Clock, ClockKind
+from edge.contracts.time import VIRTUAL_EPOCH_NS, ClockKind, NamedClock
 from edge.contracts.wire import AdmissionAnswer, ClipOffer
 from fleet.catalog import TrustState, VehicleRow
 from fleet.ingest import Admission, AdmissionSettings, BlobFacts, Known, admit
@@ -120,8 +120,8 @@ def test_a_clip_of_a_vehicle_without_registered_calibration_is_quarantined(
             "end_ns": VIRTUAL_EPOCH_NS + 61 * S,
         },  # event before
         {"end_ns": VIRTUAL_EPOCH_NS + 121 * S},  # two minutes of clip
-        {"clock": Clock(kind=ClockKind.MONOTONIC, boot_id="b")},
-        {"clock": Clock(kind=ClockKind.UNKNOWN)},
+        {"clock": NamedClock(kind=ClockKind.MONOTONIC, boot_id="b")},
+        {"clock": NamedClock(kind=ClockKind.UNKNOWN)},
     ],
 )
 def test_a_clip_with_a_wrong_clock_is_quarantined(
@@ -145,7 +145,7 @@ def test_a_utc_clock_may_be_a_little_ahead_and_not_more(
                 events=(moved,),
                 start_ns=stamp_ns,
                 end_ns=stamp_ns + S,
-                clock=Clock(kind=ClockKind.UTC),
+                clock=NamedClock(kind=ClockKind.UTC),
             )
         )
 

@@ -9,12 +9,12 @@ import pytest
 
 from edge.clip_file import Clip, EncodedFrame, decode_clip, encode_clip
 from edge.contracts.wire import AdmissionAnswer, ClipDone
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
 from fleet.ingest import Intake
 from fleet.ingest.images import image_faults, undeclared_gaps
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 NOW_NS = 1_800_000_000 * 10**9
 PIXELS = 3 * len(CAMERAS) * 224 * 128

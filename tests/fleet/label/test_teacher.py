@@ -9,11 +9,11 @@ from edge.contracts.classes import CAR
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.perceive.tensors import SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS
 from fleet.label.teacher import TeacherSettings, merge, mirrored, mirrored_box
 from sim.sense.rig import default_rig
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 
 def _box(x_m: float, y_m: float = 0.0, score: float = 0.8, yaw_rad: float = 0.0) -> Box3D:

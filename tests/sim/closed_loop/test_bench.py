@@ -88,4 +88,4 @@ def test_a_board_without_the_simulator_says_what_is_lacking(words: list[str], ma
 
 
 def test_both_benchmarks_are_verbs_of_one_group() -> None:
-    assert set(root.load("bench").commands) == {"edge", "gate"}
+    assert set(root.load_group("bench").commands) == {"edge", "gate"}

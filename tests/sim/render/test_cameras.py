@@ -18,7 +18,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.geometry import Pose
 from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera, Intrinsics, Projection, Rig
-from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS, MIRRORED_SLOTS
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
@@ -30,7 +30,7 @@ from sim.sense.rig import default_rig
 from sim.sense.sight import survey
 from sim.world.snapshot import MESH_SIZES, Entity, Snapshot
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]

@@ -5,10 +5,10 @@ import pytest
 
 from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera, ego_from_cam
-from edge.perceive.tensors import MIRRORED_SLOTS, SLOTS
+from edge.perceive.tensors import IMAGE_SLOTS, MIRRORED_SLOTS
 from sim.sense.rig import default_rig
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 RIG = default_rig()
 BODY_REAR_M, BODY_FRONT_M = -RIG.body.rear_overhang_m, RIG.body.front_m

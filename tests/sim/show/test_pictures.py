@@ -9,7 +9,7 @@ from edge.contracts.projection import pixels_from_ego
 from edge.contracts.rig import Camera, Intrinsics, Rig, ego_from_cam
 from edge.contracts.scene import Box3D, Plan, PlanPoint, PlanSource
 from edge.contracts.sensors import RadarScan, Route
-from edge.perceive.tensors import SLOTS, GroundClass
+from edge.perceive.tensors import IMAGE_SLOTS, GroundClass
 from sim.show.pictures import (
     CANDIDATE_RGB,
     INCUMBENT_RGB,
@@ -23,7 +23,7 @@ from sim.show.pictures import (
     png_bytes,
 )
 
-CAMERAS = tuple(slot.name for slot in SLOTS)
+CAMERAS = tuple(slot.name for slot in IMAGE_SLOTS)
 
 FRONT_MAIN = CAMERAS.index("front_main")
 
