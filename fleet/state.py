@@ -84,7 +84,7 @@ class ServiceCard(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: StampNs
 
 
-def read_card(state: StateFolder) -> ServiceCard | None:
+def read_service_card(state: StateFolder) -> ServiceCard | None:
     """Read the card of the service that runs on this folder now; None when none does.
 
     A service that was killed leaves its card behind, but not its lock.
@@ -102,7 +102,7 @@ def read_card(state: StateFolder) -> ServiceCard | None:
     return None
 
 
-def write_card(state: StateFolder, card: ServiceCard) -> None:
+def write_service_card(state: StateFolder, card: ServiceCard) -> None:
     """Say, at once and whole, that the service is ready."""
     content = msgspec.json.format(msgspec.json.encode(card), indent=2)
     write_synced(state.card, content + b"\n")

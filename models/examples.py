@@ -172,7 +172,7 @@ PLAIN_VIEW = View()
 
 
 @dataclass(frozen=True)
-class Light:
+class Lighting:
     """How the images are lit: gain per colour and sensor noise, applied to a whole example alike."""
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -191,17 +191,17 @@ class Light:
         return np.clip(lit, 0.0, 255.0, out=lit)
 
 
-def daylight(rng: np.random.Generator, gain: tuple[float, float]) -> Light:
+def daylight(rng: np.random.Generator, gain: tuple[float, float]) -> Lighting:
     """Draw an exposure: an overall gain, a tint, an offset, sometimes noise."""
     overall = rng.uniform(*gain)
     red, green, blue = (float(overall * t) for t in rng.uniform(0.92, 1.08, 3))
     sigma = 5.0 if rng.uniform() < 0.2 else 0.0
-    return Light(gain=(red, green, blue), offset=float(rng.normal(0.0, 6.0)), noise_sigma=sigma)
+    return Lighting(gain=(red, green, blue), offset=float(rng.normal(0.0, 6.0)), noise_sigma=sigma)
 
 
-def night(rng: np.random.Generator) -> Light:
+def night(rng: np.random.Generator) -> Lighting:
     """Draw a night: a sixth to a third of the light, bluish, and a noisy sensor."""
     overall = rng.uniform(0.14, 0.34)
     tints = rng.uniform((0.85, 0.92, 1.0), (1.0, 1.05, 1.15))
     red, green, blue = (float(overall * t) for t in tints)
-    return Light(gain=(red, green, blue), noise_sigma=float(rng.uniform(3.0, 6.0)))
+    return Lighting(gain=(red, green, blue), noise_sigma=float(rng.uniform(3.0, 6.0)))

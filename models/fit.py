@@ -36,7 +36,7 @@ from models.examples import (
     PLAIN_VIEW,
     Example,
     ExampleSource,
-    Light,
+    Lighting,
     Senses,
     View,
     clean_senses,
@@ -249,7 +249,7 @@ def _prepare(
     with_memory = settings.memory_ratio > 0 and rng.uniform() < settings.memory_ratio
     viewed: list[Example] = []
     views: list[View] = []
-    lights: list[Light] = []
+    lights: list[Lighting] = []
     for example in batch:
         view = _draw_view(settings, rng)
         has_radar = rng.uniform() >= settings.radar_drop_ratio
@@ -286,7 +286,7 @@ def _recall(
     net: BevNet,
     batch: list[Example],
     views: list[View],
-    lights: list[Light],
+    lights: list[Lighting],
     rng: np.random.Generator,
 ) -> Iterator[Recollection]:
     """Run the earlier instants to get the queries that the network would remember."""
@@ -310,7 +310,7 @@ def collate(
     batch: list[Senses],
     rigs: list[Rig],
     views: list[View] | None,
-    lights: list[Light] | None,
+    lights: list[Lighting] | None,
     recollections: list[Recollection | None],
     spec: NetSpec,
     rng: np.random.Generator,

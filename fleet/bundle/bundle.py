@@ -75,7 +75,7 @@ class Bundle:
     blobs: Mapping[str, bytes]
 
 
-class Runnable(Protocol):
+class RunnableNetwork(Protocol):
     """A loaded network."""
 
     def run(self, inputs: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
@@ -144,14 +144,16 @@ def rereleased(bundle: Bundle, release_counter: int) -> Bundle:
 
 
 def answered(
-    network: Runnable, inputs: Iterable[Mapping[str, AnyArray]], graph: str = "full"
+    network: RunnableNetwork, inputs: Iterable[Mapping[str, AnyArray]], graph: str = "full"
 ) -> tuple[GoldenFrame, ...]:
     """Ask a network (by rule the fp32 ONNX one) and keep its answers as golden frames."""
     return tuple(GoldenFrame(dict(asked), dict(network.run(asked)), graph) for asked in inputs)
 
 
 def measured_tolerance(
-    frames: Sequence[GoldenFrame], engines: Mapping[str, Sequence[Runnable]], margin: float = 1.5
+    frames: Sequence[GoldenFrame],
+    engines: Mapping[str, Sequence[RunnableNetwork]],
+    margin: float = 1.5,
 ) -> float:
     """Measure how far the engines to be shipped stray from the golden answers, with a margin.
 

@@ -21,7 +21,7 @@ from fleet.catalog.revision import (
     HEAD,
     REVISIONS,
     VERSION,
-    Shape,
+    TableColumns,
     found_in,
     refuse_half,
     shape_of,
@@ -63,7 +63,7 @@ def migrate(engine: Engine, address: Address) -> str:
     return found.revision
 
 
-def shape_at(revision: str) -> Shape:
+def shape_at(revision: str) -> TableColumns:
     """Return the tables and columns of a revision: those that its migrations make in an empty database."""
     assert revision in REVISIONS
     engine = sqlalchemy.create_engine("sqlite://")

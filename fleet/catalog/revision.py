@@ -25,7 +25,7 @@ VERSION = Table(
     Column("version_num", String(32), primary_key=True, nullable=False),
 )
 
-Shape = Mapping[str, frozenset[str]]
+TableColumns = Mapping[str, frozenset[str]]
 """Column names by table."""
 
 
@@ -34,7 +34,7 @@ class Found:
     """What a database that may be a catalog holds."""
 
     revision: str
-    shape: Shape
+    shape: TableColumns
     is_versioned: bool
     """Whether the revision is kept in it."""
 
@@ -47,7 +47,7 @@ def shape_of(connection: Connection) -> dict[str, frozenset[str]]:
     }
 
 
-def head_shape() -> Shape:
+def head_shape() -> TableColumns:
     """Return the tables and columns that this program works with."""
     return {table.name: frozenset(table.columns.keys()) for table in METADATA.sorted_tables}
 
@@ -85,7 +85,7 @@ def found_in(connection: Connection, where: str) -> Found:
     return Found(revision or REVISIONS[0], shape, is_versioned=VERSION.name in shape)
 
 
-def refuse_half(shape: Shape, expected: Shape, where: str) -> None:
+def refuse_half(shape: TableColumns, expected: TableColumns, where: str) -> None:
     """Refuse a catalog that lacks a table or a column of its revision.
 
     Raises:

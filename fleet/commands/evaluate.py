@@ -67,10 +67,10 @@ def evaluate(
         INCUMBENT,
         TUNE,
         contend,
-        decide,
         drive_episodes,
         tuned,
         with_anchor,
+        write_verdict,
     )
     from fleet.model import find_model
 
@@ -117,7 +117,7 @@ def evaluate(
                     },
                     place.folder,
                 )
-        verdict = decide(
+        verdict = write_verdict(
             place,
             contenders,
             claims,

@@ -27,7 +27,7 @@ from fleet.repository import Expiry, utc_text, warnings_of
 from fleet.service import expiries_of
 from fleet.service import serve as serve_fleet
 from fleet.settings import ServiceSettings, catalog_address
-from fleet.state import ServiceCard, StateFolder, read_card
+from fleet.state import ServiceCard, StateFolder, read_service_card
 
 app = typer.Typer(help="The fleet service and who belongs to the fleet.", no_args_is_help=True)
 
@@ -114,7 +114,7 @@ def serve(
 @app.command()
 def status(state: State = STATE, as_json: Json = False) -> None:
     """Show whether the service runs, what the fleet has, and when update metadata expires."""
-    card = read_card(StateFolder(state))
+    card = read_service_card(StateFolder(state))
     with reading(state) as fleet:
         catalog = fleet.catalog
         (clip_count, clip_bytes), (quarantine_count, _) = (

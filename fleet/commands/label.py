@@ -50,15 +50,15 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Label admitted clips by hindsight and ask a reviewer about the rest."""
-    from fleet.label.job import Choice
+    from fleet.label.job import ReviewChoice
     from fleet.label.order import LabelOrder, choose_clips, label
     from fleet.label.settings import LabelSettings
     from fleet.model import find_model
 
     if sum((drive_prefix is not None, bool(clip), is_all)) != 1:
         raise OperatorError("which clips? name one of --drive-prefix, --clip and --all")
-    if choice not in tuple(Choice):
-        raise OperatorError(f"no choice {choice!r}; there are {', '.join(Choice)}")
+    if choice not in tuple(ReviewChoice):
+        raise OperatorError(f"no choice {choice!r}; there are {', '.join(ReviewChoice)}")
     settings = with_words(LabelSettings(), overrides or ())
     with open_workspace(state, cache) as place:
         teacher = find_model(place, model)
@@ -71,7 +71,7 @@ def run(
             labeler=labeler,
             labeler_folder=labeler_folder,
             budget_tracks=budget,
-            choice=Choice(choice),
+            choice=ReviewChoice(choice),
             seed=seed,
             settings=settings,
         )

@@ -11,11 +11,8 @@ from conf.words import with_words
 from edge.cli.console import show_record, show_table
 from fleet.catalog import Catalog, RolloutRow, TrustState, VehicleRow
 from fleet.commands.options import STATE, Json, State, Yes, agree, open_depot, reading
-from fleet.rollout import CanaryRule, Decision, decide, replay
-from fleet.rollout.conduct import advance as advance_rollout
-from fleet.rollout.conduct import events_of, plan_of
-from fleet.rollout.conduct import halt as halt_rollout
-from fleet.rollout.conduct import start as start_rollout
+from fleet.rollout import CanaryRule, RolloutDecision, decide_rollout, fold_events
+from fleet.rollout.conduct import advance_rollout, events_of, halt_rollout, plan_of, start_rollout
 
 if TYPE_CHECKING:
     from fleet.depot import Depot
@@ -89,7 +86,7 @@ def status(
             show_table(rows, ("rollout_id", "bundle_id", "state"), as_json=as_json)
             return
         plan = plan_of(catalog, rollout)
-        decision = decide(plan, events_of(catalog, rollout), time.time_ns())
+        decision = decide_rollout(plan, events_of(catalog, rollout), time.time_ns())
         _show(catalog, rollout, decision, as_json=as_json)
 
 
@@ -122,16 +119,16 @@ def halt(
         _show(catalog, rollout, _advance(opened, rollout), as_json=as_json)
 
 
-def _advance(opened: Depot, rollout: str) -> Decision:
+def _advance(opened: Depot, rollout: str) -> RolloutDecision:
     place = opened.workspace
     return advance_rollout(
         place.catalog, opened.director, rollout, actor=place.actor, at_ns=place.now_ns()
     )
 
 
-def _show(catalog: Catalog, rollout: str, decision: Decision, *, as_json: bool) -> None:
+def _show(catalog: Catalog, rollout: str, decision: RolloutDecision, *, as_json: bool) -> None:
     plan = plan_of(catalog, rollout)
-    known = replay(plan, events_of(catalog, rollout))
+    known = fold_events(plan, events_of(catalog, rollout))
     vehicles: list[dict[str, Any]] = [
         {
             "vehicle_id": vehicle,

@@ -29,7 +29,7 @@ from fleet.evaluate.episodes import (
     compare_episodes,
     run_episodes,
 )
-from fleet.evaluate.evidence import Contender, gather
+from fleet.evaluate.evidence import Contender, gather_evidence
 from fleet.evaluate.gate import (
     Decision,
     Evidence,
@@ -37,7 +37,7 @@ from fleet.evaluate.gate import (
     Reason,
     Verdict,
     class_outcome,
-    judge,
+    judge_candidate,
 )
 from fleet.evaluate.guard import ApChange, ClassGuard, Guard
 from fleet.evaluate.matching import EvalFrame, Matches, MatchSettings, TruthLabel, match
@@ -129,11 +129,11 @@ __all__ = [
     "detection_scores",
     "false_alarm_rate",
     "false_alarms_in_clean_frames",
-    "gather",
+    "gather_evidence",
     "heading_errors",
     "heading_table",
     "holds",
-    "judge",
+    "judge_candidate",
     "judge_outputs",
     "match",
     "mean_interval",

@@ -62,7 +62,7 @@ class _OnSlice:
     recall: ClusterRecall
 
 
-def gather(
+def gather_evidence(
     candidate: Contender,
     incumbent: Contender,
     control: Contender | None,

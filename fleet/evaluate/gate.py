@@ -1,11 +1,12 @@
 """Decide from evidence whether a candidate may drive: pass, fail, or not enough evidence.
 
-``judge`` compares numbers and nothing else; ``fleet/evaluate/evidence.py`` makes the numbers. Every rule
-answers on its own line. A rule about an interval passes when the whole interval lies on the good side,
-fails when the whole interval lies on the bad side, and else the evidence is not enough; so it is when a
-sample is smaller than the rule asks. One failed rule fails the candidate. Every claimed slice must pass
-by itself, so claiming more slices never makes passing easier and needs no correction for many tests.
-The guards of single classes work the other way round, each may refuse, and are corrected: see ``guard``.
+``judge_candidate`` compares numbers and nothing else; ``fleet/evaluate/evidence.py`` makes the numbers.
+Every rule answers on its own line. A rule about an interval passes when the whole interval lies on the
+good side, fails when the whole interval lies on the bad side, and else the evidence is not enough; so it
+is when a sample is smaller than the rule asks. One failed rule fails the candidate. Every claimed slice
+must pass by itself, so claiming more slices never makes passing easier and needs no correction for many
+tests. The guards of single classes work the other way round, each may refuse, and are corrected: see
+``guard``.
 
 False alarms are promised on the tune split, where the threshold is chosen, and the promise is checked on the
 gate split, over *all* its frames: the upper bound of the rate must keep the allowance, as every bound here
@@ -145,7 +146,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(str(reason) for reason in self.reasons)
 
 
-def judge(evidence: Evidence, settings: GateSettings) -> Verdict:
+def judge_candidate(evidence: Evidence, settings: GateSettings) -> Verdict:
     """Apply every rule and combine: one fail fails, one doubt withholds, else pass."""
     reasons = (
         *_judge_claims(evidence, settings),

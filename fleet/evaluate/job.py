@@ -18,8 +18,8 @@ from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import SPECS
 from fleet.dataset.frozen import Dataset
 from fleet.disk import write_whole
-from fleet.evaluate.predict import Answers, answer
-from fleet.work.task import Inputs, read_assignment
+from fleet.evaluate.predict import Answers, predict_dataset
+from fleet.work.task import JobInputs, read_assignment
 
 MODEL, DATASET = "model", "dataset"
 """Inputs: an ONNX file, and a frozen Parquet file."""
@@ -36,13 +36,13 @@ class AnswerJob(msgspec.Struct, frozen=True, kw_only=True):
     has_radar: bool = True
 
 
-def run(job: AnswerJob, inputs: Inputs) -> Answers:
+def run(job: AnswerJob, inputs: JobInputs) -> Answers:
     """Answer every sample."""
     content = inputs[MODEL].read_bytes()
     engine = OnnxEngine(inputs[MODEL])
     dataset = Dataset(inputs[DATASET])
     said = list(
-        answer(
+        predict_dataset(
             dataset,
             engine,
             SPECS[job.size],

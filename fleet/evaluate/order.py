@@ -35,8 +35,8 @@ from fleet.evaluate import (
     believed_velocities,
     best_f1_threshold,
     compare_episodes,
-    gather,
-    judge,
+    gather_evidence,
+    judge_candidate,
     judge_outputs,
     match,
     run_episodes,
@@ -282,7 +282,7 @@ def drive_episodes(
     return compare_episodes(results[CANDIDATE], results[INCUMBENT])
 
 
-def decide(
+def write_verdict(
     workspace: Workspace,
     contenders: Mapping[str, Contender],
     claims: Sequence[str],
@@ -304,7 +304,7 @@ def decide(
         judged: Run ids of the models by role, for the catalog.
         sets: Ids of the datasets by role, for the catalog.
     """
-    evidence = gather(
+    evidence = gather_evidence(
         contenders[CANDIDATE],
         contenders[INCUMBENT],
         contenders.get(CONTROL),
@@ -313,7 +313,7 @@ def decide(
         settings,
         anchor=contenders.get(ANCHOR),
     )
-    verdict = judge(evidence, settings)
+    verdict = judge_candidate(evidence, settings)
     verdict_blob_id = workspace.store.put(verdict.to_json())
     run_id = "e-" + hashlib.sha256(
         msgspec.json.encode(

@@ -57,7 +57,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     """By sample_id, of the samples whose future is known."""
 
 
-def answer(
+def predict_dataset(
     dataset: Dataset,
     engine: Engine,
     spec: NetSpec,

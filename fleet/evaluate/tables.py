@@ -22,7 +22,7 @@ from fleet.evaluate.metrics import (
 )
 from fleet.evaluate.slices import Slice, by_range, within
 
-Value = str | int | float | None
+Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
 
-    def to_records(self) -> list[dict[str, Value]]:
+    def to_records(self) -> list[dict[str, Cell]]:
         """Give one dictionary per row, ready for JSON."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
@@ -55,7 +55,7 @@ class Table:
 def score_table(scores: DetectionScores, title: str = "Detection scores") -> Table:
     """Lay out AP and errors per class, the mean last."""
     ap_columns = tuple(f"ap_{d:g}m" for d in MATCH_DISTANCES_M)
-    rows: list[tuple[Value, ...]] = [
+    rows: list[tuple[Cell, ...]] = [
         (str(c.category), c.instances, c.ap, *c.ap_at, *c.errors, None) for c in scores.classes
     ]
     rows += [
@@ -80,7 +80,7 @@ def range_table(
         thresholds: Score from which a box counts, per class; the table lists these classes.
     """
     parts = parts or (Slice("all"), *by_range(Slice("all")))
-    rows: list[tuple[Value, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for part in parts:
         inside = within(matches, part)
         for category in (c for c in matches.categories if c in thresholds):
@@ -116,7 +116,7 @@ def slice_table(
     if not models:
         return Table(title, ("slice", "category", "clusters", "truths"), ())
     first = next(iter(models))
-    rows: list[tuple[Value, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for part in parts:
         inside = {name: within(matches, part) for name, matches in models.items()}
         wanted = part.categories or thresholds[first]
@@ -147,7 +147,7 @@ def nds_table(
 
     A slice in which no class has ``min_instances`` counted truths has no row.
     """
-    rows: list[tuple[Value, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for part in parts:
         inside = [within(matches, part) for matches in models.values()]
         classes = [
@@ -202,7 +202,7 @@ def class_table(verdict: Verdict, title: str = "Guarded classes") -> Table:
     return Table(title, (*columns, *changes, "outcome"), rows)
 
 
-def _claim_rows(claim: ClaimEvidence) -> list[tuple[Value, ...]]:
+def _claim_rows(claim: ClaimEvidence) -> list[tuple[Cell, ...]]:
     models: list[tuple[str, RareRecall | None]] = [
         ("incumbent", claim.incumbent),
         ("candidate", claim.candidate),
@@ -224,17 +224,17 @@ def _claim_rows(claim: ClaimEvidence) -> list[tuple[Value, ...]]:
     ]
 
 
-def _class_row(matches: Matches, category: Category, threshold: float) -> tuple[Value, ...]:
+def _class_row(matches: Matches, category: Category, threshold: float) -> tuple[Cell, ...]:
     point = operating_point(matches, category, threshold)
     ap = class_scores(matches, category).ap if point.truths else None
     return (str(category), point.truths, ap, threshold, point.recall, point.precision)
 
 
-def _change(change: ApChange | None) -> tuple[Value, Value, Value]:
+def _change(change: ApChange | None) -> tuple[Cell, Cell, Cell]:
     return _bounds(change.difference if change else None)
 
 
-def _bounds(interval: Interval | None) -> tuple[Value, Value, Value]:
+def _bounds(interval: Interval | None) -> tuple[Cell, Cell, Cell]:
     if interval is None:
         return (None, None, None)
     return (interval.estimate, interval.lower, interval.upper)
@@ -244,7 +244,7 @@ def _degrees(angle_rad: float | None) -> float | None:
     return None if angle_rad is None else float(np.degrees(angle_rad))
 
 
-def _shown(value: Value) -> str:
+def _shown(value: Cell) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

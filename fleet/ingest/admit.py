@@ -117,7 +117,9 @@ def admit(
     except SchemaError as error:
         return Admission(AdmissionAnswer.QUARANTINED, (_reason("schema", str(error)),), None)
     evidence = _Evidence(offer, manifest, manifest_bytes, blob, known, settings, now_ns)
-    reasons = tuple(_reason(name, why) for name, check in CHECKS.items() for why in check(evidence))
+    reasons = tuple(
+        _reason(name, why) for name, check in ADMISSION_CHECKS.items() for why in check(evidence)
+    )
     answer = AdmissionAnswer.QUARANTINED if reasons else AdmissionAnswer.ADMITTED
     return Admission(answer, reasons, manifest)
 
@@ -222,7 +224,7 @@ def _quota(evidence: _Evidence) -> Iterator[str]:
         )
 
 
-CHECKS: dict[str, Callable[[_Evidence], Iterator[str]]] = {
+ADMISSION_CHECKS: dict[str, Callable[[_Evidence], Iterator[str]]] = {
     "vehicle": _vehicle,
     "identity": _identity,
     "hash": _hash,

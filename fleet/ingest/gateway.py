@@ -209,7 +209,7 @@ class Gateway:
     def _answer_zap(self) -> None:
         while self._zap.poll(0):
             request = self._zap.recv_multipart()
-            reply = zap.answer(request, self.roster.vehicle_of)
+            reply = zap.answer_zap(request, self.roster.vehicle_of)
             if reply[2] != b"200":
                 self.counts.handshakes_refused += 1
                 self._log_stranger(zap.claimed_key(request), reply[3].decode())

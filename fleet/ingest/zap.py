@@ -25,7 +25,7 @@ KEY_PROPERTY = "X-Key"
 _POLL_MS = 20
 
 
-def answer(frames: Sequence[bytes], vehicle_of: Callable[[str], str | None]) -> list[bytes]:
+def answer_zap(frames: Sequence[bytes], vehicle_of: Callable[[str], str | None]) -> list[bytes]:
     """Answer one ZAP request: 200 with the vehicle as user id, or 400.
 
     Args:

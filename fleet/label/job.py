@@ -29,7 +29,7 @@ from fleet.label.settings import LabelSettings
 from fleet.labeler import Labeler, ReviewAnswer, ReviewQuestion
 from fleet.sample.row import LabelSource, Sample
 from fleet.work.plug import plugged
-from fleet.work.task import Inputs, read_assignment
+from fleet.work.task import JobInputs, read_assignment
 
 _UNREADABLE = (RingroadError, OSError, ArithmeticError, LookupError, MemoryError, ValueError)
 """What a clip that admission could not see through may raise here; it costs this clip alone."""
@@ -40,7 +40,7 @@ MODEL = "model"
 ROWS_FILE = "rows"
 
 
-class Choice(StrEnum):
+class ReviewChoice(StrEnum):
     """How a review budget is spent."""
 
     VALUE = "value"
@@ -63,7 +63,7 @@ class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
     """``module:function`` that makes a ``Labeler`` from ``labeler_folder``."""
     labeler_folder: str
     budget_tracks: Count
-    choice: Choice = Choice.VALUE
+    choice: ReviewChoice = ReviewChoice.VALUE
     seed: Count = 0
     settings: LabelSettings = msgspec.field(default_factory=LabelSettings)
     unseen: tuple[Form, ...] = ()
@@ -99,7 +99,7 @@ class Labelled:
     answers: tuple[ReviewAnswer, ...] = ()
 
 
-def label_clips(job: LabelJob, inputs: Inputs) -> Labelled:
+def label_clips(job: LabelJob, inputs: JobInputs) -> Labelled:
     """Label every clip of a job; one that cannot be read is skipped, and the run says so.
 
     Raises:
@@ -113,7 +113,7 @@ def label_clips(job: LabelJob, inputs: Inputs) -> Labelled:
     def review(question: ReviewQuestion) -> ReviewAnswer:
         return labeler.review(question, stamps[question.clip_id])
 
-    if job.choice is Choice.VALUE:
+    if job.choice is ReviewChoice.VALUE:
         asked = ask_by_value(
             opinions, review, job.known, job.budget_tracks, settings, unseen=job.unseen
         )
@@ -143,7 +143,7 @@ def label_clips(job: LabelJob, inputs: Inputs) -> Labelled:
     )
 
 
-def _opinions(job: LabelJob, inputs: Inputs) -> tuple[list[ClipOpinion], dict[str, str]]:
+def _opinions(job: LabelJob, inputs: JobInputs) -> tuple[list[ClipOpinion], dict[str, str]]:
     """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
     engine, spec = OnnxEngine(inputs[MODEL]), SPECS[job.size]
     opinions: list[ClipOpinion] = []

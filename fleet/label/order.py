@@ -17,7 +17,7 @@ from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from fleet.catalog import Catalog, ClipRow, LabelCounts, LabelFacts, LabelRow, StreamKind, prefix
 from fleet.label.form import Form
-from fleet.label.job import MODEL, ROWS_FILE, Choice, LabelJob, Labelled, read_labelled
+from fleet.label.job import MODEL, ROWS_FILE, LabelJob, Labelled, ReviewChoice, read_labelled
 from fleet.label.settings import LabelSettings
 from fleet.sample.row import LabelSource, Sample, SampleLabels
 from fleet.work.task import Task
@@ -43,7 +43,7 @@ class LabelOrder:
     """``module:function``, see ``fleet.work.plug.plugged``."""
     labeler_folder: Path
     budget_tracks: int
-    choice: Choice = Choice.VALUE
+    choice: ReviewChoice = ReviewChoice.VALUE
     seed: int = 0
     settings: LabelSettings = field(default_factory=LabelSettings)
     unseen: tuple[Form, ...] = ()

@@ -80,7 +80,7 @@ def smooth(
         dt_s = float(times_s[t + 1] - times_s[t])
         rows = np.flatnonzero(causal.is_known[:, t])
         step = _transition(dt_s)
-        ahead, ahead_spread = predict(
+        ahead, ahead_spread = predict_tracks(
             causal.mean[rows, t], causal.covariance[rows, t], dt_s, settings
         )
         gain = _solved(ahead_spread, step @ causal.covariance[rows, t]).swapaxes(1, 2)
@@ -105,7 +105,9 @@ def filter_causally(
     return _filter(times_s, position, covariance, is_measured, settings or SmoothSettings())
 
 
-def start(position: Floats, covariance: Floats, settings: SmoothSettings) -> tuple[Floats, Floats]:
+def start_tracks(
+    position: Floats, covariance: Floats, settings: SmoothSettings
+) -> tuple[Floats, Floats]:
     """Begin tracks at their first measurement: (N, 2), (N, 2, 2) to states (N, 4), (N, 4, 4)."""
     mean = np.zeros((len(position), 4))
     mean[:, :2] = position
@@ -115,7 +117,7 @@ def start(position: Floats, covariance: Floats, settings: SmoothSettings) -> tup
     return mean, spread
 
 
-def predict(
+def predict_tracks(
     mean: Floats, spread: Floats, dt_s: float | Floats, settings: SmoothSettings
 ) -> tuple[Floats, Floats]:
     """Move states (N, 4), (N, 4, 4) ahead by ``dt_s``, one for all or (N,)."""
@@ -124,7 +126,7 @@ def predict(
     return _times(step, mean), step @ spread @ step.swapaxes(-1, -2) + noise
 
 
-def update(
+def correct_tracks(
     mean: Floats, spread: Floats, position: Floats, covariance: Floats
 ) -> tuple[Floats, Floats]:
     """Correct states (N, 4), (N, 4, 4) by measured positions (N, 2), (N, 2, 2); Joseph form."""
@@ -152,15 +154,17 @@ def _filter(
         rows = np.flatnonzero(is_running)
         if len(rows):
             dt_s = float(times_s[t] - times_s[t - 1])
-            mean[rows, t], spread[rows, t] = predict(
+            mean[rows, t], spread[rows, t] = predict_tracks(
                 mean[rows, t - 1], spread[rows, t - 1], dt_s, settings
             )
         rows = np.flatnonzero(is_running & is_measured[:, t])
-        mean[rows, t], spread[rows, t] = update(
+        mean[rows, t], spread[rows, t] = correct_tracks(
             mean[rows, t], spread[rows, t], position[rows, t], covariance[rows, t]
         )
         rows = np.flatnonzero(~is_running & is_measured[:, t])
-        mean[rows, t], spread[rows, t] = start(position[rows, t], covariance[rows, t], settings)
+        mean[rows, t], spread[rows, t] = start_tracks(
+            position[rows, t], covariance[rows, t], settings
+        )
     return States(mean, spread, is_known)
 
 

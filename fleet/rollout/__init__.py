@@ -1,6 +1,12 @@
 """Bring a bundle to the fleet in waves: the plan, the evidence, and what to do next."""
 
-from fleet.rollout.decide import Decision, Stage, decide, publish_decision, replay
+from fleet.rollout.decide import (
+    RolloutDecision,
+    RolloutStage,
+    decide_rollout,
+    fold_events,
+    publish_decision,
+)
 from fleet.rollout.evidence import verified_report
 from fleet.rollout.plan import (
     CanaryRule,
@@ -12,28 +18,28 @@ from fleet.rollout.plan import (
     Started,
     WaveOpened,
     decode_event,
+    event_facts,
     event_from,
-    facts_of,
     plan_waves,
 )
 
 __all__ = [
     "CanaryRule",
-    "Decision",
     "Halted",
     "Passed",
     "Reported",
+    "RolloutDecision",
     "RolloutEvent",
     "RolloutPlan",
-    "Stage",
+    "RolloutStage",
     "Started",
     "WaveOpened",
-    "decide",
+    "decide_rollout",
     "decode_event",
+    "event_facts",
     "event_from",
-    "facts_of",
+    "fold_events",
     "plan_waves",
     "publish_decision",
-    "replay",
     "verified_report",
 ]

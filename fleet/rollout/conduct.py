@@ -1,8 +1,7 @@
-"""Carry a rollout out: reports from the catalog in, the decision's events recorded, vehicles told.
+"""Carry a rollout out: read reports from the catalog, record the decision's events, assign releases.
 
-The thin shell around ``decide``. Everything that happened stands in the rollout's event stream before it
-is acted upon, so a conductor that dies anywhere goes on where it stopped, and doing a step twice tells
-nobody anything new.
+The thin shell around ``decide_rollout``. Every event is in the rollout's stream before it is acted upon,
+so a process that ends at any point continues where it stopped, and a repeated step assigns nothing new.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from fleet.catalog import (
     since,
 )
 from fleet.catalog.chain import stream_name
-from fleet.rollout.decide import Decision, Director, decide, publish_decision
+from fleet.rollout.decide import Director, RolloutDecision, decide_rollout, publish_decision
 from fleet.rollout.plan import (
     Halted,
     Reported,
@@ -31,8 +30,8 @@ from fleet.rollout.plan import (
     RolloutPlan,
     Started,
     decode_event,
+    event_facts,
     event_from,
-    facts_of,
 )
 
 _STEP = "rollout_step.2"
@@ -59,8 +58,8 @@ def report_keys(catalog: Catalog, vehicles: tuple[str, ...]) -> dict[str, bytes]
     return {vehicle: keys[vehicle] for vehicle in vehicles}
 
 
-def start(catalog: Catalog, plan: RolloutPlan, *, actor: str, at_ns: int) -> None:
-    """Record a plan and let its first wave go; ``advance`` does the rest.
+def start_rollout(catalog: Catalog, plan: RolloutPlan, *, actor: str, at_ns: int) -> None:
+    """Record a plan and let its first wave go; ``advance_rollout`` does the rest.
 
     Raises:
         OperatorError: A rollout of that id exists with another plan.
@@ -75,22 +74,24 @@ def start(catalog: Catalog, plan: RolloutPlan, *, actor: str, at_ns: int) -> Non
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
         if tx.add(row):
             event = Started(at_ns=at_ns, actor=actor)
-            tx.append(StreamKind.ROLLOUT, plan.rollout_id, _STEP, cause="start", **facts_of(event))
+            tx.append(
+                StreamKind.ROLLOUT, plan.rollout_id, _STEP, cause="start", **event_facts(event)
+            )
             return
     if plan_of(catalog, plan.rollout_id) != plan:
         raise OperatorError(f"rollout {plan.rollout_id} exists with another plan; give it a new id")
 
 
-def halt(catalog: Catalog, rollout_id: str, reason: str, *, actor: str, at_ns: int) -> None:
-    """Stop a rollout by hand; vehicles that switched go back with the next ``advance``."""
+def halt_rollout(catalog: Catalog, rollout_id: str, reason: str, *, actor: str, at_ns: int) -> None:
+    """Stop a rollout by hand; vehicles that switched go back with the next ``advance_rollout``."""
     event = Halted(at_ns=at_ns, reasons=(reason,))
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
-        tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="halt", **facts_of(event))
+        tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="halt", **event_facts(event))
 
 
-def advance(
+def advance_rollout(
     catalog: Catalog, director: Director, rollout_id: str, *, actor: str, at_ns: int
-) -> Decision:
+) -> RolloutDecision:
     """Take in new reports, decide, record, and tell the vehicles.
 
     Raises:
@@ -99,10 +100,10 @@ def advance(
     plan = plan_of(catalog, rollout_id)
     known = events_of(catalog, rollout_id)
     reported = _new_reports(catalog, plan, known)
-    decision = decide(plan, (*known, *reported), at_ns)
+    decision = decide_rollout(plan, (*known, *reported), at_ns)
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
         for event in (*reported, *decision.events):
-            tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="advance", **facts_of(event))
+            tx.append(StreamKind.ROLLOUT, rollout_id, _STEP, cause="advance", **event_facts(event))
         tx.change(RolloutRow, rollout_id, state=str(decision.stage))
     publish_decision(decision, director, at_ns)
     return decision

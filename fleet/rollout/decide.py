@@ -4,12 +4,12 @@
         │            │ ▲──┘ next wave
         └────────────┴──────────► halted (and heals)
 
-A rollout is its plan and the events that happened, nothing else: ``replay`` folds them to a state, and
-``decide`` is a pure function of that state and the time. Its answer says which release *every* vehicle
-concerned should be assigned now, so carrying it out twice is the same as once. Reports count only when
-the vehicle's own key signed them and their sequence is new; silence halts. Halting heals: vehicles that
-may have switched are assigned the incumbent again, re-released under a higher counter (both releases are
-signed before the rollout starts, so that healing waits for nobody).
+A rollout is its plan and the events that happened, nothing else: ``fold_events`` folds them
+to a state, and ``decide_rollout`` is a pure function of that state and the time. Its answer names the
+release that *every* vehicle concerned should be assigned now, so carrying it out twice equals once.
+Reports count only when the vehicle's own key signed them and their sequence is new; silence halts.
+After a halt, vehicles that may have switched are assigned the incumbent again, re-released under a
+higher counter (both releases are signed before the rollout starts, so that healing waits for no signature).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Protocol
 
 from edge.contracts.release import Assignment
 from edge.contracts.time import NS_PER_S
-from fleet.rollout.evidence import Evidence, silence_of, with_report
+from fleet.rollout.evidence import VehicleEvidence, silence_of, with_report
 from fleet.rollout.plan import (
     Halted,
     Passed,
@@ -33,7 +33,7 @@ from fleet.rollout.plan import (
 )
 
 
-class Stage(StrEnum):
+class RolloutStage(StrEnum):
     """Where a rollout stands."""
 
     PLANNED = "planned"
@@ -47,19 +47,19 @@ class RolloutState:
     """All that the events so far amount to."""
 
     plan: RolloutPlan
-    stage: Stage = Stage.PLANNED
+    stage: RolloutStage = RolloutStage.PLANNED
     wave: int = -1
     now_ns: int = 0
     """Time of the newest event; time never runs backwards here."""
-    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    evidence: Mapping[str, VehicleEvidence] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Decision:
+class RolloutDecision:
     """What follows from a state at a time."""
 
-    stage: Stage
+    stage: RolloutStage
     wave: int
     events: tuple[RolloutEvent, ...]
     """What the decision itself makes happen; to be recorded before it is carried out."""
@@ -70,18 +70,20 @@ class Decision:
     """After a halt, vehicles not yet known to be back on the incumbent."""
 
 
-def decide(plan: RolloutPlan, events: Iterable[RolloutEvent], now_ns: int) -> Decision:
+def decide_rollout(
+    plan: RolloutPlan, events: Iterable[RolloutEvent], now_ns: int
+) -> RolloutDecision:
     """Say what follows from all that happened, at a UTC time of the fleet.
 
     Once ``events`` of the answer are recorded, deciding again at that time gives none and the same
     assignments.
     """
-    state = replay(plan, events)
+    state = fold_events(plan, events)
     follows: list[RolloutEvent] = []
-    while (event := next_event(state, max(now_ns, state.now_ns))) is not None:
+    while (event := due_event(state, max(now_ns, state.now_ns))) is not None:
         follows.append(event)
         state = apply(state, event)
-    return Decision(
+    return RolloutDecision(
         stage=state.stage,
         wave=state.wave,
         events=tuple(follows),
@@ -91,18 +93,18 @@ def decide(plan: RolloutPlan, events: Iterable[RolloutEvent], now_ns: int) -> De
     )
 
 
-def replay(plan: RolloutPlan, events: Iterable[RolloutEvent]) -> RolloutState:
+def fold_events(plan: RolloutPlan, events: Iterable[RolloutEvent]) -> RolloutState:
     """Fold events, oldest first, into a state."""
     vehicles = (vehicle for wave in plan.waves for vehicle in wave)
-    state = RolloutState(plan, evidence={vehicle: Evidence() for vehicle in vehicles})
+    state = RolloutState(plan, evidence={vehicle: VehicleEvidence() for vehicle in vehicles})
     for event in events:
         state = apply(state, event)
     return state
 
 
-def next_event(state: RolloutState, now_ns: int) -> RolloutEvent | None:
+def due_event(state: RolloutState, now_ns: int) -> RolloutEvent | None:
     """Judge a running rollout; None while there is nothing to conclude."""
-    if state.stage is not Stage.RUNNING:
+    if state.stage is not RolloutStage.RUNNING:
         return None
     complaints = _complaints(state, now_ns)
     if complaints:
@@ -119,14 +121,14 @@ def apply(state: RolloutState, event: RolloutEvent) -> RolloutState:
     now_ns = max(state.now_ns, event.at_ns)
     state = replace(state, now_ns=now_ns)
     match event, state.stage:
-        case Started(), Stage.PLANNED:
-            return _open_wave(replace(state, stage=Stage.RUNNING), 0)
-        case WaveOpened(wave=wave), Stage.RUNNING if wave == state.wave + 1:
+        case Started(), RolloutStage.PLANNED:
+            return _open_wave(replace(state, stage=RolloutStage.RUNNING), 0)
+        case WaveOpened(wave=wave), RolloutStage.RUNNING if wave == state.wave + 1:
             return _open_wave(state, wave)
-        case Passed(), Stage.RUNNING:
-            return replace(state, stage=Stage.PASSED)
-        case Halted(reasons=reasons), Stage.PLANNED | Stage.RUNNING:
-            return replace(state, stage=Stage.HALTED, reasons=reasons)
+        case Passed(), RolloutStage.RUNNING:
+            return replace(state, stage=RolloutStage.PASSED)
+        case Halted(reasons=reasons), RolloutStage.PLANNED | RolloutStage.RUNNING:
+            return replace(state, stage=RolloutStage.HALTED, reasons=reasons)
         case Reported(), _:
             return _with_report(state, event)
     return state
@@ -134,7 +136,7 @@ def apply(state: RolloutState, event: RolloutEvent) -> RolloutState:
 
 def assignments_of(state: RolloutState) -> tuple[Assignment, ...]:
     """List what each vehicle of the opened waves is to be told, by vehicle id."""
-    release = state.plan.heal if state.stage is Stage.HALTED else state.plan.candidate
+    release = state.plan.heal if state.stage is RolloutStage.HALTED else state.plan.candidate
     opened = enumerate(state.plan.waves[: state.wave + 1])
     return tuple(
         sorted(
@@ -161,7 +163,7 @@ class Director(Protocol):
         ...
 
 
-def publish_decision(decision: Decision, director: Director, now_ns: int) -> tuple[str, ...]:
+def publish_decision(decision: RolloutDecision, director: Director, now_ns: int) -> tuple[str, ...]:
     """Tell every vehicle concerned; safe to repeat, also after dying half-way.
 
     Returns:
@@ -201,7 +203,7 @@ def _complaints(state: RolloutState, now_ns: int) -> tuple[str, ...]:
 
 
 def _unhealed(state: RolloutState) -> tuple[str, ...]:
-    if state.stage is not Stage.HALTED:
+    if state.stage is not RolloutStage.HALTED:
         return ()
     opened = ((v, e) for v, e in state.evidence.items() if e.opened_ns is not None)
     return tuple(sorted(v for v, e in opened if not e.is_healed))

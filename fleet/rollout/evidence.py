@@ -16,7 +16,7 @@ from fleet.rollout.plan import CanaryRule, Reported, RolloutPlan
 
 
 @dataclass(frozen=True)
-class Evidence:
+class VehicleEvidence:
     """What one vehicle said since the rollout was planned, and showed since its wave opened."""
 
     opened_ns: int | None = None
@@ -32,8 +32,8 @@ class Evidence:
 
 
 def with_report(
-    evidence: Evidence, event: Reported, vehicle_id: str, plan: RolloutPlan, now_ns: int
-) -> Evidence:
+    evidence: VehicleEvidence, event: Reported, vehicle_id: str, plan: RolloutPlan, now_ns: int
+) -> VehicleEvidence:
     """Take in what came under a vehicle's name, if the vehicle said it and had not said it before."""
     report = verified_report(event, vehicle_id, plan.report_keys[vehicle_id])
     if report is None or _is_replayed(report, evidence):
@@ -41,7 +41,7 @@ def with_report(
     return _with_report(evidence, report, plan, now_ns)
 
 
-def silence_of(evidence: Evidence, rule: CanaryRule, now_ns: int) -> tuple[str, ...]:
+def silence_of(evidence: VehicleEvidence, rule: CanaryRule, now_ns: int) -> tuple[str, ...]:
     """Say that a vehicle owes a report, if it does; one that has passed owes none."""
     if evidence.opened_ns is None or evidence.has_passed:
         return ()
@@ -63,7 +63,7 @@ def verified_report(
     return report if report.vehicle_id == vehicle_id else None
 
 
-def _is_replayed(report: HealthReport, evidence: Evidence) -> bool:
+def _is_replayed(report: HealthReport, evidence: VehicleEvidence) -> bool:
     """A boot that was left never speaks again, and within a boot sequences only grow."""
     if report.boot_id not in evidence.boots:
         return False
@@ -71,8 +71,8 @@ def _is_replayed(report: HealthReport, evidence: Evidence) -> bool:
 
 
 def _with_report(
-    evidence: Evidence, report: HealthReport, plan: RolloutPlan, now_ns: int
-) -> Evidence:
+    evidence: VehicleEvidence, report: HealthReport, plan: RolloutPlan, now_ns: int
+) -> VehicleEvidence:
     is_new_boot = report.boot_id not in evidence.boots
     silence = silence_of(evidence, plan.rule, now_ns)
     evidence = replace(

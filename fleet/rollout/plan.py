@@ -55,25 +55,25 @@ class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """Something that happened to a rollout, at a UTC time of the fleet."""
 
     at_ns: StampNs
 
 
-class Started(Event, frozen=True, kw_only=True, tag="started"):
+class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """A person let the first wave go."""
 
     actor: Name
 
 
-class WaveOpened(Event, frozen=True, kw_only=True, tag="wave_opened"):
+class WaveOpened(_Event, frozen=True, kw_only=True, tag="wave_opened"):
     """The wave before was good; this one goes."""
 
     wave: Count
 
 
-class Reported(Event, frozen=True, kw_only=True, tag="reported"):
+class Reported(_Event, frozen=True, kw_only=True, tag="reported"):
     """A report arrived under a vehicle's connection; whether it counts is decided here."""
 
     vehicle_id: Name
@@ -81,13 +81,13 @@ class Reported(Event, frozen=True, kw_only=True, tag="reported"):
     signature: bytes
 
 
-class Halted(Event, frozen=True, kw_only=True, tag="halted"):
+class Halted(_Event, frozen=True, kw_only=True, tag="halted"):
     """It goes no further, by the rule or by a person; those who switched go back."""
 
     reasons: tuple[Text, ...]
 
 
-class Passed(Event, frozen=True, kw_only=True, tag="passed"):
+class Passed(_Event, frozen=True, kw_only=True, tag="passed"):
     """Every wave was good."""
 
 
@@ -109,7 +109,7 @@ def plan_waves(vehicles: Iterable[str], canaries: int = 1) -> tuple[tuple[str, .
     return (ordered[:canaries], rest) if rest else (ordered,)
 
 
-def facts_of(event: RolloutEvent) -> dict[str, Any]:
+def event_facts(event: RolloutEvent) -> dict[str, Any]:
     """Turn an event into facts of the catalog: plain values, bytes in base64.
 
     Raises:

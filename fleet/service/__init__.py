@@ -8,7 +8,7 @@ from fleet.service.files import FileServer
 from fleet.service.renew import expiries_of, renew_all
 from fleet.service.run import FleetService, serve
 from fleet.settings import ServiceSettings
-from fleet.state import ServiceCard, StateFolder, read_card
+from fleet.state import ServiceCard, StateFolder, read_service_card
 
 __all__ = [
     "FileServer",
@@ -17,7 +17,7 @@ __all__ = [
     "ServiceSettings",
     "StateFolder",
     "expiries_of",
-    "read_card",
+    "read_service_card",
     "renew_all",
     "serve",
 ]

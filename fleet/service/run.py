@@ -17,7 +17,7 @@ from fleet.keys import Roster, load_gateway_key
 from fleet.service.files import FileServer
 from fleet.service.renew import Renewal
 from fleet.settings import ServiceSettings, keep_settings
-from fleet.state import ServiceCard, StateFolder, take_lock, write_card
+from fleet.state import ServiceCard, StateFolder, take_lock, write_service_card
 from fleet.store import FolderStore
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class FleetService:
                 started_ns=now_ns,
             )
             keep_settings(self.state, settings)
-            write_card(self.state, self.card)
+            write_service_card(self.state, self.card)
             stack.callback(self.state.card.unlink, missing_ok=True)
             self._open = stack.pop_all()
 

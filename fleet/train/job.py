@@ -22,7 +22,7 @@ from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.fields import Count, Name, Seconds, Sha256
 from edge.perceive.tensors import SPECS, NetSpec
 from fleet.dataset.frozen import Dataset, TrainingView
-from fleet.work.task import Inputs, read_assignment
+from fleet.work.task import JobInputs, read_assignment
 from models.bev import BevNet
 from models.examples import Example, ExampleSource
 from models.fit import FitProgress, fit
@@ -106,7 +106,7 @@ def run_id_in(record: Path) -> str:
         raise SchemaError(f"{record} is no record of a training run: {error}") from error
 
 
-def train(job: TrainJob, inputs: Inputs, out: Path, rank: int = 0) -> TrainRun | None:
+def train_job(job: TrainJob, inputs: JobInputs, out: Path, rank: int = 0) -> TrainRun | None:
     """Run a job in this process and write its folder; other ranks than 0 only help.
 
     Raises:
@@ -175,7 +175,7 @@ class _Joined:
         raise IndexError(number)
 
 
-def _open(dataset_id: str, spec: NetSpec, job: TrainJob, inputs: Inputs) -> TrainingView:
+def _open(dataset_id: str, spec: NetSpec, job: TrainJob, inputs: JobInputs) -> TrainingView:
     data = Dataset(inputs[dataset_id])
     return TrainingView(data, spec, inputs.cache / "images", dataset_id, job.categories)
 
@@ -200,7 +200,7 @@ def main(arguments: list[str]) -> None:
     if job.processes > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port)}
         dist.init_process_group("gloo", rank=rank, world_size=job.processes)
-    train(job, inputs, Path(arguments[1]), rank)
+    train_job(job, inputs, Path(arguments[1]), rank)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What else decides the result."""
 
 
-class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+class LocalTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task as a child process reads it; its paths mean something on this machine alone."""
 
     parameters: msgspec.Raw
@@ -44,7 +44,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Inputs:
+class JobInputs:
     """The files that a job reads."""
 
     paths: Mapping[str, Path]
@@ -71,7 +71,7 @@ def write_assignment(
     lacking: Mapping[str, str] | None = None,
 ) -> None:
     """Write what a child process reads."""
-    assignment = Assignment(
+    assignment = LocalTask(
         parameters=msgspec.Raw(msgspec.json.encode(parameters)),
         paths={name: str(file) for name, file in paths.items()},
         lacking=dict(lacking or {}),
@@ -80,16 +80,16 @@ def write_assignment(
     path.write_bytes(msgspec.json.encode(assignment))
 
 
-def read_assignment(path: Path, kind: type[P]) -> tuple[P, Inputs]:
+def read_assignment(path: Path, kind: type[P]) -> tuple[P, JobInputs]:
     """Read what this child process is to do.
 
     Args:
         path: The assignment.
         kind: The record of the job's parameters.
     """
-    assignment = msgspec.json.decode(path.read_bytes(), type=Assignment)
+    assignment = msgspec.json.decode(path.read_bytes(), type=LocalTask)
     paths = {name: Path(file) for name, file in assignment.paths.items()}
-    inputs = Inputs(paths, Path(assignment.cache), assignment.lacking)
+    inputs = JobInputs(paths, Path(assignment.cache), assignment.lacking)
     return msgspec.json.decode(assignment.parameters, type=kind), inputs
 
 

@@ -20,7 +20,7 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Slice
 from fleet.evaluate.order import CANDIDATE, CONTROL
 from fleet.label.form import Form
-from fleet.label.job import Choice
+from fleet.label.job import ReviewChoice
 from fleet.label.order import LabelOrder
 from fleet.model import Model
 from fleet.train.order import TrainOrder, starting_from, with_classes
@@ -132,7 +132,7 @@ def label_orders(
         clips: By arm.
         truth: Folder of the truth logs, for the annotator alone.
     """
-    choices = {CANDIDATE: Choice.VALUE, CONTROL: Choice.BLIND}
+    choices = {CANDIDATE: ReviewChoice.VALUE, CONTROL: ReviewChoice.BLIND}
     return {
         arm: LabelOrder(
             clips=tuple(rows),

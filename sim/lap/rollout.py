@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fleet.depot import Depot
-from fleet.rollout import Decision, Stage
-from fleet.rollout.conduct import advance, start
+from fleet.rollout import RolloutDecision, RolloutStage
+from fleet.rollout.conduct import advance_rollout, start_rollout
 from sim.lap.drives import FinishedDrive
 from sim.lap.judging import RolloutOrder
 from sim.lap.record import WaveRecord
@@ -30,7 +30,7 @@ def roll_out(
     heal = depot.release(depot.rerelease(order.incumbent))
     vehicles = [drive.vehicle_id for drive in order.drives]
     plan = depot.plan(order.rollout_id, released, heal, vehicles, order.rule)
-    start(depot.workspace.catalog, plan, actor=ACTOR, at_ns=depot.workspace.now_ns())
+    start_rollout(depot.workspace.catalog, plan, actor=ACTOR, at_ns=depot.workspace.now_ns())
     waves: list[WaveRecord] = []
     finished: list[FinishedDrive] = []
     for number, wave in enumerate(plan.waves):
@@ -41,16 +41,18 @@ def roll_out(
     return tuple(waves), finished
 
 
-def _advance(depot: Depot, rollout_id: str) -> Decision:
+def _advance(depot: Depot, rollout_id: str) -> RolloutDecision:
     workspace = depot.workspace
-    return advance(
+    return advance_rollout(
         workspace.catalog, depot.director, rollout_id, actor=ACTOR, at_ns=workspace.now_ns()
     )
 
 
-def _wave(number: int, wave: tuple[str, ...], before: Decision, after: Decision) -> WaveRecord:
+def _wave(
+    number: int, wave: tuple[str, ...], before: RolloutDecision, after: RolloutDecision
+) -> WaveRecord:
     if before.wave < number:
         return WaveRecord(vehicles=wave, state="held", reason="; ".join(before.reasons))
-    is_good = after.wave > number or after.stage is Stage.PASSED
-    state = str(Stage.PASSED if is_good else after.stage)
+    is_good = after.wave > number or after.stage is RolloutStage.PASSED
+    state = str(RolloutStage.PASSED if is_good else after.stage)
     return WaveRecord(vehicles=wave, state=state, reason="; ".join(after.reasons))

@@ -25,7 +25,7 @@ from fleet.depot import Depot
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.model import find_model
-from fleet.state import ServiceCard, StateFolder, read_card
+from fleet.state import ServiceCard, StateFolder, read_service_card
 from fleet.store import BlobStore, open_store
 from fleet.work.process import Progress, start_child
 from fleet.work.workspace import OnProgress, Workspace, ignore_progress
@@ -91,7 +91,7 @@ def running_service(state: StateFolder, log: Path) -> Iterator[ServiceCard]:
     words = ["fleet", "serve", "--state", str(state.root), "--json"]
     with start_child("edge", words, log) as child:
         deadline = time.monotonic() + _START_S
-        while (card := read_card(state)) is None:
+        while (card := read_service_card(state)) is None:
             if child.poll() is not None or time.monotonic() > deadline:
                 raise LinkDownError(f"the fleet service did not start: {child.tail()}")
             time.sleep(_POLL_S)

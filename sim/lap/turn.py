@@ -17,7 +17,14 @@ from fleet.dataset.order import freeze_samples
 from fleet.dataset.shelf import files_of
 from fleet.depot import Depot
 from fleet.evaluate import Contender, Decision, Verdict
-from fleet.evaluate.order import CANDIDATE, contend, decide, drive_episodes, tuned, with_anchor
+from fleet.evaluate.order import (
+    CANDIDATE,
+    contend,
+    drive_episodes,
+    tuned,
+    with_anchor,
+    write_verdict,
+)
 from fleet.label.job import Labelled
 from fleet.label.order import label
 from fleet.model import Model, find_model
@@ -155,7 +162,7 @@ class Turn:
                 world=self.settings.world,
                 vehicle=self.settings.vehicle,
             )
-            verdict = decide(
+            verdict = write_verdict(
                 self.workspace,
                 contenders,
                 [self.settings.claim.slice],

@@ -25,9 +25,9 @@ from fleet.dataset.frozen import Dataset, freeze
 from fleet.disk import sha256_of
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.store import FolderStore
-from fleet.train.job import PARENT, TrainJob, train
+from fleet.train.job import PARENT, TrainJob, train_job
 from fleet.train.order import with_classes
-from fleet.work.task import Inputs
+from fleet.work.task import JobInputs
 from fleet.zoo import zoo_folder
 from models.fit import FitSettings
 from sim.sense.rig import default_rig
@@ -93,7 +93,7 @@ def test_a_thirteenth_class_is_learnt_shipped_and_driven_by_one_row(tmp_path: Pa
         fit=BY_HEART,
     )
     paths = {manifest.dataset_id: rows, PARENT: zoo / "weights.bin"}
-    train(job, Inputs(paths, tmp_path / "cache", {}), tmp_path / "run")
+    train_job(job, JobInputs(paths, tmp_path / "cache", {}), tmp_path / "run")
     files = export_weights(
         tmp_path / "run" / "weights.bin", PICO, zoo / "fp32.onnx", Dataset(rows), tmp_path,
         categories=THIRTEEN,

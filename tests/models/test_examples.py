@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contracts.geometry import Pose
-from models.examples import Example, Light, View, daylight, night
+from models.examples import Example, Lighting, View, daylight, night
 
 VIEWS = st.builds(View, st.booleans(), st.floats(0, 2 * math.pi))
 
@@ -64,4 +64,4 @@ def test_light_stays_within_eight_bits_and_night_is_dark() -> None:
     bright = daylight(rng, (3.0, 3.0)).images(images, rng)
     assert bright.max() <= 255.0 and bright.min() >= 0.0
     assert night(rng).images(images, rng).mean() < 0.4 * images.mean()
-    assert np.array_equal(Light().images(images, rng), images)
+    assert np.array_equal(Lighting().images(images, rng), images)

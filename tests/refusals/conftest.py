@@ -16,7 +16,7 @@ import pytest
 from fleet.catalog import Catalog, ClipRow, QuarantineRow
 from fleet.init import create_fleet
 from fleet.settings import ServiceSettings
-from fleet.state import StateFolder, read_card
+from fleet.state import StateFolder, read_service_card
 from fleet.store import FolderStore
 
 PATIENCE_S = 30.0
@@ -45,7 +45,7 @@ class Fleet:
             )
         assert self.process.stdout is not None
         assert select.select([self.process.stdout], [], [], PATIENCE_S)[0], "it does not come up"
-        card = read_card(self.state)
+        card = read_service_card(self.state)
         assert card is not None, self.log.read_text()
         self.gateway, self.gateway_key, self.updates = card.gateway, card.gateway_key, card.updates
 

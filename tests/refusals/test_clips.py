@@ -23,7 +23,7 @@ from edge.contracts.wire import CHUNK_BYTES
 from edge.upload import Spool, load_or_make_keys
 from fleet.catalog import QuarantineRow
 from fleet.keys import Enrolment, enrol
-from fleet.service import read_card
+from fleet.service import read_service_card
 
 Seal = Callable[..., Any]
 Ringroad = Callable[..., subprocess.CompletedProcess[str]]
@@ -140,7 +140,7 @@ def test_a_fleet_service_killed_in_mid_upload_and_started_again_loses_and_double
     car.send_half_of(clips[1])
     assert len(fleet.clips("patient")) == 1 and len(car.waiting()) == 2
     fleet.end(signal.SIGKILL)
-    assert read_card(fleet.state) is None
+    assert read_service_card(fleet.state) is None
     fleet.start()
     said = car.send("all")
     check_everything_is_home(fleet, car, clips)

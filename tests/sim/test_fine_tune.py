@@ -13,11 +13,11 @@ from fleet.dataset.frozen import Dataset, DatasetManifest, freeze, open_dataset
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from fleet.disk import sha256_of
 from fleet.evaluate import match, operating_point
-from fleet.evaluate.predict import answer, eval_frames
+from fleet.evaluate.predict import eval_frames, predict_dataset
 from fleet.store import FolderStore
-from fleet.train.job import PARENT, TrainJob, train
+from fleet.train.job import PARENT, TrainJob, train_job
 from fleet.train.recipe import fine_tune
-from fleet.work.task import Inputs
+from fleet.work.task import JobInputs
 from fleet.zoo import zoo_folder
 from models.export import swap_weights
 from models.weights import load_weights
@@ -55,7 +55,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetManifest, F
 
 def recall_of(model: Path, dataset: Dataset) -> float:
     """Run a model over the frames and count the animals that it finds."""
-    said = answer(dataset, OnnxEngine(model), PICO, categories=SHIPPED_CLASSES)
+    said = predict_dataset(dataset, OnnxEngine(model), PICO, categories=SHIPPED_CLASSES)
     answers = {sample_id: boxes for sample_id, boxes, _ in said}
     matches = match(list(eval_frames(dataset, answers)))
     return operating_point(matches, ANIMAL, THRESHOLD).recall or 0.0
@@ -79,7 +79,7 @@ def test_a_short_fine_tune_raises_recall_on_a_handful_of_frames(
         fit=fit,
     )
     paths = {manifest.dataset_id: path, PARENT: baseline / "weights.bin"}
-    train(job, Inputs(paths, tmp_path / "cache", {}), tmp_path / "run")
+    train_job(job, JobInputs(paths, tmp_path / "cache", {}), tmp_path / "run")
     tuned = tmp_path / "tuned.onnx"
     net = load_weights(tmp_path / "run" / "weights.bin", PICO)
     swap_weights(baseline / "fp32.onnx", net, tuned)

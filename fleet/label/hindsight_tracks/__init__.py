@@ -18,7 +18,7 @@ from fleet.label.hindsight_tracks.boxes import (
     ClipBoxes,
     Detections,
     HindsightSettings,
-    gather,
+    gather_boxes,
     measured_covariance,
     smoothed,
 )
@@ -44,7 +44,7 @@ def hindsight_tracks(
         OperatorError: Stamps that do not increase.
     """
     settings = settings or HindsightSettings()
-    boxes = gather(clip)
+    boxes = gather_boxes(clip)
     pieces = follow(boxes, settings)
     tracks = join(pieces, boxes, settings)
     tracks = [t for t in tracks if is_long_enough(t, boxes, settings)]

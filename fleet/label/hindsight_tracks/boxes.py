@@ -113,7 +113,7 @@ def measured_covariance(
     return covariance
 
 
-def gather(clip: Sequence[Detections]) -> ClipBoxes:
+def gather_boxes(clip: Sequence[Detections]) -> ClipBoxes:
     """Line up the boxes of all instants.
 
     Raises:

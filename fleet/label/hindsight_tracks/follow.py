@@ -10,7 +10,7 @@ import numpy as np
 from edge.contracts.classes import Category
 from fleet.label.hindsight_tracks.boxes import ClipBoxes, HindsightSettings
 from fleet.label.hindsight_tracks.pairing import best_pairs, class_price, gated_cost
-from fleet.label.smooth import Floats, Ints, predict, start, update
+from fleet.label.smooth import Floats, Ints, correct_tracks, predict_tracks, start_tracks
 
 
 def follow(boxes: ClipBoxes, settings: HindsightSettings) -> list[list[int]]:
@@ -24,7 +24,7 @@ def follow(boxes: ClipBoxes, settings: HindsightSettings) -> list[list[int]]:
         ]
         running.keep(alive)
         if running.piece and now_s > before_s:
-            running.mean, running.spread = predict(
+            running.mean, running.spread = predict_tracks(
                 running.mean, running.spread, now_s - before_s, settings.following
             )
         rows = np.flatnonzero(boxes.frame == k)
@@ -82,7 +82,7 @@ def _extend(
     if not taken:
         return
     tracks, rows = [n for n, _ in taken], [row for _, row in taken]
-    running.mean[tracks], running.spread[tracks] = update(
+    running.mean[tracks], running.spread[tracks] = correct_tracks(
         running.mean[tracks], running.spread[tracks], boxes.xy_world[rows], boxes.covariance[rows]
     )
     for n, row in taken:
@@ -98,7 +98,7 @@ def _begin(
     boxes: ClipBoxes,
     settings: HindsightSettings,
 ) -> None:
-    mean, spread = start(boxes.xy_world[rows], boxes.covariance[rows], settings.following)
+    mean, spread = start_tracks(boxes.xy_world[rows], boxes.covariance[rows], settings.following)
     running.mean = np.concatenate([running.mean, mean])
     running.spread = np.concatenate([running.spread, spread])
     for row in rows.tolist():

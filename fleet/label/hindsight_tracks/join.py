@@ -6,7 +6,7 @@ import numpy as np
 
 from fleet.label.hindsight_tracks.boxes import ClipBoxes, HindsightSettings, smoothed
 from fleet.label.hindsight_tracks.pairing import NEVER, best_pairs, class_price, gated_cost
-from fleet.label.smooth import Floats, Ints, States, predict
+from fleet.label.smooth import Floats, Ints, States, predict_tracks
 
 
 def join(pieces: list[list[int]], boxes: ClipBoxes, settings: HindsightSettings) -> list[list[int]]:
@@ -58,5 +58,5 @@ def _mismatch(
     Returns:
         (n, 4) offsets and (n, 4, 4) their covariance.
     """
-    mean, spread = predict(states.mean[end], states.covariance[end], gap_s, settings.motion)
+    mean, spread = predict_tracks(states.mean[end], states.covariance[end], gap_s, settings.motion)
     return states.mean[begin] - mean, states.covariance[begin] + spread

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edge.contracts.classes import CLASSES
 from fleet.evaluate import Decision
-from fleet.rollout import Stage
+from fleet.rollout import RolloutStage
 from sim.lap.record import LapRecord, SliceScore
 from sim.lap.report.history import claimed, score_of
 from sim.lap.report.text import BOUND, interval, named, number
@@ -129,7 +129,9 @@ def _ending(record: LapRecord, decision: Decision) -> str:
 
 def _because(record: LapRecord, decision: Decision) -> str:
     """Say which rule decided, or which wave."""
-    stopped = [wave.reason for wave in record.rollout if wave.state == Stage.HALTED and wave.reason]
+    stopped = [
+        wave.reason for wave in record.rollout if wave.state == RolloutStage.HALTED and wave.reason
+    ]
     if decision is Decision.PASS and stopped:
         return f"It passed the gate, and a wave was halted: {stopped[0]}."
     rules = record.verdict.rules

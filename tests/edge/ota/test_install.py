@@ -13,9 +13,9 @@ from fleet.rollout import (
     CanaryRule,
     Reported,
     RolloutPlan,
-    Stage,
+    RolloutStage,
     Started,
-    decide,
+    decide_rollout,
     publish_decision,
 )
 
@@ -92,7 +92,7 @@ class Control:
         self.events = [Started(at_ns=NOW_NS, actor="operator")]
 
     def look(self, now_ns=NOW_NS):
-        decision = decide(self.plan, self.events, now_ns)
+        decision = decide_rollout(self.plan, self.events, now_ns)
         self.events += decision.events
         publish_decision(decision, self.fleet.director, now_ns)
         return decision
@@ -117,10 +117,10 @@ def test_rollout_passes_on_what_the_vehicle_really_reports(control, vehicle):
     with vehicle.start() as agent:
         assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
         control.hear(agent, {})
-        assert control.look().stage is Stage.RUNNING
+        assert control.look().stage is RolloutStage.RUNNING
         agent.on_ticks(10, 0, NOW_NS)
         control.hear(agent, {Rung.FULL: 10})
-        assert control.look().stage is Stage.PASSED
+        assert control.look().stage is RolloutStage.PASSED
         assert agent.step(NOW_NS).refusal is None
         assert agent.active()[0].release_counter == 2
 
@@ -131,7 +131,7 @@ def test_silent_rollout_halts_and_the_switched_vehicle_is_healed(control, vehicl
     with vehicle.start() as agent:
         agent.step(NOW_NS)
         agent.on_ticks(10, 0, NOW_NS)
-        assert control.look(later_ns).stage is Stage.HALTED
+        assert control.look(later_ns).stage is RolloutStage.HALTED
         assert agent.step(later_ns).phase is BundlePhase.TRIAL
         agent.on_ticks(10, 0, NOW_NS)
         manifest, _ = agent.active()
@@ -147,7 +147,7 @@ def test_vehicle_that_turned_the_candidate_out_halts_the_rollout(control, vehicl
         agent.on_ticks(1, 1, NOW_NS)
         control.hear(agent, {Rung.FULL: 1})
         decision = control.look()
-        assert decision.stage is Stage.HALTED
+        assert decision.stage is RolloutStage.HALTED
         assert "reverted the candidate" in decision.reasons[0]
         assert agent.step(NOW_NS).phase is BundlePhase.TRIAL
         agent.on_ticks(10, 0, NOW_NS)

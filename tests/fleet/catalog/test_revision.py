@@ -33,7 +33,7 @@ from fleet.catalog import (
 from fleet.catalog.migrate import migrate_catalog
 from fleet.catalog.revision import HEAD, REVISIONS
 from fleet.rollout import CanaryRule, Started
-from fleet.rollout.conduct import events_of, halt, plan_of
+from fleet.rollout.conduct import events_of, halt_rollout, plan_of
 
 UNVERSIONED = (Path(__file__).parent / "unversioned.sql").read_text()
 """The tables of the first lap with a row of each kind, as SQLite dumps them."""
@@ -94,7 +94,7 @@ def test_plan_and_events_of_an_old_rollout_are_read_and_continued(old: Path) -> 
     plan = plan_of(catalog, "r-1")
     assert plan.report_keys == {"v-01": bytes(range(32))} and plan.rule == CanaryRule()
     assert events_of(catalog, "r-1") == (Started(at_ns=NOW_NS, actor="operator"),)
-    halt(catalog, "r-1", "smoke", actor="operator", at_ns=NOW_NS + 1)
+    halt_rollout(catalog, "r-1", "smoke", actor="operator", at_ns=NOW_NS + 1)
     assert [type(event).__name__ for event in events_of(catalog, "r-1")] == ["Started", "Halted"]
     assert catalog.verify_chain("rollout/r-1") == 2
     catalog.close()

@@ -10,8 +10,8 @@ from fleet.evaluate import (
     MatchSettings,
     Slice,
     compare_episodes,
-    gather,
-    judge,
+    gather_evidence,
+    judge_candidate,
     match,
 )
 
@@ -48,19 +48,21 @@ def _never(k):
 
 def test_a_model_that_learned_the_animal_is_told_from_one_that_did_not(contender):
     candidate, blind = contender(lambda k: k % 2 == 0), contender(_never)
-    evidence = gather(candidate, blind, blind, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(candidate, blind, blind, [SLICES["animal"]], None, SETTINGS)
     claim = evidence.claims[0]
     assert (claim.encounters, claim.truths, claim.category) == (60, 60, "animal")
     assert claim.over_incumbent.estimate == 0.5
     assert 0.3 < claim.over_incumbent.lower < 0.5 < claim.over_incumbent.upper < 0.7
     assert claim.over_control == claim.over_incumbent
-    assert judge(evidence, SETTINGS).decision is Decision.PASS
+    assert judge_candidate(evidence, SETTINGS).decision is Decision.PASS
 
 
 def test_the_threshold_comes_from_the_tune_split_and_its_price_from_both(contender):
     # Two ghosts on 20 clean frames, one allowed: the threshold goes just above the weaker one.
     candidate = contender(lambda k: True, ghosts=(0.9, 0.4))
-    evidence = gather(candidate, contender(_never), None, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(
+        candidate, contender(_never), None, [SLICES["animal"]], None, SETTINGS
+    )
     rare = evidence.claims[0].candidate
     assert rare.threshold == pytest.approx(0.4)
     assert (rare.tune_false_alarms, rare.gate_false_alarms) == (0.05, 0.05)
@@ -69,13 +71,15 @@ def test_the_threshold_comes_from_the_tune_split_and_its_price_from_both(contend
 
 def test_ghosts_as_strong_as_the_animal_cost_the_animal(contender):
     candidate = contender(lambda k: True, ghosts=(0.85, 0.85))
-    evidence = gather(candidate, contender(_never), None, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(
+        candidate, contender(_never), None, [SLICES["animal"]], None, SETTINGS
+    )
     assert evidence.claims[0].candidate.recall.estimate == 0.0
 
 
 def test_the_guard_covers_ordinary_classes_with_enough_truths_and_leaves_the_animal_out(contender):
     blind = contender(_never)
-    evidence = gather(blind, blind, None, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(blind, blind, None, [SLICES["animal"]], None, SETTINGS)
     guard = evidence.guard
     assert guard.categories == ("car",)
     assert (guard.frames, guard.places) == (80, 60)
@@ -86,28 +90,28 @@ def test_the_guard_covers_ordinary_classes_with_enough_truths_and_leaves_the_ani
 def test_a_gate_split_without_the_claimed_class_is_not_enough_evidence(contender):
     blind = contender(_never, gate_truths=False)
     settings = GateSettings(min_episodes=0, min_instances=10)
-    evidence = gather(blind, blind, blind, [SLICES["animal"]], None, settings)
+    evidence = gather_evidence(blind, blind, blind, [SLICES["animal"]], None, settings)
     assert evidence.claims[0].candidate.recall is None
     assert evidence.claims[0].candidate.gate_alarm_rate.estimate == 0.0
-    assert judge(evidence, settings).decision is Decision.NOT_ENOUGH_EVIDENCE
+    assert judge_candidate(evidence, settings).decision is Decision.NOT_ENOUGH_EVIDENCE
 
 
 def test_a_gate_split_without_any_class_to_score_has_no_guard(contender):
     blind = contender(_never)
     settings = GateSettings(min_instances=1000)
-    assert gather(blind, blind, None, [], None, settings).guard is None
+    assert gather_evidence(blind, blind, None, [], None, settings).guard is None
 
 
 def test_a_claim_on_two_classes_is_refused(contender):
     blind = contender(_never)
     both = Slice("both", (ANIMAL, TRUCK))
     with pytest.raises(OperatorError, match="exactly one class"):
-        gather(blind, blind, None, [both], None, SETTINGS)
+        gather_evidence(blind, blind, None, [both], None, SETTINGS)
 
 
 def test_models_that_met_different_frames_cannot_be_compared(contender):
     with pytest.raises(OperatorError, match="cannot be paired"):
-        gather(
+        gather_evidence(
             contender(_never),
             contender(_never, gate_truths=False),
             None,
@@ -121,8 +125,8 @@ def test_the_same_inputs_give_the_same_verdict_byte_for_byte(contender):
     def verdict():
         candidate, blind = contender(lambda k: k % 3 == 0), contender(_never)
         episodes = compare_episodes([], [])
-        evidence = gather(candidate, blind, blind, [SLICES["animal"]], episodes, SETTINGS)
-        return judge(evidence, SETTINGS)
+        evidence = gather_evidence(candidate, blind, blind, [SLICES["animal"]], episodes, SETTINGS)
+        return judge_candidate(evidence, SETTINGS)
 
     assert verdict().to_json() == verdict().to_json()
 
@@ -134,7 +138,7 @@ def test_false_alarms_are_counted_on_the_gate_split_in_every_frame(contender, fr
     frames = [frame([label], boxes, frame_id=f"a{k}", place_id=f"p{k}") for k in range(60)]
     frames += [frame(frame_id=f"c{k}", place_id=f"p{k}") for k in range(20)]
     doubled = Contender(contender(_never).tune, match(frames), (CAR,))
-    evidence = gather(doubled, doubled, None, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(doubled, doubled, None, [SLICES["animal"]], None, SETTINGS)
     rare = evidence.claims[0].candidate
     assert (rare.tune_false_alarms, rare.gate_false_alarms) == (0.0, 0.0)
     assert rare.gate_alarm_rate.estimate == 0.75
@@ -146,8 +150,8 @@ def _rows(evidence):
 
 def test_a_class_that_falls_fails_by_name(contender):
     blind, half = contender(_never), contender(_never, cars=lambda k: k % 2 == 0)
-    evidence = gather(half, blind, None, [SLICES["animal"]], None, SETTINGS)
-    lines = "\n".join(judge(evidence, SETTINGS).lines)
+    evidence = gather_evidence(half, blind, None, [SLICES["animal"]], None, SETTINGS)
+    lines = "\n".join(judge_candidate(evidence, SETTINGS).lines)
     assert "fail: AP of every class, candidate beside incumbent" in lines
     assert "car fell from 1.000 to" in lines
 
@@ -155,7 +159,7 @@ def test_a_class_that_falls_fails_by_name(contender):
 def test_what_an_earlier_lap_taught_is_guarded_beside_the_incumbent(contender):
     taught = contender(lambda k: True, known=(CAR, ANIMAL))
     forgetful, baseline = contender(_never), contender(_never)
-    evidence = gather(
+    evidence = gather_evidence(
         forgetful, taught, None, [SLICES["overturned_truck"]], None, SETTINGS, anchor=baseline
     )
     animal, car = _rows(evidence)["animal"], _rows(evidence)["car"]
@@ -163,23 +167,23 @@ def test_what_an_earlier_lap_taught_is_guarded_beside_the_incumbent(contender):
     assert animal.anchor is None  # the baseline cannot name it
     assert car.anchor.difference.estimate == 0.0
     assert evidence.guard.categories == ("car", "animal")
-    assert "animal fell from 1.000 to 0.000" in "\n".join(judge(evidence, SETTINGS).lines)
+    assert "animal fell from 1.000 to 0.000" in "\n".join(judge_candidate(evidence, SETTINGS).lines)
 
 
 def test_a_class_that_is_claimed_again_must_not_fall_and_stays_out_of_the_mean(contender):
     taught = contender(lambda k: True, known=(CAR, ANIMAL))
     forgetful = contender(lambda k: k % 2 == 0)
-    evidence = gather(forgetful, taught, None, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(forgetful, taught, None, [SLICES["animal"]], None, SETTINGS)
     assert evidence.guard.categories == ("car",)
     assert evidence.guard.difference.estimate == 0.0
-    assert "animal fell from 1.000" in "\n".join(judge(evidence, SETTINGS).lines)
+    assert "animal fell from 1.000" in "\n".join(judge_candidate(evidence, SETTINGS).lines)
 
 
 def test_a_known_class_that_the_gate_split_does_not_hold_withholds_the_verdict(contender):
     incumbent = contender(lambda k: True, known=(CAR, BUS))
-    evidence = gather(incumbent, incumbent, None, [SLICES["animal"]], None, SETTINGS)
+    evidence = gather_evidence(incumbent, incumbent, None, [SLICES["animal"]], None, SETTINGS)
     assert _rows(evidence)["bus"].truths == 0
-    assert "got 0 bus, of 50 truths needed" in "\n".join(judge(evidence, SETTINGS).lines)
+    assert "got 0 bus, of 50 truths needed" in "\n".join(judge_candidate(evidence, SETTINGS).lines)
 
 
 def test_the_anchor_sees_what_the_incumbent_had_lost_before(contender):
@@ -187,9 +191,11 @@ def test_the_anchor_sees_what_the_incumbent_had_lost_before(contender):
     fallen_before = contender(_never, cars=lambda k: k % 2 == 0)
     baseline = contender(_never)
     claims = [SLICES["animal"]]
-    alone = gather(lost, fallen_before, fallen_before, claims, None, SETTINGS)
-    assert judge(alone, SETTINGS).decision is Decision.PASS
-    beside = gather(lost, fallen_before, fallen_before, claims, None, SETTINGS, anchor=baseline)
-    assert judge(beside, SETTINGS).decision is Decision.FAIL
+    alone = gather_evidence(lost, fallen_before, fallen_before, claims, None, SETTINGS)
+    assert judge_candidate(alone, SETTINGS).decision is Decision.PASS
+    beside = gather_evidence(
+        lost, fallen_before, fallen_before, claims, None, SETTINGS, anchor=baseline
+    )
+    assert judge_candidate(beside, SETTINGS).decision is Decision.FAIL
     assert beside.guard.anchor_map == 1.0
     assert beside.guard.over_anchor == _rows(beside)["car"].anchor.difference

@@ -16,7 +16,7 @@ from fleet.evaluate import (
     Guard,
     Interval,
     class_outcome,
-    judge,
+    judge_candidate,
 )
 from fleet.evaluate.gate import ClaimEvidence, RareRecall, Verdict
 from fleet.evaluate.guard import compared, holm, lost
@@ -93,7 +93,7 @@ def _episodes(new_collisions=(), episodes=4):
 
 def _decide(settings=SETTINGS, **fields):
     plain = {"claims": (_claim(),), "guard": _guard(), "episodes": _episodes()}
-    return judge(Evidence(**(plain | fields)), settings)
+    return judge_candidate(Evidence(**(plain | fields)), settings)
 
 
 def _outcome(verdict, words):
@@ -409,7 +409,7 @@ def test_a_verdict_from_before_the_class_guards_can_still_be_read():
         del old["settings"][name]
     again = msgspec.convert(old, Verdict)
     assert again.numbers.guard.classes == ()
-    assert judge(again.numbers, again.settings).decision is Decision.NOT_ENOUGH_EVIDENCE
+    assert judge_candidate(again.numbers, again.settings).decision is Decision.NOT_ENOUGH_EVIDENCE
 
 
 def test_a_verdict_survives_its_canonical_bytes_and_keeps_its_hash():

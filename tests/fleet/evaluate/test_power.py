@@ -20,7 +20,7 @@ from fleet.evaluate import (
     GateSettings,
     Guard,
     Interval,
-    judge,
+    judge_candidate,
     match,
 )
 from fleet.evaluate.power import rehearse
@@ -92,7 +92,7 @@ def _accused(differences, has_anchor):
             for k, (name, (truths, _)) in enumerate(SPREAD.items())
         ),
     )
-    reasons = judge(Evidence(claims=(), guard=guard, episodes=None), SETTINGS).reasons
+    reasons = judge_candidate(Evidence(claims=(), guard=guard, episodes=None), SETTINGS).reasons
     said = [r.got for r in reasons if "every class" in r.rule and r.outcome == "fail"]
     return {name for name in SPREAD if any(f"{name} fell" in got for got in said)}
 

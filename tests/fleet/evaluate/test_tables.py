@@ -12,10 +12,10 @@ from fleet.evaluate import (
     claim_table,
     class_table,
     detection_scores,
-    gather,
+    gather_evidence,
     heading_errors,
     heading_table,
-    judge,
+    judge_candidate,
     match,
     nds_table,
     range_table,
@@ -99,8 +99,8 @@ def test_the_verdict_and_its_claims_are_tables_too(frame, truth, box):
     label = truth(category=ANIMAL, encounter_id="e")
     frames = [frame([label], [box(category=ANIMAL)]), frame(frame_id="clean")]
     model = Contender(match(frames), match(frames), (ANIMAL,))
-    evidence = gather(model, model, model, [SLICES["animal"]], None, GateSettings())
-    rules = verdict_table(judge(evidence, GateSettings())).to_records()
+    evidence = gather_evidence(model, model, model, [SLICES["animal"]], None, GateSettings())
+    rules = verdict_table(judge_candidate(evidence, GateSettings())).to_records()
     assert rules[0]["rule"].startswith("false alarms of animal")
     assert {r["outcome"] for r in rules} <= {"pass", "fail", "not_enough_evidence"}
     claims = claim_table(evidence).to_records()
@@ -114,7 +114,7 @@ def test_the_class_table_says_what_is_compared_with_what(frame, truth, box):
     good = match([frame([truth()], [box()], frame_id="f"), frame(frame_id="clean")])
     blind = match([frame([truth()], frame_id="f"), frame(frame_id="clean")])
     knows_bus = Contender(good, good, (CAR, BUS))
-    evidence = gather(
+    evidence = gather_evidence(
         Contender(blind, blind, (CAR,)),
         knows_bus,
         None,
@@ -123,7 +123,7 @@ def test_the_class_table_says_what_is_compared_with_what(frame, truth, box):
         settings,
         anchor=Contender(good, good, (CAR,)),
     )
-    rows = {r["class"]: r for r in class_table(judge(evidence, settings)).to_records()}
+    rows = {r["class"]: r for r in class_table(judge_candidate(evidence, settings)).to_records()}
     assert [rows["car"][k] for k in ("incumbent", "anchor", "candidate")] == [1.0, 1.0, 0.0]
     assert (rows["car"]["to_incumbent"], rows["car"]["lower_anchor"]) == (-1.0, -1.0)
     assert (rows["bus"]["truths"], rows["bus"]["incumbent"]) == (0, None)

@@ -13,7 +13,7 @@ from edge.clip_file import ClipFrame, EncodedFrame, decode_clip, encode_clip, en
 from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES
 from fleet.label.job import MODEL, LabelJob, Labelled, label_clips, read_labelled, write_labelled
 from fleet.labeler import LabelCost
-from fleet.work.task import Inputs
+from fleet.work.task import JobInputs
 from fleet.zoo import zoo_folder
 from sim.sense.rig import default_rig
 
@@ -79,7 +79,7 @@ def labelled(tmp_path: Path, **contents: bytes) -> Labelled:
         labeler_folder=str(tmp_path),
         budget_tracks=0,
     )
-    return label_clips(job, Inputs(paths, tmp_path, {"gone": "blob is not in the store"}))
+    return label_clips(job, JobInputs(paths, tmp_path, {"gone": "blob is not in the store"}))
 
 
 def sealed_with_mounts(clip: Seal, drive: int) -> Any:

@@ -9,7 +9,7 @@ from edge.contracts.release import Assignment, Release
 from edge.contracts.wire import InstallPhase
 from fleet.catalog import Catalog, ReportRow, RolloutRow, VehicleRow, create_catalog
 from fleet.rollout import Reported, RolloutPlan
-from fleet.rollout.conduct import advance, events_of, halt, plan_of, start
+from fleet.rollout.conduct import advance_rollout, events_of, halt_rollout, plan_of, start_rollout
 
 
 class _Director:
@@ -44,27 +44,27 @@ def catalog(tmp_path: Path) -> Catalog:
 
 def test_only_the_canary_is_told_first(catalog: Catalog) -> None:
     director = _Director()
-    start(catalog, PLAN, actor="operator", at_ns=1)
-    advance(catalog, director, "r-1", actor="operator", at_ns=2)
+    start_rollout(catalog, PLAN, actor="operator", at_ns=1)
+    advance_rollout(catalog, director, "r-1", actor="operator", at_ns=2)
     assert {v: a.release.bundle_id for v, a in director.told.items()} == {"v-01": "b-new"}
 
 
 def test_a_step_twice_changes_nothing(catalog: Catalog) -> None:
     director = _Director()
-    start(catalog, PLAN, actor="operator", at_ns=1)
-    first = advance(catalog, director, "r-1", actor="operator", at_ns=2)
+    start_rollout(catalog, PLAN, actor="operator", at_ns=1)
+    first = advance_rollout(catalog, director, "r-1", actor="operator", at_ns=2)
     before = events_of(catalog, "r-1")
-    again = advance(catalog, director, "r-1", actor="operator", at_ns=2)
+    again = advance_rollout(catalog, director, "r-1", actor="operator", at_ns=2)
     assert (again.stage, again.wave) == (first.stage, first.wave)
     assert events_of(catalog, "r-1") == before
 
 
 def test_a_rollout_halted_by_hand_takes_the_canary_back(catalog: Catalog) -> None:
     director = _Director()
-    start(catalog, PLAN, actor="operator", at_ns=1)
-    advance(catalog, director, "r-1", actor="operator", at_ns=2)
-    halt(catalog, "r-1", "looks wrong", actor="operator", at_ns=3)
-    decision = advance(catalog, director, "r-1", actor="operator", at_ns=4)
+    start_rollout(catalog, PLAN, actor="operator", at_ns=1)
+    advance_rollout(catalog, director, "r-1", actor="operator", at_ns=2)
+    halt_rollout(catalog, "r-1", "looks wrong", actor="operator", at_ns=3)
+    decision = advance_rollout(catalog, director, "r-1", actor="operator", at_ns=4)
     assert decision.reasons == ("looks wrong",)
     assert director.told["v-01"].release.bundle_id == "b-old"
     row = catalog.get(RolloutRow, "r-1")
@@ -72,8 +72,8 @@ def test_a_rollout_halted_by_hand_takes_the_canary_back(catalog: Catalog) -> Non
 
 
 def test_steps_and_plan_stand_in_the_catalog_in_words(catalog: Catalog) -> None:
-    start(catalog, PLAN, actor="operator", at_ns=1)
-    halt(catalog, "r-1", "looks wrong", actor="operator", at_ns=2)
+    start_rollout(catalog, PLAN, actor="operator", at_ns=1)
+    halt_rollout(catalog, "r-1", "looks wrong", actor="operator", at_ns=2)
     row = catalog.get(RolloutRow, "r-1")
     assert row is not None and row.plan["waves"] == [["v-01"], ["v-02", "v-03"]]
     steps = [event.facts for event in catalog.events("rollout/r-1")]
@@ -87,9 +87,9 @@ def test_reports_of_the_plans_vehicles_since_its_start_are_taken_in_once(catalog
             tx.add(VehicleRow(vehicle_id=vehicle, profile="laptop", rig_id=None, at_ns=0))
         for at_ns, vehicle in ((9, "v-01"), (10, "v-02"), (12, "v-01"), (12, "v-99")):
             tx.add(_report(vehicle, at_ns))
-    start(catalog, PLAN, actor="operator", at_ns=10)
+    start_rollout(catalog, PLAN, actor="operator", at_ns=10)
     for at_ns in (13, 14):
-        advance(catalog, _Director(), "r-1", actor="operator", at_ns=at_ns)
+        advance_rollout(catalog, _Director(), "r-1", actor="operator", at_ns=at_ns)
     taken = [event for event in events_of(catalog, "r-1") if isinstance(event, Reported)]
     assert [(event.vehicle_id, event.payload) for event in taken] == [
         ("v-02", b"10"),
@@ -112,7 +112,7 @@ def _report(vehicle_id: str, at_ns: int) -> ReportRow:
 
 
 def test_a_plan_reads_back_and_another_under_its_name_is_refused(catalog: Catalog) -> None:
-    start(catalog, PLAN, actor="operator", at_ns=1)
+    start_rollout(catalog, PLAN, actor="operator", at_ns=1)
     assert plan_of(catalog, "r-1") == PLAN
     other = RolloutPlan(
         rollout_id="r-1",
@@ -122,11 +122,11 @@ def test_a_plan_reads_back_and_another_under_its_name_is_refused(catalog: Catalo
         report_keys=PLAN.report_keys,
     )
     with pytest.raises(OperatorError, match="another plan"):
-        start(catalog, other, actor="operator", at_ns=2)
+        start_rollout(catalog, other, actor="operator", at_ns=2)
 
 
 def test_a_step_by_somebody_without_a_proper_name_is_refused(catalog: Catalog) -> None:
     with pytest.raises(OperatorError, match="not recorded"):
-        start(catalog, PLAN, actor="Some Body", at_ns=1)
+        start_rollout(catalog, PLAN, actor="Some Body", at_ns=1)
     with pytest.raises(OperatorError, match="no rollout"):
         plan_of(catalog, "r-1")

@@ -17,16 +17,16 @@ from fleet.rollout import (
     Passed,
     Reported,
     RolloutPlan,
-    Stage,
+    RolloutStage,
     Started,
     WaveOpened,
-    decide,
+    decide_rollout,
     decode_event,
+    event_facts,
     event_from,
-    facts_of,
+    fold_events,
     plan_waves,
     publish_decision,
-    replay,
 )
 
 KEYS = {f"car-{i}": Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2, 3)}
@@ -78,18 +78,18 @@ def told(decision):
 
 
 def test_planned_rollout_tells_nobody_anything():
-    decision = decide(PLAN, [], seconds(1e6))
-    assert (decision.stage, decision.events, told(decision)) == (Stage.PLANNED, (), {})
+    decision = decide_rollout(PLAN, [], seconds(1e6))
+    assert (decision.stage, decision.events, told(decision)) == (RolloutStage.PLANNED, (), {})
 
 
 def test_started_rollout_tells_the_canary_alone():
-    decision = decide(PLAN, [START], 0)
-    assert decision.stage is Stage.RUNNING
+    decision = decide_rollout(PLAN, [START], 0)
+    assert decision.stage is RolloutStage.RUNNING
     assert told(decision) == {"car-1": 2}
 
 
 def test_good_canary_opens_the_rest():
-    decision = decide(PLAN, [START, report()], seconds(2))
+    decision = decide_rollout(PLAN, [START, report()], seconds(2))
     assert decision.events == (WaveOpened(at_ns=seconds(2), wave=1),)
     assert told(decision) == {"car-1": 2, "car-2": 2, "car-3": 2}
 
@@ -97,8 +97,8 @@ def test_good_canary_opens_the_rest():
 def test_good_fleet_passes():
     events = [START, report(), WaveOpened(at_ns=seconds(2), wave=1)]
     events += [report(name, at_s=3) for name in ("car-2", "car-3")]
-    decision = decide(PLAN, events, seconds(4))
-    assert decision.stage is Stage.PASSED
+    decision = decide_rollout(PLAN, events, seconds(4))
+    assert decision.stage is RolloutStage.PASSED
     assert decision.events == (Passed(at_ns=seconds(4)),)
     assert told(decision) == {"car-1": 2, "car-2": 2, "car-3": 2}
 
@@ -114,8 +114,8 @@ def test_good_fleet_passes():
     ],
 )
 def test_bad_canary_halts_and_is_sent_back(changes, reason):
-    decision = decide(PLAN, [START, report(**changes)], seconds(2))
-    assert decision.stage is Stage.HALTED
+    decision = decide_rollout(PLAN, [START, report(**changes)], seconds(2))
+    assert decision.stage is RolloutStage.HALTED
     assert reason in decision.reasons[0]
     assert told(decision) == {"car-1": 3}
     assert decision.unhealed == ("car-1",)
@@ -133,35 +133,35 @@ def test_bad_canary_halts_and_is_sent_back(changes, reason):
     ],
 )
 def test_report_that_does_not_show_everything_neither_passes_nor_halts(changes):
-    decision = decide(PLAN, [START, report(**changes)], seconds(2))
-    assert (decision.stage, decision.wave, decision.events) == (Stage.RUNNING, 0, ())
+    decision = decide_rollout(PLAN, [START, report(**changes)], seconds(2))
+    assert (decision.stage, decision.wave, decision.events) == (RolloutStage.RUNNING, 0, ())
 
 
 def test_full_ratio_at_the_bound_is_good_enough():
     rungs = {Rung.FULL: 50, Rung.SMALL: 50}
-    assert decide(PLAN, [START, report(rungs=rungs)], seconds(2)).wave == 1
+    assert decide_rollout(PLAN, [START, report(rungs=rungs)], seconds(2)).wave == 1
 
 
 def test_silence_halts():
-    assert decide(PLAN, [START], seconds(60)).stage is Stage.RUNNING
-    decision = decide(PLAN, [START], seconds(60.001))
-    assert decision.stage is Stage.HALTED
+    assert decide_rollout(PLAN, [START], seconds(60)).stage is RolloutStage.RUNNING
+    decision = decide_rollout(PLAN, [START], seconds(60.001))
+    assert decision.stage is RolloutStage.HALTED
     assert "silent for more than 60 s" in decision.reasons[0]
 
 
 def test_silence_halts_also_when_nobody_looked_while_it_lasted():
-    decision = decide(PLAN, [START, report(at_s=100)], seconds(100))
-    assert decision.stage is Stage.HALTED
+    decision = decide_rollout(PLAN, [START, report(at_s=100)], seconds(100))
+    assert decision.stage is RolloutStage.HALTED
 
 
 def test_vehicle_that_talks_for_ever_without_passing_halts():
     events = [START] + [report(at_s=s, phase=InstallPhase.TRIAL) for s in range(30, 630, 30)]
-    assert "did not pass within 600 s" in decide(PLAN, events, seconds(601)).reasons[0]
+    assert "did not pass within 600 s" in decide_rollout(PLAN, events, seconds(601)).reasons[0]
 
 
 def test_one_silent_vehicle_of_a_wave_halts_it_for_all():
     events = [START, report(), WaveOpened(at_ns=seconds(2), wave=1), report("car-2", at_s=3)]
-    decision = decide(PLAN, events, seconds(63))
+    decision = decide_rollout(PLAN, events, seconds(63))
     assert decision.reasons == ("car-3 was silent for more than 60 s",)
     assert told(decision) == {"car-1": 3, "car-2": 3, "car-3": 3}
 
@@ -169,9 +169,9 @@ def test_one_silent_vehicle_of_a_wave_halts_it_for_all():
 def test_canary_that_passed_may_rest_but_its_late_fault_halts():
     events = [START, report(), WaveOpened(at_ns=seconds(2), wave=1)]
     talking = [report("car-2", at_s=40), report("car-3", at_s=40, phase=InstallPhase.TRIAL)]
-    assert decide(PLAN, events + talking, seconds(90)).stage is Stage.RUNNING
+    assert decide_rollout(PLAN, events + talking, seconds(90)).stage is RolloutStage.RUNNING
     late = report(at_s=50, phase=InstallPhase.REVERTED)
-    assert decide(PLAN, [*events, *talking, late], seconds(90)).stage is Stage.HALTED
+    assert decide_rollout(PLAN, [*events, *talking, late], seconds(90)).stage is RolloutStage.HALTED
 
 
 THIEF = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
@@ -189,23 +189,23 @@ THIEF = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
     ],
 )
 def test_forged_report_counts_for_nothing(forged):
-    decision = decide(PLAN, [START, forged], seconds(2))
-    assert (decision.stage, decision.wave) == (Stage.RUNNING, 0)
-    assert replay(PLAN, [START, forged]).evidence["car-1"].ignored == 1
-    assert decide(PLAN, [START, forged], seconds(61)).stage is Stage.HALTED
+    decision = decide_rollout(PLAN, [START, forged], seconds(2))
+    assert (decision.stage, decision.wave) == (RolloutStage.RUNNING, 0)
+    assert fold_events(PLAN, [START, forged]).evidence["car-1"].ignored == 1
+    assert decide_rollout(PLAN, [START, forged], seconds(61)).stage is RolloutStage.HALTED
 
 
 def test_replayed_report_does_not_break_the_silence():
     honest = report(at_s=1, phase=InstallPhase.TRIAL)
     replayed = msgspec.structs.replace(honest, at_ns=seconds(50))
-    assert decide(PLAN, [START, honest, replayed], seconds(62)).stage is Stage.HALTED
+    assert decide_rollout(PLAN, [START, honest, replayed], seconds(62)).stage is RolloutStage.HALTED
 
 
 def test_report_from_before_the_wave_replayed_after_it_does_not_count():
     early = report(at_s=0)
     events = [msgspec.structs.replace(early, at_ns=0), START]
     late = msgspec.structs.replace(early, at_ns=seconds(5))
-    assert decide(PLAN, [*events, late], seconds(6)).wave == 0
+    assert decide_rollout(PLAN, [*events, late], seconds(6)).wave == 0
 
 
 def test_boot_that_was_left_never_speaks_again():
@@ -215,29 +215,29 @@ def test_boot_that_was_left_never_speaks_again():
         report(at_s=2, boot_id="boot-2", sequence=0, phase=InstallPhase.TRIAL),
         report(at_s=3, boot_id="boot-1"),
     ]
-    assert decide(PLAN, events, seconds(4)).wave == 0
-    assert decide(PLAN, [*events, report(boot_id="boot-2", at_s=4)], seconds(5)).wave == 1
+    assert decide_rollout(PLAN, events, seconds(4)).wave == 0
+    assert decide_rollout(PLAN, [*events, report(boot_id="boot-2", at_s=4)], seconds(5)).wave == 1
 
 
 def test_report_of_a_stranger_counts_for_nothing():
     stranger = Reported(at_ns=1, vehicle_id="car-9", payload=b"", signature=b"")
-    assert decide(PLAN, [START, stranger], 2) == decide(PLAN, [START], 2)
+    assert decide_rollout(PLAN, [START, stranger], 2) == decide_rollout(PLAN, [START], 2)
 
 
 def test_person_may_halt_before_and_during():
     stop = Halted(at_ns=1, reasons=("operator",))
-    assert told(decide(PLAN, [stop], 2)) == {}
-    assert decide(PLAN, [stop, START], 2).stage is Stage.HALTED
-    assert told(decide(PLAN, [START, stop], 2)) == {"car-1": 3}
+    assert told(decide_rollout(PLAN, [stop], 2)) == {}
+    assert decide_rollout(PLAN, [stop, START], 2).stage is RolloutStage.HALTED
+    assert told(decide_rollout(PLAN, [START, stop], 2)) == {"car-1": 3}
 
 
 def test_halted_rollout_says_who_is_not_back_yet():
     events = [START, Halted(at_ns=1, reasons=("operator",))]
-    assert decide(PLAN, events, 2).unhealed == ("car-1",)
+    assert decide_rollout(PLAN, events, 2).unhealed == ("car-1",)
     staying = report(at_s=2, bundle_id="b-old", release_counter=1)
-    assert decide(PLAN, [*events, staying], seconds(3)).unhealed == ("car-1",)
+    assert decide_rollout(PLAN, [*events, staying], seconds(3)).unhealed == ("car-1",)
     back = report(at_s=3, bundle_id="b-old", release_counter=3)
-    assert decide(PLAN, [*events, back], seconds(4)).unhealed == ()
+    assert decide_rollout(PLAN, [*events, back], seconds(4)).unhealed == ()
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ class Board:
 
 
 def test_decision_published_again_after_dying_half_way_ends_the_same():
-    decision = decide(PLAN, [START, report()], seconds(2))
+    decision = decide_rollout(PLAN, [START, report()], seconds(2))
     board = Board()
     board.dies_after = 1
     with pytest.raises(OSError, match="died"):
@@ -328,63 +328,68 @@ def lived(happenings, plan=PLAN):
             events.append(Started(at_ns=seconds(now_s), actor="operator"))
         elif what == "halt":
             events.append(Halted(at_ns=seconds(now_s), reasons=("operator",)))
-        events += decide(plan, events, seconds(now_s)).events
+        events += decide_rollout(plan, events, seconds(now_s)).events
     return events, seconds(now_s)
 
 
 @given(steps)
 def test_deciding_again_changes_nothing(happenings):
     events, now_ns = lived(happenings)
-    once = decide(PLAN, events, now_ns)
+    once = decide_rollout(PLAN, events, now_ns)
     assert once.events == ()
-    assert decide(PLAN, events, now_ns) == once
+    assert decide_rollout(PLAN, events, now_ns) == once
 
 
 @given(steps)
 def test_silence_always_ends_a_running_rollout(happenings):
     events, now_ns = lived(happenings)
     later_ns = now_ns + seconds(RULE.report_s + 1)
-    before, after = decide(PLAN, events, now_ns), decide(PLAN, events, later_ns)
-    if before.stage is Stage.RUNNING:
-        assert after.stage is Stage.HALTED
+    before, after = decide_rollout(PLAN, events, now_ns), decide_rollout(PLAN, events, later_ns)
+    if before.stage is RolloutStage.RUNNING:
+        assert after.stage is RolloutStage.HALTED
 
 
 @given(steps)
 def test_every_stage_but_the_last_two_has_an_exit(happenings):
     events, now_ns = lived(happenings)
-    stage = decide(PLAN, events, now_ns).stage
-    if stage is Stage.PLANNED:
+    stage = decide_rollout(PLAN, events, now_ns).stage
+    if stage is RolloutStage.PLANNED:
         events.append(Started(at_ns=now_ns, actor="operator"))
-    final = decide(PLAN, events, now_ns + seconds(RULE.wave_s + 1)).stage
-    assert final in {Stage.PASSED, Stage.HALTED}
+    final = decide_rollout(PLAN, events, now_ns + seconds(RULE.wave_s + 1)).stage
+    assert final in {RolloutStage.PASSED, RolloutStage.HALTED}
 
 
 @given(steps)
 def test_passed_only_when_each_vehicle_itself_showed_everything(happenings):
     events, now_ns = lived(happenings)
-    if decide(PLAN, events, now_ns).stage is not Stage.PASSED:
+    if decide_rollout(PLAN, events, now_ns).stage is not RolloutStage.PASSED:
         return
-    for vehicle_id, evidence in replay(PLAN, events).evidence.items():
+    for vehicle_id, evidence in fold_events(PLAN, events).evidence.items():
         assert evidence.has_passed and not evidence.faults, vehicle_id
 
 
 @given(steps)
 def test_halted_never_leaves_a_switched_vehicle_on_the_candidate(happenings):
     events, now_ns = lived(happenings)
-    decision = decide(PLAN, events, now_ns)
+    decision = decide_rollout(PLAN, events, now_ns)
     opened = {v for wave in PLAN.waves[: decision.wave + 1] for v in wave}
     assert set(told(decision)) == opened
-    if decision.stage is Stage.HALTED:
+    if decision.stage is RolloutStage.HALTED:
         assert set(told(decision).values()) <= {HEAL.release_counter}
 
 
 @given(steps)
 def test_waves_open_in_order_and_stages_never_go_back(happenings):
     events, _ = lived(happenings)
-    rank = {Stage.PLANNED: 0, Stage.RUNNING: 1, Stage.PASSED: 2, Stage.HALTED: 2}
+    rank = {
+        RolloutStage.PLANNED: 0,
+        RolloutStage.RUNNING: 1,
+        RolloutStage.PASSED: 2,
+        RolloutStage.HALTED: 2,
+    }
     last, wave = 0, -1
     for end in range(len(events) + 1):
-        state = replay(PLAN, events[:end])
+        state = fold_events(PLAN, events[:end])
         assert rank[state.stage] >= last and wave <= state.wave <= wave + 1
         last, wave = rank[state.stage], state.wave
 
@@ -392,7 +397,7 @@ def test_waves_open_in_order_and_stages_never_go_back(happenings):
 @given(steps)
 def test_events_come_back_from_the_catalog_as_they_were(happenings):
     events, _ = lived(happenings)
-    assert [event_from(facts_of(event)) for event in events] == events
+    assert [event_from(event_facts(event)) for event in events] == events
 
 
 @given(st.binary(max_size=50))
@@ -410,4 +415,4 @@ def test_passed_rollout_is_reachable_by_what_the_property_tests_send():
         ("report", 1, {"vehicle_id": name, "sequence": 1, **good}) for name in sorted(KEYS)
     ]
     events, now_ns = lived(shows)
-    assert decide(PLAN, events, now_ns).stage is Stage.PASSED
+    assert decide_rollout(PLAN, events, now_ns).stage is RolloutStage.PASSED

@@ -38,7 +38,7 @@ from fleet.fleet import open_repositories
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
 from fleet.rollout import RolloutPlan
-from fleet.rollout.conduct import report_keys, start
+from fleet.rollout.conduct import report_keys, start_rollout
 from fleet.service import FleetService, ServiceSettings, StateFolder
 from fleet.store import FolderStore
 from fleet.work.workspace import Workspace
@@ -105,7 +105,7 @@ def state(empty: StateFolder, tmp_path: Path) -> StateFolder:
         waves=(("v-01",),),
         report_keys=report_keys(catalog, ("v-01",)),
     )
-    start(catalog, plan, actor="operator", at_ns=NOW_NS)
+    start_rollout(catalog, plan, actor="operator", at_ns=NOW_NS)
     catalog.close()
     return empty
 

@@ -23,7 +23,7 @@ from edge.upload import Outbox, Spool, Uplink, UplinkSettings, load_or_make_keys
 from fleet.ingest import GatewaySettings
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
-from fleet.service import FleetService, ServiceSettings, StateFolder, read_card
+from fleet.service import FleetService, ServiceSettings, StateFolder, read_service_card
 from fleet.service.files import FileServerSettings
 
 NOW_NS = 1_800_000_000 * 10**9
@@ -61,13 +61,13 @@ def service(settings: ServiceSettings) -> Iterator[FleetService]:
 
 def test_a_running_service_can_be_found_and_a_stopped_one_not(settings: ServiceSettings) -> None:
     state = StateFolder(Path(settings.state))
-    assert read_card(state) is None
+    assert read_service_card(state) is None
     service = FleetService(settings, now_ns=NOW_NS)
-    card = read_card(state)
+    card = read_service_card(state)
     assert card == service.card
     assert card.gateway == service.gateway.endpoint and card.pid == os.getpid()
     service.close()
-    assert read_card(state) is None
+    assert read_service_card(state) is None
     assert not state.card.exists()
 
 
@@ -77,7 +77,7 @@ def test_a_card_that_a_killed_service_left_is_not_believed(settings: ServiceSett
     left_behind = state.card.read_bytes()
     service.close()
     state.card.write_bytes(left_behind)
-    assert read_card(state) is None
+    assert read_service_card(state) is None
 
 
 def test_two_services_on_one_folder_are_refused(
@@ -85,7 +85,7 @@ def test_two_services_on_one_folder_are_refused(
 ) -> None:
     with pytest.raises(OperatorError, match=f"process {os.getpid()} serves"):
         FleetService(settings, now_ns=NOW_NS)
-    assert read_card(service.state) == service.card
+    assert read_service_card(service.state) == service.card
 
 
 def test_the_gateways_key_is_the_same_after_a_restart(settings: ServiceSettings) -> None:
@@ -175,10 +175,10 @@ def test_the_command_serves_until_asked_to_stop(tmp_path: Path, number: signal.S
         assert process.stdout is not None
         readable, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
         assert readable, "it did not say that it is ready"
-        card = read_card(state)
+        card = read_service_card(state)
         assert card is not None and card.pid == process.pid
         process.send_signal(number)
         said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert json.loads(said)["gateway"] == card.gateway
-    assert read_card(state) is None and not state.card.exists()
+    assert read_service_card(state) is None and not state.card.exists()

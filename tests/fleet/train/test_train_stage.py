@@ -6,11 +6,11 @@ import pytest
 from edge.contracts.classes import ANIMAL, CAR, SHIPPED_CLASSES
 from edge.contracts.errors import OperatorError, SchemaError
 from fleet.dataset.frozen import DatasetManifest
-from fleet.train.job import TrainJob, run_id_in, train
+from fleet.train.job import TrainJob, run_id_in, train_job
 from fleet.train.order import last_report, learnt, starting_from, with_classes
 from fleet.train.recipe import fine_tune, read_fit
 from fleet.work.process import Progress
-from fleet.work.task import Inputs
+from fleet.work.task import JobInputs
 from models.settings import FitSettings
 
 
@@ -71,7 +71,7 @@ def test_a_run_is_named_by_its_classes_and_one_of_the_shipped_keeps_its_name() -
 def test_a_class_is_taught_only_where_the_run_lists_it(tmp_path: Path) -> None:
     job = msgspec.structs.replace(JOB, fit=fine_tune(["scooter"]))
     with pytest.raises(OperatorError, match="cannot learn 'scooter': its channels are car, truck"):
-        train(job, Inputs({}, tmp_path, {}), tmp_path)
+        train_job(job, JobInputs({}, tmp_path, {}), tmp_path)
 
 
 def test_a_fine_tuned_network_keeps_its_parents_channels_and_adds_the_new_class() -> None:

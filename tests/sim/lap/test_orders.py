@@ -16,7 +16,7 @@ from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.label.form import Form
-from fleet.label.job import Choice
+from fleet.label.job import ReviewChoice
 from fleet.label.settings import LabelSettings
 from fleet.train.recipe import fine_tune
 from sim.lap.claim import DriveScene
@@ -135,8 +135,8 @@ def test_a_clip_of_an_earlier_lap_or_of_the_second_phase_is_not_learnt_from_agai
 def test_only_the_candidate_asks_the_most_valuable_questions(row: Row, bundled: Bundled) -> None:
     clips = {"candidate": [row(1)], "control": [row(2)]}
     orders = label_orders(SETTINGS, bundled("incumbent"), clips, Path("truth"))
-    assert orders["candidate"].choice is Choice.VALUE
-    assert orders["control"].choice is Choice.BLIND
+    assert orders["candidate"].choice is ReviewChoice.VALUE
+    assert orders["control"].choice is ReviewChoice.BLIND
     assert [orders[arm].clips for arm in ARMS] == [(row(1),), (row(2),)]
 
 
