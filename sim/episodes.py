@@ -177,7 +177,7 @@ class Tally:
         self.max_deceleration_mps2 = max(self.max_deceleration_mps2, deceleration)
         self.progress_m += snapshot.ego.speed_mps / FRAME_RATE_HZ
         self.off_road_ticks += is_off_road(snapshot, ground)
-        self.min_ttc_s = min(self.min_ttc_s, time_to_collision_s(snapshot))
+        self.min_ttc_s = min(self.min_ttc_s, true_time_to_collision_s(snapshot))
 
     def result(self, episode_id: str, minimum_risk_ticks: int) -> EpisodeResult:
         """Sum up."""
@@ -211,7 +211,7 @@ class _Course:
         return frame_set
 
 
-def time_to_collision_s(snapshot: Snapshot) -> float:
+def true_time_to_collision_s(snapshot: Snapshot) -> float:
     """Tell when the ego touches something if it keeps speed and steering and others go straight on.
 
     Returns:

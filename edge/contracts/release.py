@@ -21,6 +21,8 @@ from edge.contracts.fields import Count, Name, StampNs
 IMAGE_METADATA = "image/metadata"
 IMAGE_TARGETS = "image/targets"
 MAX_MANIFEST_BYTES = 256 * 1024
+MANIFEST_FILE = "manifest.json"
+"""Name of the manifest in the folder of a bundle; every other file is named by its hash."""
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

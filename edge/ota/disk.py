@@ -150,7 +150,7 @@ def write_durably(disk: Disk, path: str, data: bytes) -> None:
     disk.sync(folder_of(path))
 
 
-def hash_file(disk: Disk, path: str) -> str | None:
+def hash_on_disk(disk: Disk, path: str) -> str | None:
     """Hash a file piece by piece; None when there is no such file."""
     if disk.size(path) is None:
         return None

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from edge.contracts.bundle import BundleManifest
 from edge.contracts.errors import ContractError, HashMismatchError, OperatorError
-from edge.contracts.release import blob_sizes, decode_manifest
+from edge.contracts.release import MANIFEST_FILE, blob_sizes, decode_manifest
 from edge.ota import state as states
 from edge.ota.disk import Disk, LocalDisk
 from edge.ota.record import DurableRecord
 from edge.ota.refusal import RefusalKind
 from edge.ota.slots import (
-    MANIFEST,
     PARTIAL,
     SLOTS,
     fill_slot,
@@ -58,9 +57,9 @@ def install_factory_bundle(root: Path, folder: Path) -> BundleManifest:
         HashMismatchError: A blob of the folder is missing or differs from the manifest.
     """
     disk = LocalDisk(root)
-    if not (folder / MANIFEST).is_file():
-        raise OperatorError(f"{folder} holds no {MANIFEST}; nothing installed")
-    data = (folder / MANIFEST).read_bytes()
+    if not (folder / MANIFEST_FILE).is_file():
+        raise OperatorError(f"{folder} holds no {MANIFEST_FILE}; nothing installed")
+    data = (folder / MANIFEST_FILE).read_bytes()
     manifest = decode_manifest(data)
     record = DurableRecord(disk, STATE_FILE, InstallState)
     stored = record.load()

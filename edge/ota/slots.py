@@ -11,11 +11,10 @@ import hashlib
 
 from edge.contracts.bundle import BundleManifest
 from edge.contracts.errors import HashMismatchError, RingroadError
-from edge.contracts.release import blob_sizes, decode_manifest
-from edge.ota.disk import READ_BYTES, Disk, hash_file, write_durably
+from edge.contracts.release import MANIFEST_FILE, blob_sizes, decode_manifest
+from edge.ota.disk import READ_BYTES, Disk, hash_on_disk, write_durably
 from edge.ota.state import Slot, SlotRecord
 
-MANIFEST = "manifest.json"
 PARTIAL = "partial"
 SLOTS: tuple[Slot, ...] = ("a", "b")
 
@@ -53,11 +52,11 @@ def fill_slot(disk: Disk, slot: Slot, manifest_bytes: bytes, manifest: BundleMan
     for sha256, size_bytes in sizes.items():
         _bring(disk, f"{folder}/{sha256}", sha256, size_bytes)
     for name in disk.names(folder):
-        if name not in {*sizes, MANIFEST}:
+        if name not in {*sizes, MANIFEST_FILE}:
             disk.remove(f"{folder}/{name}")
     disk.sync(PARTIAL)
     disk.sync(folder)
-    write_durably(disk, f"{folder}/{MANIFEST}", manifest_bytes)
+    write_durably(disk, f"{folder}/{MANIFEST_FILE}", manifest_bytes)
 
 
 def read_slot(disk: Disk, slot: Slot, record: SlotRecord | None = None) -> BundleManifest:
@@ -71,7 +70,7 @@ def read_slot(disk: Disk, slot: Slot, record: SlotRecord | None = None) -> Bundl
         SchemaError: The manifest does not decode.
     """
     folder = slot_folder(slot)
-    data = disk.read(f"{folder}/{MANIFEST}")
+    data = disk.read(f"{folder}/{MANIFEST_FILE}")
     if data is None:
         raise HashMismatchError(f"slot {slot} holds no manifest")
     found_sha256 = hashlib.sha256(data).hexdigest()
@@ -81,14 +80,14 @@ def read_slot(disk: Disk, slot: Slot, record: SlotRecord | None = None) -> Bundl
         )
     manifest = decode_manifest(data)
     for sha256 in blob_sizes(manifest):
-        if hash_file(disk, f"{folder}/{sha256}") != sha256:
+        if hash_on_disk(disk, f"{folder}/{sha256}") != sha256:
             raise HashMismatchError(f"slot {slot}: blob {sha256[:12]} is missing or damaged")
     return manifest
 
 
 def record_of(disk: Disk, slot: Slot) -> SlotRecord | None:
     """Describe the bundle that lies whole in a slot; None when there is none."""
-    data = disk.read(f"{slot_folder(slot)}/{MANIFEST}")
+    data = disk.read(f"{slot_folder(slot)}/{MANIFEST_FILE}")
     try:
         manifest = read_slot(disk, slot)
     except RingroadError:
@@ -125,7 +124,7 @@ def _bring(disk: Disk, target: str, sha256: str, size_bytes: int) -> None:
 def _find(disk: Disk, sha256: str, size_bytes: int, *first: str) -> str | None:
     places = (*first, *(f"{slot_folder(slot)}/{sha256}" for slot in SLOTS))
     for path in places:
-        if disk.size(path) == size_bytes and hash_file(disk, path) == sha256:
+        if disk.size(path) == size_bytes and hash_on_disk(disk, path) == sha256:
             return path
     return None
 

@@ -19,7 +19,7 @@ from edge.contracts.bundle import (
     EngineFile,
 )
 from edge.contracts.errors import ContractError, OperatorError
-from edge.contracts.release import decode_manifest
+from edge.contracts.release import MANIFEST_FILE, decode_manifest
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Rung
 from edge.contracts.sensors import FrameSet
@@ -33,8 +33,6 @@ from edge.perceive.tensors import (
     network_inputs,
     read_outputs,
 )
-
-MANIFEST = "manifest.json"
 
 StageWatch = Callable[[str], AbstractContextManager[None]]
 """Says that a stage of the tick begins; leaving the context ends it."""
@@ -96,9 +94,9 @@ def read_manifest(folder: Path) -> BundleManifest:
         OperatorError: There is none.
         SchemaError: Its manifest does not decode.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE
     if not path.is_file():
-        raise OperatorError(f"{folder} holds no bundle: it has no {MANIFEST}")
+        raise OperatorError(f"{folder} holds no bundle: it has no {MANIFEST_FILE}")
     return decode_manifest(path.read_bytes())
 
 

@@ -30,9 +30,7 @@ from edge.contracts.bundle import (
 from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.golden import SELECTED_OUTPUTS, GoldenFrame, largest_error, pack_golden
-from edge.contracts.release import blob_sizes, decode_manifest, encode_manifest
-
-MANIFEST = "manifest.json"
+from edge.contracts.release import MANIFEST_FILE, blob_sizes, decode_manifest, encode_manifest
 
 
 class EngineKey(NamedTuple):
@@ -183,7 +181,7 @@ def write_bundle(bundle: Bundle, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for sha256, data in bundle.blobs.items():
         (folder / sha256).write_bytes(data)
-    (folder / MANIFEST).write_bytes(bundle.manifest_bytes)
+    (folder / MANIFEST_FILE).write_bytes(bundle.manifest_bytes)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -194,9 +192,9 @@ def read_bundle(folder: Path) -> Bundle:
         SchemaError: Its manifest does not decode.
         HashMismatchError: A blob is not what the manifest says.
     """
-    if not (folder / MANIFEST).is_file():
-        raise OperatorError(f"{folder} holds no {MANIFEST}")
-    manifest_bytes = (folder / MANIFEST).read_bytes()
+    if not (folder / MANIFEST_FILE).is_file():
+        raise OperatorError(f"{folder} holds no {MANIFEST_FILE}")
+    manifest_bytes = (folder / MANIFEST_FILE).read_bytes()
     manifest = decode_manifest(manifest_bytes)
     blobs: dict[str, bytes] = {}
     for sha256 in blob_sizes(manifest):

@@ -18,7 +18,7 @@ from edge.contracts.errors import HashMismatchError, OperatorError
 from fleet.disk import sha256_of, write_whole
 from fleet.store import BlobStore
 from fleet.work.process import Work, run_all
-from fleet.work.task import Task, names_of, write_assignment
+from fleet.work.task import Task, names_of, write_local_task
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class ProcessExecutor:
                 _log.warning("input_lacking", extra={"task": task.name, "input": name})
         job = self.folder / "jobs" / f"{task.name}.json"
         job.parent.mkdir(parents=True, exist_ok=True)
-        write_assignment(job, task.parameters, paths, self.cache, lacking)
+        write_local_task(job, task.parameters, paths, self.cache, lacking)
         return Work(task.name, task.module, (str(job), str(self.results(task.name))))
 
 

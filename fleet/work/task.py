@@ -63,7 +63,7 @@ class JobInputs:
         return self.paths[name]
 
 
-def write_assignment(
+def write_local_task(
     path: Path,
     parameters: msgspec.Struct,
     paths: Mapping[str, Path],

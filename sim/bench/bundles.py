@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BOXES = 16
 """How many boxes a random network is let to see."""
-CALIBRATION_FRAMES = 8
+BENCH_CALIBRATION_FRAMES = 8
 
 Inputs = Mapping[str, NDArray[np.generic]]
 
@@ -136,7 +136,7 @@ def _write(
 
 def _inputs(frames: Sequence[FrameSet], rig: Rig, spec: NetSpec) -> list[Inputs]:
     table = calibration_table(rig, spec)
-    chosen = np.linspace(0, len(frames) - 1, min(CALIBRATION_FRAMES, len(frames))).astype(int)
+    chosen = np.linspace(0, len(frames) - 1, min(BENCH_CALIBRATION_FRAMES, len(frames))).astype(int)
     return [network_inputs(frames[k], table, empty_memory(spec), spec) for k in chosen.tolist()]
 
 

@@ -23,7 +23,7 @@ from fleet.evaluate.power import Trial, rehearse
 from fleet.model import find_model
 from fleet.work.workspace import Workspace
 
-Row = dict[str, object]
+BenchRow = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def rehearse_lap(
     return Rehearsed(classes, truths, tuple(trials))
 
 
-def power_rows(found: Rehearsed) -> list[Row]:
+def power_rows(found: Rehearsed) -> list[BenchRow]:
     """Sum up: a row per class, and one for all of them together.
 
     ``first_lap`` is a lap whose incumbent is the anchor, ``later_lap`` one that compares with both.
@@ -108,7 +108,7 @@ def _row(
     spread: float | None,
     refused: NDArray[np.bool_],
     caught: NDArray[np.bool_] | None,
-) -> Row:
+) -> BenchRow:
     shares: Sequence[tuple[str, object]] = [
         (f"{word}_{lap}", None if said is None else float(said[:, k].mean()))
         for word, said in (("refused", refused), ("caught", caught))

@@ -26,6 +26,7 @@ from edge.contracts.classes import BUS, CAR, SHIPPED_CLASSES, TRUCK, Category
 from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import SPECS
 from fleet.bundle.assemble import INT8, export_weights, known_categories
+from fleet.commands.options import CACHE
 from fleet.dataset.frozen import Dataset, DatasetManifest
 from fleet.dataset.recipe import build_set, load_recipe
 from fleet.dataset.shelf import files_of
@@ -49,7 +50,7 @@ from fleet.store import FolderStore
 from fleet.train.job import PARENT, WEIGHTS_FILE, TrainJob, run_id_in
 from fleet.work.executor import ProcessExecutor
 from fleet.work.process import Work, run_all
-from fleet.work.task import Task, write_assignment
+from fleet.work.task import Task, write_local_task
 from fleet.zoo import CARD, WEIGHTS, ModelCard, decode_card, read_card, write_card, zoo_folder
 from models.export import export_graph
 from models.settings import FitSettings
@@ -57,15 +58,14 @@ from sim.recipes import RecipeStage
 
 app = typer.Typer(help="The shipped models.", no_args_is_help=True)
 
-CACHE = Path(".ringroad/cache")
 INT8_FILE = "int8.onnx"
 _VEHICLES = (CAR, TRUCK, BUS)
 Say = Callable[[str], None]
-Size = Annotated[str, typer.Option(help="Which size: pico, nano or small.")]
+SizeOption = Annotated[str, typer.Option(help="Which size: pico, nano or small.")]
 
 
 @app.command()
-def show(model: Size = "pico") -> None:
+def show(model: SizeOption = "pico") -> None:
     """Print the card of a shipped model."""
     card = read_card(zoo_folder(model))
     typer.echo(msgspec.json.format(msgspec.json.encode(card)).decode())
@@ -74,7 +74,7 @@ def show(model: Size = "pico") -> None:
 @app.command()
 def build(
     out: Annotated[Path, typer.Argument(help="Folder of the new model.", file_okay=False)],
-    model: Size = "pico",
+    model: SizeOption = "pico",
     steps: Annotated[
         int,
         typer.Option(
@@ -92,7 +92,7 @@ def build(
     """Render the sets, train a baseline for hours, and measure it on the gate map."""
     _expect_size(model)
     sets = build_sets(typer.echo, ("base", *_MEASURING))
-    weights, run = train(sets["base"], model, steps, seed, start, typer.echo)
+    weights, run = train_baseline(sets["base"], model, steps, seed, start, typer.echo)
     out.mkdir(parents=True, exist_ok=True)
     shutil.copy(weights, out / "weights.bin")
     graph = out / "graph.onnx"
@@ -111,7 +111,7 @@ def card(
         typer.Argument(help="Settings of `ringroad settings outputs`, for instance min_found=20."),
     ] = None,
     *,
-    model: Size = "pico",
+    model: SizeOption = "pico",
     run: Annotated[
         Path | None,
         typer.Option(
@@ -206,7 +206,7 @@ def known_origin(out: Path) -> ModelCard:
     return old
 
 
-def train(
+def train_baseline(
     base: DatasetManifest, model: str, steps: int, seed: int, start: Path | None, say: Say
 ) -> tuple[Path, str]:
     """Fit a network with two processes that average their gradients; give weights and run id."""
@@ -224,7 +224,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     path = out / "job.json"
     inputs = {base.dataset_id: Path(files["base"].path)}
-    write_assignment(path, job, inputs | ({PARENT: start} if start else {}), CACHE)
+    write_local_task(path, job, inputs | ({PARENT: start} if start else {}), CACHE)
     say(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
     ranks = range(job.processes)
     words = [(str(path), str(out), str(rank)) for rank in ranks]

@@ -45,7 +45,7 @@ class BundledModel:
 
 
 @dataclass(frozen=True)
-class Phase:
+class DrivePhase:
     """A round in which every vehicle drives once."""
 
     name: str
@@ -58,20 +58,20 @@ def vehicle_ids(settings: LapSettings) -> tuple[str, ...]:
     return tuple(f"v-{number + 1:02d}" for number in range(settings.vehicles))
 
 
-def first_phase(settings: LapSettings) -> Phase:
+def first_phase(settings: LapSettings) -> DrivePhase:
     """Give the phase before the gate, whose clips the lap learns from."""
-    return Phase("drive", settings.drive_s)
+    return DrivePhase("drive", settings.drive_s)
 
 
-def last_phase(settings: LapSettings) -> Phase:
+def last_phase(settings: LapSettings) -> DrivePhase:
     """Give the phase after the gate has decided."""
-    return Phase("redrive", settings.redrive_s)
+    return DrivePhase("redrive", settings.redrive_s)
 
 
 def drive_orders(
     settings: LapSettings,
     lap: int,
-    phase: Phase,
+    phase: DrivePhase,
     vehicles: Sequence[str],
     places: Mapping[str, Sequence[str]],
 ) -> tuple[DriveOrder, ...]:

@@ -53,7 +53,7 @@ class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
     random: Count
 
 
-class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
+class LapLabelCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What was said about the clips that the candidate learns from."""
 
     auto: Count
@@ -67,7 +67,7 @@ class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
     reviewer_seconds: Seconds
 
 
-class Interval(msgspec.Struct, frozen=True, kw_only=True):
+class BoundedScore(msgspec.Struct, frozen=True, kw_only=True):
     """A value and its 95 % bounds."""
 
     value: Finite
@@ -81,7 +81,7 @@ class SliceScore(msgspec.Struct, frozen=True, kw_only=True):
     slice: Name
     metric: Name
     """``recall`` or ``ap``, or ``map``."""
-    score: Interval | None
+    score: BoundedScore | None
     """None where the slice holds nothing to find."""
     truths: Count
 
@@ -92,9 +92,9 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     bundle_id: Name | None = None
     """None for the control, which is never shipped."""
     slices: tuple[SliceScore, ...]
-    plan_l2_m: Interval | None = None
+    plan_l2_m: BoundedScore | None = None
     """Mean distance of the best-scored plan from what was driven, over 3 s; None without futures."""
-    forecast_ade_m: Interval | None = None
+    forecast_ade_m: BoundedScore | None = None
     """The same of the best of six forecasts, over the moving road users that the model found."""
 
 
@@ -119,9 +119,9 @@ class ClassScore(msgspec.Struct, frozen=True, kw_only=True):
     """None where the incumbent does not know the class."""
     anchor: Finite | None
     """Of the shipped baseline; None where it does not know the class, or is the incumbent itself."""
-    over_incumbent: Interval | None
+    over_incumbent: BoundedScore | None
     """Candidate minus incumbent."""
-    over_anchor: Interval | None
+    over_anchor: BoundedScore | None
     outcome: Name
 
 
@@ -181,7 +181,7 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     drives: tuple[DriveRecord, ...]
     deadline: Deadline
     clips: ClipCounts
-    labels: LabelCounts
+    labels: LapLabelCounts
     skipped: tuple[Text, ...] = ()
     """Admitted clips that labelling could not read, and why, in words."""
     dataset_id: Name
@@ -191,7 +191,7 @@ class LapRecord(msgspec.Struct, frozen=True, kw_only=True):
     incumbent: Contestant
     candidate: Contestant
     control: Contestant
-    straight_l2_m: Interval | None = None
+    straight_l2_m: BoundedScore | None = None
     """What ``plan_l2_m`` is of driving straight on at constant speed."""
     gate: GateCounts
     verdict: VerdictRecord

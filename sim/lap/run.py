@@ -29,7 +29,7 @@ from sim.lap.report import Picture
 from sim.lap.settings import LapSettings
 from sim.lap.setup import (
     ACTOR,
-    build_sets,
+    lap_sets,
     make_fleet,
     release_baseline,
     running_service,
@@ -131,7 +131,7 @@ def open_turn(
     with open_fleet(folders.fleet, actor=ACTOR) as fleet:
         store = fleet.store
         with timer.stage("sets") as stage:
-            sets = build_sets(settings, folders, store, part_lines(stage))
+            sets = lap_sets(settings, folders, store, part_lines(stage))
             files = files_of(sets, store, folders.cache)
             stage.note(", ".join(f"{m.name} {m.samples}" for m in sets.values()))
         with running_service(folders.fleet, folders.logs / "service.log") as card:

@@ -27,10 +27,10 @@ from fleet.evaluate import (
 from fleet.evaluate import Interval as EvidenceInterval
 from fleet.evaluate.metrics import NUSCENES_CLASSES
 from sim.lap.record import (
+    BoundedScore,
     ClassScore,
     Contestant,
     GateCounts,
-    Interval,
     SliceScore,
     VerdictRecord,
 )
@@ -57,7 +57,7 @@ def contestant(
     )
 
 
-def straight_l2_m(judged: Contender, settings: GateSettings) -> Interval | None:
+def straight_l2_m(judged: Contender, settings: GateSettings) -> BoundedScore | None:
     """Average the error of driving straight on at constant speed, in metres; None without futures."""
     errors_m = [(o.place_id, o.straight_l2_m) for o in judged.open_loop]
     return _mean(errors_m, settings.bootstrap)
@@ -102,7 +102,7 @@ def _classes(verdict: Verdict) -> tuple[ClassScore, ...]:
     )
 
 
-def _difference(change: ApChange | None) -> Interval | None:
+def _difference(change: ApChange | None) -> BoundedScore | None:
     return _interval(change.difference) if change else None
 
 
@@ -128,7 +128,9 @@ def _precisions(gate: Matches, settings: GateSettings) -> list[SliceScore]:
     return [*scores, SliceScore(slice="ordinary", metric="map", score=mean, truths=truths)]
 
 
-def _mean(errors_m: Sequence[tuple[str, float]], settings: BootstrapSettings) -> Interval | None:
+def _mean(
+    errors_m: Sequence[tuple[str, float]], settings: BootstrapSettings
+) -> BoundedScore | None:
     """Average errors, each with its place; None without any."""
     if not errors_m:
         return None
@@ -151,8 +153,8 @@ def _ap(gate: Matches, category: Category, interval: EvidenceInterval) -> SliceS
     return SliceScore(slice=str(category), metric="ap", score=_interval(interval), truths=truths)
 
 
-def _interval(interval: EvidenceInterval) -> Interval:
-    return Interval(value=interval.estimate, low=interval.lower, high=interval.upper)
+def _interval(interval: EvidenceInterval) -> BoundedScore:
+    return BoundedScore(value=interval.estimate, low=interval.lower, high=interval.upper)
 
 
 def _encounters(gate: Matches) -> int:

@@ -26,7 +26,7 @@ from sim.settings import WorldSettings
 Vehicles = Annotated[int, Meta(ge=1, le=256)]
 """Each is a process of its own, all at once."""
 DriveSeconds = Annotated[float, Meta(ge=1.0, le=86_400.0)]
-Tracks = Annotated[int, Meta(ge=1, le=1_000_000)]
+TrackCount = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class LapSettings:
     """Length of each vehicle's drive after the gate."""
     claim: Claim = field(default_factory=Claim)
     """What the lap sets out to learn; a file of ``conf/claim``."""
-    budget_tracks: Tracks = 80
+    budget_tracks: TrackCount = 80
     """Questions that a reviewer answers, for the candidate and again for the control."""
     replay_set: str = "replay"
     """Recipe of the ordinary traffic that a fine-tune replays."""

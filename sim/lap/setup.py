@@ -42,7 +42,7 @@ ACTOR = "lap"
 _START_S, _POLL_S = 60.0, 0.05
 
 
-def build_sets(
+def lap_sets(
     settings: LapSettings,
     folders: LapFolders,
     store: BlobStore,

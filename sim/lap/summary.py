@@ -21,7 +21,7 @@ from sim.lap.record import (
     Contestant,
     Deadline,
     DriveRecord,
-    LabelCounts,
+    LapLabelCounts,
     LapRecord,
     VehicleEnd,
     WaveRecord,
@@ -173,9 +173,9 @@ def _holds(facts: LapFacts, row: ClipRow, *, is_night: bool) -> bool:
     )
 
 
-def _labels(labelled: Labelled) -> LabelCounts:
+def _labels(labelled: Labelled) -> LapLabelCounts:
     run = labelled.run
-    return LabelCounts(
+    return LapLabelCounts(
         auto=run.auto,
         reviewed=run.reviewed,
         masked=run.masked,

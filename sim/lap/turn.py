@@ -37,7 +37,7 @@ from sim.lap import judging, orders
 from sim.lap.drives import FinishedDrive, anchors_of, run_drives, ticks_of, training_places
 from sim.lap.folders import LapFolders
 from sim.lap.judging import AnswerOrder
-from sim.lap.orders import BundledModel, Clips, Phase
+from sim.lap.orders import BundledModel, Clips, DrivePhase
 from sim.lap.record import WaveRecord
 from sim.lap.rollout import roll_out
 from sim.lap.settings import LapSettings
@@ -198,12 +198,12 @@ class Turn:
         files = files_of({role: self.sets[role]}, self.workspace.store, self.workspace.cache)
         return Dataset(Path(files[role].path))
 
-    def _drive_orders(self, phase: Phase) -> tuple[DriveOrder, ...]:
+    def _drive_orders(self, phase: DrivePhase) -> tuple[DriveOrder, ...]:
         places = training_places({scene.road_map for scene in self.settings.claim.scenes})
         return orders.drive_orders(self.settings, self.folders.lap, phase, self.vehicles, places)
 
     def _run(
-        self, drives: Sequence[DriveOrder], phase: Phase, stage: StageProgress
+        self, drives: Sequence[DriveOrder], phase: DrivePhase, stage: StageProgress
     ) -> list[FinishedDrive]:
         return run_drives(
             self.folders,

@@ -56,11 +56,3 @@ class Line:
             math.hypot(*away[k]), step[k, 0] * away[k, 1] - step[k, 1] * away[k, 0]
         )
         return self._offsets_m[k] + float(t[k]) * math.sqrt(float(squared[k])), left
-
-
-def joined(lines: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Join polylines that follow each other, without the doubled points. Returns (N, 2)."""
-    points = np.concatenate(lines)
-    keep = np.ones(len(points), dtype=bool)
-    keep[1:] = np.hypot(*np.diff(points, axis=0).T) > 1e-3
-    return points[keep]

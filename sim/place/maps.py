@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from edge.contracts.errors import OperatorError
 from sim.place.description import ListedPlace, MapDescription, Split, find_map, read_description
-from sim.place.net import Lane, LaneKind, Link, read_net
+from sim.place.net import JunctionLink, Lane, LaneKind, read_net
 
-__all__ = ["Lane", "LaneKind", "Link", "Place", "RoadMap", "Split", "load_map"]
+__all__ = ["JunctionLink", "Lane", "LaneKind", "Place", "RoadMap", "Split", "load_map"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RoadMap:
 
     name: str
     lanes: tuple[Lane, ...]
-    links: tuple[Link, ...]
+    links: tuple[JunctionLink, ...]
     junction_areas: tuple[NDArray[np.float64], ...]
     """Outlines (N, 2) of the junctions: asphalt under everything else that lies on them."""
     bounds_m: tuple[float, float, float, float]
@@ -67,9 +67,9 @@ class RoadMap:
         return {edge_id: tuple(lanes) for edge_id, lanes in edges.items()}
 
     @cached_property
-    def links_from(self) -> dict[str, tuple[Link, ...]]:
+    def links_from(self) -> dict[str, tuple[JunctionLink, ...]]:
         """Links by the lane that they leave."""
-        links: dict[str, list[Link]] = {}
+        links: dict[str, list[JunctionLink]] = {}
         for link in self.links:
             links.setdefault(link.from_lane, []).append(link)
         return {lane_id: tuple(group) for lane_id, group in links.items()}

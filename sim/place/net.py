@@ -81,7 +81,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Link:
+class JunctionLink:
     """A way from one driving lane over a junction to another."""
 
     from_lane: str
@@ -104,7 +104,7 @@ class Net:
     """
 
     lanes: tuple[Lane, ...]
-    links: tuple[Link, ...]
+    links: tuple[JunctionLink, ...]
     junction_areas: tuple[NDArray[np.float64], ...]
     ends_of_edge: dict[str, tuple[str, str]]
 
@@ -194,7 +194,7 @@ def _kind(function: str, access: Access) -> LaneKind | None:
     return LaneKind.PARKING if _EVERYBODY in access.disallowed else None
 
 
-def _links(root: ElementTree.Element) -> Iterator[Link]:
+def _links(root: ElementTree.Element) -> Iterator[JunctionLink]:
     next_via = {
         f"{c.attrib['from']}_{c.attrib['fromLane']}": c.get("via")
         for c in root.iter("connection")
@@ -207,7 +207,7 @@ def _links(root: ElementTree.Element) -> Iterator[Link]:
         chain = [first_via]
         while (following := next_via.get(chain[-1])) is not None:
             chain.append(following)
-        yield Link(
+        yield JunctionLink(
             from_lane=f"{connection.attrib['from']}_{connection.attrib['fromLane']}",
             to_lane=f"{connection.attrib['to']}_{connection.attrib['toLane']}",
             via=tuple(chain),
@@ -217,7 +217,7 @@ def _links(root: ElementTree.Element) -> Iterator[Link]:
         )
 
 
-def _links_that_lead_on(links: Sequence[Link]) -> tuple[Link, ...]:
+def _links_that_lead_on(links: Sequence[JunctionLink]) -> tuple[JunctionLink, ...]:
     """Drop links into roads that no link leaves, until there is none."""
     while True:
         left = {_edge_of(link.from_lane) for link in links}

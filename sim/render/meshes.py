@@ -29,7 +29,7 @@ from sim.render.sculpture import (
 )
 from sim.world.snapshot import MESH_SIZES
 
-BODY = Paint(1.0, 1.0, 1.0, is_tinted=True)
+BODYWORK = Paint(1.0, 1.0, 1.0, is_tinted=True)
 TRIM = Paint(0.6, 0.6, 0.6, is_tinted=True)
 UNDERSIDE = Paint(0.16, 0.15, 0.15)
 WINDSCREEN = Paint(0.52, 0.66, 0.78)
@@ -61,9 +61,11 @@ def _car(s: Sculpture) -> None:
         (-2.25, 0.50, 0.87),
         (-2.12, 0.20, 0.84),
     ]
-    s.profile(lower, [GRILLE, BODY, BODY, None, BODY, BODY, TRIM, UNDERSIDE], BODY)
+    s.profile(
+        lower, [GRILLE, BODYWORK, BODYWORK, None, BODYWORK, BODYWORK, TRIM, UNDERSIDE], BODYWORK
+    )
     cabin = [(1.00, 0.95, 0.80), (0.20, 1.50, 0.64), (-1.45, 1.50, 0.64), (-2.10, 0.98, 0.78)]
-    s.profile(cabin, [WINDSCREEN, BODY, WINDOW, None], WINDOW)
+    s.profile(cabin, [WINDSCREEN, BODYWORK, WINDOW, None], WINDOW)
     s.wheels((1.40, -1.35), 0.90, 0.34)
     s.front_pair(HEAD_LAMP, 2.28, (0.42, 0.84), (0.58, 0.76))
     s.rear_pair(TAIL_LAMP, -2.28, (0.48, 0.84), (0.62, 0.90))
@@ -81,7 +83,11 @@ def _van(s: Sculpture) -> None:
         (-2.55, 2.20, 0.88),
         (-2.60, 0.30, 0.96),
     ]
-    s.profile(outline, [GRILLE, BODY, BODY, WINDSCREEN, BODY, BODY, BODY, UNDERSIDE], BODY)
+    s.profile(
+        outline,
+        [GRILLE, BODYWORK, BODYWORK, WINDSCREEN, BODYWORK, BODYWORK, BODYWORK, UNDERSIDE],
+        BODYWORK,
+    )
     s.side_panels(WINDOW, (0.55, 1.45), 0.99, (1.22, 1.72))
     s.wheels((1.65, -1.60), 1.0, 0.36)
     s.front_pair(HEAD_LAMP, 2.62, (0.52, 0.92), (0.70, 0.98))
@@ -95,7 +101,7 @@ def _truck(s: Sculpture) -> None:
         (2.25, 4.0),
         (-1.15, 1.15),
         (0.45, 2.75),
-        BODY,
+        BODYWORK,
         top_x=(2.25, 3.85),
         faces={BOTTOM: UNDERSIDE},
     )
@@ -119,7 +125,7 @@ def _truck(s: Sculpture) -> None:
 
 
 def _bus(s: Sculpture) -> None:
-    s.hull((-5.5, 5.5), (-1.25, 1.25), (0.35, 3.1), BODY, faces={BOTTOM: UNDERSIDE})
+    s.hull((-5.5, 5.5), (-1.25, 1.25), (0.35, 3.1), BODYWORK, faces={BOTTOM: UNDERSIDE})
     s.side_panels(WINDOW, (-5.1, 5.2), 1.29, (1.35, 2.45))
     s.front_panel(WINDSCREEN, 5.54, (-1.15, 1.15), (1.05, 2.45))
     s.front_panel(YELLOW_LAMP, 5.54, (-0.90, 0.90), (2.58, 2.98))
@@ -133,7 +139,7 @@ def _bus(s: Sculpture) -> None:
 
 def _trailer(s: Sculpture) -> None:
     s.hull((-4.5, 3.6), (-1.25, 1.25), (0.95, 3.4), CARGO, faces={BOTTOM: UNDERSIDE, REAR: DOORS})
-    s.side_panels(BODY, (-4.3, 3.4), 1.29, (1.30, 2.00))
+    s.side_panels(BODYWORK, (-4.3, 3.4), 1.29, (1.30, 2.00))
     s.front_panel(TRIM, 3.64, (-1.1, 1.1), (1.2, 2.6))
     s.hull((3.0, 4.5), (-0.5, 0.5), (0.60, 0.98), STEEL, faces={TOP: TRIM})
     s.rear_panel(RED, -4.53, (-1.2, 1.2), (0.95, 1.12))
@@ -144,14 +150,14 @@ def _trailer(s: Sculpture) -> None:
 
 def _construction_vehicle(s: Sculpture) -> None:
     engine: dict[int, Paint | None] = {REAR: GRILLE, FRONT: None}
-    s.hull((-3.25, -0.3), (-0.85, 0.85), (0.75, 1.95), BODY, top_x=(-3.0, -0.3), faces=engine)
+    s.hull((-3.25, -0.3), (-0.85, 0.85), (0.75, 1.95), BODYWORK, top_x=(-3.0, -0.3), faces=engine)
     cabin: dict[int, Paint | None] = {FRONT: WINDSCREEN, TOP: None, BOTTOM: None}
     s.hull((-0.9, 0.7), (-0.75, 0.75), (1.10, 2.65), WINDOW, faces=cabin)
-    s.hull((-1.0, 0.8), (-0.8, 0.8), (2.65, 2.85), BODY, faces={BOTTOM: None})
+    s.hull((-1.0, 0.8), (-0.8, 0.8), (2.65, 2.85), BODYWORK, faces={BOTTOM: None})
     s.hull((-0.25, 0.05), (-0.15, 0.15), (2.85, 3.0), YELLOW_LAMP, faces={BOTTOM: None})
     s.hull((-0.3, 1.5), (-0.6, 0.6), (0.55, 1.25), TRIM, faces={REAR: None, TOP: None})
     arms = [(2.50, 0.60, 0.5), (2.55, 0.90, 0.5), (0.70, 1.80, 0.5), (0.40, 1.50, 0.5)]
-    s.profile(arms, [None, BODY, None, BODY], BODY)
+    s.profile(arms, [None, BODYWORK, None, BODYWORK], BODYWORK)
     s.hull((2.35, 3.25), (-1.25, 1.25), (0.0, 0.25), STEEL, faces={BOTTOM: UNDERSIDE})
     s.hull((2.35, 2.55), (-1.25, 1.25), (0.25, 1.15), STEEL, faces={BOTTOM: None})
     s.wheels((1.25, -1.9), 1.05, 0.75)
@@ -175,7 +181,12 @@ def _two_wheels(s: Sculpture, wheelbase: float, radius: float, half: float) -> N
 def _motorcycle(s: Sculpture) -> None:
     _two_wheels(s, 1.44, 0.33, 0.08)
     s.hull(
-        (-0.75, 0.70), (-0.16, 0.16), (0.42, 0.88), BODY, top_x=(-0.85, 0.45), faces={BOTTOM: None}
+        (-0.75, 0.70),
+        (-0.16, 0.16),
+        (0.42, 0.88),
+        BODYWORK,
+        top_x=(-0.85, 0.45),
+        faces={BOTTOM: None},
     )
     s.hull((0.42, 0.58), (-0.40, 0.40), (0.98, 1.04), STEEL, faces={LEFT: None, RIGHT: None})
     s.hull(  # The rider leans over the tank, towards the front.
@@ -197,7 +208,12 @@ def _bicycle(s: Sculpture) -> None:
     s.hull((0.34, 0.46), (-0.33, 0.33), (0.98, 1.04), STEEL, faces={LEFT: None, RIGHT: None})
     s.hull((-0.05, 0.16), (-0.14, 0.14), (0.28, 0.95), TROUSERS, top_x=(-0.28, 0.02))
     s.hull(
-        (-0.32, -0.02), (-0.20, 0.20), (0.92, 1.46), BODY, top_x=(-0.10, 0.18), faces={BOTTOM: None}
+        (-0.32, -0.02),
+        (-0.20, 0.20),
+        (0.92, 1.46),
+        BODYWORK,
+        top_x=(-0.10, 0.18),
+        faces={BOTTOM: None},
     )
     s.hull((-0.02, 0.20), (-0.10, 0.10), (1.46, 1.75), HAIR, faces={BOTTOM: None, FRONT: SKIN})
     s.front_panel(HEAD_LAMP, 0.56, (-0.08, 0.08), (0.78, 0.94))
@@ -208,7 +224,7 @@ def _pedestrian(s: Sculpture) -> None:
     no_lid: dict[int, Paint | None] = {TOP: None, BOTTOM: SHOES}
     s.hull((0.02, 0.25), (0.03, 0.17), (0.0, 0.84), TROUSERS, top_x=(-0.08, 0.12), faces=no_lid)
     s.hull((-0.25, -0.05), (-0.17, -0.03), (0.0, 0.84), TROUSERS, top_x=(-0.11, 0.10), faces=no_lid)
-    s.hull((-0.13, 0.13), (-0.20, 0.20), (0.80, 1.45), BODY, faces={BOTTOM: None})
+    s.hull((-0.13, 0.13), (-0.20, 0.20), (0.80, 1.45), BODYWORK, faces={BOTTOM: None})
     for y, x in ((0.20, -0.12), (-0.30, 0.02)):
         s.hull(
             (x, x + 0.12),
@@ -264,7 +280,7 @@ def _animal(s: Sculpture) -> None:
         (-0.70, 0.42),
         (-0.24, 0.24),
         (0.68, 1.14),
-        BODY,
+        BODYWORK,
         top_x=(-0.62, 0.34),
         top_y=(-0.17, 0.17),
         faces={REAR: FUR_LIGHT, BOTTOM: FUR_LIGHT},
@@ -283,13 +299,18 @@ def _animal(s: Sculpture) -> None:
         (0.20, 0.44),
         (-0.13, 0.13),
         (0.95, 1.42),
-        BODY,
+        BODYWORK,
         top_x=(0.50, 0.70),
         top_y=(-0.09, 0.09),
         faces={BOTTOM: None, TOP: None},
     )
     s.hull(
-        (0.46, 0.92), (-0.09, 0.09), (1.22, 1.42), BODY, top_x=(0.46, 0.74), faces={FRONT: FUR_DARK}
+        (0.46, 0.92),
+        (-0.09, 0.09),
+        (1.22, 1.42),
+        BODYWORK,
+        top_x=(0.46, 0.74),
+        faces={FRONT: FUR_DARK},
     )
     s.polygon(FUR_DARK, (0.52, 0.05, 1.40), (0.52, 0.275, 1.50), (0.44, 0.07, 1.42))
     s.polygon(FUR_DARK, (0.44, -0.07, 1.42), (0.52, -0.275, 1.50), (0.52, -0.05, 1.40))

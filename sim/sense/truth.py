@@ -24,7 +24,7 @@ from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.scene import Box3D, BoxSource
 from sim.sense.sight import Surroundings
 
-MAGIC = b"RRTRUTH2"
+TRUTH_MAGIC = b"RRTRUTH2"
 _HEAD = struct.Struct("<II")
 """Length and CRC-32 of the deflated msgpack that follows."""
 MAX_RECORD_BYTES = 1 << 20
@@ -131,7 +131,7 @@ class TruthLog:
             else:
                 file.truncate(0)
                 file.seek(0)
-                file.write(MAGIC)
+                file.write(TRUTH_MAGIC)
                 file.write(_record(msgspec.msgpack.encode(_Owner(vehicle_id=vehicle_id))))
         except BaseException:
             file.close()
@@ -188,9 +188,9 @@ def _record(payload: bytes) -> bytes:
 def _payloads(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """Yield whole records, and leave the file behind the last one; end at the first torn one."""
     file.seek(0)
-    magic = file.read(len(MAGIC))
-    if not MAGIC.startswith(magic):
-        raise SchemaError(f"{path} is no truth log: it begins with {magic!r}, not {MAGIC!r}")
+    magic = file.read(len(TRUTH_MAGIC))
+    if not TRUTH_MAGIC.startswith(magic):
+        raise SchemaError(f"{path} is no truth log: it begins with {magic!r}, not {TRUTH_MAGIC!r}")
     end = file.tell()
     while len(head := file.read(_HEAD.size)) == _HEAD.size:
         length, checksum = _HEAD.unpack(head)

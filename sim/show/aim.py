@@ -9,12 +9,12 @@ from edge.contracts.time import FRAME_RATE_HZ
 from sim.world.snapshot import Snapshot
 from sim.world.world import World
 
-LONGEST_S = 300.0
+LONGEST_SEARCH_S = 300.0
 """How long a drive looks for an encounter."""
 
 
 def advance_to_encounter(
-    world: World, number: int, *, near_m: float, longest_s: float = LONGEST_S
+    world: World, number: int, *, near_m: float, longest_s: float = LONGEST_SEARCH_S
 ) -> Snapshot:
     """Drive, without looking, until an encounter of the trip is near.
 

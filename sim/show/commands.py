@@ -23,7 +23,7 @@ app = typer.Typer(help="The simulator.", no_args_is_help=True)
 VEHICLE_ID = "sim"
 """Whose truth log `drive` writes."""
 
-MIN_VISIBLE_PX = 12
+RECOGNISABLE_PX = 12
 """A thing with fewer pixels than this cannot be recognised."""
 
 LONGEST_S = 86_400.0
@@ -32,7 +32,9 @@ LONGEST_S = 86_400.0
 Map = Annotated[
     str, typer.Option("--map", help="A shipped map by its name, or the path of one's own.")
 ]
-Place = Annotated[str | None, typer.Option(help="Where to start; the map's first place otherwise.")]
+PlaceOption = Annotated[
+    str | None, typer.Option(help="Where to start; the map's first place otherwise.")
+]
 ScenarioName = Annotated[
     str, typer.Option("--scenario", help="A file of conf/sim/scenario, or the path of one.")
 ]
@@ -60,7 +62,7 @@ def drive(
     overrides: Overrides = None,
     world: WorldName = "default",
     road_map: Map = "suburb",
-    place: Place = None,
+    place: PlaceOption = None,
     scenario: ScenarioName = "none",
     seed: Seed = 0,
     seconds: Annotated[
@@ -112,7 +114,7 @@ def record(
         ),
     ] = None,
     road_map: Map = "suburb",
-    place: Place = None,
+    place: PlaceOption = None,
     scenario: ScenarioName = "none",
     seed: Seed = 0,
     seconds: Annotated[float, typer.Option(min=0.5, max=60.0, help="How long to drive.")] = 6.0,
@@ -156,7 +158,7 @@ def show(
     overrides: Overrides = None,
     world: WorldName = "default",
     road_map: Map = "suburb",
-    place: Place = None,
+    place: PlaceOption = None,
     scenario: ScenarioName = "none",
     seed: Seed = 0,
     at_s: Annotated[
@@ -309,7 +311,7 @@ class DriveLog:
             met.nearest_m = min(met.nearest_m, (truth.box.x_m**2 + truth.box.y_m**2) ** 0.5)
             if truth.encounter_id is not None:
                 met.encounters.add(truth.encounter_id)
-            if truth.visible_px >= MIN_VISIBLE_PX:
+            if truth.visible_px >= RECOGNISABLE_PX:
                 met.seen.add(truth.entity_id)
                 in_frame[category] += 1
         for category in in_frame:
@@ -321,7 +323,7 @@ def _mosaic(
 ) -> bytes:
     from sim.show.pictures import Layer, mosaic, png_bytes
 
-    seen = [t.box for t in boxes if t.visible_px >= MIN_VISIBLE_PX]
+    seen = [t.box for t in boxes if t.visible_px >= RECOGNISABLE_PX]
     layers = [Layer("truth", seen, has_labels=True)]
     return png_bytes(mosaic([f.image for f in frame_set.frames], vehicle.rig, layers, title=title))
 
@@ -332,9 +334,9 @@ def _birds_eye(vehicle: Simulation, frame_set: FrameSet, boxes: Sequence[TruthBo
     range_m = 45.0
     picture = birds_eye(
         [
-            Layer("seen", [t.box for t in boxes if t.visible_px >= MIN_VISIBLE_PX]),
+            Layer("seen", [t.box for t in boxes if t.visible_px >= RECOGNISABLE_PX]),
             Layer(
-                "hidden", [t.box for t in boxes if t.visible_px < MIN_VISIBLE_PX], (150, 154, 160)
+                "hidden", [t.box for t in boxes if t.visible_px < RECOGNISABLE_PX], (150, 154, 160)
             ),
         ],
         radar=frame_set.radar,

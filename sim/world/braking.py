@@ -19,7 +19,7 @@ _LOOK_AHEAD_M = 28.0
 
 
 @dataclass(frozen=True, eq=False)
-class Hazards:
+class RoundHazards:
     """Round things on the road. float64 (M,) each: world frame, metres; speed in m/s."""
 
     x_m: NDArray[np.float64]
@@ -27,13 +27,15 @@ class Hazards:
     radius_m: NDArray[np.float64]
     speed_mps: NDArray[np.float64]
 
-    def moving(self) -> Hazards:
+    def moving(self) -> RoundHazards:
         """Return those that move on their own and will be gone some time."""
         keep = self.speed_mps > 0.0
-        return Hazards(self.x_m[keep], self.y_m[keep], self.radius_m[keep], self.speed_mps[keep])
+        return RoundHazards(
+            self.x_m[keep], self.y_m[keep], self.radius_m[keep], self.speed_mps[keep]
+        )
 
 
-def hazards_of(things: Iterable[tuple[Rectangle, float]]) -> Hazards:
+def hazards_of(things: Iterable[tuple[Rectangle, float]]) -> RoundHazards:
     """Cover footprints, each with its speed, by circles as wide as they are narrow."""
     circles = []
     for body, speed_mps in things:
@@ -45,10 +47,10 @@ def hazards_of(things: Iterable[tuple[Rectangle, float]]) -> Hazards:
         ).tolist():
             x, y = body.x_m + along_m * math.cos(yaw), body.y_m + along_m * math.sin(yaw)
             circles.append((x, y, radius_m, speed_mps))
-    return Hazards(*np.array(circles).reshape(-1, 4).T)
+    return RoundHazards(*np.array(circles).reshape(-1, 4).T)
 
 
-def allowed_speeds_mps(fronts: NDArray[np.float64], hazards: Hazards) -> NDArray[np.float64]:
+def allowed_speeds_mps(fronts: NDArray[np.float64], hazards: RoundHazards) -> NDArray[np.float64]:
     """Return the speed at which each vehicle can still stop in front of what is straight ahead.
 
     From v^2 = 2 a d. Far things count only near the axis, for the road may bend before them.

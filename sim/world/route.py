@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.place.maps import Link, RoadMap
+from sim.place.maps import JunctionLink, RoadMap
 
 ROUTE_LENGTH_M, ROUTE_STEP_M = 60.0, 2.0
 """How much of the route the ego is told, and how finely."""
@@ -27,7 +27,7 @@ class _Leg:
     lane_id: str
     start_m: float
     end_m: float
-    link: Link | None
+    link: JunctionLink | None
     """The link that leaves this lane, when it is a lane of a road."""
 
 
@@ -77,13 +77,13 @@ class RouteAhead:
                 self._append(lane_id, None)
             self._next_lane_id = link.to_lane
 
-    def _append(self, lane_id: str, link: Link | None) -> None:
+    def _append(self, lane_id: str, link: JunctionLink | None) -> None:
         start_m = self._legs[-1].end_m if self._legs else self._start_m
         end_m = start_m + self._road_map.lane[lane_id].line.length_m
         self._legs.append(_Leg(lane_id, start_m, end_m, link))
         self._ends_m.append(end_m)
 
-    def _drawn_link(self, lane_id: str) -> Link:
+    def _drawn_link(self, lane_id: str) -> JunctionLink:
         """Choose where to go from a lane, staying in one part of the map's split where possible."""
         links = self._links_of(lane_id)
         here = self._split_of(lane_id)
@@ -92,7 +92,7 @@ class RouteAhead:
         weights = np.array([_TURN_WEIGHTS.get(link.turn, 0.1) for link in links])
         return links[int(self._rng.choice(len(links), p=weights / weights.sum()))]
 
-    def _links_of(self, lane_id: str) -> list[Link]:
+    def _links_of(self, lane_id: str) -> list[JunctionLink]:
         """List the links that can be taken, at best without a lane change soon afterwards."""
         links = list(self._road_map.links_from.get(lane_id, ()))
         if not links:
@@ -167,7 +167,7 @@ class RouteAhead:
         lane_id = next((leg.lane_id for leg in legs), self._next_lane_id)
         return self._road_map.lane[lane_id].speed_limit_mps
 
-    def junctions(self, from_m: float, to_m: float) -> list[tuple[float, Link]]:
+    def junctions(self, from_m: float, to_m: float) -> list[tuple[float, JunctionLink]]:
         """List the ends of roads between two readings, each with the link that the route takes there."""
         self.extend_to(to_m)
         first = bisect.bisect_right(self._ends_m, from_m)

@@ -15,11 +15,11 @@ from sim.lap.report.pictures import (
     mosaic_picture,
 )
 from sim.lap.report.rows import class_rows
-from sim.lap.report.words import Outcome, outcome
+from sim.lap.report.words import LapOutcome, outcome
 
 __all__ = [
     "EdgeCase",
-    "Outcome",
+    "LapOutcome",
     "Picture",
     "PictureKind",
     "clarity_px",

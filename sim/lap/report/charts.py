@@ -49,7 +49,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Part:
+class BarPart:
     """A piece of a bar."""
 
     name: str
@@ -80,7 +80,7 @@ def axis_labels(axis: Axis) -> str:
     return _text_of(svg)
 
 
-def bar(parts: Sequence[Part], of: float, *, label: str, height_px: int = 12) -> str:
+def bar(parts: Sequence[BarPart], of: float, *, label: str, height_px: int = 12) -> str:
     """Draw parts one after the other, as long as their share of ``of``."""
     svg = _svg(height_px, label, "bar")
     _add(svg, "rect", class_="track", x=0, y=0, width="100%", height="100%")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from sim.lap.record import LapRecord
-from sim.lap.report.text import answer, count, many, megabytes
+from sim.lap.report.text import answer_text, count, many, megabytes
 
 REDRIVE = "again"
 
@@ -79,7 +79,7 @@ def steps(record: LapRecord) -> tuple[Step, ...]:
             "fleet",
             "Judge",
             f"{count(gate.encounters)} encounters",
-            f"gate: {answer(record.verdict.decision)}",
+            f"gate: {answer_text(record.verdict.decision)}",
         ),
         (
             "ship",

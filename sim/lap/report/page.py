@@ -96,7 +96,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     writers = (
-        text.answer,
+        text.answer_text,
         text.change,
         text.count,
         text.duration,

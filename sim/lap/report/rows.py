@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from edge.contracts.scene import Rung
 from edge.contracts.time import FRAME_RATE_HZ
-from sim.lap.record import DriveRecord, Interval, LapRecord, StageCost
-from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
+from sim.lap.record import BoundedScore, DriveRecord, LapRecord, StageCost
+from sim.lap.report.charts import Axis, BarPart, Mark, bar, interval_plot, squares
 from sim.lap.report.history import score_of
-from sim.lap.report.text import BOUND, answer, change, count, interval, named
+from sim.lap.report.text import BOUND, answer_text, change, count, interval, named
 from sim.lap.report.words import headline
 
 _COUNTABLE = 200
@@ -30,9 +30,9 @@ class SliceRow:
     slice: str
     metric: str
     truths: int
-    incumbent: Interval | None
-    control: Interval | None
-    candidate: Interval | None
+    incumbent: BoundedScore | None
+    control: BoundedScore | None
+    candidate: BoundedScore | None
     is_headline: bool
 
     @property
@@ -65,7 +65,7 @@ class Share:
     count: int
 
     @property
-    def ratio(self) -> Interval | None:
+    def ratio(self) -> BoundedScore | None:
         """The share with its bounds; None without a clip."""
         return wilson(self.filled, self.count) if self.count else None
 
@@ -75,11 +75,11 @@ class Share:
         label = f"{self.filled} of {self.count} clips"
         if self.count <= _COUNTABLE:
             return squares(self.filled, self.count, name=self.name, label=label)
-        return bar([Part(self.name, self.filled)], self.count, label=label)
+        return bar([BarPart(self.name, self.filled)], self.count, label=label)
 
 
 @dataclass(frozen=True)
-class Uplink:
+class UplinkUse:
     """What the bytes that were sent came to."""
 
     per_clip_bytes: int
@@ -173,7 +173,7 @@ def class_rows(record: LapRecord) -> list[dict[str, object]]:
             "candidate": row.candidate,
             "minus incumbent": change(row.over_incumbent).replace(BOUND, " "),
             **({"minus anchor": change(row.over_anchor).replace(BOUND, " ")} if has_anchor else {}),
-            "answer": answer(row.outcome),
+            "answer": answer_text(row.outcome),
         }
         for row in record.verdict.classes
     ]
@@ -197,14 +197,14 @@ def shares(record: LapRecord) -> tuple[Share, Share]:
     )
 
 
-def uplink(record: LapRecord) -> Uplink | None:
+def uplink(record: LapRecord) -> UplinkUse | None:
     """Say what a clip, a minute and a find cost; None when nothing was sent."""
     clips = record.clips
     ticks = sum(drive.ticks for drive in record.drives if not drive.is_redrive)
     if not clips.uploaded or not ticks:
         return None
     finds = clips.with_rare_triggered
-    return Uplink(
+    return UplinkUse(
         per_clip_bytes=clips.bytes_uploaded // clips.uploaded,
         per_minute_bytes=clips.bytes_uploaded * 60 * FRAME_RATE_HZ // ticks,
         per_find_bytes=clips.bytes_uploaded // finds if finds else None,
@@ -223,10 +223,10 @@ def drive_groups(record: LapRecord) -> tuple[Drives, ...]:
 def stage_bars(stage: StageCost, longest_s: float) -> str:
     """Draw the wall and CPU time of a stage to the scale of the longest."""
     wall = bar(
-        [Part("wall", stage.seconds)], longest_s, label=f"{stage.seconds:.1f} s", height_px=8
+        [BarPart("wall", stage.seconds)], longest_s, label=f"{stage.seconds:.1f} s", height_px=8
     )
     label = f"{stage.cpu_seconds:.1f} s of CPU"
-    return wall + bar([Part("cpu", stage.cpu_seconds)], longest_s, label=label, height_px=8)
+    return wall + bar([BarPart("cpu", stage.cpu_seconds)], longest_s, label=label, height_px=8)
 
 
 def longest_s(record: LapRecord) -> float:
@@ -245,14 +245,14 @@ def rungs(drive: DriveRecord) -> list[tuple[str, int]]:
 def rung_bar(drive: DriveRecord) -> str:
     """Draw the share of each rung in a drive."""
     label = ", ".join(f"{named(rung)} {count(ticks)}" for rung, ticks in rungs(drive))
-    parts = [Part(f"rung-{rung}", ticks) for rung, ticks in rungs(drive)]
+    parts = [BarPart(f"rung-{rung}", ticks) for rung, ticks in rungs(drive)]
     return bar(parts, sum(drive.rungs.values()), label=label)
 
 
-def wilson(hits: int, draws: int, z: float = 1.96) -> Interval:
+def wilson(hits: int, draws: int, z: float = 1.96) -> BoundedScore:
     """Bound a share of independent draws by its 95 % interval (Wilson 1927, the score interval)."""
     share = hits / draws
     scale = 1.0 / (1.0 + z * z / draws)
     middle = scale * (share + z * z / (2 * draws))
     half = scale * z * math.sqrt(share * (1.0 - share) / draws + z * z / (4 * draws * draws))
-    return Interval(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+    return BoundedScore(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))

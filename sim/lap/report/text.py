@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.evaluate import Decision
-from sim.lap.record import Interval
+from sim.lap.record import BoundedScore
 
 NOTHING = "–"
 BOUND = "\u00a0"
@@ -22,7 +22,7 @@ def signed(value: float | None) -> str:
     return _minus(f"{value:+.2f}") if abs(value) >= 0.005 else number(0.0)
 
 
-def interval(score: Interval | None) -> str:
+def interval(score: BoundedScore | None) -> str:
     """Write a score with its bounds, where it has any."""
     if score is None:
         return NOTHING
@@ -31,7 +31,7 @@ def interval(score: Interval | None) -> str:
     return f"{number(score.value)}{BOUND}[{number(score.low)},{BOUND}{number(score.high)}]"
 
 
-def change(score: Interval | None) -> str:
+def change(score: BoundedScore | None) -> str:
     """Write a difference of AP with its bounds, as closely as the gate's rules do."""
     if score is None:
         return NOTHING
@@ -88,7 +88,7 @@ def short(identity: str) -> str:
     return identity if len(identity) <= 14 else f"{identity[:12]}…"
 
 
-def answer(decision: str) -> str:
+def answer_text(decision: str) -> str:
     """Write what a rule, or the whole gate, answered."""
     return {
         Decision.PASS: "passed",

@@ -36,7 +36,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LapOutcome:
     """The top of the page: a sentence in three parts, and what decided it."""
 
     tone: str
@@ -74,13 +74,13 @@ def headline(record: LapRecord) -> Headline | None:
     )
 
 
-def outcome(record: LapRecord) -> Outcome:
+def outcome(record: LapRecord) -> LapOutcome:
     """Put the lap into one sentence, and what decided it into another."""
     decision, found = Decision(record.verdict.decision), headline(record)
     on_candidate = _count_on(record, record.candidate.bundle_id)
     is_promoted = decision is Decision.PASS and on_candidate == len(record.vehicles)
     has_stopped = decision is Decision.PASS and not is_promoted
-    return Outcome(
+    return LapOutcome(
         tone=str(Decision.FAIL if has_stopped else decision),
         label="Rollout stopped" if has_stopped else _LABELS[decision],
         claim=_claim(record, decision, found),

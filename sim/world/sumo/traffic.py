@@ -25,7 +25,7 @@ from edge.contracts.geometry import wrap_rad
 from edge.contracts.rig import BODY, Body
 from sim.place.maps import RoadMap
 from sim.place.rectangles import Rectangle, ahead_of
-from sim.world.braking import EMERGENCY_BRAKING_MPS2, Hazards, allowed_speeds_mps
+from sim.world.braking import EMERGENCY_BRAKING_MPS2, RoundHazards, allowed_speeds_mps
 from sim.world.ego import VehicleState
 from sim.world.path import Motion, between
 from sim.world.props import entity_at, moving_or_stopped
@@ -88,7 +88,7 @@ class Traffic:
         self._crowd = Crowd(road_map, seed, self.settings, next_entity_id)
         self._ego_id = ""
         self._outside: VehicleState | None = None
-        self._hazards: Hazards | None = None
+        self._hazards: RoundHazards | None = None
         self._held: set[str] = set()
         self._before = self._now = _State()
         start_sumo(road_map.net, seed, body)
@@ -164,7 +164,7 @@ class Traffic:
         """The lane that SUMO has the ego on."""
         return str(libsumo.vehicle.getLaneID(self._ego_id))
 
-    def warn_of(self, hazards: Hazards | None) -> None:
+    def warn_of(self, hazards: RoundHazards | None) -> None:
         """Set the things for which all drivers, and SUMO's ego, brake besides traffic."""
         self._hazards = hazards
 
@@ -313,15 +313,15 @@ class Traffic:
             libsumo.vehicle.setSpeed(name, max(speed, slowest_mps, 0.0))
         self._held = set(allowed)
 
-    def _all_hazards(self) -> Hazards:
+    def _all_hazards(self) -> RoundHazards:
         """Return the hazards of ``warn_of`` and the persons on crossings."""
         persons = self._now.persons
         crossing = [persons[name] for name in self._now.crossing if name in persons]
         own = np.array([(x, y, 0.4, max(speed, 0.1)) for x, y, _, speed in crossing]).reshape(-1, 4)
         given = self._hazards
         if given is None:
-            return Hazards(*own.T)
-        return Hazards(
+            return RoundHazards(*own.T)
+        return RoundHazards(
             x_m=np.concatenate([own[:, 0], given.x_m]),
             y_m=np.concatenate([own[:, 1], given.y_m]),
             radius_m=np.concatenate([own[:, 2], given.radius_m]),
@@ -340,7 +340,7 @@ class Traffic:
             fronts[self._ego_id] = (u, v, yaw, 0.5 * self._body.width_m)
         return fronts
 
-    def _allowed_speeds(self, hazards: Hazards) -> dict[str, float]:
+    def _allowed_speeds(self, hazards: RoundHazards) -> dict[str, float]:
         fronts = self._fronts()
         if not fronts:
             return {}

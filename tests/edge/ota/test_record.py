@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.ota.disk import LocalDisk, hash_file
+from edge.ota.disk import LocalDisk, hash_on_disk
 from edge.ota.record import DurableRecord
 
 
@@ -85,6 +85,6 @@ def test_local_disk_keeps_what_was_written(tmp_path):
     disk.remove("a/file")
     disk.remove("a/file")
     assert disk.read("a/file") is None and disk.names("nowhere") == ()
-    assert hash_file(disk, "nothing") is None
+    assert hash_on_disk(disk, "nothing") is None
     with pytest.raises(OSError, match="nowhere"):
         disk.write("nowhere/file", b"")

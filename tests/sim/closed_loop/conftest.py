@@ -36,7 +36,12 @@ from fleet.bundle.bundle import BundleSpec, EngineKey, answered, build_bundle, w
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
 from sim.sense.rig import default_rig
-from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
+from sim.sense.sensors import (
+    RadarSettings,
+    UltrasonicSettings,
+    radar_scan,
+    ultrasonic_scan,
+)
 from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import truth_boxes
 from sim.simulation import stream

@@ -23,7 +23,7 @@ from moto.core.models import botocore_stubber
 from edge.clip_file import read_clip
 from fleet.catalog import Catalog, ClipRow, ReportRow
 from fleet.store import BlobStore, S3Store
-from sim.sense.truth import MAGIC
+from sim.sense.truth import TRUTH_MAGIC
 
 BUCKET = "lap-blobs"
 PREFIX = "fleet a/"
@@ -156,7 +156,7 @@ def test_no_truth_is_in_any_byte_that_was_uploaded(store: BlobStore) -> None:
     clips = [content for content in blobs if content.startswith(MCAP)]
     assert clips
     for content in clips:
-        assert MAGIC not in content
+        assert TRUTH_MAGIC not in content
         assert b"encounter" not in content
         assert b"animal_rare" not in content
 

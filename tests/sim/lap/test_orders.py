@@ -23,7 +23,7 @@ from sim.lap.claim import DriveScene
 from sim.lap.drives import training_places
 from sim.lap.orders import (
     BundledModel,
-    Phase,
+    DrivePhase,
     clips_by_arm,
     drive_orders,
     first_phase,
@@ -58,7 +58,7 @@ def sets(dataset: MakeDataset) -> dict[str, DatasetManifest]:
 
 
 def drives(**changes: object) -> tuple[DriveOrder, ...]:
-    given: dict[str, object] = {"settings": SETTINGS, "lap": 1, "phase": Phase("drive", 60.0)}
+    given: dict[str, object] = {"settings": SETTINGS, "lap": 1, "phase": DrivePhase("drive", 60.0)}
     return drive_orders(**(given | changes), vehicles=("v-01", "v-02", "v-03"), places=PLACES)  # type: ignore[arg-type]
 
 
@@ -100,8 +100,8 @@ def test_scenes_are_dealt_to_the_vehicles_in_turn() -> None:
 
 def test_the_two_phases_last_as_long_as_their_settings_say() -> None:
     settings = LapSettings(drive_s=60.0, redrive_s=30.0)
-    assert first_phase(settings) == Phase("drive", 60.0)
-    assert last_phase(settings) == Phase("redrive", 30.0)
+    assert first_phase(settings) == DrivePhase("drive", 60.0)
+    assert last_phase(settings) == DrivePhase("redrive", 30.0)
     assert {order.seconds for order in drives(phase=last_phase(settings))} == {30.0}
 
 

@@ -27,7 +27,7 @@ from sim.lap.claim import Claim, DriveScene
 from sim.lap.drives import anchors_of, run_drives, training_places
 from sim.lap.folders import LapFolders
 from sim.lap.measures import MEASURES
-from sim.lap.orders import Phase, drive_orders
+from sim.lap.orders import DrivePhase, drive_orders
 from sim.lap.settings import LapSettings
 from sim.lap.turn import Turn
 from sim.lap.vehicle import VehicleOutcome
@@ -92,7 +92,7 @@ def live(
         turn.card,
         anchors_of(turn.depot.image, turn.depot.director),
         SETTINGS.profile,
-        drive_orders(SETTINGS, 1, Phase(phase, seconds), turn.vehicles, places),
+        drive_orders(SETTINGS, 1, DrivePhase(phase, seconds), turn.vehicles, places),
         truth=turn.folders.truth(phase),
         on_progress=on_progress,
     )

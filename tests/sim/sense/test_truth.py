@@ -11,7 +11,7 @@ from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Attribute, BoxSource
 from sim.sense.sight import survey
-from sim.sense.truth import MAGIC, TruthFrame, TruthLog, read_truth, truth_boxes
+from sim.sense.truth import TRUTH_MAGIC, TruthFrame, TruthLog, read_truth, truth_boxes
 from sim.world.snapshot import Entity, Snapshot
 
 EntityMaker = Callable[..., Entity]
@@ -128,7 +128,7 @@ def test_file_that_is_no_log_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_empty_and_barely_begun_logs_hold_nothing(tmp_path: Path) -> None:
-    for name, content in (("empty", b""), ("begun", MAGIC[:3]), ("bare", MAGIC)):
+    for name, content in (("empty", b""), ("begun", TRUTH_MAGIC[:3]), ("bare", TRUTH_MAGIC)):
         path = tmp_path / name
         path.write_bytes(content)
         assert read_truth(path, "v1") == {}

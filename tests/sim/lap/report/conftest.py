@@ -8,14 +8,14 @@ import pytest
 
 from fleet.evaluate import Decision, Reason
 from sim.lap.record import (
+    BoundedScore,
     ClassScore,
     ClipCounts,
     Contestant,
     Deadline,
     DriveRecord,
     GateCounts,
-    Interval,
-    LabelCounts,
+    LapLabelCounts,
     LapRecord,
     SliceScore,
     StageCost,
@@ -31,8 +31,8 @@ from sim.lap.report import (
 VEHICLES = ("v-01", "v-02", "v-03")
 
 
-def _span(value: float, half: float = 0.08) -> Interval:
-    return Interval(value=value, low=max(0.0, value - half), high=value + half)
+def _span(value: float, half: float = 0.08) -> BoundedScore:
+    return BoundedScore(value=value, low=max(0.0, value - half), high=value + half)
 
 
 def _contestant(bundle_id: str | None, animal: float, near: float, ap: float) -> Contestant:
@@ -82,8 +82,8 @@ def _guarded(decision: Decision, *, has_anchor: bool) -> tuple[ClassScore, ...]:
         candidate=0.373,
         incumbent=0.467,
         anchor=0.502 if has_anchor else None,
-        over_incumbent=Interval(value=-0.094, low=-0.13, high=-0.058),
-        over_anchor=Interval(value=-0.129, low=-0.171, high=-0.083) if has_anchor else None,
+        over_incumbent=BoundedScore(value=-0.094, low=-0.13, high=-0.058),
+        over_anchor=BoundedScore(value=-0.129, low=-0.171, high=-0.083) if has_anchor else None,
         outcome=str(decision),
     )
     kept = ClassScore(
@@ -92,8 +92,8 @@ def _guarded(decision: Decision, *, has_anchor: bool) -> tuple[ClassScore, ...]:
         candidate=0.52,
         incumbent=0.496,
         anchor=0.488 if has_anchor else None,
-        over_incumbent=Interval(value=0.024, low=0.012, high=0.041),
-        over_anchor=Interval(value=0.032, low=0.011, high=0.052) if has_anchor else None,
+        over_incumbent=BoundedScore(value=0.024, low=0.012, high=0.041),
+        over_anchor=BoundedScore(value=0.032, low=0.011, high=0.052) if has_anchor else None,
         outcome="pass",
     )
     return (fallen, kept)
@@ -158,7 +158,7 @@ def _lap_record(
             with_rare_random=3,
             random=12,
         ),
-        "labels": LabelCounts(
+        "labels": LapLabelCounts(
             auto=3127,
             reviewed=268,
             masked=451,
@@ -255,7 +255,7 @@ def lap_record() -> Callable[..., LapRecord]:
 
 
 @pytest.fixture
-def span() -> Callable[..., Interval]:
+def span() -> Callable[..., BoundedScore]:
     """Make an interval of a value and its half width."""
     return _span
 

@@ -2,7 +2,7 @@
 
 import re
 
-from sim.lap.report.charts import Axis, Mark, Part, bar, interval_plot, squares
+from sim.lap.report.charts import Axis, BarPart, Mark, bar, interval_plot, squares
 
 
 def test_axis_leaves_room_for_the_dots_at_its_ends() -> None:
@@ -16,7 +16,7 @@ def test_interval_reaches_from_bound_to_bound() -> None:
 
 
 def test_bar_parts_are_as_long_as_their_share() -> None:
-    drawing = bar([Part("a", 1.0), Part("b", 3.0)], 4.0, label="x")
+    drawing = bar([BarPart("a", 1.0), BarPart("b", 3.0)], 4.0, label="x")
     assert (
         re.findall(r'x="([\d.]+%)" width="([\d.]+%)"', drawing)
         == [
@@ -25,7 +25,7 @@ def test_bar_parts_are_as_long_as_their_share() -> None:
         ]
         or 'width="75%"' in drawing
     )
-    assert bar([Part("a", 0.0)], 0.0, label="x").count("<rect") == 1
+    assert bar([BarPart("a", 0.0)], 0.0, label="x").count("<rect") == 1
 
 
 def test_squares_can_be_counted() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from fleet.evaluate import Decision
 from sim.lap.record import (
+    BoundedScore,
     Contestant,
-    Interval,
     LapRecord,
     SliceScore,
 )
@@ -15,7 +15,7 @@ from sim.lap.report.history import lap_matrix
 from sim.lap.report.page import render
 
 MakeRecord = Callable[..., LapRecord]
-MakeInterval = Callable[..., Interval]
+MakeInterval = Callable[..., BoundedScore]
 
 
 def test_three_laps_show_what_was_kept(lap_record: MakeRecord) -> None:

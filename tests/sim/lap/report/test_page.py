@@ -12,9 +12,9 @@ import pytest
 
 from fleet.evaluate import Decision, Reason
 from sim.lap.record import (
+    BoundedScore,
     Contestant,
     DriveRecord,
-    Interval,
     LapRecord,
     SliceScore,
     StageCost,
@@ -32,7 +32,7 @@ from sim.lap.report.rows import class_rows
 
 HOSTILE = '<script>alert("x")</script><img src="https://example.org/x.png" onerror=a()>&lt;'
 MakeRecord = Callable[..., LapRecord]
-MakeInterval = Callable[..., Interval]
+MakeInterval = Callable[..., BoundedScore]
 ReadPage = Callable[[str], Any]
 Pictures = tuple[Picture, ...]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from fleet.evaluate import Decision
 from sim.lap.record import (
+    BoundedScore,
     Contestant,
-    Interval,
     LapRecord,
     SliceScore,
     VehicleEnd,
@@ -15,7 +15,7 @@ from sim.lap.report.words import outcome
 
 VEHICLES = ("v-01", "v-02", "v-03")
 MakeRecord = Callable[..., LapRecord]
-MakeInterval = Callable[..., Interval]
+MakeInterval = Callable[..., BoundedScore]
 
 
 def said(record: LapRecord) -> str:
