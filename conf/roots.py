@@ -44,7 +44,7 @@ ROOTS: dict[str, Root] = {
         "edge",
     ),
     "world": Root(
-        "sim.settings",
+        "sim.simulation.settings",
         "WorldSettings",
         "ringroad sim drive KEY=VALUE, ringroad lap world.KEY=VALUE, a file of conf/world",
         "sim",

@@ -33,8 +33,8 @@ from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
 from fleet.evaluate.episodes import EpisodeResult, EpisodeSpec
 from fleet.work.process import Work, run_all
 from sim.place.ground import Ground
-from sim.settings import WorldSettings
-from sim.simulation import Simulation, simulate
+from sim.simulation.settings import WorldSettings
+from sim.simulation.simulation import Simulation, simulate
 from sim.world.encounters import load_scenario
 from sim.world.snapshot import Snapshot
 from sim.world.trip import EgoMode, Trip

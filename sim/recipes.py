@@ -23,14 +23,14 @@ from edge.perceive.tensors import FUTURE_STEP_S, FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, RenderedInstant, RenderedScene, samples_of
 from fleet.sample.row import NIGHT, Sample
 from fleet.work.process import JobError, Progress, Work, read_progress, run_all, write_progress
-from sim.annotator import Annotator
 from sim.place.maps import Place, Split, load_map
-from sim.provenance import made_of
 from sim.render.weather import Night
+from sim.sense.annotator import Annotator
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthFrame
-from sim.settings import WorldSettings
-from sim.simulation import Simulation, simulate
+from sim.simulation.provenance import made_of
+from sim.simulation.settings import WorldSettings
+from sim.simulation.simulation import Simulation, simulate
 from sim.world.encounters import load_scenario
 from sim.world.trip import Trip
 

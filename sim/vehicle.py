@@ -20,10 +20,10 @@ from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ
 from edge.vehicle import DriveIdentity, VehicleSettings
-from sim.annotator import truth_path
+from sim.sense.annotator import truth_path
 from sim.sense.truth import TruthBox, TruthFrame, TruthLog
-from sim.settings import WorldSettings
-from sim.simulation import Simulation, simulate
+from sim.simulation.settings import WorldSettings
+from sim.simulation.simulation import Simulation, simulate
 from sim.world.encounters import load_scenario
 from sim.world.trip import EgoMode, Trip
 

@@ -25,7 +25,10 @@ def run(
     ] = None,
     *,
     labeler: Annotated[
-        str, typer.Option(help="Who is asked, as module:function, for instance sim.annotator:over.")
+        str,
+        typer.Option(
+            help="Who is asked, as module:function, for instance sim.sense.annotator:over."
+        ),
     ],
     labeler_folder: Annotated[
         Path, typer.Option(help="What the labeler is made from.", exists=True)

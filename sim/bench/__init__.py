@@ -58,7 +58,7 @@ def gate(
 
 def simulated_frames(count: int) -> tuple[list[FrameSet], Rig]:
     """Drive a little in the simulator; return the frame sets that were sensed, and their rig."""
-    from sim.simulation import simulate
+    from sim.simulation.simulation import simulate
     from sim.world.trip import Trip
 
     with simulate(Trip()) as drive:

@@ -28,7 +28,7 @@ from sim.lap.claim import Claim
 from sim.lap.settings import LapSettings
 from sim.vehicle import DriveOrder
 
-LABELER = "sim.annotator:over"
+LABELER = "sim.sense.annotator:over"
 
 Clips = Mapping[str, Sequence[ClipRow]]
 """Admitted clips by arm."""

@@ -21,7 +21,7 @@ from fleet.store import StoreSettings
 from fleet.train.recipe import fine_tune
 from models.settings import FitSettings
 from sim.lap.claim import Claim, shortened
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 
 Vehicles = Annotated[int, Meta(ge=1, le=256)]
 """Each is a process of its own, all at once."""

@@ -13,7 +13,6 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, Verdict, holds
 from fleet.evaluate.order import CANDIDATE, CONTROL, INCUMBENT
 from fleet.label.job import Labelled
-from sim.annotator import truth_path
 from sim.lap.drives import FinishedDrive
 from sim.lap.orders import BundledModel, Clips
 from sim.lap.record import (
@@ -29,6 +28,7 @@ from sim.lap.record import (
 from sim.lap.scores import contestant, gate_counts, straight_l2_m, verdict_record
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import VehicleOutcome
+from sim.sense.annotator import truth_path
 from sim.sense.truth import TruthFrame, read_truth
 
 

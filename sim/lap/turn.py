@@ -31,7 +31,6 @@ from fleet.model import Model, find_model
 from fleet.service import ServiceCard
 from fleet.train.order import Trained, train
 from fleet.work.workspace import Workspace
-from sim.annotator import write_settings
 from sim.episodes import ChildEpisodes, load_episodes
 from sim.lap import judging, orders
 from sim.lap.drives import FinishedDrive, anchors_of, run_drives, ticks_of, training_places
@@ -42,6 +41,7 @@ from sim.lap.record import WaveRecord
 from sim.lap.rollout import roll_out
 from sim.lap.settings import LapSettings
 from sim.lap.timing import StageTimer, part_lines
+from sim.sense.annotator import write_settings
 from sim.vehicle import DriveOrder
 
 

@@ -14,8 +14,8 @@ import typer
 if TYPE_CHECKING:
     from edge.contracts.sensors import FrameSet
     from sim.sense.truth import TruthBox
-    from sim.settings import WorldSettings
-    from sim.simulation import Simulation
+    from sim.simulation.settings import WorldSettings
+    from sim.simulation.simulation import Simulation
     from sim.world.trip import Trip
 
 app = typer.Typer(help="The simulator.", no_args_is_help=True)
@@ -221,7 +221,7 @@ def _trip(road_map: str, place: str | None, scenario: str, seed: int, is_night: 
 def _opened(trip: Trip, world: str, overrides: Sequence[str] | None, rig: str) -> Simulation:
     """Open a world with a vehicle that carries a rig."""
     from edge.board.rig import load_rig
-    from sim.simulation import simulate
+    from sim.simulation.simulation import simulate
 
     return simulate(trip, _world(world, overrides), load_rig(rig).rig)
 
@@ -230,7 +230,7 @@ def _world(name: str, overrides: Sequence[str] | None) -> WorldSettings:
     """Set a world up as a file of settings says, and the words after it."""
     from conf.named import load
     from conf.words import with_words
-    from sim.settings import WorldSettings
+    from sim.simulation.settings import WorldSettings
 
     return with_words(load("world", name, WorldSettings), overrides or ())
 

@@ -18,8 +18,8 @@ from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import load_bundle, recorded_boxes
 from edge.perceive.perceiver import read_manifest
 from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
-from sim.settings import WorldSettings
-from sim.simulation import Simulation, simulate
+from sim.simulation.settings import WorldSettings
+from sim.simulation.simulation import Simulation, simulate
 from sim.world.trip import EgoMode, Trip
 
 VEHICLE_ID, DRIVE_ID = "sim", "recorded"

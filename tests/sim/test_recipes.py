@@ -7,10 +7,10 @@ from edge.clip_file import decode_instant
 from edge.contracts.errors import OperatorError
 from edge.perceive.tensors import FUTURE_STEPS
 from fleet.dataset.recipe import DataRecipe, RecipePart, load_recipe
-from sim.annotator import AnnotatorSettings
 from sim.recipes import RecipeStage, check_recipe, rows_of_share
+from sim.sense.annotator import AnnotatorSettings
 from sim.sense.rig import default_rig
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 
 
 def test_recipe_that_asks_for_places_that_do_not_exist_says_so_by_name() -> None:

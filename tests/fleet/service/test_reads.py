@@ -130,7 +130,7 @@ def _rows(store: FolderStore) -> Iterator[msgspec.Struct]:
         at_ns=NOW_NS,
     )
     facts = LabelFacts(
-        labeler="sim.annotator:over",
+        labeler="sim.sense.annotator:over",
         budget_tracks=1,
         choice="value",
         seed=0,

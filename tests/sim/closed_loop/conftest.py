@@ -44,7 +44,7 @@ from sim.sense.sensors import (
 )
 from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import truth_boxes
-from sim.simulation import stream
+from sim.simulation.simulation import stream
 from sim.world.encounters import load_scenario
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import EgoMode, Trip

@@ -35,7 +35,7 @@ from sim.lap.orders import (
 )
 from sim.lap.settings import LapSettings, lap_settings
 from sim.render.weather import NightSettings
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 from sim.vehicle import DriveOrder
 
 SETTINGS = lap_settings([])

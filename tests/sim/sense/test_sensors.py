@@ -16,7 +16,7 @@ from sim.place.scenery import Scenery
 from sim.sense.rig import default_rig
 from sim.sense.sensors import RadarSettings, UltrasonicSettings, radar_scan, ultrasonic_scan
 from sim.sense.sight import Surroundings, survey
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 from sim.world.encounters import Scenario
 from sim.world.snapshot import Entity, Snapshot
 

@@ -16,10 +16,10 @@ from sim.place.description import NETS
 from sim.render.settings import RenderSettings
 from sim.sense.rig import default_rig
 from sim.sense.truth import TruthBox, read_truth
-from sim.settings import WorldSettings
 from sim.show.aim import advance_to_encounter
 from sim.show.commands import app
-from sim.simulation import Simulation, simulate, stream
+from sim.simulation.settings import WorldSettings
+from sim.simulation.simulation import Simulation, simulate, stream
 from sim.world.encounters import load_scenario
 from sim.world.path import TimedPath
 from sim.world.props import nominal_look

@@ -12,14 +12,14 @@ import pytest
 from conf.named import load
 from edge.board.rig import RigFile, rig_of
 from fleet.dataset.recipe import DataRecipe, RecipePart
-from sim import provenance
 from sim.recipes import RecipeStage
 from sim.render.weather import NightSettings
 from sim.sense.rig import default_rig
-from sim.settings import WorldSettings
+from sim.simulation import provenance
+from sim.simulation.settings import WorldSettings
 from sim.world.encounters import scenario_path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ANIMALS = DataRecipe(
     name="animals",
     split="gate",
@@ -38,7 +38,7 @@ OF_THE_SET: tuple[Edit, ...] = (
     ("conf/rig/sim_eight.yaml", "length_m: 4.6", "length_m: 5.2"),
     ("sim/world/ego.py", "import math", "import  math"),
     ("sim/render/panda.py", "set_depth_bits(24)", "set_depth_bits(32)"),
-    ("sim/annotator.py", "seed: int = 0", "seed: int = 1"),
+    ("sim/sense/annotator.py", "seed: int = 0", "seed: int = 1"),
     (
         "sim/world/sumo/settings.py",
         "vehicles_per_km: float = 20.0",
@@ -63,9 +63,9 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, "")
 from fleet.dataset.recipe import DataRecipe, RecipePart
-from sim import provenance
+from sim.simulation import provenance
 from sim.sense.rig import default_rig
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 
 def made_of():
     provenance.sources.cache_clear()

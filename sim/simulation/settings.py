@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sim.annotator import AnnotatorSettings
 from sim.place.ground import GroundSettings
 from sim.place.scenery import ScenerySettings
 from sim.render.settings import RenderSettings
 from sim.render.weather import NightSettings
+from sim.sense.annotator import AnnotatorSettings
 from sim.sense.sensors import RadarSettings, UltrasonicSettings
 from sim.world.sumo.settings import SumoSettings
 

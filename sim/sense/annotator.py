@@ -184,7 +184,7 @@ class Annotator:
 
 
 def over(folder: Path) -> Annotator:
-    """Make the annotator of a folder of truth logs; how a fleet names it: ``sim.annotator:over``.
+    """Make the annotator of a folder of truth logs; how a fleet names it: ``sim.sense.annotator:over``.
 
     Its settings are the folder's ``annotator.yaml``, where there is one.
 

@@ -11,7 +11,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D
 from fleet.labeler import ReviewQuestion, Sighting
 from fleet.sample.row import LabelSource
-from sim.annotator import Annotator, AnnotatorSettings, over, truth_path, write_settings
+from sim.sense.annotator import Annotator, AnnotatorSettings, over, truth_path, write_settings
 from sim.sense.truth import TruthBox, TruthFrame, TruthLog
 
 PERFECT = AnnotatorSettings(

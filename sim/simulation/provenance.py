@@ -21,10 +21,10 @@ import msgspec
 from edge.contracts.rig import Rig
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from sim.place.description import find_map
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 from sim.world.encounters import scenario_files
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _OURS = ("edge", "fleet", "models", "sim", "conf")
 _RENDERER = "sim.recipes"
 

@@ -14,14 +14,14 @@ from types import ModuleType
 import msgspec
 import pytest
 
-import sim.annotator
 import sim.place
 import sim.render
 import sim.sense
+import sim.sense.annotator
 import sim.world
 from conf.compose import settings_from, write_resolved
 from edge.contracts.errors import OperatorError
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 
 
 def nested(kind: type) -> Iterator[type]:
@@ -33,7 +33,7 @@ def nested(kind: type) -> Iterator[type]:
 
 
 def modules() -> Iterator[ModuleType]:
-    yield sim.annotator
+    yield sim.sense.annotator
     for package in (sim.place, sim.world, sim.render, sim.sense):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             yield importlib.import_module(found.name)
@@ -71,7 +71,9 @@ def test_clutter_of_a_kind_that_is_not_there_is_refused() -> None:
 
 
 def test_settings_are_read_without_sumo_and_panda3d() -> None:
-    program = "import sys, sim.settings; print({'libsumo', 'panda3d'} & set(sys.modules))"
+    program = (
+        "import sys, sim.simulation.settings; print({'libsumo', 'panda3d'} & set(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

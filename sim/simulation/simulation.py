@@ -27,7 +27,7 @@ from sim.sense.rig import default_rig
 from sim.sense.sensors import radar_scan, ultrasonic_scan
 from sim.sense.sight import Surroundings, survey
 from sim.sense.truth import TruthBox, truth_boxes
-from sim.settings import WorldSettings
+from sim.simulation.settings import WorldSettings
 from sim.world.snapshot import Snapshot
 from sim.world.sumo.world import SumoWorld
 from sim.world.trip import Trip
