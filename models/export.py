@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -222,30 +221,3 @@ def _last_convolutions(model: onnx.ModelProto) -> list[str]:
         if not is_followed and node.op_type == "Conv":
             names.append(node.name)
     return names
-
-
-def signal_to_noise_db(reference: NDArray[np.float32], value: NDArray[np.float32]) -> float:
-    """Signal to quantisation noise in decibels; above 40 nobody sees the difference."""
-    noise = float(np.square(reference - value).sum())
-    signal = float(np.square(reference).sum())
-    return 10.0 * float(np.log10(signal / noise)) if noise > 0 else float("inf")
-
-
-def run_onnx(path: Path, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
-    """Run a file once on one core, for parity checks; the vehicle has its own engine."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-
-def run_torch(net: BevNet, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
-    """Run the network itself on the tensors of the contract."""
-    tensors = [
-        torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in input_specs(net.spec)
-    ]
-    with torch.inference_mode():
-        outputs = Deployed(net).eval()(*tensors)
-    names = [t.name for t in output_specs(net.spec, len(net.categories))]
-    return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from conf.named import load, names
+from conf.named import load
 from edge.contracts.bundle import DeviceProfile
-
-
-def device_names() -> tuple[str, ...]:
-    """List the kinds of boards that have a profile."""
-    return names("device")
 
 
 def device_profile(name: str) -> DeviceProfile:

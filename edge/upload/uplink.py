@@ -85,10 +85,6 @@ class Uplink:
         """Why the last connection was given up; empty while none was."""
         return self._state.last_failure
 
-    def announce(self, hello: Hello) -> None:
-        """Say this of the vehicle from the next Hello on: it runs another bundle, say."""
-        self._state.hello = hello
-
     def report(self, report: HealthReport) -> None:
         """Sign a health report and send it, now or whenever the fleet can be reached."""
         payload = msgspec.msgpack.encode(report)

@@ -210,11 +210,6 @@ class Dataset:
         return self.rigs[sample.rig_id]
 
 
-def open_dataset(manifest: DatasetManifest, store: BlobStore) -> Dataset:
-    """Fetch a frozen dataset; the store has checked its hash."""
-    return Dataset(store.get(manifest.blob_id))
-
-
 class TrainingView:
     """A dataset as examples for one network, its images decoded once into a file shared by processes.
 

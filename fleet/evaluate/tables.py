@@ -37,20 +37,6 @@ class Table:
         """Give one dictionary per row, ready for JSON."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
-    def to_text(self) -> str:
-        """Align the columns with blanks, under the title."""
-        cells = [self.columns, *(tuple(_shown(v) for v in row) for row in self.rows)]
-        widths = [max(len(row[k]) for row in cells) for k in range(len(self.columns))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
-        return "\n".join([self.title, *(line.rstrip() for line in lines)]) + "\n"
-
-    def to_markdown(self) -> str:
-        """Write a Markdown table under the title in bold."""
-        cells = [self.columns, ("---",) * len(self.columns)]
-        cells += [tuple(_shown(v).replace("|", "\\|") for v in row) for row in self.rows]
-        lines = ["| " + " | ".join(row) + " |" for row in cells]
-        return "\n".join([f"**{self.title}**", "", *lines]) + "\n"
-
 
 def score_table(scores: DetectionScores, title: str = "Detection scores") -> Table:
     """Lay out AP and errors per class, the mean last."""
@@ -242,9 +228,3 @@ def _bounds(interval: Interval | None) -> tuple[Cell, Cell, Cell]:
 
 def _degrees(angle_rad: float | None) -> float | None:
     return None if angle_rad is None else float(np.degrees(angle_rad))
-
-
-def _shown(value: Cell) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -152,12 +152,6 @@ class Renderer:
         return Render(images, visible_px, ids)
 
 
-def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
-    """Count the pixels that show each entity in any array of ids, such as one camera's."""
-    entity_ids, counts = np.unique(ids[ids > 0], return_counts=True)
-    return dict(zip(entity_ids.tolist(), counts.tolist(), strict=True))
-
-
 def _common_size(rig: Rig) -> tuple[int, int]:
     for camera in rig.cameras:
         projection = camera.intrinsics.projection

@@ -4,29 +4,56 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 import models
 from edge.contracts.classes import SHIPPED_CLASSES
 from edge.contracts.errors import HashMismatchError
 from edge.perceive.tensors import NANO, PICO, SMALL, NetSpec, input_specs, output_specs
-from models.bev import RARE_LOGIT, BevNet
+from models.bev import RARE_LOGIT, BevNet, Deployed
 from models.export import (
+    Inputs,
     classes_in,
     example_inputs,
     export_graph,
     export_onnx,
     quantize,
-    run_onnx,
-    run_torch,
-    signal_to_noise_db,
     swap_weights,
 )
 from models.weights import load_weights, save_weights
 
 ZOO = Path(models.__path__[0]) / "zoo" / "pico"
+
+
+def signal_to_noise_db(reference: NDArray[np.float32], value: NDArray[np.float32]) -> float:
+    """Signal to quantisation noise in decibels; above 40 dB no difference can be seen."""
+    noise = float(np.square(reference - value).sum())
+    signal = float(np.square(reference).sum())
+    return 10.0 * float(np.log10(signal / noise)) if noise > 0 else float("inf")
+
+
+def run_onnx(path: Path, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+    """Run a file once on one core, for parity checks; the vehicle has its own engine."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def run_torch(net: BevNet, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+    """Run the network itself on the tensors of the contract."""
+    tensors = [
+        torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in input_specs(net.spec)
+    ]
+    with torch.inference_mode():
+        outputs = Deployed(net).eval()(*tensors)
+    names = [t.name for t in output_specs(net.spec, len(net.categories))]
+    return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
 
 
 def _lively(spec: NetSpec, seed: int) -> BevNet:

@@ -9,7 +9,7 @@ import torch
 from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES
 from edge.perceive.engine import OnnxEngine
 from edge.perceive.tensors import PICO
-from fleet.dataset.frozen import Dataset, DatasetManifest, freeze, open_dataset
+from fleet.dataset.frozen import Dataset, DatasetManifest, freeze
 from fleet.dataset.recipe import DataRecipe, RecipePart
 from fleet.disk import sha256_of
 from fleet.evaluate import match, operating_point
@@ -66,7 +66,7 @@ def test_a_short_fine_tune_raises_recall_on_a_handful_of_frames(
 ) -> None:
     manifest, store = frames
     assert manifest.instances["animal"] >= 10
-    dataset = open_dataset(manifest, store)
+    dataset = Dataset(store.get(manifest.blob_id))
     path = tmp_path / "frames.parquet"
     path.write_bytes(store.get(manifest.blob_id))
     baseline = zoo_folder("pico")

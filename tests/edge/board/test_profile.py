@@ -1,13 +1,14 @@
 import pytest
 
-from edge.board.profile import device_names, device_profile
+from conf.named import names
+from edge.board.profile import device_profile
 from edge.budget import modelled_latency
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Rung
 from edge.perceive.tensors import SPECS
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", names("device"))
 def test_every_board_knows_what_every_network_costs(name: str) -> None:
     profile = device_profile(name)
     assert profile.name == name

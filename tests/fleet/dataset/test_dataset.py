@@ -22,7 +22,7 @@ from edge.contracts.sensors import (
     frames_of,
 )
 from edge.perceive.tensors import PICO, slot_images
-from fleet.dataset.frozen import Dataset, TrainingView, drop_images, freeze, open_dataset
+from fleet.dataset.frozen import Dataset, TrainingView, drop_images, freeze
 from fleet.dataset.recipe import DataRecipe, RecipePart, build_set, load_recipe
 from fleet.labeler import LabelCost
 from fleet.sample.futures import with_futures
@@ -98,7 +98,7 @@ def test_another_label_is_another_dataset(store: FolderStore) -> None:
 
 def test_rows_come_back_as_they_went_in(store: FolderStore) -> None:
     manifest = freeze([_sample("a", _box(encounter_id="e1"))], [RIG], store, name="x", split="gate")
-    dataset = open_dataset(manifest, store)
+    dataset = Dataset(store.get(manifest.blob_id))
     row = dataset[0]
     assert (row.sample_id, row.place_id, row.tags) == ("a" * 64, "place-a", ("none",))
     assert row.labels.boxes[0].encounter_id == "e1"
@@ -148,7 +148,9 @@ def test_a_missing_camera_stays_missing() -> None:
 
 def test_two_openings_share_one_decoded_file(store: FolderStore, tmp_path: Path) -> None:
     manifest = freeze([_sample("a", _box())], [RIG], store, name="x", split="train")
-    views = [TrainingView(open_dataset(manifest, store), PICO, tmp_path, "key") for _ in range(2)]
+    views = [
+        TrainingView(Dataset(store.get(manifest.blob_id)), PICO, tmp_path, "key") for _ in range(2)
+    ]
     assert np.array_equal(views[0][0].senses.images, views[1][0].senses.images)
     assert views[1][0].senses.images.shape == (8, 3, 96, 192)
     assert len(list(tmp_path.glob("key-*.npy"))) == 1
@@ -159,7 +161,7 @@ def test_a_damaged_file_of_decoded_images_is_made_again(
     store: FolderStore, tmp_path: Path, kept_bytes: int
 ) -> None:
     manifest = freeze([_sample("a", _box())], [RIG], store, name="x", split="train")
-    data = open_dataset(manifest, store)
+    data = Dataset(store.get(manifest.blob_id))
     first = TrainingView(data, PICO, tmp_path, "key")[0].senses.images.copy()
     (path,) = tmp_path.glob("key-*.npy")
     path.write_bytes(path.read_bytes()[:kept_bytes])
@@ -283,7 +285,7 @@ def test_a_set_that_is_damaged_in_the_cache_is_dropped_reported_and_made_again(
     (blob if what == "blob" else remembered).write_bytes(content)
     again = build_set(RECIPE, runner, store, cache)  # type: ignore[arg-type]
     assert again == first and runner.calls == 2
-    assert len(open_dataset(again, store)) == 1
+    assert len(Dataset(store.get(again.blob_id))) == 1
     dropped = [r for r in caplog.records if r.message == "cached_set_dropped"]
     assert [r.__dict__["file"] for r in dropped] == [str(remembered)]
     assert build_set(RECIPE, runner, store, cache) == first  # type: ignore[arg-type]
@@ -295,7 +297,7 @@ def test_a_set_whose_blob_is_gone_is_made_again(store: FolderStore, tmp_path: Pa
     first = build_set(RECIPE, runner, store, tmp_path / "cache")  # type: ignore[arg-type]
     (store.root / blob_key(first.blob_id)).unlink()
     assert build_set(RECIPE, runner, store, tmp_path / "cache") == first  # type: ignore[arg-type]
-    assert len(open_dataset(first, store)) == 1
+    assert len(Dataset(store.get(first.blob_id))) == 1
 
 
 def test_a_set_of_another_renderer_is_not_taken_for_this_one(

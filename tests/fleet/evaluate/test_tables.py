@@ -27,12 +27,8 @@ from fleet.evaluate import (
 FEW = BootstrapSettings(resamples=50)
 
 
-def test_a_table_reads_the_same_as_text_markdown_and_records():
+def test_a_table_is_one_record_per_row():
     table = Table("Scores", ("class", "ap"), (("car", 0.5), ("a|b", None)))
-    assert table.to_text() == "Scores\nclass  ap\ncar    0.500\na|b    -\n"
-    assert table.to_markdown() == (
-        "**Scores**\n\n| class | ap |\n| --- | --- |\n| car | 0.500 |\n| a\\|b | - |\n"
-    )
     assert json.loads(json.dumps(table.to_records())) == [
         {"class": "car", "ap": 0.5},
         {"class": "a|b", "ap": None},

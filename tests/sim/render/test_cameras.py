@@ -12,6 +12,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from panda3d import core
 
 from edge.contracts.errors import OperatorError
@@ -22,7 +23,7 @@ from edge.perceive.tensors import IMAGE_SLOTS, MIRRORED_SLOTS
 from sim.place.ground import Ground
 from sim.place.maps import RoadMap
 from sim.place.scenery import Scenery
-from sim.render.cameras import MAX_ENTITIES, Renderer, visible_pixels, world_from_unit
+from sim.render.cameras import MAX_ENTITIES, Renderer, world_from_unit
 from sim.render.meshes import mesh_of
 from sim.render.panda import UNDRAWN_PX, camera_node, geom, open_buffer, vertex_rows
 from sim.render.settings import RenderSettings
@@ -36,6 +37,12 @@ EntityMaker = Callable[..., Entity]
 SnapshotMaker = Callable[..., Snapshot]
 
 FRONT_MAIN = CAMERAS.index("front_main")
+
+
+def visible_pixels(ids: NDArray[np.int32]) -> dict[int, int]:
+    """Count the pixels that show each entity in any array of ids, such as one camera's."""
+    entity_ids, counts = np.unique(ids[ids > 0], return_counts=True)
+    return dict(zip(entity_ids.tolist(), counts.tolist(), strict=True))
 
 
 def test_images_are_contiguous_rgb_of_the_rigs_size(
