@@ -8,6 +8,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -334,3 +335,115 @@ def test_every_verb_of_a_group_has_help(name: str) -> None:
     assert [
         verb for verb, command in every_verb(cli.load_group(name), name) if not command.help
     ] == []
+
+
+TREES = {
+    file: ast.parse((ROOT / file).read_text())
+    for file in tracked(*PACKAGES)
+    if file.suffix == ".py" and "migrations/versions" not in str(file)
+}
+"""Every source file of the product, parsed; migrations are scripts that Alembic alone runs."""
+
+Definition = ast.ClassDef | ast.FunctionDef
+
+
+def is_command(file: Path, node: Definition) -> bool:
+    """Whether a function is a verb of the command line; it may be named like what it calls."""
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    groups = {(group.module, group.attribute) for group in cli.GROUPS.values()}
+    module = ".".join(file.with_suffix("").parts)
+    return any(".command(" in d or ".callback(" in d for d in decorators) or (
+        (module, node.name) in groups
+    )
+
+
+def meanings(file: Path) -> Iterable[tuple[str, str]]:
+    """Public names that a file defines at its top, each with what tells one meaning from another.
+
+    An alias or a constant means what it is set to; a class or a function means itself.
+    """
+    for node in TREES[file].body:
+        if isinstance(node, Definition):
+            if node.name != "main" and not is_command(file, node):
+                yield node.name, str(file)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            said = ast.unparse(node.value)
+            yield from ((t.id, said) for t in targets if isinstance(t, ast.Name))
+
+
+SEVERAL_MEANINGS = {
+    "T": "a type variable, bound where it is used",
+    "app": "the commands of one noun",
+    "VehicleShape": "the body that plans keep clear of, and the body that a simulated world moves",
+    "Floats": "float arrays of the precision that the file computes in",
+}
+"""Names that mean what the file they stand in says, and why."""
+
+
+def test_no_public_name_has_two_meanings() -> None:
+    found: dict[str, set[str]] = {}
+    for file in TREES:
+        for name, meaning in meanings(file):
+            found.setdefault(name, set()).add(meaning)
+    twice = {n for n, m in found.items() if len(m) > 1 and not n.startswith("_")}
+    assert twice - set(SEVERAL_MEANINGS) == set()
+
+
+LONGER = {"edge/runtime.py"}
+"""One class, which every stage of the tick is joined in."""
+
+
+def test_no_source_file_is_longer_than_450_lines() -> None:
+    lines = {str(file): (ROOT / file).read_text().count("\n") for file in TREES}
+    assert {file: n for file, n in lines.items() if n > 450 and file not in LONGER} == {}
+
+
+def room(parts: tuple[str, ...]) -> str:
+    """The part of a package that a dotted name lies in: a folder or a module at the package's top."""
+    return ".".join(parts[:2])
+
+
+def arrows(package: str) -> dict[str, set[str]]:
+    """Which rooms of a package import which others of it; the package's own file is no room."""
+    found: dict[str, set[str]] = {}
+    for file, tree in TREES.items():
+        parts = file.with_suffix("").parts
+        if parts[0] != package or parts[1] in {"__init__", "__main__"}:
+            continue
+        known = found.setdefault(room(parts), set())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                known.update(room(tuple(alias.name.split("."))) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module == package:
+                known.update(f"{package}.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                known.add(room(tuple(node.module.split("."))))
+    return {own: (others & set(found)) - {own} for own, others in found.items()}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle_of_imports_between_the_rooms_of_a_package(package: str) -> None:
+    assert tuple(TopologicalSorter(arrows(package)).static_order())
+
+
+def test_sim_has_at_most_fourteen_rooms_on_six_floors() -> None:
+    below = arrows("sim")
+    floors: dict[str, int] = {}
+    for name in TopologicalSorter(below).static_order():
+        floors[name] = 1 + max((floors[other] for other in below[name]), default=0)
+    assert len(below) <= 14
+    assert max(floors.values()) <= 6, floors
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    """Lines of a function's body, its docstring left out."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_function_bodies_are_short() -> None:
+    functions = [n for t in TREES.values() for n in ast.walk(t) if isinstance(n, ast.FunctionDef)]
+    lengths = sorted(body_lines(function) for function in functions)
+    assert lengths[len(lengths) // 2] <= 5
+    assert lengths[len(lengths) * 9 // 10] <= 17
