@@ -25,7 +25,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """One track of one clip that nobody is sure of."""
+    """One track of one clip whose label is uncertain."""
 
     vehicle_id: Name
     clip_id: str

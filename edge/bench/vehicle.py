@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge.bench.cadence import Beat, Timer, paced
 from edge.bench.latency import Latency, latency
-from edge.budget import BudgetSettings, MeasuredCharge
+from edge.budget import AFTER_PLAN, BudgetSettings, MeasuredCharge
 from edge.clip import DriveClips, RecorderSettings
 from edge.contracts.bundle import BundleManifest, DeviceProfile
 from edge.contracts.campaign import ArmedRule, Campaign
@@ -45,8 +45,6 @@ CAMPAIGN = Campaign(
     ),
     until_ns=2**62,
 )
-
-_AFTER_PLAN = ("trigger", "record")
 
 
 @dataclass
@@ -139,7 +137,7 @@ def bench_vehicle(
         index = len(series.after_plan_ms)
         stamp_ns = frame_stamp_ns(index, rate_hz=settings.rate_hz)
         result = runtime.tick(_at(frames[index % len(frames)], index, stamp_ns), stamp_ns)
-        after_ms = sum(runtime.ledger.measured[stage][-1] for stage in _AFTER_PLAN)
+        after_ms = sum(runtime.ledger.measured[stage][-1] for stage in AFTER_PLAN)
         series.after_plan_ms.append(after_ms)
         series.is_full.append(result.ledger.rung is Rung.FULL)
         series.boxes += len(result.perception.boxes)

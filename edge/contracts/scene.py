@@ -32,6 +32,15 @@ class Attribute(OpenEnum):
     UNKNOWN = "unknown"
 
 
+STANDING_MPS = 0.5
+"""Speed under which a road user counts as stopped; slower motion is lost in the noise of a track."""
+
+
+def attribute_at(speed_mps: float) -> Attribute:
+    """Return what a road user of a speed is doing: moving or stopped."""
+    return Attribute.STOPPED if speed_mps < STANDING_MPS else Attribute.MOVING
+
+
 class BoxSource(OpenEnum):
     """Who says that the box is there."""
 

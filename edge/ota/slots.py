@@ -100,7 +100,7 @@ def record_of(disk: Disk, slot: Slot) -> SlotRecord | None:
 
 
 def forget_partials(disk: Disk, kept: frozenset[str] = frozenset()) -> None:
-    """Remove downloads that nobody is waiting for."""
+    """Remove downloads that no release needs."""
     for name in disk.names(PARTIAL):
         if name not in kept:
             disk.remove(f"{PARTIAL}/{name}")

@@ -119,7 +119,7 @@ class InstallState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def first(record: SlotRecord, slot: Slot = "a") -> InstallState:
-    """Begin with a bundle that nobody has to prove: the factory's."""
+    """Start with the factory's bundle, which needs no trial."""
     state = InstallState(
         active=slot,
         floor_counter=record.release_counter,

@@ -1,7 +1,7 @@
 """From frames to boxes: the one seam behind which the network lives.
 
 A perceiver owns what a network needs between ticks (engine, calibration table, memory, thresholds), so
-that the runtime knows neither tensors nor engines, and a test or a cheaper rung can stand in for it.
+that the runtime reads named outputs and opens no engine, and a test or a cheaper rung can stand in for it.
 """
 
 from __future__ import annotations

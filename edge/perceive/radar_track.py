@@ -203,7 +203,7 @@ class RadarTracker:
         tracks.is_confirmed |= tracks.recent.sum(axis=1) >= s.confirm_hits
 
     def _births(self, echoes: _Echoes, column: Ints, stamp_ns: int) -> _Tracks:
-        """Start a track for every echo that nobody claimed and that is not a known body's."""
+        """Start a track for every echo that no track claimed and that is not of a known body."""
         is_new = np.ones(len(echoes.range_m), np.bool_)
         is_new[column] = False
         known = self._tracks.select(self._tracks.is_confirmed)

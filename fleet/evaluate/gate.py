@@ -137,7 +137,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical bytes; a bundle names its verdict by it."""
+        """SHA-256 of the canonical bytes, which identifies the verdict."""
         return hashlib.sha256(self.to_json()).hexdigest()
 
     @property

@@ -43,7 +43,7 @@ ANSWERS_VERSION = 2
 SCORE_FLOOR = 0.05
 
 _SEEN_PX = 1_000
-"""Stands for pixels that nobody counted."""
+"""Stands for visible pixels that were not counted."""
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ _GRID_RANGE_M = 32.0
 
 @dataclass(frozen=True, eq=False)
 class Doubt:
-    """Something that nobody is sure of, where it stands at each instant, and what to ask."""
+    """An uncertain object: where it stands at each instant, and what to ask."""
 
     question: ReviewQuestion
     discs: Mapping[int, Disc]

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from edge.clip_file import ClipFrame
 from edge.contracts.classes import Category
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import Attribute, Box3D, BoxSource
+from edge.contracts.scene import Box3D, BoxSource, attribute_at
 from fleet.label.hindsight_tracks import Detections, HindsightTrack, measured_covariance
 from fleet.label.teacher import Opinion
-
-_STANDING_MPS = 0.5
 
 
 def detections(frame: ClipFrame, opinion: Opinion, known: Sequence[Category]) -> Detections:
@@ -56,7 +54,7 @@ def boxes_of(track: HindsightTrack, frames: Sequence[ClipFrame]) -> list[tuple[i
             yaw_rad=wrap_rad(float(track.yaw_world_rad[k]) + yaw),
             vx_mps=vx,
             vy_mps=vy,
-            attribute=Attribute.MOVING if speed > _STANDING_MPS else Attribute.STOPPED,
+            attribute=attribute_at(speed),
             source=BoxSource.HINDSIGHT,
         )
         found.append((frame, box))

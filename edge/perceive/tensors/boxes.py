@@ -17,10 +17,8 @@ from edge.contracts.classes import (
     row_of,
 )
 from edge.contracts.geometry import wrap_rad
-from edge.contracts.scene import Attribute, Box3D, BoxSource
+from edge.contracts.scene import Box3D, BoxSource, attribute_at
 from edge.perceive.tensors.spec import Floats, NetSpec
-
-_STANDING_MPS = 0.5
 
 
 def decode_boxes(
@@ -110,7 +108,7 @@ def _box(
         vx_mps=vx,
         vy_mps=vy,
         score=float(min(max(score, 0.0), 1.0)),
-        attribute=Attribute.STOPPED if speed < _STANDING_MPS else Attribute.MOVING,
+        attribute=attribute_at(speed),
         source=BoxSource.NETWORK,
     )
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.contracts.classes import Category, row_of
-from edge.contracts.scene import Agent, Attribute, Box3D, BoxSource, Trajectory
+from edge.contracts.scene import Agent, Box3D, BoxSource, Trajectory, attribute_at
 from edge.perceive.track.rows import VEHICLES, Floats, Tracks, surely_moves
 from edge.perceive.track.settings import TrackerSettings
 
-_STANDING_MPS = 0.5
 _HEADING_BY_MOTION_MPS = 2.0
 
 
@@ -46,7 +45,6 @@ def agents_of(
         vy,
     ), yaw_rad, cov, shape, winner, score, track_id, first, hits, sure in columns:
         length, width, height, z = shape
-        is_standing = math.hypot(vx, vy) < _STANDING_MPS
         box = Box3D(
             category=names[winner],
             x_m=x,
@@ -59,7 +57,7 @@ def agents_of(
             vx_mps=vx,
             vy_mps=vy,
             score=score,
-            attribute=Attribute.STOPPED if is_standing else Attribute.MOVING,
+            attribute=attribute_at(math.hypot(vx, vy)),
             source=BoxSource.NETWORK if track_id in futures_of else BoxSource.TRACKER,
             track_id=track_id,
             covariance=(cov[0], cov[1], cov[3]),

@@ -99,7 +99,7 @@ class Tracker:
     def coast(
         self, ego: EgoState, stamp_ns: int, radar_tracks: Sequence[RadarTrack] = ()
     ) -> tuple[Agent, ...]:
-        """Move on through a tick in which no network looked: nobody is seen, nobody is missed."""
+        """Advance by a tick without network output: no track gains a hit and none counts as missed."""
         rotation, origin = planar(ego.world_from_ego)
         self._predict(stamp_ns)
         self._listen(radar_tracks, rotation, origin)
@@ -235,7 +235,7 @@ class Tracker:
         tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
 
     def _give_birth(self, measured: Measured, column: Ints, stamp_ns: int) -> dict[int, int]:
-        """Start a track for every box that nobody claimed; return its id → box number."""
+        """Start a track for every box that no track claimed; return its id → box number."""
         is_new = np.ones(len(measured.score), np.bool_)
         is_new[column] = False
         orphans = np.flatnonzero(is_new)
