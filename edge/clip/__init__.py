@@ -2,14 +2,12 @@
 
 from edge.clip.quota import Quota, Rank
 from edge.clip.recorder import (
-    CLIP_SUFFIX,
     Drive,
     DriveClips,
     Recorder,
     RecorderSettings,
-    SealedClip,
-    sealed_clips,
 )
+from edge.clip.sealed import CLIP_SUFFIX, SealedClip, sealed_clips
 from edge.clip.window import Window, join_window
 
 __all__ = [

@@ -9,7 +9,6 @@ were it merged with, or displaced by, what a trigger found, it would estimate no
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections import deque
@@ -21,14 +20,13 @@ import msgspec
 
 from edge.clip.coverage import coverage, missing
 from edge.clip.quota import Quota, Rank
+from edge.clip.sealed import CLIP_SUFFIX, SealedClip, worth_of
 from edge.clip.window import Window, join_window
 from edge.clip_file import (
     PART_SUFFIX,
-    Clip,
     ClipFrame,
     encode_clip_manifest,
     encode_instant,
-    read_clip,
     write_clip,
 )
 from edge.contracts.campaign import Campaign
@@ -39,8 +37,6 @@ from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, NamedClock, is_one_time_base
-
-CLIP_SUFFIX = ".mcap"
 
 _EARLIEST = 0.75
 """A frame set may be recorded this part of a period after the last one: a camera's stamps jitter."""
@@ -80,18 +76,6 @@ class Drive:
     rate_hz: float = FRAME_RATE_HZ
     """Frame sets per second of its source."""
     software: str = ""
-
-
-@dataclass(frozen=True)
-class SealedClip:
-    """A whole clip on disk."""
-
-    path: Path
-    manifest_bytes: bytes
-    clip_id: str
-    blob_id: str
-    size_bytes: int
-    worth: float
 
 
 @dataclass(frozen=True)
@@ -302,7 +286,7 @@ class Recorder:
             clip_id=clip_id,
             blob_id=blob_id,
             size_bytes=path.stat().st_size,
-            worth=_worth(window.events),
+            worth=worth_of(window.events),
         )
 
     def _manifest(
@@ -346,34 +330,6 @@ class Recorder:
                 _log.warning("clip_stays", extra={"clip_id": clip_id, "reason": str(error)})
 
 
-def sealed_clips(folder: Path) -> tuple[SealedClip, ...]:
-    """List the whole clips in a folder: what a killed drive had sealed and nobody has taken on yet.
-
-    A file that is not a whole clip is passed over and reported, for it can only be foreign.
-    """
-    found = []
-    for path in sorted(folder.glob("*" + CLIP_SUFFIX)):
-        content = path.read_bytes()
-        try:
-            clip = read_clip(content)
-        except SchemaError as error:
-            _log.warning("clip_unreadable", extra={"file": path.name, "reason": str(error)})
-            continue
-        found.append(_sealed(path, content, clip))
-    return tuple(found)
-
-
-def _sealed(path: Path, content: bytes, clip: Clip) -> SealedClip:
-    return SealedClip(
-        path=path,
-        manifest_bytes=clip.manifest_bytes,
-        clip_id=clip.manifest.clip_id,
-        blob_id=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
-        worth=_worth(clip.manifest.events),
-    )
-
-
 def _leaving(privacy: str) -> Privacy:
     """Read the reason why images may leave the vehicle, or refuse."""
     reason = Privacy(privacy)
@@ -400,17 +356,12 @@ def _ns(seconds: float) -> int:
     return round(seconds * NS_PER_S)
 
 
-def _worth(events: Sequence[TriggerEvent]) -> float:
-    """Give a clip's worth: that of its best event."""
-    return max(event.worth for event in events)
-
-
 def _ranks(window: Window, clip_id: str) -> dict[_Stream, Rank]:
     """Rank a window's clip for each campaign that asked for it."""
     ranks: dict[_Stream, Rank] = {}
     for campaign_id in dict.fromkeys(event.campaign_id for event in window.events):
         own = [event for event in window.events if event.campaign_id == campaign_id]
-        worth = 0.0 if window.is_control else _worth(own)
+        worth = 0.0 if window.is_control else worth_of(own)
         ranks[campaign_id, window.is_control] = (-worth, clip_id)
     return ranks
 
