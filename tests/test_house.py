@@ -307,7 +307,7 @@ def test_every_command_stands_in_a_document(name: str) -> None:
     text = "".join((ROOT / document).read_text() for document in DOCUMENTS)
     verbs = [
         verb
-        for verb, command in every_verb(cli.load(name), name)
+        for verb, command in every_verb(cli.load_group(name), name)
         if not hasattr(command, "commands")
     ]
     assert [verb for verb in verbs if f"ringroad {verb}" not in text] == []
@@ -375,7 +375,6 @@ def meanings(file: Path) -> Iterable[tuple[str, str]]:
 SEVERAL_MEANINGS = {
     "T": "a type variable, bound where it is used",
     "app": "the commands of one noun",
-    "VehicleShape": "the body that plans keep clear of, and the body that a simulated world moves",
     "Floats": "float arrays of the precision that the file computes in",
 }
 """Names that mean what the file they stand in says, and why."""

@@ -18,7 +18,7 @@ class Named(Protocol):
         ...
 
 
-R = TypeVar("R", bound=Named)
+NamedT = TypeVar("NamedT", bound=Named)
 
 
 def complete(rows: Mapping[K, V], keys: Iterable[K], table: str) -> dict[K, V]:
@@ -35,13 +35,13 @@ def complete(rows: Mapping[K, V], keys: Iterable[K], table: str) -> dict[K, V]:
     return dict(rows)
 
 
-def by_name(rows: Iterable[R], table: str) -> dict[str, R]:
+def by_name(rows: Iterable[NamedT], table: str) -> dict[str, NamedT]:
     """Return rows by their names.
 
     Raises:
         TypeError: Two rows have one name.
     """
-    found: dict[str, R] = {}
+    found: dict[str, NamedT] = {}
     for row in rows:
         if row.name in found:
             raise TypeError(f"{table}: two rows are called {row.name}")

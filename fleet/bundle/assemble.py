@@ -129,7 +129,7 @@ def assemble(
         inputs=input_specs(spec),
         outputs=output_specs(spec, len(categories)),
         categories=categories,
-        thresholds=complete(tuned.thresholds, categories),
+        thresholds=every_threshold(tuned.thresholds, categories),
         velocity_sigma_mps=tuned.velocity_sigma_mps,
     )
     return build_bundle(
@@ -143,7 +143,7 @@ def assemble(
     )
 
 
-def complete(
+def every_threshold(
     thresholds: Mapping[Category, float], categories: Sequence[Category]
 ) -> dict[Category, float]:
     """Give every class of a network a threshold; one that was never chosen reports nothing."""

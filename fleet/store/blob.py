@@ -122,7 +122,7 @@ def check_hash(blob_id: str, found: str) -> None:
         raise HashMismatchError(f"blob {blob_id} refused: its bytes hash to {found}")
 
 
-def missing(blob_id: str, where: str) -> OperatorError:
+def no_such_blob(blob_id: str, where: str) -> OperatorError:
     """Return the error of a blob that a store does not have."""
     return OperatorError(f"blob {blob_id} is not in {where}")
 

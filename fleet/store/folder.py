@@ -19,7 +19,7 @@ from fleet.store.blob import (
     checked,
     hash_of,
     log_replaced,
-    missing,
+    no_such_blob,
     pieces,
 )
 
@@ -76,7 +76,7 @@ class FolderStore(BlobStore):
             try:
                 content = (self.root / blob_key(blob_id)).read_bytes()
             except FileNotFoundError:
-                raise missing(blob_id, f"folder {self.root}") from None
+                raise no_such_blob(blob_id, f"folder {self.root}") from None
         return checked(blob_id, content)
 
     def head(self, blob_id: str) -> int | None:

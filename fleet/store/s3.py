@@ -17,7 +17,7 @@ from fleet.store.blob import (
     checked,
     hash_of,
     log_replaced,
-    missing,
+    no_such_blob,
 )
 from fleet.store.settings import StoreSettings
 
@@ -69,7 +69,7 @@ class S3Store(BlobStore):
                 content: bytes = answer["Body"].read()
             except self._client.exceptions.ClientError as error:
                 if _status(error) == 404:
-                    raise missing(blob_id, f"bucket {self.bucket}") from None
+                    raise no_such_blob(blob_id, f"bucket {self.bucket}") from None
                 raise
         return checked(blob_id, content)
 

@@ -89,7 +89,7 @@ class _Network:
 
 
 def _shipped(model: str) -> _Network | None:
-    from fleet.bundle.assemble import FP32, INT8, complete
+    from fleet.bundle.assemble import FP32, INT8, every_threshold
     from fleet.zoo import TFLITE, read_card, zoo_folder
 
     try:
@@ -100,7 +100,7 @@ def _shipped(model: str) -> _Network | None:
     if (folder / TFLITE).is_file():
         files[EngineKey(EngineKind.TFLITE, Precision.FP32)] = folder / TFLITE
     card = read_card(folder)
-    thresholds = complete(card.thresholds, card.categories)
+    thresholds = every_threshold(card.thresholds, card.categories)
     return _Network(folder / FP32, files, thresholds, card.velocity_sigma_mps, card.categories)
 
 

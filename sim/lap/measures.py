@@ -54,7 +54,7 @@ MEASURES: dict[str, Measure] = by_name(
 
 
 @dataclass(eq=False)
-class Tally:
+class MeasureTally:
     """Adds up every measure over the ticks of a drive."""
 
     ticks: int = 0

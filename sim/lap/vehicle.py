@@ -29,7 +29,7 @@ from edge.vehicle import (
     VehicleSettings,
     open_home,
 )
-from sim.lap.measures import SeenTick, Tally
+from sim.lap.measures import MeasureTally, SeenTick
 from sim.vehicle import DriveOrder, SimulatedRoad, identity_of, open_road, simulated_vehicle
 
 
@@ -101,7 +101,7 @@ def live(order: VehicleOrder) -> VehicleOutcome:
         life = Life(home, settings, identity, utc_ns=time.time_ns, report=progress_of(order))
         life.prepare()
         with open_road(order.drive, Path(order.truth)) as road:
-            tally = Tally()
+            tally = MeasureTally()
             life.drive(road, on_tick=lambda result: tally.add(_seen(result, road)))
         return _summary(order, life.finish(), road, tally)
 
@@ -139,7 +139,7 @@ def _seen(result: TickResult, road: SimulatedRoad) -> SeenTick:
 
 
 def _summary(
-    order: VehicleOrder, outcome: LifeOutcome, road: SimulatedRoad, tally: Tally
+    order: VehicleOrder, outcome: LifeOutcome, road: SimulatedRoad, tally: MeasureTally
 ) -> VehicleOutcome:
     counts = outcome.counts
     return VehicleOutcome(

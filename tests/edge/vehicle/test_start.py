@@ -77,7 +77,9 @@ def test_a_vehicle_ticks_at_the_rate_of_its_source(bundle, road) -> None:
     source = road(1)
     identity = replace(IDENTITY, rate_hz=12.0)
     loaded = load_bundle(manifest, files, source.rig, LAPTOP)
-    vehicle = start(VehicleSettings(), identity, rig=source.rig, bundle=loaded, profile=LAPTOP)
+    vehicle = start_vehicle(
+        VehicleSettings(), identity, rig=source.rig, bundle=loaded, profile=LAPTOP
+    )
     assert len(list(vehicle.drive(source))) == 1
     assert vehicle.runtime.moments[-1].period_s == 1.0 / 12.0
 

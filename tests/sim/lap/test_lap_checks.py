@@ -248,7 +248,7 @@ def test_an_absurd_word_is_refused_at_once_in_one_sentence(word: str) -> None:
     ("store", "complaint"),
     [
         (StoreSettings(kind="tape"), "store 'tape'"),
-        (StoreSettings(kind="s3"), "'s3' with a bucket"),
+        (StoreSettings(kind="s3"), "store s3 has no bucket"),
         (StoreSettings(kind="s3", bucket="b", endpoint_url="localhost:9000"), "expected http"),
         (StoreSettings(kind="s3", bucket="b", endpoint_url="http://127.0.0.1:9"), "cannot be used"),
         (StoreSettings(root="a file"), "lap not begun: the store cannot be used: .*a file"),

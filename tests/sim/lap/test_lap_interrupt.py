@@ -61,7 +61,7 @@ def telling(logs, on_steps, on_progress):
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
-run.build_sets = one_grey_frame
+run.lap_sets = one_grey_frame
 drives.ProgressFeed = telling
 root = Path(sys.argv[1])
 settings = LapSettings(vehicles=1, drive_s=600.0, claim=Claim(scenes=[DriveScene("grid", "none")]))

@@ -62,7 +62,7 @@ def test_a_lap_on_sets_of_another_rig_is_refused_before_anybody_drives(
         rigs[strange] = default_rig(width_px=64, height_px=32)
         return {r: freeze([], [rig], store, name=r, split="gate") for r, rig in rigs.items()}
 
-    monkeypatch.setattr(run, "build_sets", rendered)
+    monkeypatch.setattr(run, "lap_sets", rendered)
     settings = LapSettings(cache=str(tmp_path / "cache"))
     folders = LapFolders(tmp_path / "run", 1, tmp_path / "cache")
     with (

@@ -4,7 +4,7 @@ import pytest
 
 from edge.contracts.scene import Perception, Rung
 from sim.lap import measures
-from sim.lap.measures import Measure, Per, SeenTick, Tally
+from sim.lap.measures import Measure, MeasureTally, Per, SeenTick
 
 
 def tick(speed_mps: float = 5.0) -> SeenTick:
@@ -15,7 +15,7 @@ def tick(speed_mps: float = 5.0) -> SeenTick:
 def test_a_vehicle_that_stands_for_a_quarter_of_its_ticks_has_a_standing_ratio_of_a_quarter() -> (
     None
 ):
-    tally = Tally()
+    tally = MeasureTally()
     for speed_mps in (0.0, 5.0, 5.0, 5.0):
         tally.add(tick(speed_mps))
     assert tally.measured(progress_m=100.0)["standing_ratio"] == 0.25
@@ -26,7 +26,7 @@ def test_a_measure_per_kilometre_is_divided_by_the_way_and_left_out_where_there_
 ) -> None:
     row = Measure("ticks_per_km", lambda tick: 1.0, Per.KM)
     monkeypatch.setattr(measures, "MEASURES", {row.name: row})
-    tally = Tally()
+    tally = MeasureTally()
     for _ in range(6):
         tally.add(tick())
     assert tally.measured(progress_m=500.0) == {"ticks_per_km": 12.0}

@@ -76,7 +76,7 @@ def one_grey_frame(
 @pytest.fixture
 def turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Turn]:
     """A fleet that is up, and a vehicle of its own that has not driven yet."""
-    monkeypatch.setattr(run, "build_sets", one_grey_frame)
+    monkeypatch.setattr(run, "lap_sets", one_grey_frame)
     folders = LapFolders(tmp_path / "run", 1, tmp_path / "cache")
     with run.open_turn(SETTINGS, folders, None, stages()) as turn:
         yield turn
