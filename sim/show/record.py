@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from sim.simulation.settings import WorldSettings
 from sim.simulation.simulation import Simulation, simulate
 from sim.world.trip import EgoMode, Trip
 
-VEHICLE_ID, DRIVE_ID = "sim", "recorded"
+VEHICLE_ID = "sim"
 _MOST_S = 60.0
 """Longest window that a campaign can ask for."""
 
@@ -65,13 +66,14 @@ def record_drive(
         if bundle is None
         else load_bundle(read_manifest(bundle), bundle, rig, profile)
     )
+    drive_id = _drive_id(trip, mounted, seconds, driving.bundle_id, world, settings)
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as folder,
         simulate(replace(trip, ego_mode=EgoMode.PLAN), world, rig) as simulation,
     ):
         driver = start_vehicle(
             replace(settings, recorder=recorder),
-            DriveIdentity(vehicle_id=VEHICLE_ID, drive_id=DRIVE_ID, rate_hz=mounted.rate_hz),
+            DriveIdentity(vehicle_id=VEHICLE_ID, drive_id=drive_id, rate_hz=mounted.rate_hz),
             rig=rig,
             bundle=driving,
             profile=profile,
@@ -82,6 +84,12 @@ def record_drive(
             on_frame()
         (clip,) = driver.end().kept
         return clip.path.rename(out)
+
+
+def _drive_id(trip: Trip, mounted: VehicleRig, *told: object) -> str:
+    """Name a drive by what made it: another rig, scenario or seed is another clip, the same is the same."""
+    what = repr((trip, mounted.rig.rig_id, mounted.rate_hz, *told))
+    return f"recorded-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
 class _Sampled:

@@ -22,7 +22,7 @@ from edge.vehicle.replay import replay_clip
 from fleet.dataset.frozen import Dataset, TrainingView, freeze
 from fleet.label.job import MODEL, LabelJob, label_clips
 from fleet.labeler import LabelCost
-from fleet.work.task import Inputs
+from fleet.work.task import JobInputs
 from fleet.zoo import zoo_folder
 from models.fit import fit
 from models.settings import FitSettings
@@ -101,7 +101,7 @@ def test_a_clip_of_any_rig_is_labelled_and_learnt_from(
         budget_tracks=0,
     )
     model = zoo_folder("pico") / "int8.onnx"
-    labelled = label_clips(job, Inputs({MODEL: model, clip_id: path}, tmp_path, {}))
+    labelled = label_clips(job, JobInputs({MODEL: model, clip_id: path}, tmp_path, {}))
     assert not labelled.run.skipped and labelled.samples
 
     class Memory:
@@ -120,6 +120,18 @@ def test_a_clip_of_any_rig_is_labelled_and_learnt_from(
     net = load_weights(zoo_folder("pico") / "weights.bin", PICO)
     trained = fit(net, view, FitSettings(steps=2, batch=2))
     assert all(torch.isfinite(p).all() for p in trained.parameters())
+
+
+def test_clips_of_two_drives_are_two_clips_and_of_the_same_drive_one(tmp_path: Path) -> None:
+    def clip_id(name: str, rig: str, seed: int) -> str:
+        trip = replace(TRIP, seed=seed)
+        path = record_drive(tmp_path / name, trip, mounted=load_rig(rig), seconds=0.2)
+        return read_clip(path).manifest.clip_id
+
+    first = clip_id("a.mcap", "dashcam", 1)
+    assert clip_id("b.mcap", "dashcam", 1) == first
+    assert clip_id("c.mcap", "dashcam", 2) != first
+    assert clip_id("d.mcap", "nuscenes_six", 1) != first
 
 
 def test_every_shipped_rig_says_which_input_each_camera_feeds() -> None:

@@ -29,7 +29,7 @@ from edge.contracts.sensors import (
     Route,
     UltrasonicScan,
 )
-from edge.contracts.time import Clock, ClockKind
+from edge.contracts.time import ClockKind, NamedClock
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult
@@ -121,7 +121,7 @@ def drive(rig, manifest, profile, scripted_engine, box, frame_set):
                 drive_id="d-1",
                 bundle_id="b-1",
                 rig=rig,
-                clock=Clock(kind=ClockKind.VIRTUAL),
+                clock=NamedClock(kind=ClockKind.VIRTUAL),
             ),
             [EVERY_TICK],
             folder,
