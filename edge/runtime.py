@@ -9,9 +9,8 @@ nothing else; the vehicle then drives on radar, ultrasonics and plain code.
 from __future__ import annotations
 
 import logging
-import math
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,15 +34,16 @@ from edge.clip import Recorder
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.classes import CLASSES, UNKNOWN
-from edge.contracts.clean import by_reading, clean, is_reachable
 from edge.contracts.clip import TriggerEvent
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
-from edge.contracts.sensors import Dropped, EgoState, FrameSet, Reading, Route
+from edge.contracts.sensors import Dropped, FrameSet, Route
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, is_one_time_base
+from edge.health import BundleHealth, HealthCount
+from edge.perceive.intake import Intake, TakenIn
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
-from edge.perceive.sensor_watch import SensorState, SensorWatch, SensorWatchSettings
+from edge.perceive.sensor_watch import SensorState, SensorWatchSettings
 from edge.perceive.tensors import NetOutput, is_drivable
 from edge.perceive.track import Tracker, TrackerSettings
 from edge.perceive.watchdog import WatchedPerceiver
@@ -92,27 +92,6 @@ class TickResult:
     def is_excused(self) -> bool:
         """Whether the tick failed on poor inputs, which does not count against the bundle."""
         return self.perception.has_fault and bool(self.dropped or self.sensor_faults)
-
-
-@dataclass(frozen=True)
-class BundleHealth:
-    """How the driving bundle has done since it was put in."""
-
-    bundle_id: str
-    ticks: int
-    faults: int
-    """Ticks on clean readings whose network failed or whose output was unusable."""
-    rungs: dict[Rung, int]
-    excused_faults: int = 0
-    """The same on poor inputs: they say nothing about the bundle."""
-    dropped: Mapping[Reading, int] = field(default_factory=dict)
-    """Readings that made no sense, per kind."""
-    clock_steps: int = 0
-    """How often the stamps began a new time base."""
-    sensor_faults: Mapping[str, int] = field(default_factory=dict)
-    """In how many ticks each sensor could not be trusted, by sensor and fault."""
-    unknown_boxes: int = 0
-    """Boxes of a class that this software has no row for."""
 
 
 class TickSource(Protocol):
@@ -172,15 +151,8 @@ class Runtime:
         self.moments: deque[Moment] = deque()
         """The last seconds, oldest first: what the triggers look at."""
         self._trigger_state = TriggerState()
-        self._watch = SensorWatch(rig, settings.sensors)
-        self._faulty: tuple[str, ...] = ()
-        """Sensors that could not be trusted in the last tick."""
-        self._has_stepped = False
-        """Whether the clock has stepped before this tick."""
+        self._intake = Intake(rig, settings.sensors, settings.hold_s)
         self._busy_until_ns = 0
-        self._last: FrameSet | None = None
-        self._known_ns: int | None = None
-        """When own motion was last read."""
         self.swap(bundle)
 
     def swap(self, bundle: LoadedBundle) -> None:
@@ -199,10 +171,7 @@ class Runtime:
             for rung, perceiver in bundle.perceivers.items()
         }
         self._tracker.velocity_sigma_mps = bundle.velocity_sigma_mps
-        self._rungs: Counter[Rung] = Counter()
-        self._dropped: Counter[Reading] = Counter()
-        self._sensor_faults: Counter[str] = Counter()
-        self._faults = self._excused_faults = self._clock_steps = self._unknown_boxes = 0
+        self._count = HealthCount(bundle.bundle_id)
         unknown = [name for name in bundle.categories if name not in CLASSES]
         if unknown:
             fields = {"bundle_id": bundle.bundle_id, "classes": unknown}
@@ -211,17 +180,7 @@ class Runtime:
     @property
     def health(self) -> BundleHealth:
         """How the bundle has done so far: what a health report says."""
-        return BundleHealth(
-            bundle_id=self._bundle.bundle_id,
-            ticks=self._rungs.total(),
-            faults=self._faults,
-            rungs=dict(self._rungs),
-            excused_faults=self._excused_faults,
-            dropped=dict(self._dropped),
-            clock_steps=self._clock_steps,
-            sensor_faults=dict(self._sensor_faults),
-            unknown_boxes=self._unknown_boxes,
-        )
+        return self._count.health
 
     @property
     def ignored_rules(self) -> int:
@@ -235,9 +194,9 @@ class Runtime:
             frame_set: What was sensed.
             now_ns: When work on it can begin, by the clock of the stamps; in lockstep its own stamp.
         """
-        sensors = self._take_in(frame_set)
-        frame_set = sensors.frame_set
-        account, choice = self._begin(sensors, now_ns)
+        taken = self._take_in(frame_set)
+        frame_set, sensors = taken.frame_set, taken.sensors
+        account, choice = self._begin(taken, now_ns)
         seen, has_fault = self._look(frame_set, choice.rung, account)
         with account.stage("radar"):
             radar_tracks = self._radar_tracker.update(
@@ -257,72 +216,34 @@ class Runtime:
         with account.stage("plan"):
             plan = choose_plan(self._plan_inputs(sensors, perception, seen), self.settings.plan)
         with account.stage("trigger"):
-            events = self._notice(sensors, perception, plan, account.budget)
+            events = self._notice(taken, perception, plan, account.budget)
         with account.stage("record"):
             if self._recorder is not None:
                 self._recorder.add(frame_set, perception, plan, events)
         ledger = self._end(frame_set, account, choice)
         result = TickResult(perception, plan, events, ledger, frame_set.dropped, sensors.faults)
-        self._faults += has_fault and not result.is_excused
-        self._excused_faults += result.is_excused
+        unknown_boxes = sum(box.category == UNKNOWN for box in perception.boxes)
+        self._count.add_tick(
+            choice.rung, unknown_boxes, has_fault=has_fault, is_excused=result.is_excused
+        )
         return result
 
-    def _take_in(self, frame_set: FrameSet) -> SensorState:
-        """Clean what was sensed, begin anew where its clock stepped, and judge what the sensors are worth."""
-        last = self._last
-        frame_set = clean(frame_set, self._rig, last)
-        self._has_stepped = False
-        if last is not None and not is_one_time_base(last.stamp_ns, frame_set.stamp_ns):
-            self._begin_time_base(last.stamp_ns, frame_set.stamp_ns)
-        elif last is not None and frame_set.stamp_ns == last.stamp_ns:
-            self._busy_until_ns = 0  # a stamp that stands still says nothing about waiting
-        if last is not None and not is_reachable(last, frame_set):
-            self._begin_place(last.ego, frame_set.ego)
-        dropped = by_reading(frame_set.dropped)
-        self._dropped.update(dropped)
-        if dropped.keys() - by_reading(last.dropped if last else ()):
-            counts = {str(kind): count for kind, count in dropped.items()}
-            _log.warning("readings_dropped", extra={"stamp_ns": frame_set.stamp_ns} | counts)
-        if not {Reading.POSE, Reading.EGO} & dropped.keys():
-            self._known_ns = frame_set.stamp_ns
-        self._last = frame_set
-        return self._judged(self._watch.update(frame_set))
+    def _take_in(self, frame_set: FrameSet) -> TakenIn:
+        """Take in what was sensed; reset what holds stamps or places that mean nothing any more."""
+        taken = self._intake.take(frame_set)
+        self._count.add_inputs(taken)
+        if taken.has_stepped or taken.has_jumped:  # the network's memory tells a step by itself
+            self._tracker.reset()
+            self._radar_tracker.reset()
+            self.moments.clear()
+            self._trigger_state = TriggerState()
+        if taken.has_stepped or taken.is_repeated:
+            self._busy_until_ns = 0
+        return taken
 
-    def _judged(self, sensors: SensorState) -> SensorState:
-        """Count sensors that cannot be trusted, and log what changed."""
-        self._sensor_faults.update(sensors.faults)
-        if sensors.faults != self._faulty:
-            fields = {"stamp_ns": sensors.frame_set.stamp_ns, "faults": list(sensors.faults)}
-            _log.warning("sensors_changed", extra=fields)
-        self._faulty = sensors.faults
-        return sensors
-
-    def _begin_time_base(self, last_ns: int, stamp_ns: int) -> None:
-        """Reset everything that holds stamps of the old time base; the network memory resets itself."""
-        self._tracker.reset()
-        self._radar_tracker.reset()
-        self._watch.reset()
-        self.moments.clear()
-        self._trigger_state = TriggerState()
-        self._busy_until_ns = 0
-        if self._known_ns is not None:
-            self._known_ns = stamp_ns
-        self._clock_steps += 1
-        self._has_stepped = True
-        _log.warning("clock_stepped", extra={"last_ns": last_ns, "stamp_ns": stamp_ns})
-
-    def _begin_place(self, last: EgoState, now: EgoState) -> None:
-        """Reset everything that holds places of before: localisation has jumped, and its origin with it."""
-        self._tracker.reset()
-        self._radar_tracker.reset()
-        self.moments.clear()
-        self._trigger_state = TriggerState()
-        way_m = math.dist(last.world_from_ego.translation, now.world_from_ego.translation)
-        _log.warning("place_jumped", extra={"stamp_ns": now.stamp_ns, "way_m": round(way_m)})
-
-    def _begin(self, sensors: SensorState, now_ns: int) -> tuple[TickAccount, Choice]:
+    def _begin(self, taken: TakenIn, now_ns: int) -> tuple[TickAccount, Choice]:
         """Open the tick's budget, count what its frames have waited, and choose a rung."""
-        frame_set = sensors.frame_set
+        frame_set = taken.frame_set
         # A tick that seems busy for longer was charged a wait between two clocks, one of which had stepped.
         is_plausible = is_one_time_base(frame_set.stamp_ns, self._busy_until_ns)
         started_ns = max(now_ns, self._busy_until_ns) if is_plausible else now_ns
@@ -331,9 +252,9 @@ class Runtime:
         if waited_ms > 0.0:
             budget = budget.spend("wait", waited_ms)
         choice = self._ladder.choose(budget)
-        if sensors.blind_reason and choice.rung in self._bundle.perceivers:
-            choice = Choice(Rung.RADAR_ONLY, sensors.blind_reason)
-        if self._is_lost(frame_set.stamp_ns):
+        if taken.sensors.blind_reason and choice.rung in self._bundle.perceivers:
+            choice = Choice(Rung.RADAR_ONLY, taken.sensors.blind_reason)
+        if taken.is_lost:
             choice = Choice(Rung.MINIMUM_RISK, "own motion is not known")
         costs_ms = self._ladder.latency.costs_ms[choice.rung]
 
@@ -343,11 +264,6 @@ class Runtime:
 
         budget = budget.spend("sense", price("sense", 0.0))
         return TickAccount(budget, price, self.ledger, self._clock), choice
-
-    def _is_lost(self, stamp_ns: int) -> bool:
-        """Tell whether own motion has not been read for longer than it may be held."""
-        known_ns = self._known_ns
-        return known_ns is None or stamp_ns - known_ns > self.settings.hold_s * NS_PER_S
 
     def _look(
         self, frame_set: FrameSet, rung: Rung, account: TickAccount
@@ -363,7 +279,6 @@ class Runtime:
             self._log_fault(_reason(error), frame_set.stamp_ns)
             return None, True
         self._last_fault = ""
-        self._unknown_boxes += sum(box.category == UNKNOWN for box in seen.boxes)
         return seen, False
 
     def _log_fault(self, reason: str, stamp_ns: int) -> None:
@@ -409,19 +324,19 @@ class Runtime:
         )
 
     def _notice(
-        self, sensors: SensorState, perception: Perception, plan: Plan, budget: Budget
+        self, taken: TakenIn, perception: Perception, plan: Plan, budget: Budget
     ) -> tuple[TriggerEvent, ...]:
         """Ask the triggers whether the last seconds deserve a clip."""
-        frame_set = sensors.frame_set
+        frame_set = taken.frame_set
         moment = Moment(
             perception,
             plan,
             frame_set.ego,
             frame_set.route,
             faulty_cameras=sum(not is_usable for is_usable in frame_set.usable),
-            radar_silent_s=sensors.radar_silent_s,
+            radar_silent_s=taken.sensors.radar_silent_s,
             late_ms=max(0.0, budget.spent_ms - budget.deadline_ms),
-            has_stepped=self._has_stepped,
+            has_stepped=taken.has_stepped,
             period_s=1.0 / self._rate_hz,
         )
         self.moments.append(moment)
@@ -452,7 +367,6 @@ class Runtime:
         self.ledger.add(tick)
         self._busy_until_ns = frame_set.stamp_ns + round(tick.total_ms * 1e6)
         self._ladder.observe(choice.rung, tick.stages)
-        self._rungs[choice.rung] += 1
         return tick
 
 

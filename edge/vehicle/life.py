@@ -21,8 +21,9 @@ from edge.contracts.errors import LinkDownError, RingroadError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Rung
 from edge.contracts.time import NS_PER_S
+from edge.health import BundleHealth
 from edge.perceive.loaded import LoadedBundle, load_bundle
-from edge.runtime import BundleHealth, TickResult, TickSource
+from edge.runtime import TickResult, TickSource
 from edge.upload import SpoolItem, UplinkCounts
 from edge.vehicle.exchange import Exchange, ignore_count
 from edge.vehicle.home import VehicleHome

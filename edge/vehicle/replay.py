@@ -16,9 +16,9 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import FrameSet
 from edge.contracts.time import NS_PER_S
+from edge.health import BundleHealth
 from edge.perceive.loaded import LoadedBundle, load_bundle, recorded_boxes
 from edge.perceive.perceiver import read_manifest
-from edge.runtime import BundleHealth
 from edge.sources.replay import ReplayedTick, replay_ticks
 from edge.vehicle.settings import VehicleSettings
 from edge.vehicle.start import DriveIdentity, start_vehicle

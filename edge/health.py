@@ -1,0 +1,77 @@
+"""Count how the driving bundle does: what a health report of a vehicle says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge.contracts.clean import by_reading
+from edge.contracts.scene import Rung
+from edge.contracts.sensors import Reading
+from edge.perceive.intake import TakenIn
+
+
+@dataclass(frozen=True)
+class BundleHealth:
+    """How the driving bundle has done since it was put in."""
+
+    bundle_id: str
+    ticks: int
+    faults: int
+    """Ticks on clean readings whose network failed or whose output was unusable."""
+    rungs: dict[Rung, int]
+    excused_faults: int = 0
+    """The same on poor inputs: they say nothing about the bundle."""
+    dropped: Mapping[Reading, int] = field(default_factory=dict)
+    """Readings that made no sense, per kind."""
+    clock_steps: int = 0
+    """How often the stamps began a new time base."""
+    sensor_faults: Mapping[str, int] = field(default_factory=dict)
+    """In how many ticks each sensor could not be trusted, by sensor and fault."""
+    unknown_boxes: int = 0
+    """Boxes of a class that this software has no row for."""
+
+
+@dataclass(eq=False)
+class HealthCount:
+    """Adds up the ticks of one bundle."""
+
+    bundle_id: str
+    _rungs: Counter[Rung] = field(default_factory=Counter)
+    _dropped: Counter[Reading] = field(default_factory=Counter)
+    _sensor_faults: Counter[str] = field(default_factory=Counter)
+    _faults: int = 0
+    _excused_faults: int = 0
+    _clock_steps: int = 0
+    _unknown_boxes: int = 0
+
+    def add_inputs(self, taken: TakenIn) -> None:
+        """Add what a tick began with."""
+        self._dropped.update(by_reading(taken.frame_set.dropped))
+        self._sensor_faults.update(taken.sensors.faults)
+        self._clock_steps += taken.has_stepped
+
+    def add_tick(
+        self, rung: Rung, unknown_boxes: int, *, has_fault: bool, is_excused: bool
+    ) -> None:
+        """Add how a tick went."""
+        self._rungs[rung] += 1
+        self._unknown_boxes += unknown_boxes
+        self._faults += has_fault and not is_excused
+        self._excused_faults += is_excused
+
+    @property
+    def health(self) -> BundleHealth:
+        """The sum so far."""
+        return BundleHealth(
+            bundle_id=self.bundle_id,
+            ticks=self._rungs.total(),
+            faults=self._faults,
+            rungs=dict(self._rungs),
+            excused_faults=self._excused_faults,
+            dropped=dict(self._dropped),
+            clock_steps=self._clock_steps,
+            sensor_faults=dict(self._sensor_faults),
+            unknown_boxes=self._unknown_boxes,
+        )
