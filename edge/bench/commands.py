@@ -36,7 +36,7 @@ def bench() -> None:
 def edge(
     model: Annotated[str, typer.Option(help="pico, nano or small.")] = "pico",
     ticks: Annotated[
-        int, typer.Option(min=1, help="At 36 Hz; 662 bound the 99th percentile, 6636 the 99.9th.")
+        int, typer.Option(min=1, help="662 bound the 99th percentile, 6636 the 99.9th.")
     ] = 662,
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the bundle to run; the shipped one otherwise.")

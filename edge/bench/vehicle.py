@@ -9,15 +9,15 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bench.cadence import Beat, Timer, paced
+from edge.bench.cycle import Cycle
 from edge.bench.latency import Latency, latency
 from edge.budget import AFTER_PLAN, BudgetSettings, MeasuredCharge
 from edge.clip import DriveClips, RecorderSettings
@@ -27,7 +27,7 @@ from edge.contracts.clip import TriggerRule
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Rung
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ, frame_stamp_ns
+from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import LoadedBundle, load_bundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import calibration_table, empty_memory, network_inputs
@@ -115,7 +115,7 @@ def bench_vehicle(
     """Drive on recorded frames at a source's rate, cycling them.
 
     Args:
-        frames: What was sensed, oldest first; shown again and again with new stamps.
+        frames: What was sensed, oldest first; shown again and again, see ``Cycle``.
         rig: Calibration of the vehicle that recorded them.
         manifest: The bundle that drives.
         bundle_folder: Its files, each under its SHA-256.
@@ -131,12 +131,12 @@ def bench_vehicle(
     inputs = _inputs(frames, rig, perceiver)
     vehicle = _vehicle(rig, bundle, profile, clips_folder, settings.rate_hz)
     runtime = vehicle.runtime
-    series = _Series()
+    series, cycle = _Series(), Cycle(frames, settings.rate_hz)
 
     def tick() -> None:
         index = len(series.after_plan_ms)
-        stamp_ns = frame_stamp_ns(index, rate_hz=settings.rate_hz)
-        result = runtime.tick(_at(frames[index % len(frames)], index, stamp_ns), stamp_ns)
+        sensed = cycle.at(index)
+        result = runtime.tick(sensed, sensed.stamp_ns)
         after_ms = sum(runtime.ledger.measured[stage][-1] for stage in AFTER_PLAN)
         series.after_plan_ms.append(after_ms)
         series.is_full.append(result.ledger.rung is Rung.FULL)
@@ -187,12 +187,6 @@ def _inputs(
     table = calibration_table(rig, perceiver.spec)
     memory = empty_memory(perceiver.spec)
     return [network_inputs(frame, table, memory, perceiver.spec) for frame in frames]
-
-
-def _at(frame_set: FrameSet, index: int, stamp_ns: int) -> FrameSet:
-    """Let a recorded instant happen again as frame ``index``."""
-    ego = msgspec.structs.replace(frame_set.ego, stamp_ns=stamp_ns)
-    return replace(frame_set, index=index, stamp_ns=stamp_ns, ego=ego)
 
 
 def _result(series: _Series, runtime: Runtime, clips: DriveClips, rate_hz: float) -> BenchResult:
