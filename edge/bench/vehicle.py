@@ -132,10 +132,10 @@ def bench_vehicle(
     vehicle = _vehicle(rig, bundle, profile, clips_folder, settings.rate_hz)
     runtime = vehicle.runtime
     series, cycle = _Series(), Cycle(frames, settings.rate_hz)
+    drive = [cycle.at(index) for index in range(settings.ticks)]
 
     def tick() -> None:
-        index = len(series.after_plan_ms)
-        sensed = cycle.at(index)
+        sensed = drive[len(series.after_plan_ms)]
         result = runtime.tick(sensed, sensed.stamp_ns)
         after_ms = sum(runtime.ledger.measured[stage][-1] for stage in AFTER_PLAN)
         series.after_plan_ms.append(after_ms)

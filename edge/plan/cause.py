@@ -73,7 +73,7 @@ def cause_of(acceleration_mps2: float, asking: Asking, preferred: Proposals | No
     Args:
         acceleration_mps2: Commanded by the plan.
         asking: Who may ask for a brake.
-        preferred: The plan that one would have driven, one row, if a check may have refused it.
+        preferred: The plan that one would have driven, one row, if a check has refused it.
 
     Returns:
         The cause; of kind ``NONE`` when the plan neither brakes nor waits.

@@ -137,7 +137,9 @@ def plan(inputs: PlanInputs, settings: PlanSettings) -> Plan:
         )
     row = int(chosen.score.argmax())
     asking = _asking(inputs, situation, settings)
-    cause = cause_of(float(chosen.acceleration_mps2[row]), asking, proposals.select(_FIRST))
+    is_first_good = bool(len(passed)) and int(passed[0]) == 0
+    preferred = None if is_first_good else proposals.select(_FIRST)
+    cause = cause_of(float(chosen.acceleration_mps2[row]), asking, preferred)
     return _as_plan(inputs, chosen, row, situation, refused, cause)
 
 
