@@ -129,8 +129,8 @@ class CameraMonitor:
         self, image: Bytes, camera: Camera, seen: _Watched, frame_set: FrameSet, gap_s: float
     ) -> None:
         """Judge one camera, ``gap_s`` after the last time."""
-        grid, beside = _grid(image), _grid(image, right_px=1)
-        looks = self._looks(grid[..., 1], beside[..., 1])
+        grid = _grid(image)
+        looks = self._looks(grid[..., 1], _grid(image[..., 1], right_px=1))
         seen.suspected_s = seen.suspected_s + gap_s if looks is seen.suspected else 0.0
         seen.suspected = looks
         self._note_stillness(seen, grid, gap_s, frame_set)
@@ -188,7 +188,7 @@ class CameraMonitor:
 
 
 def _grid(image: Bytes, right_px: int = 0) -> Bytes:
-    """Pick a coarse grid of pixels, (16, 32, 3) or all of a smaller image, ``right_px`` to the right."""
+    """Pick a coarse grid of pixels, (16, 32, ...) or all of a smaller image, ``right_px`` to the right."""
     rows, columns = max(1, image.shape[0] // _ROWS), max(1, image.shape[1] // _COLUMNS)
     picked = image[rows // 2 :: rows, columns // 2 + right_px :: columns]
     return np.ascontiguousarray(picked[:_ROWS, :_COLUMNS])
