@@ -305,13 +305,13 @@ def _reached(last: EgoState, stamp_ns: int) -> Pose:
 
 def _clean_route(route: Route, last: Route, counts: Counter[DropKey]) -> Route:
     """Drop impossible route points; a stop beyond the reach of any route counts as no stop."""
+    if _is_good_route(route):
+        return route
     points = tuple(filter(None, map(_route_point, route.points_ego[:_MAX_ROUTE_POINTS])))
     limit_mps, stop_m = _number(route.speed_limit_mps), route.stop_distance_m
     is_limit = abs(limit_mps) <= _SPEED_LIMIT_MPS
     is_stop = stop_m is None or 0.0 <= _number(stop_m) <= _ROUTE_REACH_M
     lost = len(route.points_ego) - len(points) + (not is_limit) + (not is_stop)
-    if not lost and _is_plain(route):
-        return route
     if lost:
         counts[Reading.ROUTE, "", DropReason.OUT_OF_BOUNDS] += lost
     if not is_stop:
@@ -333,11 +333,20 @@ def _route_point(point: Any) -> tuple[float, float] | None:
     return (x, y) if is_near else None
 
 
-def _is_plain(route: Route) -> bool:
-    """Tell whether a route holds Python floats alone: what a record can hold."""
-    values = (v for point in route.points_ego for v in point)
-    single = (route.speed_limit_mps, route.stop_distance_m or 0.0)
-    return all(type(v) is float for v in (*values, *single))
+def _is_good_route(route: Route) -> bool:
+    """Tell whether a route holds Python floats alone, which a record can hold, and all within reach."""
+    reach_m, stop_m, limit_mps = _ROUTE_REACH_M, route.stop_distance_m, route.speed_limit_mps
+    is_stop = stop_m is None or (type(stop_m) is float and 0.0 <= stop_m <= reach_m)
+    is_limit = type(limit_mps) is float and abs(limit_mps) <= _SPEED_LIMIT_MPS
+    if not (is_stop and is_limit) or len(route.points_ego) > _MAX_ROUTE_POINTS:
+        return False
+    try:
+        return all(
+            type(x) is type(y) is float and abs(x) <= reach_m and abs(y) <= reach_m
+            for x, y in route.points_ego
+        )
+    except (TypeError, ValueError):
+        return False
 
 
 def _held(

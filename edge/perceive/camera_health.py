@@ -55,6 +55,8 @@ _LONGEST_S = 0.2
 """A longer time between two looks counts as this much: nothing is known of the images between."""
 _ROWS, _COLUMNS = 16, 32
 """Grid of pixels per image."""
+_BRIGHT = 250
+"""Of 255: from here on a pixel is saturated."""
 _STRIP = 64
 """Columns of the strip in which passing is measured."""
 _SHIFTS = np.arange(-8, 9)
@@ -67,7 +69,8 @@ _SIDE_RAD = (math.radians(35.0), math.radians(145.0))
 class _Watched:
     """What is remembered of one camera."""
 
-    grid: Bytes | None = None
+    pixels: bytes = b""
+    """Of the last look's grid."""
     strip: Floats | None = None
     stamp_ns: int = 0
     status: FrameStatus = FrameStatus.FRESH
@@ -76,6 +79,16 @@ class _Watched:
     still_m: float = 0.0
     still_s: float = 0.0
     wrong_way_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """An image to judge, whose camera was judged ``gap_s`` before."""
+
+    image: Bytes
+    camera: Camera
+    seen: _Watched
+    gap_s: float
 
 
 @dataclass(eq=False)
@@ -98,9 +111,11 @@ class CameraMonitor:
         Args:
             frame_set: As ``edge.contracts.clean`` left it.
         """
-        cameras = zip(frame_set.frames, self.rig.cameras, self._watched, strict=True)
-        statuses = [self._judge(*camera, frame_set) for camera in cameras]
-        pairs = list(zip(frame_set.frames, statuses, strict=True))
+        self._look(frame_set)
+        pairs = [
+            (frame, self._status_of(frame, seen))
+            for frame, seen in zip(frame_set.frames, self._watched, strict=True)
+        ]
         if all(frame.status is status for frame, status in pairs):
             return frame_set
         frames = tuple(f if f.status is s else replace(f, status=s) for f, s in pairs)
@@ -113,29 +128,38 @@ class CameraMonitor:
         pairs = zip(self.rig.cameras, self._watched, strict=True)
         return tuple(camera.name for camera, seen in pairs if seen.wrong_way_s > limit_s)
 
-    def _judge(
-        self, frame: Frame, camera: Camera, seen: _Watched, frame_set: FrameSet
-    ) -> FrameStatus:
-        if frame.image is None or not frame.is_usable:
-            seen.grid = seen.strip = None
-            return frame.status
-        passed_s = (frame.stamp_ns - seen.stamp_ns) / NS_PER_S
-        if not 0.0 <= passed_s < self.settings.look_s:
-            seen.stamp_ns = frame.stamp_ns
-            self._look(frame.image, camera, seen, frame_set, min(abs(passed_s), _LONGEST_S))
-        return frame.status if seen.status is FrameStatus.FRESH else seen.status
+    def _status_of(self, frame: Frame, seen: _Watched) -> FrameStatus:
+        is_trusted = not frame.is_usable or seen.status is FrameStatus.FRESH
+        return frame.status if is_trusted else seen.status
 
-    def _look(
-        self, image: Bytes, camera: Camera, seen: _Watched, frame_set: FrameSet, gap_s: float
-    ) -> None:
-        """Judge one camera, ``gap_s`` after the last time."""
-        grid = _grid(image)
-        looks = self._looks(grid[..., 1], _grid(image[..., 1], right_px=1))
-        seen.suspected_s = seen.suspected_s + gap_s if looks is seen.suspected else 0.0
-        seen.suspected = looks
-        self._note_stillness(seen, grid, gap_s, frame_set)
-        self._note_passing(seen, image, camera, gap_s, frame_set)
-        seen.status = self._status(seen)
+    def _look(self, frame_set: FrameSet) -> None:
+        """Judge the cameras whose last look is long enough ago, those of one size together."""
+        due: dict[tuple[int, ...], list[_Look]] = {}
+        cameras = zip(frame_set.frames, self.rig.cameras, self._watched, strict=True)
+        for frame, camera, seen in cameras:
+            if frame.image is None or not frame.is_usable:
+                seen.pixels, seen.strip = b"", None
+                continue
+            passed_s = (frame.stamp_ns - seen.stamp_ns) / NS_PER_S
+            if not 0.0 <= passed_s < self.settings.look_s:
+                seen.stamp_ns = frame.stamp_ns
+                look = _Look(frame.image, camera, seen, min(abs(passed_s), _LONGEST_S))
+                due.setdefault(frame.image.shape, []).append(look)
+        for looks in due.values():
+            self._judge(looks, frame_set)
+
+    def _judge(self, looks: list[_Look], frame_set: FrameSet) -> None:
+        """Judge cameras whose images have one size."""
+        grids = np.stack([_grid(look.image) for look in looks])
+        beside = np.stack([_grid(look.image[..., 1], right_px=1) for look in looks])
+        statuses = self._looks_like(grids[..., 1], beside)
+        for look, grid, status in zip(looks, grids, statuses, strict=True):
+            seen, gap_s = look.seen, look.gap_s
+            seen.suspected_s = seen.suspected_s + gap_s if status is seen.suspected else 0.0
+            seen.suspected = status
+            self._note_stillness(look, grid.tobytes(), frame_set)
+            self._note_passing(look, frame_set)
+            seen.status = self._status(seen)
 
     def _status(self, seen: _Watched) -> FrameStatus:
         s = self.settings
@@ -147,51 +171,53 @@ class CameraMonitor:
             return FrameStatus.CORRUPT
         return FrameStatus.FRESH
 
-    def _looks(self, green: Bytes, beside: Bytes) -> FrameStatus:
-        """Say what one image looks like by itself, from its green values and those of the pixels beside."""
+    def _looks_like(self, green: Bytes, beside: Bytes) -> list[FrameStatus]:
+        """Say what images look like by themselves, (K, R, C) green values and those of the pixels beside."""
         s = self.settings
-        level = float(green.mean())
+        levels = green.mean(axis=(1, 2)).tolist()
+        bright_ratios = (green >= _BRIGHT).mean(axis=(1, 2)).tolist()
+        correlations = _correlations(green, beside, s.min_contrast)
+        return [
+            self._looks(*values) for values in zip(levels, bright_ratios, correlations, strict=True)
+        ]
+
+    def _looks(self, level: float, bright_ratio: float, correlation: float) -> FrameStatus:
+        s = self.settings
         if level < s.black_level:
             return FrameStatus.BLACK
-        if level > 200.0 and np.count_nonzero(green >= 250) >= s.saturated_ratio * green.size:
+        if bright_ratio >= s.saturated_ratio:
             return FrameStatus.SATURATED
-        if _correlation(green, beside, s.min_contrast) < s.noise_correlation:
-            return FrameStatus.CORRUPT
-        return FrameStatus.FRESH
+        return FrameStatus.CORRUPT if correlation < s.noise_correlation else FrameStatus.FRESH
 
-    def _note_stillness(
-        self, seen: _Watched, grid: Bytes, gap_s: float, frame_set: FrameSet
-    ) -> None:
+    def _note_stillness(self, look: _Look, pixels: bytes, frame_set: FrameSet) -> None:
         """Count time and way for as long as the pixels stay the very same."""
-        is_same = seen.grid is not None and np.array_equal(seen.grid, grid)
+        seen, gap_s = look.seen, look.gap_s
+        is_same = seen.pixels == pixels
         seen.still_s = seen.still_s + gap_s if is_same else 0.0
         seen.still_m = seen.still_m + gap_s * abs(frame_set.ego.speed_mps) if is_same else 0.0
-        seen.grid = grid
+        seen.pixels = pixels
 
-    def _note_passing(
-        self, seen: _Watched, image: Bytes, camera: Camera, gap_s: float, frame_set: FrameSet
-    ) -> None:
+    def _note_passing(self, look: _Look, frame_set: FrameSet) -> None:
         """Count how much longer the scene of a side camera has passed the wrong way than the right way."""
-        s, ego, yaw_rad = self.settings, frame_set.ego, camera.yaw_rad
+        s, ego, seen, yaw_rad = self.settings, frame_set.ego, look.seen, look.camera.yaw_rad
         is_straight = abs(ego.yaw_rate_radps) <= s.swap_max_turn_radps
         is_side = _SIDE_RAD[0] <= abs(yaw_rad) <= _SIDE_RAD[1]
         if not (is_side and is_straight and ego.speed_mps >= s.swap_min_mps):
             seen.strip = None
             return
-        strip = _strip(image)
+        strip = _strip(look.image)
         if seen.strip is not None and strip.std() >= s.min_contrast:
             passed = _shift(seen.strip, strip)
             expected = -1 if yaw_rad > 0.0 else 1  # the scene passes towards the rear
             sign = -float(np.sign(passed * expected))
-            seen.wrong_way_s = min(max(0.0, seen.wrong_way_s + sign * gap_s), 2.0 * s.swap_s)
+            seen.wrong_way_s = min(max(0.0, seen.wrong_way_s + sign * look.gap_s), 2.0 * s.swap_s)
         seen.strip = strip
 
 
 def _grid(image: Bytes, right_px: int = 0) -> Bytes:
     """Pick a coarse grid of pixels, (16, 32, ...) or all of a smaller image, ``right_px`` to the right."""
     rows, columns = max(1, image.shape[0] // _ROWS), max(1, image.shape[1] // _COLUMNS)
-    picked = image[rows // 2 :: rows, columns // 2 + right_px :: columns]
-    return np.ascontiguousarray(picked[:_ROWS, :_COLUMNS])
+    return image[rows // 2 :: rows, columns // 2 + right_px :: columns][:_ROWS, :_COLUMNS]
 
 
 def _strip(image: Bytes) -> Floats:
@@ -205,25 +231,30 @@ def _strip(image: Bytes) -> Floats:
 def _shift(before: Floats, now: Floats) -> int:
     """Find by how many columns a strip has moved to the right: the shift with the least difference."""
     reach = int(_SHIFTS[-1])
-    inner = now[reach:-reach] if len(now) > 2 * reach else now
-    errors = [
-        float(np.abs(before[reach - k : len(before) - reach - k] - inner).mean())
-        for k in _SHIFTS.tolist()
-    ]
-    best = int(np.argmin(errors))
-    is_clear = errors[best] < 0.8 * errors[len(errors) // 2]
-    return int(_SHIFTS[best]) if is_clear else 0
+    if len(now) <= 2 * reach:
+        return 0
+    inner = now[reach:-reach]
+    shifted = np.lib.stride_tricks.sliding_window_view(before, len(inner))[::-1]  # by -reach first
+    errors = np.abs(shifted - inner).mean(axis=1)
+    best = int(errors.argmin())
+    return int(_SHIFTS[best]) if errors[best] < 0.8 * errors[reach] else 0
 
 
-def _correlation(green: Bytes, beside: Bytes, min_contrast: float) -> float:
-    """Correlate pixels with those beside them: 0 for noise, 1 for a smooth picture or one without contrast.
+def _correlations(green: Bytes, beside: Bytes, min_contrast: float) -> list[float]:
+    """Correlate pixels (K, R, C) of K images with those beside them.
 
-    Contrast is a standard deviation in levels of 255.
+    Returns:
+        Per image 0 for noise, 1 for a smooth picture or one without contrast, a standard deviation in levels
+        of 255.
     """
-    left = green[:, : beside.shape[1]].astype(np.float32).ravel()
-    right = beside.astype(np.float32).ravel()
-    left, right = left - left.mean(), right - right.mean()
-    spread = math.sqrt(float(left @ left) * float(right @ right))
-    if spread < min_contrast**2 * len(left):
-        return 1.0
-    return float(left @ right) / spread
+    left = green[:, :, : beside.shape[2]].reshape(len(green), -1).astype(np.float32)
+    right = beside.reshape(len(beside), -1).astype(np.float32)
+    left -= left.mean(axis=1, keepdims=True)
+    right -= right.mean(axis=1, keepdims=True)
+    together, *alone = (
+        np.einsum("kp,kp->k", a, b) for a, b in ((left, right), (left, left), (right, right))
+    )
+    spread = np.sqrt(alone[0] * alone[1])
+    is_flat = spread < min_contrast**2 * left.shape[1]
+    correlation: list[float] = np.where(is_flat, 1.0, together / np.maximum(spread, 1e-9)).tolist()
+    return correlation
