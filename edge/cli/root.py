@@ -51,11 +51,11 @@ GROUPS: dict[str, Group] = {
     "edge": Group(
         "edge.cli.commands", "app", "The vehicle's runtime: probe a board, replay a clip", "edge"
     ),
-    "sim": Group("sim.show.commands", "app", "The simulator: drive, show", "sim"),
+    "sim": Group("sim.show.commands", "app", "The simulator: show, drive, record", "sim"),
     "fleet": Group(
         "fleet.commands.fleet",
         "app",
-        "The fleet service: serve, enrol vehicles, approve campaigns",
+        "The fleet: init, serve, migrate; vehicles, campaigns",
         "fleet",
     ),
     "clips": Group(
