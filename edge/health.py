@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge.contracts.clean import by_reading
 from edge.contracts.scene import Rung
-from edge.contracts.sensors import Reading
-from edge.perceive.intake import TakenIn
+from edge.contracts.sensors import FrameSet, Reading
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,13 @@ class HealthCount:
     _clock_steps: int = 0
     _unknown_boxes: int = 0
 
-    def add_inputs(self, taken: TakenIn) -> None:
-        """Add what a tick began with."""
-        self._dropped.update(by_reading(taken.frame_set.dropped))
-        self._sensor_faults.update(taken.sensors.faults)
-        self._clock_steps += taken.has_stepped
+    def add_inputs(
+        self, frame_set: FrameSet, sensor_faults: Iterable[str], *, has_stepped: bool
+    ) -> None:
+        """Add the inputs of a tick: dropped readings, faulty sensors, a step of the clock."""
+        self._dropped.update(by_reading(frame_set.dropped))
+        self._sensor_faults.update(sensor_faults)
+        self._clock_steps += has_stepped
 
     def add_tick(
         self, rung: Rung, unknown_boxes: int, *, has_fault: bool, is_excused: bool

@@ -231,7 +231,7 @@ class Runtime:
     def _take_in(self, frame_set: FrameSet) -> TakenIn:
         """Take in what was sensed; reset what holds stamps or places that mean nothing any more."""
         taken = self._intake.take(frame_set)
-        self._count.add_inputs(taken)
+        self._count.add_inputs(taken.frame_set, taken.sensors.faults, has_stepped=taken.has_stepped)
         if taken.has_stepped or taken.has_jumped:  # the network's memory tells a step by itself
             self._tracker.reset()
             self._radar_tracker.reset()
