@@ -42,6 +42,11 @@ class Path:
         length = np.diff(self.station_m)
         return np.diff(self.points, axis=0) / length[:, None], length
 
+    @cached_property
+    def _squares(self) -> Floats:
+        """Squared distances (S,) of the points from the ego origin."""
+        return np.asarray((self.points**2).sum(axis=1))
+
     def at(self, station_m: Floats) -> tuple[Floats, Floats]:
         """Give positions (..., 2) and headings (...) at stations (...)."""
         inside = np.clip(station_m, 0.0, self.length_m)
@@ -59,14 +64,17 @@ class Path:
     def project(self, points: Floats) -> tuple[Floats, Floats]:
         """Find station and left offset (...) of the nearest place on the path, for points (..., 2)."""
         flat = points.reshape(-1, 2)
+        corner = np.argmin(self._squares - 2.0 * flat @ self.points.T, axis=1)
         # The nearest place is on one of the two segments that meet at the nearest corner.
-        squares = (self.points**2).sum(axis=1) - 2.0 * flat @ self.points.T
-        corner = np.argmin(squares, axis=1)
-        before = self._on_segment(flat, np.maximum(corner - 1, 0))
-        after = self._on_segment(flat, np.minimum(corner, len(self.points) - 2))
-        is_after = after[2] < before[2]
-        station = np.where(is_after, after[0], before[0])
-        offset = np.where(is_after, after[1], before[1])
+        before, after = np.maximum(corner - 1, 0), np.minimum(corner, len(self.points) - 2)
+        station, offset, square = (
+            values.reshape(2, len(flat))
+            for values in self._on_segment(
+                np.concatenate([flat, flat]), np.concatenate([before, after])
+            )
+        )
+        is_after = square[1] < square[0]
+        station, offset = (np.where(is_after, v[1], v[0]) for v in (station, offset))
         return station.reshape(points.shape[:-1]), offset.reshape(points.shape[:-1])
 
     def _on_segment(
