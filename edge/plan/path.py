@@ -115,7 +115,8 @@ def path_from_points(points: Floats) -> Path | None:
     chord = np.diff(even, axis=0)
     turn = np.unwrap(np.arctan2(chord[:, 1], chord[:, 0]))  # (count - 1,)
     # At its ends the line is taken to bend on as it does beside them.
-    wider = np.pad(turn, 1, "reflect", reflect_type="odd") if len(turn) > 1 else np.repeat(turn, 3)
+    beyond = (2.0 * turn[:1] - turn[1:2], 2.0 * turn[-1:] - turn[-2:-1])
+    wider = np.concatenate([beyond[0], turn, beyond[1]]) if len(turn) > 1 else np.repeat(turn, 3)
     yaw = 0.5 * (wider[1:] + wider[:-1])
     curvature = np.gradient(yaw, station)
     return Path(points=even, station_m=station, yaw_rad=yaw, curvature_pm=curvature)

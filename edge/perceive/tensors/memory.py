@@ -69,7 +69,8 @@ def memory_inputs(
     if recollection is None:
         return features, pose
     now_from_then = world_from_ego.inverse() @ recollection.world_from_ego
-    points = np.pad(recollection.points_ego.astype(np.float64), ((0, 0), (0, 1)))
+    points = np.zeros((len(recollection.points_ego), 3))
+    points[:, :2] = recollection.points_ego
     points_now = now_from_then @ points
     turn = now_from_then.yaw_rad
     age_s = (stamp_ns - recollection.stamp_ns) / 1e9

@@ -117,7 +117,8 @@ class Tracker:
         for box in boxes:
             self.numbers.setdefault(box.category, len(self.numbers))
         lacking = len(self.numbers) - self._tracks.votes.shape[1]
-        self._tracks.votes = np.pad(self._tracks.votes, ((0, 0), (0, lacking)))
+        if lacking:
+            self._tracks.votes = np.pad(self._tracks.votes, ((0, 0), (0, lacking)))
 
     def _predict(self, stamp_ns: int) -> None:
         if stamp_ns < self._stamp_ns:
