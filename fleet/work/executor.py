@@ -59,7 +59,7 @@ class ProcessExecutor:
     folder: Path
     """Assignments, logs and results."""
     cache: Path
-    """What can be made again, see ``JobInputs.cache``; an input that lies in it already is read from there."""
+    """What can be made again (``JobInputs.cache``); an input that lies in it already is read from there."""
 
     def run(
         self,
