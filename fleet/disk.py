@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from edge.contracts.files import sync_folder, write_synced, write_whole
+from edge.contracts.files import (
+    create_synced,
+    sync_file,
+    sync_folder,
+    write_synced,
+    write_whole,
+)
 
-__all__ = ["sha256_of", "sync_folder", "write_synced", "write_whole"]
+__all__ = ["create_synced", "sha256_of", "sync_file", "sync_folder", "write_synced", "write_whole"]
 
 
 def sha256_of(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ from edge.clip_file.instant import Instant
 from edge.clip_file.read import decode_clip
 from edge.contracts.clip import ClipManifest
 from edge.contracts.errors import SchemaError
-from edge.contracts.files import sync_folder
+from edge.contracts.files import sync_file, sync_folder
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import EgoState, Route
@@ -120,8 +119,7 @@ def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) 
     try:
         with part.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
         part.rename(path)
     except OSError:
         part.unlink(missing_ok=True)  # half a clip would keep the room that others need

@@ -11,6 +11,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from edge.contracts.files import sync_file
+
 _log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 1024 * 1024
@@ -37,8 +39,7 @@ def copy_synced(source: Path, target: Path) -> tuple[str, int]:
             digest.update(piece)
             length += len(piece)
             writer.write(piece)
-        writer.flush()
-        os.fsync(writer.fileno())
+        sync_file(writer)
     return digest.hexdigest(), length
 
 
@@ -52,7 +53,7 @@ def hash_file(path: Path) -> tuple[str, int]:
 def link_synced(source: Path, target: Path) -> bool:
     """Give a file a second name, durable and without a copy; False where the disk knows no such thing."""
     with source.open("rb") as file:
-        os.fsync(file.fileno())
+        sync_file(file)
     try:
         os.link(source.resolve(), target)
     except OSError as error:

@@ -6,7 +6,6 @@ that was taken over can read what vehicles send and still not speak for them.
 
 from __future__ import annotations
 
-import os
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from zmq.utils import z85
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.files import sync_folder
+from edge.contracts.files import create_synced
 
 KEY_BYTES = 32
 
@@ -61,7 +60,11 @@ def load_or_make_keys(folder: Path) -> VehicleKeys:
 
 def _load_or_make(path: Path) -> bytes:
     if not path.exists():
-        _write_secret(path, secrets.token_bytes(KEY_BYTES).hex().encode())
+        fresh = secrets.token_bytes(KEY_BYTES).hex().encode()
+        with suppress(
+            FileExistsError
+        ):  # of two processes that make a key, both use the first one's
+            create_synced(path, fresh, mode=0o600)
     try:
         secret = bytes.fromhex(path.read_text())
     except (ValueError, UnicodeDecodeError):
@@ -72,20 +75,3 @@ def _load_or_make(path: Path) -> bytes:
             "restore it, or delete it and enrol anew"
         )
     return secret
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(
-            FileExistsError
-        ):  # of two processes that make a key, both use the first one's
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
-    sync_folder(path.parent)

@@ -8,7 +8,6 @@ written over by the next attempt, so a publication that died half-way is simply 
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +27,9 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 
 from edge.contracts.errors import OperatorError, SignatureError, StoreUnavailableError
-from edge.contracts.files import sync_folder
 from edge.contracts.release import Release
 from edge.contracts.time import NS_PER_S
+from fleet.disk import write_synced
 from fleet.repository.expiry import Expiry
 from fleet.repository.signing import KeyRing
 
@@ -329,15 +328,9 @@ def alone(lock: Path, *, waits: bool = True) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that readers see whole or not at all, durably."""
+    """Replace a file as ``write_synced`` does; make its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    sync_folder(path.parent)
+    write_synced(path, data)
 
 
 def _meta(metadata: Metadata[Any], data: bytes) -> MetaFile:

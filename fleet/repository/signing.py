@@ -7,7 +7,6 @@ the two never have to meet on one machine.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
 from edge.contracts.errors import OperatorError
+from fleet.disk import create_synced
 
 PRIVATE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -43,10 +43,11 @@ class KeyRing:
             if self._path(name, "pub").exists():
                 continue
             if not self._path(name, "pem").exists():
-                self._write(self._path(name, "pem"), CryptoSigner.generate_ed25519().private_bytes)
+                fresh = CryptoSigner.generate_ed25519().private_bytes
+                create_synced(self._path(name, "pem"), fresh, PRIVATE_MODE)
             public = CryptoSigner(self._private(name)).public_key
             stored = {"keyid": public.keyid, "key": public.to_dict()}
-            self._write(self._path(name, "pub"), json.dumps(stored).encode())
+            create_synced(self._path(name, "pub"), json.dumps(stored).encode(), PRIVATE_MODE)
 
     def public(self, name: str) -> SSlibKey:
         """Read a public key.
@@ -109,11 +110,3 @@ class KeyRing:
 
     def _path(self, name: str, suffix: str) -> Path:
         return self._folder / f"{name}.{suffix}"
-
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.contracts.errors import StoreUnavailableError
-from fleet.disk import sync_folder
+from fleet.disk import sync_file, sync_folder
 from fleet.store.blob import (
     BlobStore,
     blob_key,
@@ -116,8 +116,7 @@ def _copy_synced(source: Path | bytes, target: Path, blob_id: str) -> None:
             digest.update(piece)
             file.write(piece)
         check_hash(blob_id, digest.hexdigest())
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
 def _drop(temporary: Path) -> None:

@@ -8,7 +8,6 @@ that is cut off.
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ import msgspec
 
 from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.fields import Count, Name, Ratio, StampNs
+from edge.contracts.files import sync_file
 from edge.contracts.geometry import Pose, wrap_rad
 from edge.contracts.scene import Box3D, BoxSource
 from sim.sense.sight import Surroundings
@@ -144,8 +144,7 @@ class TruthLog:
 
     def close(self) -> None:
         """Flush to the disk and close."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync_file(self._file)
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -24,7 +24,8 @@ from edge.clip import (
     join_window,
     sealed_clips,
 )
-from edge.clip_file import Clip, read_clip, write
+from edge.clip_file import Clip, read_clip
+from edge.contracts import files
 from edge.contracts.campaign import Campaign
 from edge.contracts.clean import by_reading
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
@@ -361,7 +362,7 @@ def test_half_a_clip_does_not_keep_the_room_of_a_full_disk(drive, tmp_path, monk
     for tick in range(60):
         recorder.add(frame_set(tick), None, None, [event(tick)] if tick == 17 else ())
         if tick == 16:
-            monkeypatch.setattr(write.os, "fsync", refuse)
+            monkeypatch.setattr(files.os, "fsync", refuse)
     assert recorder.close().lost == 1
     assert list(tmp_path.iterdir()) == []
 
