@@ -7,7 +7,7 @@ text as it was typed: quotes, ``$``, ``#`` and ``=`` in it mean themselves. Ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,27 +50,6 @@ def with_words(
     except (ValueError, OperatorError) as error:
         raise OperatorError(f"{origin} refused: {one_line(error)}") from error
     return settings_from(values, kind, origin=origin)
-
-
-def words_of(settings: Any) -> list[str]:
-    """Write a record as the words that make it, so that another process can be told it.
-
-    A mapping, and a list, is one word; a text is written as it is. ``with_words`` reads them back.
-
-    Args:
-        settings: A dataclass or msgspec record with a default for every field.
-    """
-    return list(_flat(settings, inspect.type_info(type(settings)), at=""))
-
-
-def _flat(value: Any, kind: inspect.Type, *, at: str) -> Iterator[str]:
-    if isinstance(kind, inspect.DataclassType | inspect.StructType):
-        for field in kind.fields:
-            inner = getattr(value, field.name)
-            yield from _flat(inner, field.type, at=joined(at, field.encode_name))
-        return
-    plain = msgspec.to_builtins(value, str_keys=True)
-    yield f"{at}={plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()}"
 
 
 def is_text(schema: type, path: Sequence[str]) -> bool:

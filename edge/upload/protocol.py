@@ -131,8 +131,6 @@ class UplinkState:
     """What the fleet asked for last; None before the first Welcome."""
     connection: int = 0
     """Number of the connection to use; whenever it grows the old one must be thrown away."""
-    has_update_notice: bool = False
-    """The fleet hinted at news in the update repositories; clear it when it was heard."""
     last_failure: str = ""
 
     _phase: _Phase = field(default=_Phase.DOWN, init=False)
@@ -146,11 +144,6 @@ class UplinkState:
     _report: tuple[OutboxItem, int] | None = field(default=None, init=False)
     """The report that waits for its acknowledgement, and when to send it again."""
     _refused: set[str] = field(default_factory=set, init=False)
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the fleet has answered on the present connection."""
-        return self._phase is _Phase.READY
 
     @property
     def is_down(self) -> bool:
@@ -200,7 +193,7 @@ class UplinkState:
             case ReportAck():
                 self._on_ack(message)
             case UpdateNotice():
-                self.has_update_notice = True
+                pass  # each life begins with a look into the update repositories
             case Bye():
                 self._fail(now_ns, message.reason)
             case _:

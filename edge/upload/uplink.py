@@ -90,12 +90,6 @@ class Uplink:
         payload = msgspec.msgpack.encode(report)
         self._state.outbox.add(report.sequence, payload, self._keys.sign(payload))
 
-    def take_update_notice(self) -> bool:
-        """Tell once whether the fleet hinted at news in the update repositories."""
-        is_noticed = self._state.has_update_notice
-        self._state.has_update_notice = False
-        return is_noticed
-
     def step(self, now_ns: int) -> None:
         """Take what came, send what is due; returns at once.
 

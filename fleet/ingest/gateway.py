@@ -135,11 +135,6 @@ class Gateway:
         """What vehicles must know before they connect, 40 characters of Z85."""
         return zmq.curve_public(self.secret_key).decode()
 
-    @property
-    def connected(self) -> tuple[str, ...]:
-        """The vehicles that said hello and were heard since."""
-        return tuple(sorted(session.peer.vehicle_id for session in self._sessions.values()))
-
     def self_test(self, *, timeout_s: float = 10.0) -> None:
         """Prove that a stranger is refused; call it before the first ``step``.
 
@@ -168,11 +163,15 @@ class Gateway:
             self._take(frames, now_ns)
         self._do_chores(now_ns)
 
-    def notify(self, vehicle_ids: Sequence[str] | None = None) -> None:
-        """Hint to connected vehicles (all of them by default) at news in the update repositories."""
-        for routing_id, session in self._sessions.items():
-            if vehicle_ids is None or session.peer.vehicle_id in vehicle_ids:
-                self._send(routing_id, UpdateNotice())
+    def notify(self) -> tuple[str, ...]:
+        """Announce a change of the update repositories to the vehicles in session.
+
+        Returns:
+            Their ids, sorted.
+        """
+        for routing_id in self._sessions:
+            self._send(routing_id, UpdateNotice())
+        return tuple(sorted(session.peer.vehicle_id for session in self._sessions.values()))
 
     def close(self) -> None:
         """Stop; unfinished clips stay on disk and go on with the next gateway."""
@@ -320,7 +319,7 @@ class Gateway:
             _log.error("rollouts_unreadable", extra={"error": str(error)})
             return
         if self._rollout_events not in (None, count):
-            self.notify()
+            _log.info("updates_announced", extra={"vehicles": len(self.notify())})
         self._rollout_events = count
 
 

@@ -89,22 +89,6 @@ def smooth(
     return States(mean, spread, causal.is_known)
 
 
-def filter_causally(
-    times_s: Floats,
-    position: Floats,
-    covariance: Floats,
-    is_measured: Bools,
-    settings: SmoothSettings | None = None,
-) -> States:
-    """Estimate each track from its past alone, as a vehicle must; arguments as for ``smooth``.
-
-    Raises:
-        OperatorError: Shapes that do not fit together, or times that do not increase.
-    """
-    _check(times_s, position, covariance, is_measured)
-    return _filter(times_s, position, covariance, is_measured, settings or SmoothSettings())
-
-
 def start_tracks(
     position: Floats, covariance: Floats, settings: SmoothSettings
 ) -> tuple[Floats, Floats]:

@@ -1,7 +1,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,7 @@ from msgspec import Meta
 
 import conf
 from conf.compose import compose, settings_from, with_options, write_resolved
-from conf.words import with_words, words_of
+from conf.words import with_words
 from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 
@@ -283,7 +283,9 @@ def test_record_that_is_named_in_part_keeps_the_rest_of_its_own_default(
 
 
 @pytest.mark.parametrize("name", [name for name in FOLDERS if name != "null"])
-def test_record_that_is_told_in_words_is_the_same_record(name: str) -> None:
+def test_record_written_in_words_is_the_same_record(
+    name: str, words_of: Callable[[Any], list[str]]
+) -> None:
     drive = Drive(
         vehicles=9,
         note=name,

@@ -1,9 +1,9 @@
 """`ringroad settings` lists what can be set, and everything that is listed can be."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from conf.command import matching, settings
 from conf.fields import FieldNote, fields_of
 from conf.roots import ROOTS, root_of
-from conf.words import with_words, words_of
+from conf.words import with_words
 from edge.contracts.errors import OperatorError
 
 
@@ -115,7 +115,9 @@ BY_WORDS = [name for name, root in ROOTS.items() if "KEY=VALUE" in root.command]
 
 
 @pytest.mark.parametrize("root", BY_WORDS)
-def test_every_listed_default_can_be_typed_and_gives_the_default(root: str) -> None:
+def test_every_listed_default_can_be_typed_and_gives_the_default(
+    root: str, words_of: Callable[[Any], list[str]]
+) -> None:
     schema = root_of(root).schema()
     words = words_of(schema())
     listed = {note.key.partition(".N")[0].partition(".NAME")[0] for note in fields_of(schema)}

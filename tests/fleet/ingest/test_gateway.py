@@ -202,7 +202,7 @@ def test_clips_and_reports_come_home_over_curve(
     assert car.uplink.counts.bytes_sent > sum(len(clip(n).content) for n in range(3))
     (row,) = catalog.all(ReportRow)
     assert msgspec.msgpack.decode(row.payload, type=HealthReport) == report
-    assert site.gateway.connected == ("v-01",)
+    assert site.gateway.notify() == ("v-01",)
 
 
 def test_clips_come_home_into_a_bucket(
@@ -388,7 +388,7 @@ def test_a_key_revoked_in_mid_session_is_told_bye_and_nothing_of_it_is_taken(
     chunk = ClipChunk(blob_id=clip().blob_id, offset=0, crc32=0)
     answer = thief.ask(encode(chunk), b"x")
     assert isinstance(answer, Bye) and "the key of v-01 is unknown or revoked" in answer.reason
-    assert site.gateway.connected == ()
+    assert site.gateway.notify() == ()
 
 
 def test_a_peer_without_curve_is_refused(site: Site) -> None:
@@ -422,7 +422,7 @@ def test_a_routing_id_of_another_vehicle_gives_nothing_of_its_session(
     monitor = spoofer.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
     spoofer.send(encode(hello("v-02")))
     site.until(lambda: bool(monitor.poll(0)))
-    site.gateway.notify(["v-01"])  # while the victim is there, its name and its mail are its own
+    site.gateway.notify()  # while the victim is there, its name and its mail are its own
     assert isinstance(victim.hear(), UpdateNotice)
     assert not spoofer.socket.poll(0)
 
@@ -443,7 +443,7 @@ def test_a_routing_id_of_another_vehicle_gives_nothing_of_its_session(
 
     site.until(lambda: bool(heard), try_the_name)
     assert heard[0] == Bye(reason="this connection began under another key")
-    assert site.gateway.connected == ()
+    assert site.gateway.notify() == ()
     assert catalog.events("vehicle/v-02")[-1].facts == {}
     assert catalog.events("vehicle/v-02")[-1].cause == "routing id of another vehicle"
 
@@ -455,7 +455,7 @@ def test_a_second_connection_of_a_vehicle_ends_the_first(
     assert isinstance(first.ask(encode(hello())), Welcome)
     assert isinstance(second.ask(encode(hello())), Welcome)
     assert first.ask(encode(clip().offer), b"manifest") == Bye(reason="say hello first")
-    assert site.gateway.connected == ("v-01",)
+    assert site.gateway.notify() == ("v-01",)
 
 
 # Messages that make no sense
@@ -479,7 +479,7 @@ def test_a_message_that_makes_no_sense_ends_the_session_and_harms_nobody(
     assert isinstance(other.ask(encode(hello("v-02"))), Welcome)
     assert isinstance(fool.ask(encode(hello())), Welcome)
     assert isinstance(fool.ask(*frames), Bye)
-    assert site.gateway.connected == ("v-02",)
+    assert site.gateway.notify() == ("v-02",)
     assert isinstance(fool.ask(encode(hello())), Welcome)
 
 
@@ -607,10 +607,10 @@ def test_what_happens_to_a_rollout_is_hinted_at(
 def test_a_silent_session_is_forgotten(site: Site, keys: Keys, peer: Callable[..., Peer]) -> None:
     one = peer(keys("v-01"))
     one.ask(encode(hello()))
-    assert site.gateway.connected == ("v-01",)
+    assert site.gateway.notify() == ("v-01",)
     site.now_ns += 601 * S
     site.step()
-    assert site.gateway.connected == ()
+    assert site.gateway.notify() == ()
 
 
 def test_nothing_personal_stands_in_events(
