@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -16,7 +17,16 @@ from edge.contracts.errors import OperatorError
 from fleet.campaign import CampaignSettings, campaign_from
 from fleet.campaign import approve as approve_campaign
 from fleet.campaign import propose as propose_campaign
-from fleet.catalog import CampaignRow, Catalog, ClipRow, QuarantineRow, ReportRow, VehicleRow
+from fleet.catalog import (
+    CampaignRow,
+    Catalog,
+    Checkpoint,
+    ClipRow,
+    Head,
+    QuarantineRow,
+    ReportRow,
+    VehicleRow,
+)
 from fleet.catalog.address import shown
 from fleet.commands.options import STATE, Json, State, Yes, overlaid, reading, writing
 from fleet.fleet import Fleet, settings_of
@@ -222,16 +232,52 @@ def approve(
         approve_campaign(fleet.catalog, campaign, by=by, at_ns=time.time_ns())
 
 
+class _VerifiedStream(msgspec.Struct):
+    """A row of ``fleet verify --json``."""
+
+    stream: str
+    events: Annotated[int, msgspec.Meta(ge=1)]
+    hash: str
+
+
 @app.command()
-def verify(state: State = STATE, as_json: Json = False) -> None:
-    """Check every hash chain of the audit log; fails at the first event that was rewritten."""
+def verify(
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            help="Output of an earlier `fleet verify --json`, whose events must be there."
+        ),
+    ] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Check every hash chain of the audit log; fails at the first event that was rewritten.
+
+    A chain does not show that its end was cut off; comparing it with an earlier output does.
+    """
     with reading(state) as fleet:
+        if since is not None:
+            fleet.catalog.verify_checkpoint(_checkpoint_in(since))
         verify_chain = fleet.catalog.verify_chain
         rows = [
             {"stream": head.stream, "events": verify_chain(head.stream), "hash": head.hash}
             for head in fleet.catalog.checkpoint().heads
         ]
     show_table(rows, ("stream", "events", "hash"), as_json=as_json)
+
+
+def _checkpoint_in(file: Path) -> Checkpoint:
+    """Read the heads that an earlier ``fleet verify --json`` wrote.
+
+    Raises:
+        OperatorError: The file cannot be read, or holds something else.
+    """
+    try:
+        rows = msgspec.json.decode(file.read_bytes(), type=list[_VerifiedStream])
+        heads = [Head(stream=row.stream, seq=row.events - 1, hash=row.hash) for row in rows]
+    except (OSError, msgspec.MsgspecError) as error:
+        raise OperatorError(f"{file} is no output of `fleet verify --json`: {error}") from error
+    return Checkpoint.of(heads)
 
 
 def _updates(fleet: Fleet, now_ns: int) -> dict[str, object]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import msgspec
 from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]
 
 from edge.contracts.errors import OperatorError, SignatureError
@@ -92,16 +91,6 @@ class DirectorRepository:
                 return False
             self._publish(assignment.vehicle_id, {path: target}, now_ns)
         return True
-
-    def assigned(self, vehicle_id: str) -> Assignment | None:
-        """Read what a vehicle is told now.
-
-        Raises:
-            OperatorError: The vehicle is not enrolled.
-        """
-        for target in published_targets(self._vehicle(vehicle_id)).targets.values():
-            return msgspec.convert(target.custom, Assignment)
-        return None
 
     def vehicles(self) -> tuple[str, ...]:
         """List the enrolled vehicles."""

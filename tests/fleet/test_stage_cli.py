@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edge.clip_file import (
 from edge.contracts.classes import CAR
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
+from edge.contracts.release import Assignment
 from edge.contracts.scene import Box3D, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
 from edge.contracts.time import ClockKind, NamedClock, frame_stamp_ns
@@ -33,7 +35,6 @@ from fleet.dataset.order import freeze_samples
 from fleet.dataset.shelf import files_of, find_dataset
 from fleet.init import create_fleet
 from fleet.keys import Enrolment, enrol
-from fleet.repository import DirectorRepository, KeyRing
 from fleet.rollout.conduct import plan_of
 from fleet.sample.row import LabelSource, Sample, SampleBox, SampleLabels
 from fleet.settings import ServiceSettings
@@ -480,7 +481,10 @@ def test_a_rollout_needs_a_published_way_back(shell: Shell, rollout: tuple[str, 
 
 
 def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
-    workspace: Workspace, shell: Shell, rollout: tuple[str, ...]
+    workspace: Workspace,
+    shell: Shell,
+    rollout: tuple[str, ...],
+    assigned: Callable[[Path, str], Assignment | None],
 ) -> None:
     candidate, incumbent = rollout[4], rollout[6]
     shell.json("bundle", "build", "--again", incumbent)
@@ -500,7 +504,6 @@ def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
     assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 1
     halted = shell.json("rollout", "halt", "r-1", "--reason", "a smell of burning", "--yes")
     assert (halted["state"], halted["reasons"]) == ("halted", ["a smell of burning"])
-    director = DirectorRepository(shell.state.updates, KeyRing(shell.state.root / "release-keys"))
-    told = [director.assigned(vehicle) for vehicle in VEHICLES]
+    told = [assigned(shell.state.updates, vehicle) for vehicle in VEHICLES]
     assert [t and t.release.release_counter for t in told] == [3, 3]
     assert shell.json("rollout", "status")[0]["state"] == "halted"

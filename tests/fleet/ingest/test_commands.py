@@ -1,6 +1,7 @@
 """The operator's commands on a fleet that has a vehicle, clips and campaigns."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,22 @@ def test_a_misspelt_setting_of_the_service_is_refused(shell: Shell) -> None:
 def test_the_audit_log_can_be_verified(with_clips: Shell) -> None:
     (row,) = with_clips.json("fleet", "verify")
     assert (row["stream"], row["events"]) == ("vehicle/v-01", 3)
+
+
+def test_an_end_cut_off_the_audit_log_is_noticed_against_an_earlier_output(
+    with_clips: Shell, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "verified.json"
+    earlier.write_text(json.dumps(with_clips.json("fleet", "verify")))
+    assert with_clips("fleet", "verify", "--since", str(earlier))[0] == 0
+    with sqlite3.connect(StateFolder(with_clips.state).catalog) as catalog:
+        catalog.execute("DELETE FROM events WHERE seq = 2")
+    assert with_clips("fleet", "verify")[0] == 0
+    code, _, err = with_clips("fleet", "verify", "--since", str(earlier))
+    assert code == 1 and "stream vehicle/v-01 event 2: the checkpoint saw" in err
+    earlier.write_text('[{"stream": "vehicle/v-01", "events": 0, "hash": "x"}]')
+    code, _, err = with_clips("fleet", "verify", "--since", str(earlier))
+    assert code == 1 and "is no output of `fleet verify --json`" in err
 
 
 def test_a_folder_without_a_fleet_is_one_clear_line(shell: Shell) -> None:

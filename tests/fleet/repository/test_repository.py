@@ -268,12 +268,14 @@ def test_draft_that_was_published_just_before_a_crash_is_not_taken_for_new(tmp_p
     assert [r.release_counter for r in image.released()] == [1, 2]
 
 
-def test_assignment_of_a_released_bundle_is_written_once(director, image, bundle):
+def test_assignment_of_a_released_bundle_is_written_once(
+    tmp_path, director, image, bundle, assigned
+):
     assignment = Assignment(vehicle_id="car-1", release=release(image, bundle))
-    assert director.assigned("car-1") is None
+    assert assigned(tmp_path / "tree", "car-1") is None
     assert director.assign(assignment, NOW_NS)
     assert not director.assign(assignment, NOW_NS)
-    assert director.assigned("car-1") == assignment
+    assert assigned(tmp_path / "tree", "car-1") == assignment
 
 
 def test_bundle_that_is_not_released_cannot_be_assigned(director, image, bundle):
@@ -324,11 +326,13 @@ def test_fresh_metadata_is_not_renewed_and_half_spent_metadata_is(tmp_path, imag
     assert version(tree, f"{director_metadata('car-1')}/1.targets.json") == 1
 
 
-def test_director_targets_are_renewed_before_they_expire(director, image, bundle):
+def test_director_targets_are_renewed_before_they_expire(
+    tmp_path, director, image, bundle, assigned
+):
     assignment = Assignment(vehicle_id="car-1", release=release(image, bundle))
     director.assign(assignment, NOW_NS)
     assert director.renew(NOW_NS + 100 * DAY_NS) == ("car-1",)
-    assert director.assigned("car-1") == assignment
+    assert assigned(tmp_path / "tree", "car-1") == assignment
 
 
 def test_offline_targets_are_never_renewed_without_people(image):
