@@ -40,7 +40,7 @@ from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
 from edge.contracts.sensors import Dropped, FrameSet, Route
 from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, is_one_time_base
 from edge.health import BundleHealth, HealthCount
-from edge.perceive.intake import Intake, TakenIn
+from edge.perceive.intake import SensorIntake, TakenIn
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.radar_track import RadarTracker, RadarTrackerSettings
 from edge.perceive.sensor_watch import SensorState, SensorWatchSettings
@@ -151,7 +151,7 @@ class Runtime:
         self.moments: deque[Moment] = deque()
         """The last seconds, oldest first: what the triggers look at."""
         self._trigger_state = TriggerState()
-        self._intake = Intake(rig, settings.sensors, settings.hold_s)
+        self._intake = SensorIntake(rig, settings.sensors, settings.hold_s)
         self._busy_until_ns = 0
         self.swap(bundle)
 

@@ -1,4 +1,4 @@
-"""Take in what was sensed: clean it, tell where clock or place begin anew, judge each sensor."""
+"""Clean what was sensed, find a step of the clock or a jump of the pose, and judge each sensor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TakenIn:
 
 
 @dataclass(eq=False)
-class Intake:
+class SensorIntake:
     """Takes in the frame sets of one vehicle; call ``take`` with each, in the order in which they came."""
 
     rig: Rig
