@@ -87,11 +87,13 @@ def enrol(
 def register_rig(
     catalog: Catalog, vehicle_id: str, rig_id: str, *, at_ns: int, actor: str = "operator"
 ) -> VehicleRow:
-    """Note that a vehicle was calibrated; clips must carry this calibration from now on.
+    """Register a vehicle's new calibration; its clips must carry this one from now on.
 
     Raises:
-        OperatorError: There is no such vehicle.
+        OperatorError: There is no such vehicle, or ``rig_id`` is no SHA-256.
     """
+    if not _is_sha256(rig_id):
+        raise OperatorError(f"rig id {rig_id!r}: expected 64 hex digits; nothing was changed")
     with catalog.write(at_ns=at_ns, actor=actor) as tx:
         vehicle = tx.change(VehicleRow, vehicle_id, rig_id=rig_id)
         tx.append(
@@ -223,6 +225,10 @@ def _checked_report_key(key: str) -> str:
     except ValueError as error:
         raise OperatorError(f"report key {key!r}: expected 64 hex digits") from error
     return key
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
 def _is_signed_by(report_key: str, signed: SignedReport) -> bool:

@@ -30,7 +30,7 @@ from fleet.catalog import (
 from fleet.catalog.address import shown
 from fleet.commands.options import STATE, Json, State, Yes, overlaid, reading, writing
 from fleet.fleet import Fleet, settings_of
-from fleet.keys import Enrolment
+from fleet.keys import Enrolment, register_rig
 from fleet.keys import enrol as enrol_vehicle
 from fleet.keys import revoke as revoke_vehicle
 from fleet.repository import Expiry, utc_text, warnings_of
@@ -170,6 +170,19 @@ def enrol(
     with writing(state) as fleet:
         row = enrol_vehicle(fleet.catalog, enrolment, at_ns=time.time_ns())
     show_record(msgspec.structs.asdict(row), as_json=as_json, title="enrolled")
+
+
+@app.command()
+def calibrate(
+    vehicle: Annotated[str, typer.Argument(help="An enrolled vehicle.")],
+    rig_id: Annotated[str, typer.Option(help="Hash of its new calibration, 64 hex digits.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Register a vehicle's new calibration; clips recorded with another are quarantined from now on."""
+    with writing(state) as fleet:
+        row = register_rig(fleet.catalog, vehicle, rig_id, at_ns=time.time_ns())
+    show_record(msgspec.structs.asdict(row), as_json=as_json, title="calibrated")
 
 
 @app.command()

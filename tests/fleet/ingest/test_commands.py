@@ -85,6 +85,19 @@ def test_a_revoked_vehicle_says_so_and_needs_a_yes(enrolled: Shell) -> None:
     )
 
 
+def test_a_calibrated_vehicle_is_shown_with_its_new_rig(enrolled: Shell) -> None:
+    new = "d" * 64
+    assert enrolled.json("fleet", "calibrate", "v-01", "--rig-id", new)["rig_id"] == new
+    catalog = Catalog(StateFolder(enrolled.state).catalog)
+    assert [row.rig_id for row in catalog.all(VehicleRow)] == [new]
+    assert catalog.events("vehicle/v-01")[-1].schema == "rig_registered.1"
+    code, _, err = enrolled("fleet", "calibrate", "v-01", "--rig-id", "d" * 63)
+    assert code == 1 and "expected 64 hex digits" in err
+    assert catalog.get(VehicleRow, "v-01") == catalog.all(VehicleRow)[0]
+    code, _, err = enrolled("fleet", "calibrate", "v-99", "--rig-id", new)
+    assert code == 1 and "no v-99 among the vehicles" in err
+
+
 def test_status_counts_what_the_fleet_has(with_clips: Shell) -> None:
     status = with_clips.json("fleet", "status")
     assert (status["vehicles"], status["clips"], status["quarantined"]) == (1, 1, 1)

@@ -65,6 +65,7 @@ WRITES = {
         "fleet migrate",
         "fleet serve",
         "fleet enrol",
+        "fleet calibrate",
         "fleet revoke",
         "fleet propose",
         "fleet approve",
