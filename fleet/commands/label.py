@@ -53,7 +53,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Label admitted clips by hindsight and ask a reviewer about the rest."""
-    from fleet.label.job import ReviewChoice
+    from fleet.label.job import LabelJob, ReviewChoice
     from fleet.label.order import LabelOrder, choose_clips, label
     from fleet.label.settings import LabelSettings
     from fleet.model import find_model
@@ -68,15 +68,17 @@ def run(
         order = LabelOrder(
             clips=choose_clips(place.catalog, drive_prefix=drive_prefix, clip_ids=clip or ()),
             model=teacher.files.int8,
-            size=teacher.size,
-            known=teacher.known,
-            categories=teacher.categories,
-            labeler=labeler,
-            labeler_folder=labeler_folder,
-            budget_tracks=budget,
-            choice=ReviewChoice(choice),
-            seed=seed,
-            settings=settings,
+            job=LabelJob(
+                size=teacher.size,
+                known=teacher.known,
+                categories=teacher.categories,
+                labeler=labeler,
+                labeler_folder=str(labeler_folder),
+                budget_tracks=budget,
+                choice=ReviewChoice(choice),
+                seed=seed,
+                settings=settings,
+            ),
         )
         with stages(as_json=as_json).stage("label", 1) as shown:
             labelled = label(place, {order.run_id: order}, on_steps=shown.advance)

@@ -50,11 +50,10 @@ class ReviewChoice(StrEnum):
 
 
 class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Which clips to label, with whose eyes, and whom to ask how much."""
+    """How to label; inputs are the teacher's ONNX file, ``MODEL``, and sealed clips by their ids."""
 
-    clips: tuple[str, ...]
-    """Ids of sealed clips, each an input of that name; ``MODEL`` is the teacher's ONNX file."""
     size: Name
+    """The teacher's, a key of ``SPECS``."""
     known: tuple[Category, ...]
     """What the teacher has learnt to see."""
     categories: tuple[Category, ...]
@@ -147,8 +146,8 @@ def _opinions(job: LabelJob, inputs: JobInputs) -> tuple[list[ClipOpinion], dict
     """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
     engine, spec = OnnxEngine(inputs[MODEL]), SPECS[job.size]
     opinions: list[ClipOpinion] = []
-    skipped = {name: why for name, why in inputs.lacking.items() if name in job.clips}
-    for clip_id in sorted(set(job.clips) - set(skipped)):
+    skipped = {name: why for name, why in inputs.lacking.items() if name != MODEL}
+    for clip_id in sorted(inputs.paths.keys() - {MODEL}):
         try:
             clip = read_clip(inputs[clip_id])
             opinions.append(

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from edge.contracts.classes import Category
 from edge.contracts.errors import OperatorError
 from fleet.catalog import Catalog, ClipRow, LabelCounts, LabelFacts, LabelRow, StreamKind, prefix
-from fleet.label.form import Form
-from fleet.label.job import MODEL, ROWS_FILE, LabelJob, Labelled, ReviewChoice, read_labelled
+from fleet.label.job import MODEL, ROWS_FILE, LabelJob, Labelled, read_labelled
 from fleet.label.settings import LabelSettings
 from fleet.sample.row import LabelSource, Sample, SampleLabels
 from fleet.work.task import Task
@@ -29,25 +27,12 @@ ClipLabels = dict[int, SampleLabels]
 
 @dataclass(frozen=True)
 class LabelOrder:
-    """Which clips to label, with whose eyes, and whom to ask how much."""
+    """Which clips to label, with which teacher, and how."""
 
     clips: tuple[ClipRow, ...]
     model: Path
     """The teacher's ONNX file."""
-    size: str
-    known: tuple[Category, ...]
-    """What the teacher has learnt to see."""
-    categories: tuple[Category, ...]
-    """The teacher's classes in the order of its channels."""
-    labeler: str
-    """``module:function``, see ``fleet.work.plug.plugged``."""
-    labeler_folder: Path
-    budget_tracks: int
-    choice: ReviewChoice = ReviewChoice.VALUE
-    seed: int = 0
-    settings: LabelSettings = field(default_factory=LabelSettings)
-    unseen: tuple[Form, ...] = ()
-    """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
+    job: LabelJob
 
     @property
     def run_id(self) -> str:
@@ -55,20 +40,21 @@ class LabelOrder:
 
         Unseen forms and settings count where there are any, so that a run without keeps its id.
         """
+        job = self.job
         what: tuple[object, ...] = (
             sorted(row.clip_id for row in self.clips),
             hashlib.sha256(self.model.read_bytes()).hexdigest(),
-            self.size,
-            self.known,
-            self.labeler,
-            self.budget_tracks,
-            self.choice,
-            self.seed,
+            job.size,
+            job.known,
+            job.labeler,
+            job.budget_tracks,
+            job.choice,
+            job.seed,
         )
-        if self.unseen:
-            what = (*what, self.unseen)
-        if self.settings != LabelSettings():
-            what = (*what, self.settings)
+        if job.unseen:
+            what = (*what, job.unseen)
+        if job.settings != LabelSettings():
+            what = (*what, job.settings)
         return "l-" + hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
 
 
@@ -121,24 +107,11 @@ def label(
 
 def _task(workspace: Workspace, name: str, order: LabelOrder) -> Task:
     clips = {row.clip_id: row.blob_id for row in order.clips}
-    job = LabelJob(
-        clips=tuple(clips),
-        size=order.size,
-        known=order.known,
-        categories=order.categories,
-        labeler=order.labeler,
-        labeler_folder=str(order.labeler_folder),
-        budget_tracks=order.budget_tracks,
-        choice=order.choice,
-        seed=order.seed,
-        settings=order.settings,
-        unseen=order.unseen,
-    )
     return Task(
         name=f"label-{name}",
         module="fleet.label.job",
         inputs={MODEL: workspace.store.put(order.model), **clips},
-        parameters=job,
+        parameters=order.job,
     )
 
 
@@ -175,10 +148,10 @@ def _write_down(workspace: Workspace, order: LabelOrder, labelled: Labelled) -> 
                     label_id=row.label_id,
                 )
     facts = LabelFacts(
-        labeler=order.labeler,
-        budget_tracks=order.budget_tracks,
-        choice=str(order.choice),
-        seed=order.seed,
+        labeler=order.job.labeler,
+        budget_tracks=order.job.budget_tracks,
+        choice=str(order.job.choice),
+        seed=order.job.seed,
         **msgspec.structs.asdict(labelled.run),
     )
     workspace.finish_run(run_id, facts)

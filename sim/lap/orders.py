@@ -20,7 +20,7 @@ from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Slice
 from fleet.evaluate.order import CANDIDATE, CONTROL
 from fleet.label.form import Form
-from fleet.label.job import ReviewChoice
+from fleet.label.job import LabelJob, ReviewChoice
 from fleet.label.order import LabelOrder
 from fleet.model import Model
 from fleet.train.order import TrainOrder, starting_from, with_classes
@@ -137,16 +137,18 @@ def label_orders(
         arm: LabelOrder(
             clips=tuple(rows),
             model=incumbent.model.files.int8,
-            size=settings.model,
-            known=incumbent.model.known,
-            categories=incumbent.model.categories,
-            labeler=LABELER,
-            labeler_folder=truth,
-            budget_tracks=settings.budget_tracks,
-            choice=choices[arm],
-            seed=settings.seed,
-            unseen=unseen_forms(settings.claim, incumbent),
-            settings=settings.label,
+            job=LabelJob(
+                size=settings.model,
+                known=incumbent.model.known,
+                categories=incumbent.model.categories,
+                labeler=LABELER,
+                labeler_folder=str(truth),
+                budget_tracks=settings.budget_tracks,
+                choice=choices[arm],
+                seed=settings.seed,
+                unseen=unseen_forms(settings.claim, incumbent),
+                settings=settings.label,
+            ),
         )
         for arm, rows in clips.items()
     }

@@ -92,7 +92,6 @@ def test_a_clip_of_any_rig_is_labelled_and_learnt_from(
     recorded, path = clip
     clip_id = recorded.manifest.clip_id
     job = LabelJob(
-        clips=(clip_id,),
         size="pico",
         known=tuple(c for c in SHIPPED_CLASSES if c != ANIMAL),
         categories=SHIPPED_CLASSES,

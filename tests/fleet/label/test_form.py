@@ -7,6 +7,7 @@ import pytest
 from edge.contracts.classes import CAR, SHIPPED_CLASSES, TRUCK, Category
 from edge.contracts.scene import Attribute, Box3D
 from fleet.label.form import Form
+from fleet.label.job import LabelJob
 from fleet.label.order import LabelOrder
 
 FALLEN_TRUCK = Form(category=TRUCK, attribute=Attribute.FALLEN)
@@ -36,18 +37,16 @@ def test_unseen_forms_name_another_run_and_an_order_without_them_keeps_its_old_n
     teacher.write_bytes(b"teacher")
 
     def run_id(*unseen: Form) -> str:
-        order = LabelOrder(
-            clips=(),
-            model=teacher,
+        job = LabelJob(
             size="pico",
             categories=SHIPPED_CLASSES,
             known=(CAR,),
             labeler="m:f",
-            labeler_folder=Path("t"),
+            labeler_folder="t",
             budget_tracks=80,
             unseen=unseen,
         )
-        return order.run_id
+        return LabelOrder(clips=(), model=teacher, job=job).run_id
 
     assert run_id() == "l-27d54caa8bd60929"
     assert run_id(FALLEN_TRUCK) != run_id()

@@ -71,7 +71,6 @@ def labelled(tmp_path: Path, **contents: bytes) -> Labelled:
         paths[name] = tmp_path / f"{name}.mcap"
         paths[name].write_bytes(content)
     job = LabelJob(
-        clips=(*contents, "gone"),
         size="pico",
         known=tuple(c for c in SHIPPED_CLASSES if c != ANIMAL),
         categories=SHIPPED_CLASSES,
