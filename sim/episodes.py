@@ -81,12 +81,12 @@ def load_episodes(name: str) -> tuple[EpisodeSpec, ...]:
 class ChildEpisodes:
     """An ``EpisodeRunner``: one child process per episode, a few side by side.
 
-    ``logs``: folder of what children say and of what they are told. ``heard``: hears each result.
+    ``logs``: folder of the orders, results and logs of the children. ``on_result``: called with each result.
     """
 
     logs: Path
     profile: str = "laptop"
-    heard: Callable[[EpisodeResult], None] = lambda result: None
+    on_result: Callable[[EpisodeResult], None] = lambda result: None
     world: WorldSettings = field(default_factory=WorldSettings)
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
 
@@ -94,7 +94,7 @@ class ChildEpisodes:
         """Drive a bundle through episodes.
 
         Raises:
-            JobError: A child failed; the message says what it said.
+            JobError: A child failed; the message holds the last line it wrote.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         results: dict[str, Path] = {}
@@ -107,12 +107,12 @@ class ChildEpisodes:
                 world=self.world,
                 vehicle=self.vehicle,
             )
-            told = msgspec.json.encode(order)
-            name = f"episode-{episode.episode_id}-{hashlib.sha256(told).hexdigest()[:8]}"
+            content = msgspec.json.encode(order)
+            name = f"episode-{episode.episode_id}-{hashlib.sha256(content).hexdigest()[:8]}"
             path, results[name] = self.logs / f"{name}.json", self.logs / f"{name}.result.json"
-            path.write_bytes(told)
+            path.write_bytes(content)
             work.append(Work(name, "sim.episodes", (str(path), str(results[name]))))
-        run_all(work, self.logs, on_done=lambda name: self.heard(_read(results[name])))
+        run_all(work, self.logs, on_done=lambda name: self.on_result(_read(results[name])))
         return tuple(_read(path) for path in results.values())
 
 

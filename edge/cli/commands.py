@@ -76,17 +76,17 @@ def replay(
     settings = with_words(load("vehicle", vehicle, VehicleSettings), words or ())
     armed = () if campaign is None else read_campaigns(campaign)
     board = device_profile(profile)
-    told: list[dict[str, object]] = []
+    replays: list[dict[str, object]] = []
     for path in clip_files(clips, CLIP_SUFFIX):
         clip = read_clip(path)
         replayed = replay_clip(
             clip, board, bundle_folder=bundle, campaigns=armed, settings=settings
         )
-        told.append(_summary(clip, replayed))
+        replays.append(_summary(clip, replayed))
     if as_json:
-        show_json(told[0] if len(told) == 1 else {"clips": told})
+        show_json(replays[0] if len(replays) == 1 else {"clips": replays})
         return
-    _show_replays(told, is_armed=campaign is not None)
+    _show_replays(replays, is_armed=campaign is not None)
 
 
 def _summary(clip: Clip, replayed: ClipReplay) -> dict[str, object]:
@@ -107,17 +107,17 @@ def _summary(clip: Clip, replayed: ClipReplay) -> dict[str, object]:
     }
 
 
-def _show_replays(told: list[dict[str, Any]], *, is_armed: bool) -> None:
+def _show_replays(replays: list[dict[str, Any]], *, is_armed: bool) -> None:
     """Show the ticks of a single clip, a line per clip of several, and the rules that fired."""
-    about = [{k: v for k, v in one.items() if k not in ("rows", "fired")} for one in told]
-    if len(told) == 1:
+    about = [{k: v for k, v in one.items() if k not in ("rows", "fired")} for one in replays]
+    if len(replays) == 1:
         title = "ticks, and what the drive concluded instead"
-        show_table(told[0]["rows"], _TICK_COLUMNS, as_json=False, title=title)
+        show_table(replays[0]["rows"], _TICK_COLUMNS, as_json=False, title=title)
         show_record(about[0], as_json=False, title="replay")
     else:
         show_table(about, _CLIP_COLUMNS, as_json=False, title="replays")
     if is_armed:
-        fired = [firing for one in told for firing in one["fired"]]
+        fired = [firing for one in replays for firing in one["fired"]]
         show_table(fired, _RULE_COLUMNS, as_json=False, title=f"rules that fire: {len(fired)}")
 
 

@@ -74,7 +74,7 @@ class SensorWatch:
     def reset(self) -> None:
         """Forget everything that holds a stamp, as after a step of the clock."""
         self._cameras.reset()
-        self._heard_ns: int | None = None
+        self._radar_ns: int | None = None
 
     def update(self, frame_set: FrameSet) -> SensorState:
         """Judge one frame set.
@@ -100,10 +100,10 @@ class SensorWatch:
     def _silence_s(self, frame_set: FrameSet) -> float:
         """Return for how long a radar that has measured before has measured nothing, in s."""
         if len(frame_set.radar.points_ego):
-            self._heard_ns = frame_set.stamp_ns
-        if self._heard_ns is None:
+            self._radar_ns = frame_set.stamp_ns
+        if self._radar_ns is None:
             return 0.0
-        return max(0.0, (frame_set.stamp_ns - self._heard_ns) / NS_PER_S)
+        return max(0.0, (frame_set.stamp_ns - self._radar_ns) / NS_PER_S)
 
     def _sight(self, frame_set: FrameSet) -> tuple[str, bool]:
         """Say why the network need not be asked, if it need not, and whether the road is shown poorly."""

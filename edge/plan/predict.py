@@ -141,16 +141,23 @@ def _from_motion(seen: Outlines, path: Path, settings: PredictSettings) -> Hazar
         station[is_free], offset[is_free] = path.project(position[is_free])
     is_unknown = (seen.is_radar & ~seen.is_standing)[:, None] & (time_s > settings.radar_horizon_s)
     position[is_unknown] = offset[is_unknown] = _NOWHERE_M
+    return _hazards(seen, position, yaw, station, offset)
+
+
+def _hazards(
+    outlines: Outlines, position: Floats, yaw_rad: Floats, station_m: Floats, offset_m: Floats
+) -> Hazards:
+    """Give outlines (A,) their positions over time; see ``Hazards`` for shapes."""
     return Hazards(
         position=position,
-        yaw_rad=yaw,
-        half_length_m=seen.half_length_m,
-        half_width_m=seen.half_width_m,
-        station_m=station,
-        offset_m=offset,
-        agent=seen.agent,
-        radar=seen.radar,
-        is_standing=seen.is_standing,
+        yaw_rad=yaw_rad,
+        half_length_m=outlines.half_length_m,
+        half_width_m=outlines.half_width_m,
+        station_m=station_m,
+        offset_m=offset_m,
+        agent=outlines.agent,
+        radar=outlines.radar,
+        is_standing=outlines.is_standing,
     )
 
 
@@ -215,14 +222,5 @@ def _is_credible(modes: Floats, owners: Outlines, settings: PredictSettings) -> 
 
 def _from_modes(position: Floats, owners: Outlines, path: Path) -> Hazards:
     station, offset = path.project(position)
-    return Hazards(
-        position=position,
-        yaw_rad=np.tile(owners.yaw_rad[:, None], (1, position.shape[1])),
-        half_length_m=owners.half_length_m,
-        half_width_m=owners.half_width_m,
-        station_m=station,
-        offset_m=offset,
-        agent=owners.agent,
-        radar=owners.radar,
-        is_standing=owners.is_standing,
-    )
+    yaw = np.tile(owners.yaw_rad[:, None], (1, position.shape[1]))
+    return _hazards(owners, position, yaw, station, offset)

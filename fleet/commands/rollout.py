@@ -133,7 +133,7 @@ def _show(catalog: Catalog, rollout: str, decision: RolloutDecision, *, as_json:
         {
             "vehicle_id": vehicle,
             "wave": wave,
-            "is_told": known.evidence[vehicle].opened_ns is not None,
+            "is_assigned": known.evidence[vehicle].opened_ns is not None,
             "has_passed": known.evidence[vehicle].has_passed,
             "is_healed": known.evidence[vehicle].is_healed,
             "faults": known.evidence[vehicle].faults,

@@ -91,7 +91,7 @@ class _Peer:
 class _Session:
     peer: _Peer
     state: SessionState
-    heard_ns: int
+    received_ns: int
 
 
 @dataclass
@@ -253,7 +253,7 @@ class Gateway:
     ) -> None:
         self.counts.payload_bytes += len(payload or b"")
         session = self._sessions.get(peer.routing_id) or self._open(peer, now_ns)
-        session.heard_ns = now_ns
+        session.received_ns = now_ns
         if isinstance(message, Hello):
             self._drop_others(peer)
             if message.vehicle_id != peer.vehicle_id:
@@ -311,7 +311,7 @@ class Gateway:
         self._chores_ns = now_ns
         longest_ns = round(self.settings.session_idle_s * NS_PER_S)
         for session in list(self._sessions.values()):
-            if now_ns - session.heard_ns > longest_ns:
+            if now_ns - session.received_ns > longest_ns:
                 self._drop(session.peer.routing_id)
         try:
             count = self.intake.catalog.event_count(StreamKind.ROLLOUT)

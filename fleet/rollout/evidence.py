@@ -20,7 +20,7 @@ class VehicleEvidence:
     """What one vehicle said since the rollout was planned, and showed since its wave opened."""
 
     opened_ns: int | None = None
-    heard_ns: int | None = None
+    received_ns: int | None = None
     boots: tuple[str, ...] = ()
     """Every boot heard of, newest last; an older one never speaks again."""
     sequence: int = -1
@@ -45,7 +45,7 @@ def silence_of(evidence: VehicleEvidence, rule: CanaryRule, now_ns: int) -> tupl
     """Say that a vehicle owes a report, if it does; one that has passed owes none."""
     if evidence.opened_ns is None or evidence.has_passed:
         return ()
-    silent_ns = now_ns - max(evidence.opened_ns, evidence.heard_ns or 0)
+    silent_ns = now_ns - max(evidence.opened_ns, evidence.received_ns or 0)
     if silent_ns <= rule.report_s * NS_PER_S:
         return ()
     return (f"was silent for more than {rule.report_s:.0f} s",)
@@ -77,7 +77,7 @@ def _with_report(
     silence = silence_of(evidence, plan.rule, now_ns)
     evidence = replace(
         evidence,
-        heard_ns=now_ns,
+        received_ns=now_ns,
         boots=(*evidence.boots, report.boot_id) if is_new_boot else evidence.boots,
         sequence=report.sequence,
         faults=(*evidence.faults, *silence),

@@ -60,7 +60,7 @@ app = typer.Typer(help="The shipped models.", no_args_is_help=True)
 
 INT8_FILE = "int8.onnx"
 _VEHICLES = (CAR, TRUCK, BUS)
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 SizeOption = Annotated[str, typer.Option(help="Which size: pico, nano or small.")]
 
 
@@ -152,12 +152,12 @@ def _expect_size(model: str) -> None:
 
 
 def build_sets(
-    say: Say, names: Sequence[str], recipes: Path | None = None
+    report: Report, names: Sequence[str], recipes: Path | None = None
 ) -> dict[str, DatasetManifest]:
     """Render sets by the recipes of their names, or find them in the cache.
 
     Args:
-        say: Hears of each set.
+        report: Called with a line about each set.
         names: Of the recipes.
         recipes: A folder of one's own; ``conf/recipe`` otherwise.
     """
@@ -166,12 +166,12 @@ def build_sets(
     for name in names:
         recipe = load_recipe(f"{recipes}/{name}.yaml" if recipes else name)
         sets[name] = build_set(recipe, runner, store, CACHE / "recipes")
-        say(f"{name}: {sets[name].dataset_id}, {sets[name].samples} samples")
+        report(f"{name}: {sets[name].dataset_id}, {sets[name].samples} samples")
     return sets
 
 
 def origin(model: str, base: DatasetManifest, run_id: str, seed: int) -> ModelCard:
-    """Say what made a network; nothing is measured yet."""
+    """Report what made a network; nothing is measured yet."""
     recipe = load_recipe("base")
     return ModelCard(
         model=model,
@@ -207,7 +207,7 @@ def known_origin(out: Path) -> ModelCard:
 
 
 def train_baseline(
-    base: DatasetManifest, model: str, steps: int, seed: int, start: Path | None, say: Say
+    base: DatasetManifest, model: str, steps: int, seed: int, start: Path | None, report: Report
 ) -> tuple[Path, str]:
     """Fit a network with two processes that average their gradients; give weights and run id."""
     files = files_of({"base": base}, FolderStore(CACHE / "store"), CACHE)
@@ -225,7 +225,7 @@ def train_baseline(
     path = out / "job.json"
     inputs = {base.dataset_id: Path(files["base"].path)}
     write_local_task(path, job, inputs | ({PARENT: start} if start else {}), CACHE)
-    say(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
+    report(f"training {job.run_id}: progress in {out / 'progress.jsonl'}")
     ranks = range(job.processes)
     words = [(str(path), str(out), str(rank)) for rank in ranks]
     work = [Work(f"rank-{rank}", "fleet.train.job", words[rank]) for rank in ranks]
@@ -237,7 +237,7 @@ def measured(
     card: ModelCard,
     out: Path,
     sets: Mapping[str, DatasetManifest],
-    say: Say,
+    report: Report,
     outputs: OutputSettings | None = None,
 ) -> ModelCard:
     """Measure int8 on tune and gate, with radar and without; give the card with the new numbers."""
@@ -259,7 +259,7 @@ def measured(
         for name, set_name, has_radar in _MEASURED
     ]
     executor = ProcessExecutor(store, CACHE / "card", CACHE)
-    executor.run(tasks, on_done=say)
+    executor.run(tasks, on_done=report)
     found = {}
     for name, set_name, _ in _MEASURED:
         content = (executor.results(name) / ANSWERS_FILE).read_bytes()

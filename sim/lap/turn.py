@@ -158,7 +158,7 @@ class Turn:
             runner = ChildEpisodes(
                 self.folders.logs,
                 self.settings.profile,
-                heard=lambda result: stage.advance(),
+                on_result=lambda result: stage.advance(),
                 world=self.settings.world,
                 vehicle=self.settings.vehicle,
             )

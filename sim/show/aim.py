@@ -30,16 +30,16 @@ def advance_to_encounter(
     Raises:
         OperatorError: No such encounter came near within ``longest_s``.
     """
-    met: list[str] = []
+    found: list[str] = []
     snapshot = world.now()
     for _ in range(round(longest_s * FRAME_RATE_HZ)):
         distance_m = _distances_m(world, snapshot)
-        met.extend(encounter_id for encounter_id in distance_m if encounter_id not in met)
-        if len(met) >= number and distance_m.get(met[number - 1], math.inf) <= near_m:
+        found.extend(encounter_id for encounter_id in distance_m if encounter_id not in found)
+        if len(found) >= number and distance_m.get(found[number - 1], math.inf) <= near_m:
             return snapshot
         snapshot = world.step()
     raise OperatorError(
-        f"encounter {number} did not come within {near_m:g} m in {longest_s:g} s; {len(met)} came "
+        f"encounter {number} did not come within {near_m:g} m in {longest_s:g} s; {len(found)} came "
         "within range. Ask for another one, or start at another place or with another seed"
     )
 

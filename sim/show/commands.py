@@ -236,7 +236,7 @@ def _world(name: str, overrides: Sequence[str] | None) -> WorldSettings:
 
 
 @dataclass
-class _Met:
+class _ClassCounts:
     """What is known about the road users of one class."""
 
     entities: set[int] = field(default_factory=set)
@@ -255,7 +255,7 @@ class DriveLog:
         self._vehicle = vehicle
         self._pictures = pictures
         self._truth = TruthLog.open(truth, VEHICLE_ID) if truth else None
-        self._met: dict[str, _Met] = defaultdict(_Met)
+        self._counts: dict[str, _ClassCounts] = defaultdict(_ClassCounts)
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -289,33 +289,33 @@ class DriveLog:
 
     def rows(self) -> list[dict[str, object]]:
         """List one row per class, most met first."""
-        order = sorted(self._met.items(), key=lambda item: (-len(item[1].entities), item[0]))
+        order = sorted(self._counts.items(), key=lambda item: (-len(item[1].entities), item[0]))
         return [
             {
                 "category": category,
-                "met": len(met.entities),
-                "seen": len(met.seen),
-                "nearest_m": round(met.nearest_m, 1),
-                "frames": met.frames,
-                "encounters": len(met.encounters),
+                "met": len(counts.entities),
+                "seen": len(counts.seen),
+                "nearest_m": round(counts.nearest_m, 1),
+                "frames": counts.frames,
+                "encounters": len(counts.encounters),
             }
-            for category, met in order
+            for category, counts in order
         ]
 
     def _count_boxes(self, boxes: Sequence[TruthBox]) -> None:
         in_frame: Counter[str] = Counter()
         for truth in boxes:
             category = str(truth.box.category)
-            met = self._met[category]
-            met.entities.add(truth.entity_id)
-            met.nearest_m = min(met.nearest_m, (truth.box.x_m**2 + truth.box.y_m**2) ** 0.5)
+            counts = self._counts[category]
+            counts.entities.add(truth.entity_id)
+            counts.nearest_m = min(counts.nearest_m, (truth.box.x_m**2 + truth.box.y_m**2) ** 0.5)
             if truth.encounter_id is not None:
-                met.encounters.add(truth.encounter_id)
+                counts.encounters.add(truth.encounter_id)
             if truth.visible_px >= RECOGNISABLE_PX:
-                met.seen.add(truth.entity_id)
+                counts.seen.add(truth.entity_id)
                 in_frame[category] += 1
         for category in in_frame:
-            self._met[category].frames += 1
+            self._counts[category].frames += 1
 
 
 def _mosaic(

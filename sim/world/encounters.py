@@ -189,8 +189,8 @@ def load_scenario(name: str) -> Scenario:
         OperatorError: There is no such scenario, or a key or value in it makes no sense.
     """
     values: dict[str, Any] = {}
-    for _, told in reversed(_chain(name)):
-        values = _laid_over(values, told)
+    for _, own in reversed(_chain(name)):
+        values = _laid_over(values, own)
     return settings_from(values, Scenario, origin=f"scenario {name}")
 
 
@@ -202,18 +202,18 @@ def _chain(name: str) -> list[tuple[Path, dict[str, Any]]]:
         path = scenario_path(following)
         if any(path == known for known, _ in chain):
             raise OperatorError(f"scenario {name} refused: {following} extends itself")
-        told = load_file(path, dict[str, Any])
-        chain.append((path, told))
-        following = str(told.get("extends") or "")
+        own = load_file(path, dict[str, Any])
+        chain.append((path, own))
+        following = str(own.get("extends") or "")
         if is_path(following):
             following = str(path.parent / following)
     return chain
 
 
-def _laid_over(base: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _laid_over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Lay the values of a scenario over those of the one that it extends."""
-    merged = {**base, **told}
-    below, above = base.get("placements"), told.get("placements")
+    merged = {**base, **own}
+    below, above = base.get("placements"), own.get("placements")
     if isinstance(below, list) and isinstance(above, list):
         changed = {p["name"]: p for p in above if isinstance(p, dict) and "name" in p}
         names = {p.get("name") for p in below}

@@ -498,7 +498,7 @@ def test_a_rollout_goes_wave_by_wave_and_halts_on_request(
     rule = plan_of(workspace.catalog, "r-1").rule
     assert (rule.max_faults, rule.report_s, rule.ticks) == (2, 70.0, 360)
     assert (begun["state"], begun["wave"]) == ("running", 0)
-    assert [v["is_told"] for v in begun["vehicles"]] == [True, False]
+    assert [v["is_assigned"] for v in begun["vehicles"]] == [True, False]
     assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 0
     report(workspace, shell.root / "v-01", "v-01", candidate, 2)
     assert shell.json("rollout", "advance", "r-1", "--yes")["wave"] == 1

@@ -85,7 +85,7 @@ class Tracker:
         self._predict(stamp_ns)
         row, column = self._associate(measured, stamp_ns)
         self._take_in(measured, row, column, stamp_ns)
-        self._listen(radar_tracks, rotation, origin)
+        self._correct_by_radar(radar_tracks, rotation, origin)
         column_of = dict(
             zip(self._tracks.track_id[row].tolist(), column.tolist(), strict=True)
         ) | self._give_birth(measured, column, stamp_ns)
@@ -102,7 +102,7 @@ class Tracker:
         """Advance by a tick without network output: no track gains a hit and none counts as missed."""
         rotation, origin = planar(ego.world_from_ego)
         self._predict(stamp_ns)
-        self._listen(radar_tracks, rotation, origin)
+        self._correct_by_radar(radar_tracks, rotation, origin)
         self._bury(stamp_ns)
         return self._describe({}, rotation, origin)
 
@@ -173,30 +173,32 @@ class Tracker:
         tracks.recent[row, 0] = True
         tracks.is_confirmed |= tracks.recent.sum(axis=1) >= s.confirm_hits
 
-    def _listen(self, radar_tracks: Sequence[RadarTrack], rotation: Floats, origin: Floats) -> None:
+    def _correct_by_radar(
+        self, radar_tracks: Sequence[RadarTrack], rotation: Floats, origin: Floats
+    ) -> None:
         """Correct the vulnerable by the radar tracks nearest to them, vehicles by those on their bodies."""
         values = np.array([(r.x_m, r.y_m, r.vx_mps, r.vy_mps) for r in radar_tracks]).reshape(-1, 4)
         position = values[:, :2] @ rotation.T + origin
-        heard = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
-        is_free = np.ones(len(heard), np.bool_)
-        is_free[self._listen_for_vulnerable(heard)] = False
+        radar = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
+        is_free = np.ones(len(radar), np.bool_)
+        is_free[self._correct_vulnerable(radar)] = False
         mounts_world = self._mounts.in_world(rotation, origin)
         number = self._mounts.seeing(values[is_free, :2])
-        self._listen_for_vehicles(heard[is_free], mounts_world[number])
+        self._correct_vehicles(radar[is_free], mounts_world[number])
 
-    def _listen_for_vulnerable(self, heard: Floats) -> Ints:
-        """Correct place and velocity by ``heard`` (R, 4); return which of them were used."""
+    def _correct_vulnerable(self, radar: Floats) -> Ints:
+        """Correct place and velocity by ``radar`` (R, 4); return which of them were used."""
         tracks, s = self._tracks, self.settings
-        offset = tracks.mean_world[:, None, :2] - heard[None, :, :2]
+        offset = tracks.mean_world[:, None, :2] - radar[None, :, :2]
         cost = np.hypot(offset[..., 0], offset[..., 1])
         cost[tracks.group != VULNERABLE] = np.inf
         row, column = nearest_pairs(cost, s.radar_gate_m)
         sigma = [s.radar_position_sigma_m] * 2 + [s.radar_velocity_sigma_mps] * 2
-        self._correct(row, heard[column], np.tile(sigma, (len(row), 1)))
+        self._correct(row, radar[column], np.tile(sigma, (len(row), 1)))
         return column
 
-    def _listen_for_vehicles(self, heard: Floats, mount_world: Floats) -> None:
-        """Correct the radial speed of vehicles by ``heard`` (R, 4), as seen from ``mount_world`` (R, 2).
+    def _correct_vehicles(self, radar: Floats, mount_world: Floats) -> None:
+        """Correct the radial speed of vehicles by ``radar`` (R, 4), as seen from ``mount_world`` (R, 2).
 
         Its place on the body says little.
 
@@ -205,9 +207,9 @@ class Tracker:
         no moving one.
         """
         tracks, s = self._tracks, self.settings
-        ray = heard[:, :2] - mount_world
+        ray = radar[:, :2] - mount_world
         sight = ray / np.maximum(np.hypot(ray[:, 0], ray[:, 1]), 0.1)[:, None]  # (R, 2)
-        radial = (heard[:, 2:] * sight).sum(axis=1)  # (R,)
+        radial = (radar[:, 2:] * sight).sum(axis=1)  # (R,)
         covariance = tracks.covariance_world[:, 2:, 2:]
         variance = np.einsum("ri,nij,rj->nr", sight, covariance, sight)  # (N, R)
         error = radial[None] - tracks.mean_world[:, 2:] @ sight.T
@@ -215,7 +217,7 @@ class Tracker:
         is_moving = surely_moves(tracks, s)[:, None]
         is_possible = (
             (tracks.group == VEHICLES)[:, None]
-            & (gap_m(tracks, heard[:, :2]) <= s.radar_outline_m)
+            & (gap_m(tracks, radar[:, :2]) <= s.radar_outline_m)
             & (variance <= s.radar_known_mps**2)
             & (is_moving == (np.abs(radial) >= s.radar_standing_mps)[None])
         )

@@ -109,7 +109,7 @@ def test_unknown_list_is_refused_with_the_known_ones() -> None:
 
 def test_episode_in_a_child_ends_as_in_this_process(blind_bundle: Path, tmp_path: Path) -> None:
     heard: list[EpisodeResult] = []
-    runner = ChildEpisodes(tmp_path, heard=heard.append)
+    runner = ChildEpisodes(tmp_path, on_result=heard.append)
     (result,) = runner.run([SHORT], blind_bundle)
     assert result.episode_id == "short"
     assert 3.0 < result.progress_m < 9.0
