@@ -1,4 +1,4 @@
-"""Count how the driving bundle does: what a health report of a vehicle says."""
+"""Count how the driving bundle does: the content of a vehicle's health report."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Hand out work at the cameras' rate, never faster and never to catch up.
+"""Start ticks at the cameras' rate: never faster, and never in a burst to catch up.
 
-Frame k is due ``k`` periods after the beginning, whatever became of the frames before it. While a tick is
-at work newer frames push older ones out, as in a camera's one-frame mailbox: what is then late shows as
-waiting, and what was pushed out as dropped. A loop that waited for the last answer before it asked the
-next question would hide both.
+Frame k is due ``k`` periods after the first, however long earlier ticks took. While a tick is at work a newer
+frame replaces the waiting one, as in a camera's one-frame mailbox: a late tick shows as waiting time, and a
+replaced frame as dropped. A loop that waits for the last answer before it takes the next frame would hide
+both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MonotonicTimer:
         return time.monotonic_ns()
 
     def sleep_until(self, at_ns: int) -> None:
-        """Sleep; how late the machine wakes us counts as the tick's waiting."""
+        """Sleep; a late wake-up counts as the tick's waiting."""
         while (left_ns := at_ns - time.monotonic_ns()) > 0:
             time.sleep(left_ns / NS_PER_S)
 
@@ -52,12 +52,12 @@ class Beat:
 
     @property
     def waited_ms(self) -> float:
-        """From the frame's birth to the beginning of its work."""
+        """From the frame's stamp to the beginning of its work."""
         return (self.began_ns - self.due_ns) / 1e6
 
     @property
     def total_ms(self) -> float:
-        """From the frame's birth to the end of its work."""
+        """From the frame's stamp to the end of its work."""
         return (self.ended_ns - self.due_ns) / 1e6
 
 
@@ -69,7 +69,7 @@ def paced(
     Args:
         work: One tick.
         beats: How many ticks; frames that are dropped come on top.
-        timer: The clock; the first frame is born now.
+        timer: The clock; the first frame is due now.
         rate_hz: Frames per second.
 
     Returns:
@@ -93,7 +93,7 @@ def paced(
 
 
 def newest_frame(elapsed_ns: int, rate_hz: float = FRAME_RATE_HZ) -> int:
-    """Number the last frame that was born ``elapsed_ns`` after the first one."""
+    """Return the number of the last frame that was due ``elapsed_ns`` after the first one."""
     frame = int(elapsed_ns * rate_hz / NS_PER_S)
     frame -= frame_stamp_ns(frame, 0, rate_hz) > elapsed_ns
     # Births are rounded down to whole nanoseconds, so the next one may lie on this very one.

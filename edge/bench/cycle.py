@@ -1,4 +1,4 @@
-"""Let recorded instants happen again and again: at new stamps, further along the road."""
+"""Repeat recorded instants without end: with new stamps, and further along the road."""
 
 from __future__ import annotations
 

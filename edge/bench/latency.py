@@ -1,7 +1,7 @@
-"""What a series of latencies says, and how long it must be to say it.
+"""Sum up a series of latencies, and leave out the quantiles that it is too short for.
 
-A tail needs ticks: with one tick over the bound, MLPerf's early-stopping rule asks for 662 to speak of a
-p99 and for 6,636 to speak of a p99.9, at 99 % confidence. With fewer it is not reported.
+A tail needs many ticks: with one tick over the bound, MLPerf's early-stopping rule requires 662 ticks for a
+p99 and 6,636 for a p99.9, at 99 % confidence. With fewer the quantile is not reported.
 """
 
 from __future__ import annotations

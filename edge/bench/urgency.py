@@ -1,4 +1,4 @@
-"""Ask the kernel to run this process as a vehicle's drive process runs, and say what it granted."""
+"""Ask the kernel to run this process as a vehicle's drive process runs, and report what it granted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _raise_urgency() -> Urgency:
 
 @contextmanager
 def collected_by_hand() -> Iterator[None]:
-    """Keep the garbage collector from choosing its own moments: what is old now is never looked at."""
+    """Run the garbage collector only when it is called; objects that exist now are never examined."""
     gc.collect()
     gc.freeze()
     gc.disable()

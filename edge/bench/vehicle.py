@@ -1,7 +1,7 @@
-"""One vehicle at the cameras' rate, and beside it, second by second, nothing but its network.
+"""Measure one vehicle at the cameras' rate, and its network alone in turns of one second.
 
-The machine's mood changes from minute to minute, so the runtime and the bare inference call take turns of
-one second: what their ratio says does not depend on it.
+The speed of a shared machine changes from minute to minute. The runtime and the bare inference call therefore
+take turns of one second, so that such changes cancel in their ratio.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class BenchSettings:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What was measured; all latencies from the birth of the frame."""
+    """What was measured; all latencies count from the frame's stamp."""
 
     ticks: int
     dropped_frames: int
@@ -115,15 +115,15 @@ def bench_vehicle(
     """Drive on recorded frames at a source's rate, cycling them.
 
     Args:
-        frames: What was sensed, oldest first; shown again and again, see ``Cycle``.
+        frames: What was sensed, oldest first; repeated without end, see ``Cycle``.
         rig: Calibration of the vehicle that recorded them.
         manifest: The bundle that drives.
         bundle_folder: Its files, each under its SHA-256.
         profile: Engine preference and threads; its modelled costs are the ladder's first guess.
         clips_folder: Where clips are sealed.
-        timer: What paces and what measures.
+        timer: The clock that paces the ticks and measures them.
         settings: How long.
-        on_tick: Hears of every tick, after it was measured.
+        on_tick: Called after each tick was measured.
     """
     bundle = load_bundle(manifest, bundle_folder, rig, profile)
     perceiver = bundle.perceivers[Rung.FULL]

@@ -1,8 +1,7 @@
-"""Look at the board we run on: what it is, which engines it can load, how urgent a process may be.
+"""Find out what this board is: its processor, the engines it can load, how urgent a process may be.
 
-Facts are measured, not inferred: an engine counts when its module imports, and the scheduling class
-is found by asking the kernel for it (and giving it back), because limits, capabilities and
-containers each have a say in the answer.
+Facts are measured, not inferred. An engine counts when its module imports. The scheduling class is found by
+asking the kernel for it and giving it back, because limits, capabilities and containers each restrict it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class EngineFound:
 
 
 class Urgency(StrEnum):
-    """The most urgent scheduling class that the kernel grants us."""
+    """The most urgent scheduling class that the kernel grants."""
 
     FIFO = "fifo"
     NICE = "nice -20"
@@ -77,14 +76,14 @@ def machine() -> Machine:
 
 
 def processor_name(cpuinfo: Path) -> str:
-    """Give the processor's name as the kernel lists it; x86 and ARM boards name it differently."""
+    """Return the processor's name as the kernel lists it; x86 and ARM boards name it differently."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     entries = {key.strip(): value.strip() for key, _, value in (ln.partition(":") for ln in lines)}
     return entries.get("model name") or entries.get("Model") or entries.get("Hardware") or "unknown"
 
 
 def engines() -> tuple[EngineFound, ...]:
-    """Import every inference runtime we can use and keep those that load."""
+    """Import every supported inference runtime and keep those that load."""
     found = []
     if _imports("onnxruntime"):
         import onnxruntime

@@ -27,7 +27,7 @@ from edge.contracts.rig import (
 
 @dataclass
 class CameraFile:
-    """One camera as a rig file says it: where it sits, where it looks, what it shows."""
+    """One camera in a rig file: its place, its direction, and its image."""
 
     x_m: float
     """Ahead of the rear axle."""
@@ -56,12 +56,12 @@ class CameraFile:
     distortion: tuple[float, ...] = ()
     """Coefficients in OpenCV's order: none, k1 k2 p1 p2 and k3, or k1 to k4."""
     slot: str | None = None
-    """Input of the network that it feeds; decided by where it looks unless given."""
+    """Input of the network that it feeds; chosen by its direction unless given."""
 
 
 @dataclass
 class RadarFile:
-    """One radar as a rig file says it."""
+    """One radar in a rig file."""
 
     x_m: float
     """Ahead of the rear axle."""
@@ -75,7 +75,7 @@ class RadarFile:
 
 @dataclass
 class UltrasonicFile:
-    """One ultrasonic sensor as a rig file says it."""
+    """One ultrasonic sensor in a rig file."""
 
     x_m: float
     """Ahead of the rear axle."""
@@ -126,7 +126,7 @@ def load_rig(name: str) -> VehicleRig:
 
 
 def rig_of(file: RigFile) -> Rig:
-    """Turn what a rig file says into a calibration.
+    """Convert a rig file, in metres and degrees, to a calibration, in metres and radians.
 
     Raises:
         ValueError: A number in it makes no sense.

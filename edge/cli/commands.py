@@ -1,4 +1,4 @@
-"""`ringroad edge …`: what one can do on a board."""
+"""`ringroad edge …`: commands for a board."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What every command says and how: tables or JSON, and progress that suits where it is read.
+"""The output of every command: tables or JSON, and progress that suits its reader.
 
-On a terminal results are Rich tables and a stage is a live line, with one more for each of its parts;
-elsewhere a stage is one plain line, so that a log stays readable. With ``--json`` stdout carries the
-JSON and nothing else: progress moves to stderr. Much of what is printed was worded by others, so no
-text is taken for markup and no control character leaves.
+On a terminal results are Rich tables, and a stage is a live line with one more line for each of its parts;
+elsewhere a stage is one plain line, so that a log stays readable. With ``--json`` stdout carries the JSON and
+nothing else: progress moves to stderr. Much of what is printed comes from peers, so no text is read as markup
+and no control character is printed.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def show_record(record: Mapping[str, object], *, as_json: bool, title: str = "")
 
 
 OnPart = Callable[[str, int, int | None, str], None]
-"""Hears of one part of a stage: its name, steps done, of how many, and what it does."""
+"""Called with the progress of one part of a stage: name, steps done, steps in all, and a note."""
 
 
 @dataclass
 class StageProgress:
-    """A stage in progress: ``advance`` it, and ``note`` what is worth a word at its end."""
+    """A stage in progress: ``advance`` counts its steps, ``note`` adds words to its last line."""
 
     on_advance: Callable[[int], None]
     on_part: OnPart
@@ -140,7 +140,7 @@ class Stages:
 
 
 def _parts_in(progress: Progress) -> OnPart:
-    """Give the parts of a stage a line each below its own, in the order in which they report."""
+    """Show a line for each part of a stage below the stage's own, in the order in which they report."""
     lines: dict[str, TaskID] = {}
 
     def show(name: str, done: int, total: int | None, words: str) -> None:
@@ -152,7 +152,7 @@ def _parts_in(progress: Progress) -> OnPart:
 
 
 def stages(*, as_json: bool = False) -> Stages:
-    """Give the stage reporter of a command; it speaks on stderr when stdout is for JSON."""
+    """Return the stage reporter of a command; it writes to stderr when stdout carries JSON."""
     return Stages(_console(stderr=as_json))
 
 

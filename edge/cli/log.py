@@ -12,10 +12,10 @@ from edge.contracts.text import printable
 
 
 class EventFormatter(logging.Formatter):
-    """Writes an event, its time (UTC) and its fields, which others may have worded, on one line.
+    """Write an event, its time (UTC) and its fields on one line.
 
-    ``2026-05-04T03:02:01.000Z WARNING clip_refused clip_id=4f… reason=too large``. Lines of a traceback
-    are indented: whatever stands in an exception, no such line can be taken for an event.
+    ``2026-05-04T03:02:01.000Z WARNING clip_refused clip_id=4f… reason=too large``. Fields may hold text of a
+    peer. Lines of a traceback are indented, so that no text in an exception can look like an event.
     """
 
     _own = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}

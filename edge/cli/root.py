@@ -199,10 +199,10 @@ def missing_extra(name: str, error: ModuleNotFoundError) -> OperatorError:
 
 
 def install_line(extras: Sequence[str], root: Path = Path(__file__).parents[2]) -> str:
-    """Give a command that installs extras into this very Python, from any folder.
+    """Return a command that installs extras into this very Python, from any folder.
 
     In a clone it installs the clone again with them; a wheel lies in no folder of its own, so there it
-    names what the extras require. No index needs to know a distribution of our name.
+    names what the extras require. No package index is needed for Ringroad itself.
 
     Args:
         extras: Names of pyproject.toml.

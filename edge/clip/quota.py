@@ -1,7 +1,7 @@
 """Keep the best clips of one stream: at most so many, at most so many bytes.
 
-The worthiest are kept and not the first, and what was once let go stays out, so that the outcome does not
-depend on the order in which clips came.
+A quota keeps the clips of highest worth and not the first ones, and a clip that was let go does not come
+back. The result therefore does not depend on the order in which clips came.
 """
 
 from __future__ import annotations

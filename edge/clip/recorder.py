@@ -1,10 +1,10 @@
 """Keep the last seconds as JPEG, seal what lies around trigger events, keep the best clips of a drive.
 
-Three decisions a reader would question. A clip is sealed only when no later event can overlap it any
-more, so that overlapping windows always become one clip. A quota keeps the *worthiest* clips and not
-the first, and what it has once let go stays out, so that the outcome does not depend on the order in
-which clips came. And the random control stream lives apart (own windows, own quota, chosen by hash):
-were it merged with, or displaced by, what a trigger found, it would estimate nothing.
+A clip is sealed only when no later event can overlap it, so that overlapping windows always become one clip.
+A quota keeps the clips of highest worth and not the first ones, and a clip that was let go does not come
+back, so that the result does not depend on the order in which clips came. The random control stream has its
+own windows and its own quota and is chosen by hash: if triggered clips were merged with it, or displaced it,
+its share would estimate nothing.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class RecorderSettings:
-    """How clips are recorded; how many and how long is the campaigns' business."""
+    """How clips are recorded; campaigns decide how many and how long."""
 
     privacy: str = "unknown"
-    """Why images may leave: ``synthetic`` or ``blurred``. The recorder refuses to start on anything else."""
+    """Why images may leave the vehicle: ``synthetic`` or ``blurred``. With any other value the recorder
+    refuses to start."""
     record_hz: float = 12.0
-    """Record so many frame sets a second, or all where the cameras give fewer: a third of the bytes and of
-    the JPEG work of 36 Hz."""
+    """Frame sets recorded per second, or all where the source has fewer: 12 of 36 Hz take a third of the
+    bytes and of the JPEG work."""
     jpeg_quality: int = 90
     """JPEG quality of the recorded images, 1 to 100."""
     max_clip_s: float = 8.0
@@ -80,7 +81,7 @@ class Drive:
 
 @dataclass(frozen=True)
 class DriveClips:
-    """What a drive brought home."""
+    """The clips of a finished drive."""
 
     kept: tuple[SealedClip, ...]
     """Best first."""
@@ -184,7 +185,7 @@ class Recorder:
             self._ring.popleft()
 
     def close(self) -> DriveClips:
-        """End the drive: seal what is open, marking the frames that never came; tell what was kept."""
+        """End the drive: seal open windows, mark the frames that never came, return the kept clips."""
         self._seal(self._windows)
         kept = sorted(self._clips.values(), key=lambda clip: (-clip.worth, clip.clip_id))
         return DriveClips(

@@ -47,7 +47,7 @@ def sealed_clips(folder: Path) -> tuple[SealedClip, ...]:
 
 
 def worth_of(events: Sequence[TriggerEvent]) -> float:
-    """Give a clip's worth: that of its best event."""
+    """Return a clip's worth: that of its best event."""
     return max(event.worth for event in events)
 
 

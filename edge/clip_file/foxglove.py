@@ -1,8 +1,8 @@
-"""Our records as Foxglove messages, so that Foxglove, Lichtblick and Rerun show a clip as it is.
+"""Records of the contracts as Foxglove messages, so that Foxglove, Lichtblick and Rerun show a clip as it is.
 
 Frames of reference: ``world`` → ``ego`` (each tick) → ``front_main`` … (once). Axes already agree: x
 forward, y left, z up for the ego; x right, y down, z forward for a camera. Pixels do not: Foxglove, like
-ROS, puts the centre of the top-left pixel at (0, 0), we put it at (0.5, 0.5).
+ROS, puts the centre of the top-left pixel at (0, 0), the contracts put it at (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def scan_from_message(payload: bytes) -> RadarScan:
     """Read a radar scan back.
 
     Raises:
-        SchemaError: It is not a PointCloud with our columns.
+        SchemaError: It is not a PointCloud with these columns.
     """
     try:
         message = PointCloud.FromString(payload)
@@ -144,12 +144,12 @@ def calibration(camera: Camera, stamp_ns: int) -> CameraCalibration:
 
 
 def camera_transform(camera: Camera, stamp_ns: int) -> FrameTransform:
-    """Say where a camera sits in the ego frame."""
+    """Return the pose of a camera in the ego frame."""
     return _transform(EGO, camera.name, camera.ego_from_cam, stamp_ns)
 
 
 def ego_transform(ego: EgoState, stamp_ns: int) -> FrameTransform:
-    """Say where the ego is in the world."""
+    """Return the pose of the ego in the world frame."""
     return _transform(WORLD, EGO, ego.world_from_ego, stamp_ns)
 
 

@@ -1,9 +1,9 @@
 """Images to JPEG and back.
 
-What is checked and what is decoded must be the same picture: libjpeg forgives much that another reader
-takes otherwise, and then one file is two pictures, or one of 400 MB. So only what a camera's encoder
-writes is decoded: one baseline frame of three 8-bit components, one scan, no restart markers, and an
-end (ITU-T T.81, B.1 and B.2). Everything else is refused before anything is allocated for it.
+What is checked and what is decoded must be the same picture. libjpeg accepts files that another reader
+understands differently, so that one file could be two pictures, or one of 400 MB. Therefore only what a
+camera's encoder writes is decoded: one baseline frame of three 8-bit components, one scan, no restart
+markers, and an end (ITU-T T.81, B.1 and B.2). Everything else is refused before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _size_px(frame: bytes) -> tuple[int, int]:
 
 
 def _end_of_scan(jpeg: bytes) -> int:
-    """Give where the only scan's data end, once it is sure that there is nothing else in the file.
+    """Return where the only scan's data end, once it is sure that there is nothing else in the file.
 
     Zeros may follow, for encoders in hardware pad; another picture may not.
 

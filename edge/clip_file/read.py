@@ -1,8 +1,8 @@
 """An MCAP file back into a clip, from a sender that is not trusted.
 
-The records are walked here and not by the mcap library, for three reasons: no declared length is
-believed beyond the bytes that are there, nothing is decompressed, and every checksum is demanded
-(the library skips those that are absent). Layout: https://mcap.dev/spec.
+The records are walked here and not by the mcap library, for three reasons: no declared length may reach
+beyond the bytes that are there, nothing is decompressed, and every checksum is required (the library skips
+absent ones). Layout: https://mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class _Assembly:
             setattr(draft, topic.removeprefix("/"), record)
 
     def _draft(self, topic: str, sequence: int) -> _Draft:
-        """Give the frame that a message belongs to: the latest, or the message is out of place."""
+        """Return the frame that a message belongs to: the latest, or the message is out of place."""
         if not self.drafts or self.drafts[-1].sequence != sequence:
             raise SchemaError(
                 f"a message on {topic} names tick {sequence}, which it does not follow"

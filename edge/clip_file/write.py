@@ -66,12 +66,12 @@ _JSON_TOPICS: dict[str, type[msgspec.Struct]] = {
 
 
 def encode_clip_manifest(manifest: ClipManifest) -> bytes:
-    """Give the bytes of a manifest, as sealed into the clip and sent ahead of it."""
+    """Return the bytes of a manifest, as sealed into the clip and sent ahead of it."""
     return msgspec.msgpack.encode(manifest)
 
 
 def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
-    """Give the bytes of a clip.
+    """Return the bytes of a clip.
 
     Raises:
         SchemaError: The frames are not what the manifest says.
@@ -100,8 +100,9 @@ def encode_clip(manifest: ClipManifest, frames: Sequence[ClipFrame]) -> bytes:
 def write_clip(path: Path, manifest: ClipManifest, frames: Sequence[ClipFrame]) -> str:
     """Write a clip to ``path``, whole or not at all, and durably, once it has been read back.
 
-    A record does not check its fields when it is made; a reader does, and a clip that cannot be
-    read would be found out when the vehicle has deleted it.
+    A record does not check its fields when it is made, but a reader does. Without reading back, a clip that
+    cannot be read would be found only after the vehicle has deleted it.
+
 
     Returns:
         The ``blob_id``: SHA-256 of the file.

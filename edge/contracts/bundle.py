@@ -133,6 +133,6 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
         labels = (self.categories, sorted(self.thresholds.items()))
         believed = sorted(self.velocity_sigma_mps.items())
         spec = (self.model, tensors, labels, self.golden)
-        # A bundle without believed velocities keeps the id that it had before there were any.
+        # A bundle without stated velocity errors keeps the id that it had before there were any.
         spec_bytes = msgspec.msgpack.encode((*spec, believed) if believed else spec)
         return "b-" + hashlib.sha256(spec_bytes).hexdigest()[:16]

@@ -52,7 +52,7 @@ class CampaignSettings:
     until: str = "2040-01-01T00:00:00+00:00"
     """When it ends, ISO 8601 with its offset from UTC."""
     vehicles: tuple[str, ...] = ()
-    """Whom it is for; empty means every vehicle."""
+    """Vehicles that it is for, by id; empty means every vehicle."""
 
 
 def campaign_from(campaign_id: str, settings: CampaignSettings) -> Campaign:

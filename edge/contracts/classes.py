@@ -1,11 +1,11 @@
-"""Classes of road users and things, one row a class: every number that code knows of a class stands here.
+"""Classes of road users and things, one row a class: every number about a class stands here.
 
-A class is its name. Bundles, clips, labels and campaigns carry names, and any of them may name a class that
-this software has no row for. ``row_of`` then gives ``UNKNOWN_ROW``, which is as careful as the row of an
-animal: such a thing may be alive, may start to walk, and tells nothing by its heading.
+A class is identified by its name. Bundles, clips, labels and campaigns carry names, and any of them may name
+a class that this software has no row for. ``row_of`` then returns ``UNKNOWN_ROW``, which is as careful as the
+row of an animal: such a thing may be alive, may start to walk, and its heading predicts nothing.
 
-To add a class, add a row to ``_ROWS`` and train a model that lists the name. A row has no defaults, so that
-a forgotten column stops the program when it starts.
+To add a class, add a row to ``_ROWS`` and train a model that lists the name. A row has no defaults, so that a
+forgotten column stops the program when it starts.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class HeadingPeriod(StrEnum):
 
 
 class Palette(StrEnum):
-    """Which colours a thing comes in, for whoever draws pictures of it."""
+    """Colours of a class in simulated pictures."""
 
     ANY = "any"
     BROWN = "brown"
@@ -72,7 +72,7 @@ class Palette(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """All that code knows of one class."""
+    """All numbers about one class."""
 
     name: Category
     plural: str
@@ -81,7 +81,7 @@ class ClassRow:
     """Classes of one family are taken for each other more easily than others. Two boxes of one family in one
     place are one road user, unless both are things: a cone may stand at a barrier."""
     looks_like: Category
-    """What a person who is wrong about it takes it for; its own name if people are not wrong."""
+    """Class that a reviewer who is wrong about it names; its own name if reviewers are not wrong."""
     size_m: tuple[float, float, float]
     """Usual length, width and height, rider included, in metres."""
     heading: HeadingPeriod

@@ -140,7 +140,7 @@ class ClipManifest(msgspec.Struct, frozen=True, kw_only=True):
     bundle_id: Name
     """The bundle that was driving when the clip was recorded."""
     events: tuple[TriggerEvent, ...]
-    """Why the clip exists. At least one, oldest first; overlapping windows were merged and kept theirs."""
+    """The events for which the clip was recorded: at least one, oldest first; merged windows keep theirs."""
     start_ns: StampNs
     end_ns: StampNs
     frame_count: Count

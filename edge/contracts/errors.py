@@ -1,14 +1,14 @@
 """The whole error tree. The class says what the caller may do about it.
 
     RingroadError
-      ContractError    the other side sent something we cannot mean   never retry
+      ContractError    the other side sent something invalid          never retry
         SchemaError         it does not decode, or a value is out of bounds
         HashMismatchError   the bytes are not the bytes that were promised
         SignatureError      too few valid signatures, or the wrong ones
         RollbackError       older than what is already trusted
       LinkError        the network or the store                       back off, then retry
         LinkDownError       the peer cannot be reached
-        AckTimeoutError     the peer took it and said nothing
+        AckTimeoutError     the peer did not acknowledge in time
         StoreUnavailableError
       CapacityError    no room, no budget, no quota                   shed it, try later
         BudgetExceededError
@@ -25,7 +25,7 @@ class RingroadError(Exception):
 
 
 class ContractError(RingroadError):
-    """The other side sent something we cannot mean; retrying cannot help."""
+    """The other side sent something invalid; retrying cannot help."""
 
 
 class SchemaError(ContractError):

@@ -1,8 +1,8 @@
-"""The law on axes and units: where a point is, and in whose eyes.
+"""Axes, units and frames of reference.
 
-Axes: *world* x east, y north, z up; *ego* x forward, y left, z up, origin on the ground under the rear
-axle; *cam* x right, y down, z forward. Metres, radians, right-handed. A transform is named
-``a_from_b`` so that ``points_a = a_from_b @ points_b`` checks itself by eye.
+Axes: *world* x east, y north, z up; *ego* x forward, y left, z up, origin on the ground under the rear axle;
+*cam* x right, y down, z forward. Metres, radians, right-handed. A transform is named ``a_from_b`` so that
+``points_a = a_from_b @ points_b`` checks itself by eye.
 """
 
 from __future__ import annotations

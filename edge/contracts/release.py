@@ -26,7 +26,7 @@ MANIFEST_FILE = "manifest.json"
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """What both repositories must say, word for word, about one released bundle."""
+    """What both repositories must state alike about one released bundle."""
 
     bundle_id: Name
     profile: Name
@@ -38,7 +38,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the Director says to one vehicle about one release."""
+    """What the Director states for one vehicle about one release."""
 
     vehicle_id: Name
     release: Release
@@ -58,17 +58,17 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def director_metadata(vehicle_id: str) -> str:
-    """Give the folder of one vehicle's Director metadata."""
+    """Return the folder of one vehicle's Director metadata."""
     return f"director/{vehicle_id}/metadata"
 
 
 def manifest_path(release: Release) -> str:
-    """Give the target path of a released manifest in both repositories."""
+    """Return the target path of a released manifest in both repositories."""
     return f"{release.profile}/{release.bundle_id}-{release.release_counter}.json"
 
 
 def blob_path(sha256: str) -> str:
-    """Give where a blob lies in the tree; it is also its target path in the Image repository."""
+    """Return where a blob lies in the tree; it is also its target path in the Image repository."""
     return f"blobs/sha256/{sha256[:2]}/{sha256}"
 
 
@@ -79,7 +79,7 @@ def blob_sizes(manifest: BundleManifest) -> dict[str, int]:
 
 
 def release_of(manifest: BundleManifest) -> Release:
-    """Give the words that both repositories sign about a bundle."""
+    """Return the statement that both repositories sign about a bundle."""
     return Release(
         bundle_id=manifest.bundle_id,
         profile=manifest.profile,

@@ -42,7 +42,7 @@ def attribute_at(speed_mps: float) -> Attribute:
 
 
 class BoxSource(OpenEnum):
-    """Who says that the box is there."""
+    """Which part of the software reports the box."""
 
     NETWORK = "network"
     RADAR = "radar"
@@ -122,7 +122,7 @@ class Rung(OpenEnum):
 
 
 class Perception(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vehicle believes at one instant."""
+    """What the vehicle has concluded about one instant."""
 
     stamp_ns: StampNs
     rung: Rung
@@ -147,12 +147,12 @@ class CauseKind(OpenEnum):
     """What kind of thing a vehicle brakes or waits for."""
 
     NONE = "none"
-    """It does neither, or only for a bend or a speed limit."""
+    """It neither brakes nor waits, or only for a bend or a speed limit."""
     AGENT = "agent"
     RADAR_TRACK = "radar_track"
     """Known to the radar alone."""
     ECHO = "echo"
-    """Heard by the ultrasonics."""
+    """Measured by the ultrasonics."""
     LIGHT = "light"
     END_OF_ROUTE = "end_of_route"
     UNKNOWN = "unknown"
@@ -169,7 +169,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanPoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Where the vehicle means to be, in the ego frame of the tick, and how fast."""
+    """A place of the vehicle in its plan, in the ego frame of the tick, and the speed there."""
 
     x_m: Metres
     y_m: Metres

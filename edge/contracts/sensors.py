@@ -40,7 +40,7 @@ class EgoState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """Where navigation wants to go: lane-centre points ahead in the ego frame, about 2 m apart."""
+    """The route of the navigation: lane-centre points ahead in the ego frame, about 2 m apart."""
 
     points_ego: tuple[tuple[Metres, Metres], ...] = ()
     speed_limit_mps: Speed = 13.9

@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
-    """A vehicle says who it is and what it runs; the CURVE key, not this text, proves it."""
+    """A vehicle's id and what it runs; the CURVE key, not this text, proves the id."""
 
     vehicle_id: Name
     boot_id: Name
@@ -42,7 +42,7 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
-    """The fleet knows the vehicle; these campaigns are its own until the next Welcome."""
+    """The answer to a known vehicle: its campaigns until the next Welcome."""
 
     campaigns: tuple[Campaign, ...] = ()
 
@@ -91,7 +91,7 @@ class ClipDone(Message, frozen=True, kw_only=True, tag="clip_done"):
 
 
 class InstallPhase(OpenEnum):
-    """Where a vehicle stands with its newest bundle."""
+    """State of a vehicle's newest bundle."""
 
     IDLE = "idle"
     TRIAL = "trial"
@@ -102,7 +102,7 @@ class InstallPhase(OpenEnum):
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle says about the bundle it runs; a rollout judges by it, and by its absence."""
+    """A vehicle's report on the bundle that it runs; a rollout decides by reports, and by their absence."""
 
     schema: Count = WIRE_SCHEMA
     vehicle_id: Name
@@ -148,7 +148,7 @@ class Bye(Message, frozen=True, kw_only=True, tag="bye"):
 
 
 class Direction(StrEnum):
-    """Who sends a message."""
+    """Which side sends a message."""
 
     UP = "vehicle to fleet"
     DOWN = "fleet to vehicle"
@@ -185,7 +185,7 @@ TABLE: dict[str, MessageRow] = {
 
 @dataclass(frozen=True)
 class UnknownMessage:
-    """A message of a kind that this side was built without; count it and go on."""
+    """A message of a kind that this side was built without; it is counted and skipped."""
 
     kind: str
 

@@ -1,8 +1,8 @@
-"""Bring the bundle that the fleet assigned to this vehicle, and drive on it only once it has proven itself.
+"""Fetch the bundle that the fleet assigned to this vehicle, and keep it only if it passes its trial.
 
     check ─► fetch ─► verify ─► stage ─► probe ─► switch (trial) ─► commit, or back
 
-Whatever fails on the way, the slot that drives is not touched. Each step ends in one durable memory (see
+A failure in any step leaves the slot that drives untouched. Each step ends in one durable record (see
 ``state``), and a process that starts again goes on from there, even when the last one died in the middle.
 """
 
@@ -117,7 +117,7 @@ class UpdateAgent:
         return self._state
 
     def active(self) -> tuple[BundleManifest, Path]:
-        """Give the bundle that drives and its folder, where each blob lies under its SHA-256.
+        """Return the bundle that drives and its folder, where each blob lies under its SHA-256.
 
         Raises:
             HashMismatchError: The slot was damaged since this agent started.
@@ -163,11 +163,12 @@ class UpdateAgent:
         return self._state.phase
 
     def reports(self, rungs: Mapping[Rung, int], stamp_ns: int) -> tuple[HealthReport, ...]:
-        """Say what the fleet must hear, in the order to send it.
+        """List the reports for the fleet, in the order to send them.
 
-        First every decision that was not acknowledged, oldest first; last, how the driving bundle does
-        now. Each report takes a new sequence number, a repeated one too: what was lost on the way must
+        First every decision that was not acknowledged, oldest first; last, how the driving bundle does now.
+        Each report takes a new sequence number, a repeated one too: a report that was lost on the way must
         not look like a replay.
+
 
         Args:
             rungs: Ticks per rung since the driving bundle became active.

@@ -74,7 +74,7 @@ def expect_promised(manifest: BundleManifest, offer: Offer) -> None:
 
 
 def _differences(said: Release, offer: Offer) -> str:
-    """Name what a manifest says otherwise than the release says it."""
+    """Name the fields in which a manifest differs from its release, with both values."""
     pairs = [
         (name, getattr(said, name), getattr(offer.release, name)) for name in said.__struct_fields__
     ]
@@ -88,7 +88,7 @@ def _differences(said: Release, offer: Offer) -> str:
 def _expect_room(
     disk: Disk, bundle_id: str, sizes: dict[str, int], wanted: dict[str, int], reserve_bytes: int
 ) -> None:
-    """Ask for room before the first byte; what lies in the other slot will be copied, so it counts."""
+    """Refuse when the disk lacks room; blobs of the other slot are copied, so they count."""
     begun = sum(disk.size(partial_path(sha256)) or 0 for sha256 in wanted)
     needed = sum(sizes.values()) - begun + reserve_bytes
     if disk.free_bytes() < needed:

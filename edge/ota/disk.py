@@ -65,7 +65,7 @@ class Disk(Protocol):
         ...
 
     def locate(self, path: str) -> Path:
-        """Give the path by which other programs reach a file or folder."""
+        """Return the path by which other programs reach a file or folder."""
         ...
 
 
@@ -162,5 +162,5 @@ def hash_on_disk(disk: Disk, path: str) -> str | None:
 
 
 def folder_of(path: str) -> str:
-    """Give the folder that lists ``path``."""
+    """Return the folder that lists ``path``."""
     return path.rpartition("/")[0]

@@ -1,8 +1,8 @@
-"""Bring bytes from any static HTTP server, and trust none of them.
+"""Fetch bytes from any static HTTP server, which is not trusted.
 
 Every transfer is bounded four ways: a length cap, a stall limit, a rate floor, and a deadline that also
 covers the response's header. Blobs grow in content-addressed partial files and go on where they stopped,
-after a cut connection as after a power cut, re-sending at most one chunk.
+after a cut connection as after a power cut, fetching at most one chunk again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class HttpStatusError(LinkDownError):
 
 
 class SlowLinkError(LinkDownError):
-    """The bytes come too slowly to be honest."""
+    """The bytes come more slowly than the rate floor allows."""
 
 
 @dataclass
@@ -48,9 +48,9 @@ class FetchSettings:
     stall_s: float = 10.0
     """Longest silence, connecting included."""
     window_s: float = 5.0
-    """In every window of this length after the first byte ..."""
+    """Time over which the rate is measured, after the first byte."""
     floor_bytes_per_s: float = 1024.0
-    """... at least this rate must arrive."""
+    """Lowest rate over each ``window_s``."""
     deadline_s: float = 1800.0
     """Longest time of one whole transfer."""
     chunk_bytes: int = 256 * 1024
@@ -110,7 +110,7 @@ class HttpLink:
 
 
 class MetadataFetcher(FetcherInterface):
-    """Lets python-tuf fetch its metadata over our bounded link."""
+    """Lets python-tuf fetch its metadata over the bounded link."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -240,7 +240,7 @@ def _expect_hash(url: str, found: str, expected: str) -> None:
 
 
 class _Pace:
-    """Bounds one transfer in time: asked before each read, told after it."""
+    """Bounds one transfer in time; called before and after each read."""
 
     def __init__(self, url: str, settings: FetchSettings, clock: Callable[[], float]) -> None:
         self._url = url
@@ -259,7 +259,7 @@ class _Pace:
         return min(left_s, self._settings.stall_s)
 
     def count(self, received_bytes: int) -> None:
-        """Judge the rate from the first byte on: a long way there is not a slow way."""
+        """Judge the rate from the first byte on, so that a long delay before it is no low rate."""
         now_s = self._clock()
         if self._window_start_s is None:
             self._window_start_s = now_s
@@ -278,7 +278,7 @@ class _Pace:
 
 
 class _PacedReader(io.RawIOBase):
-    """What a socket delivers, header and body alike, at a bounded pace."""
+    """Reads header and body of a response from a socket, at a bounded pace."""
 
     def __init__(self, raw: socket.SocketIO, sock: socket.socket, pace: _Pace) -> None:
         self._raw = raw

@@ -1,7 +1,7 @@
-"""Which bundle a vehicle drives on: after the factory, after an update, after anything that broke.
+"""Find the bundle that a vehicle drives on: after the factory, after an update, after any damage.
 
-What stands here never needs the network, the fleet or the agent; a runtime that starts asks
-``active_bundle`` and drives.
+These functions need neither network nor fleet nor agent; a runtime that starts calls ``active_bundle`` and
+drives.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STATE_FILE = "state"
 
 
 def active_bundle(root: Path) -> tuple[BundleManifest, Path]:
-    """Give the bundle that drives and its folder, where each blob lies under its SHA-256.
+    """Return the bundle that drives and its folder, where each blob lies under its SHA-256.
 
     Every byte is hashed first; when the active slot is damaged, the proven bundle of the other slot
     answers instead (the agent makes that lasting and reports it).

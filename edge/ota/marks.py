@@ -1,15 +1,14 @@
-"""What the vehicle will never go back behind: high-water marks of both repositories, and a clock floor.
+"""Durable marks that the vehicle never goes behind: versions of both repositories, and a clock floor.
 
-python-tuf remembers versions only in its cache, which a power cut may empty, and trusts the wall clock.
-These marks are our own, durable, and checked after every refresh (closing what the cache leaves open).
+python-tuf remembers versions only in its cache, which a power cut may empty, and trusts the wall clock. These
+marks are our own, durable, and checked after every refresh. A role's mark holds as long as its keys: when a
+newer root gives the role other keys, whoever stole the old ones may have raised its version without bound, so
+counting starts again, as the TUF specification requires (5.3.11). The snapshot names the newest targets, so
+new snapshot keys start the targets' counting again, too.
 
-A role's mark holds as long as its keys: when a newer root gives the role other keys, a thief may have
-driven its version up to infinity, so counting starts again, as the TUF specification asks (5.3.11). The
-snapshot says which targets are the newest, so new snapshot keys start the targets' counting again, too.
-
-The floor rises to the clock's time only as far as signed metadata vouches for it (its expiry). So a clock
-far ahead can spoil at most the metadata of the moment, and what was once seen expired stays expired
-when the clock falls back.
+The floor rises to the clock's time only up to the expiry of the signed metadata. A clock that is far ahead
+can therefore spoil at most the metadata of that moment, and what was once seen expired stays expired when the
+clock falls back.
 """
 
 from __future__ import annotations
@@ -89,6 +88,6 @@ def with_root(marks: Marks, name: Repository, version: int) -> Marks:
 
 
 def with_floor(marks: Marks, now_ns: int, expires_ns: int) -> Marks:
-    """Raise the floor to now, as far as metadata that expires at ``expires_ns`` vouches for it."""
+    """Raise the floor to now, but not beyond ``expires_ns``, when the metadata expires."""
     floor_ns = max(marks.floor_ns, min(now_ns, expires_ns))
     return msgspec.structs.replace(marks, floor_ns=floor_ns)

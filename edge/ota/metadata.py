@@ -87,7 +87,7 @@ class TrustAnchors:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom the metadata must be for."""
+    """The vehicle that the metadata must be for."""
 
     vehicle_id: str
     profile: str
@@ -203,10 +203,10 @@ class Repositories:
         return trusted
 
     def _learn_expiry(self, name: Repository, now_ns: int) -> None:
-        """Keep what was seen expired from coming back when the clock falls.
+        """Raise the floor to the expiry of what expired, so that a clock that falls back cannot revive it.
 
-        The timestamp vouches for the time up to its own expiry, but is not looked at when the root has
-        expired as of a clock far ahead; so this looks again, as of the floor.
+        The timestamp holds up to its own expiry, but it is not read when the root has expired as of a clock
+        far ahead; so this reads it again, as of the floor.
         """
         updater = self._updater(name)
         trusted = updater._trusted_set
@@ -218,7 +218,7 @@ class Repositories:
             self._remember(with_floor(self._marks, now_ns, _expiry_ns(timestamp)), 1)
 
     def _remember(self, raised: Marks, floor_step_ns: int) -> None:
-        """Save what rose; a floor that crept by less than a step is not worth the flash."""
+        """Save the marks that rose; a rise of the floor by less than one step is not worth a write."""
         has_risen = raised.floor_ns - self._marks.floor_ns >= floor_step_ns
         if has_risen or raised.repositories != self._marks.repositories:
             self._record.save(raised)
@@ -348,7 +348,7 @@ def _signed_blobs(image: Targets) -> dict[str, int]:
 
 
 def _prefixed(target: TargetFile) -> str:
-    """Give the URL path of a target in a repository with consistent snapshots (TUF 6.2)."""
+    """Return the URL path of a target in a repository with consistent snapshots (TUF 6.2)."""
     folder, _, name = target.path.rpartition("/")
     return f"{folder}/{target.hashes['sha256']}.{name}"
 

@@ -1,7 +1,8 @@
-"""The health gate before a switch: does this bundle, on this board, answer as it did where it was built?
+"""The health gate before a switch: check that a bundle answers on this board as where it was built.
 
-A probe is a callable handed to the agent, so that it can move into a process of its own. The one here
-goes from cheap to dear: label map and calibration version, load, shapes and types, finite, golden answers.
+A probe is a callable that the agent is given, so that it can move into a process of its own. The one here
+checks in order of cost: label map and calibration version, load, shapes and types, finite values, golden
+answers.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def golden_probe(
 
 
 def wrong_labels(manifest: BundleManifest) -> str:
-    """Say how a manifest's classes or calibration table differ from what can be decoded, or ''."""
+    """Name how a manifest's classes or calibration table differ from what can be decoded, or ''."""
     channels = [spec.shape[1] for spec in manifest.outputs if spec.name == "heatmap"]
     if channels not in ([], [len(manifest.categories)]):
         return (
@@ -100,7 +101,7 @@ def wrong_labels(manifest: BundleManifest) -> str:
 def wrong_answer(
     found: Mapping[str, AnyArray], expected: Mapping[str, AnyArray], tolerance: float
 ) -> str:
-    """Say how an engine's outputs differ from the golden ones, or ''.
+    """Name how an engine's outputs differ from the golden ones; '' if they do not.
 
     Args:
         tolerance: Largest allowed ``largest_error``.

@@ -50,7 +50,7 @@ class Refusal:
 
     @property
     def is_verdict(self) -> bool:
-        """Tell whether it judges the bundle itself, and not the road by which it came."""
+        """Tell whether it judges the bundle itself, and not the transfer."""
         return self.bundle_id is not None and self.kind in _VERDICTS
 
 

@@ -20,12 +20,12 @@ SLOTS: tuple[Slot, ...] = ("a", "b")
 
 
 def slot_folder(slot: Slot) -> str:
-    """Give the folder of a slot."""
+    """Return the folder of a slot."""
     return f"slots/{slot}"
 
 
 def partial_path(sha256: str) -> str:
-    """Give where a blob grows while it is being fetched."""
+    """Return where a blob grows while it is being fetched."""
     return f"{PARTIAL}/{sha256}"
 
 

@@ -1,14 +1,14 @@
-"""What the vehicle remembers about its two slots, and every step from one memory to the next.
+"""The durable state of the two slots, and every step from one state to the next.
 
     idle ──► staged ──► trial ──► committed          any of idle, committed, reverted may stage again
       ▲        │          └─────► reverted
       └────────┘ probe refused, or taken back
 
-Each step is a pure function from memory to memory, and what the fleet must hear about it is part of the
-new memory: what is installed and what is reported can never come apart. Tries fall only in a trial (and
-while a staged bundle is probed), and any progress gives them back, so that power cuts in daily use
-never undo a good bundle. The inactive slot is remembered only while it is a way forward (staged) or a
-proven way back: what was refused or reverted is forgotten, so that nothing ever falls back onto it.
+Each step is a pure function from state to state, and the report to the fleet about it is part of the new
+state: what is installed and what is reported cannot differ. Tries fall only in a trial (and while a staged
+bundle is probed), and any progress gives them back, so that power cuts in daily use never undo a good bundle.
+The inactive slot is remembered only while it is a way forward (staged) or a proven way back: a bundle that
+was refused or reverted is forgotten, so that it never drives again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstallEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the fleet must hear; kept until it is acknowledged."""
+    """A decision that is reported to the fleet; kept until it is acknowledged."""
 
     event_id: Count
     phase: InstallPhase
@@ -114,7 +114,7 @@ class InstallState(msgspec.Struct, frozen=True, kw_only=True):
         return record
 
     def slot(self, slot: Slot) -> SlotRecord | None:
-        """Give what a slot holds."""
+        """Return what a slot holds."""
         return self.a if slot == "a" else self.b
 
 
@@ -151,7 +151,7 @@ def probing(state: InstallState, now_ns: int) -> InstallState:
 
 
 def unstaged(state: InstallState, reason: str, now_ns: int, *, is_bad: bool) -> InstallState:
-    """Give the staged bundle up; the driving one goes on as if nothing had been."""
+    """Give the staged bundle up; the driving one is unchanged."""
     record = state.slot(state.inactive)
     state = _with_slot(state, state.inactive, None)
     state = msgspec.structs.replace(state, phase=BundlePhase.IDLE, tries_left=0)
@@ -188,7 +188,7 @@ def switched(state: InstallState, rule: TrialRule, now_ns: int) -> InstallState:
 
 
 def booted(state: InstallState, now_ns: int) -> InstallState:
-    """A process starts: only a bundle on trial pays for it, and only while it makes no progress."""
+    """Count the start of a process: a bundle on trial loses one try, until it makes progress."""
     if state.phase is not BundlePhase.TRIAL:
         return state
     if state.tries_left == 0:
@@ -199,7 +199,7 @@ def booted(state: InstallState, now_ns: int) -> InstallState:
 def ticked(
     state: InstallState, ticks: int, faults: int, rule: TrialRule, now_ns: int
 ) -> InstallState:
-    """Count ticks of the driving bundle; on trial they commit it, or its faults turn it out."""
+    """Count ticks of the driving bundle; on trial they commit it, or too many faults revert it."""
     state = msgspec.structs.replace(state, ticks=state.ticks + ticks, faults=state.faults + faults)
     if state.phase is not BundlePhase.TRIAL:
         return state
@@ -237,10 +237,10 @@ def refused(
     bundle_id: str | None = None,
     release_counter: int = 0,
 ) -> InstallState:
-    """Report a refusal once; it changes nothing else.
+    """Report a refusal once; nothing else changes.
 
-    Without a bundle it is news about the repositories, told under the driving bundle's name, and no
-    judgement on any bundle.
+    Without a bundle the report is about the repositories: it carries the driving bundle's name, and judges no
+    bundle.
     """
     key = refusal_key(kind, bundle_id, release_counter)
     if key == state.refusal_key:
@@ -256,7 +256,7 @@ def refused(
 
 
 def unrefused(state: InstallState) -> InstallState:
-    """All is well again; the same refusal would be news."""
+    """Forget the last refusal after a look without one, so that the same refusal is reported again."""
     return msgspec.structs.replace(state, refusal_key="")
 
 

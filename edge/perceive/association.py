@@ -11,9 +11,8 @@ def nearest_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pair rows with columns, the cheapest pair first, each row and column at most once.
 
-    Greedy is not optimal, but where things stand further apart than they are measured wrong it gives
-    the optimal pairs, and unlike an optimal one its answer for a pair does not hang on a stranger
-    elsewhere in the scene.
+    Greedy pairs are not always optimal. They are where things stand further apart than the error of their
+    measurement, and the pair of one thing does not depend on another thing far away.
 
     Args:
         cost: (R, C).

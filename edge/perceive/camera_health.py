@@ -1,12 +1,12 @@
 """Tell from the images alone which cameras cannot be trusted: black, saturated, frozen, noise, swapped.
 
-Each image is sampled on a coarse grid of pixels, so that eight cameras cost a hundredth of a tick. A verdict
-needs a stretch of time and is withdrawn at once: one dark frame under a bridge is no fault, and a camera that
+Each image is sampled on a coarse grid of pixels, so that eight cameras cost a hundredth of a tick. A fault
+must last for some time and is withdrawn at once: one dark frame under a bridge is no fault, and a camera that
 shows the road again is used again.
 
-Own motion is the yardstick for two faults. While the vehicle moves, a camera that shows the same pixels is
-frozen. While it drives straight ahead, the scene passes a camera on the left side to the left, and one on the
-right side to the right. Two cameras whose scenes pass the wrong way have swapped cables, one alone is turned.
+Own motion reveals two faults. While the vehicle moves, a camera that shows the same pixels is frozen. While
+it drives straight ahead, the scene passes a camera on the left side to the left, and one on the right side to
+the right. Two cameras whose scenes pass the wrong way have swapped cables, one alone is turned.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class CameraMonitor:
         return FrameStatus.FRESH
 
     def _looks_like(self, green: Bytes, beside: Bytes) -> list[FrameStatus]:
-        """Say what images look like by themselves, (K, R, C) green values and those of the pixels beside."""
+        """Classify images by their pixels alone: (K, R, C) green values and those of the pixels beside."""
         s = self.settings
         levels = green.mean(axis=(1, 2)).tolist()
         bright_ratios = (green >= _BRIGHT).mean(axis=(1, 2)).tolist()

@@ -1,7 +1,7 @@
 """One protocol over the runtimes that can execute a network file.
 
-An engine maps named arrays to named arrays and knows nothing of boards, frames or boxes. Outputs are
-found by name and never by position, because converters reorder them.
+An engine maps named arrays to named arrays; boards, frames and boxes are not its concern. Outputs are found
+by name and never by position, because converters reorder them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From frames to boxes: the one seam behind which the network lives.
+"""From frames to boxes: the one interface to a network.
 
-A perceiver owns what a network needs between ticks (engine, calibration table, memory, thresholds), so
-that the runtime reads named outputs and opens no engine, and a test or a cheaper rung can stand in for it.
+A perceiver owns what a network needs between ticks (engine, calibration table, memory, thresholds). The
+runtime reads named outputs and opens no engine, and a test or a cheaper rung can take the perceiver's place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from edge.perceive.tensors import (
 )
 
 StageWatch = Callable[[str], AbstractContextManager[None]]
-"""Says that a stage of the tick begins; leaving the context ends it."""
+"""Watches the stages of a tick: a context that is entered when a stage begins and left when it ends."""
 
 
 def unwatched(stage: str) -> AbstractContextManager[None]:
@@ -44,10 +44,10 @@ def unwatched(stage: str) -> AbstractContextManager[None]:
 
 
 class Perceiver(Protocol):
-    """Turns one tick's frames into what a network says about them."""
+    """Turns one tick's frames into a network's outputs."""
 
     def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
-        """Look once; goes through the stages preprocess, infer and decode.
+        """Run the network on one frame set, in the stages preprocess, infer and decode.
 
         Raises:
             OutputFault: The network's answer cannot be used; the next tick starts from the same memory.
@@ -70,7 +70,7 @@ class NetworkPerceiver:
         self._memory = empty_memory(self.spec)
 
     def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
-        """Look once; see ``Perceiver.perceive``."""
+        """See ``Perceiver.perceive``."""
         with watch("preprocess"):
             inputs = network_inputs(frame_set, self._table, self._memory, self.spec)
         with watch("infer"):
@@ -132,13 +132,13 @@ def load_perceivers(
 
 
 def _preferred(manifest: BundleManifest, graph: str, profile: DeviceProfile) -> EngineFile | None:
-    """Choose the file of a graph that the board likes best."""
+    """Choose the file of a graph that the board prefers."""
     files = [f for f in manifest.engines if f.graph == graph and f.kind in profile.engines]
     return min(files, key=lambda f: profile.engines.index(f.kind), default=None)
 
 
 def _spec_of(manifest: BundleManifest) -> NetSpec:
-    """Find the network that a bundle holds, and refuse what this software would misread."""
+    """Find the spec of a bundle's network, and refuse one that this software would misread."""
     refused = f"bundle {manifest.bundle_id} refused"
     if manifest.model not in SPECS:
         raise ContractError(f"{refused}: no network {manifest.model} here, there is {list(SPECS)}")

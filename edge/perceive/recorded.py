@@ -1,4 +1,4 @@
-"""Say again what a clip recorded: boxes without a network, for replaying what comes after them."""
+"""Give back the boxes that a clip recorded, without a network, to replay what comes after them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edge.perceive.tensors import GroundClass, NetOutput, NetSpec, Recollection
 
 @dataclass(frozen=True)
 class RecordedPerceiver:
-    """A perceiver that remembers. ``boxes_of``: by stamp_ns, what the network said then."""
+    """A perceiver that repeats recorded boxes. ``boxes_of``: by stamp_ns, the boxes of the drive."""
 
     boxes_of: Mapping[int, tuple[Box3D, ...]]
     spec: NetSpec
 
     def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
-        """Give the boxes of this stamp, none where none were recorded; no futures and no plans.
+        """Return the boxes of this stamp, none where none were recorded; no futures and no plans.
 
         A clip does not record the ground, so all of it is drivable and no plan is marked down.
         """
@@ -37,7 +37,7 @@ class RecordedPerceiver:
 
 
 def _nothing(frame_set: FrameSet) -> Recollection:
-    """Recollect no queries."""
+    """Return a recollection without queries."""
     return Recollection(
         stamp_ns=frame_set.stamp_ns,
         world_from_ego=frame_set.ego.world_from_ego,

@@ -1,7 +1,8 @@
-"""Judge in every tick what the sensors are worth, and what that leaves the vehicle able to do.
+"""Judge the sensors in every tick, and limit what the vehicle does by what they still show.
 
-The limits go by what is left and not by what is lost. Where no camera can be trusted to show the road ahead,
-the vehicle drives on radar. Where it is shown poorly, late or without a radar, the vehicle drives slowly.
+The limits depend on what is left and not on what is lost. Where no camera can be trusted to show the road
+ahead, the vehicle drives on radar. Where it is shown poorly, late or without a radar, the vehicle drives
+slowly.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from edge.perceive.tensors import PICO, absent_slots, calibration_table
 
 @dataclass
 class SensorWatchSettings:
-    """What a vehicle may still do with some of its sensors."""
+    """Limits of a vehicle whose sensors partly fail."""
 
     camera: CameraHealthSettings = field(default_factory=CameraHealthSettings)
     blind_ahead_ratio: float = 0.5
-    """Part of the road ahead, of what all cameras show of it, below which the network is not asked: with
+    """Part of the road ahead, of what all cameras show of it, below which the network does not run: with
     every camera black it found 0.02 of what it finds otherwise, with all but one frozen about half."""
     poor_ahead_ratio: float = 0.9
     """The same, below which the vehicle drives slowly."""
@@ -38,14 +39,14 @@ class SensorWatchSettings:
 
 @dataclass(frozen=True, eq=False)
 class SensorState:
-    """What the sensors of one tick are worth."""
+    """The state of the sensors in one tick."""
 
     frame_set: FrameSet
     """With the status of each image."""
     faults: tuple[str, ...] = ()
     """One entry per fault: sensor and status, for instance ``rear frozen``."""
     blind_reason: str = ""
-    """Why no network is asked; empty: it is."""
+    """Why no network runs; empty: it runs."""
     speed_cap_mps: float | None = None
     """How fast the vehicle may drive; None: as fast as the road allows."""
     radar_silent_s: float = 0.0
@@ -106,7 +107,7 @@ class SensorWatch:
         return max(0.0, (frame_set.stamp_ns - self._radar_ns) / NS_PER_S)
 
     def _sight(self, frame_set: FrameSet) -> tuple[str, bool]:
-        """Say why the network need not be asked, if it need not, and whether the road is shown poorly."""
+        """Return why the network need not run, empty if it must, and whether the road is shown poorly."""
         s = self.settings
         usable = ground_coverage(self.rig, frame_set.usable)
         fresh = ground_coverage(

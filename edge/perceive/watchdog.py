@@ -1,7 +1,7 @@
-"""Give up a network that does not answer: whatever it does, the tick goes on.
+"""Give up a network that does not answer in time, so that the tick goes on.
 
-A hung call cannot be stopped from outside, so a network is asked in a thread of its own. When the answer does
-not come in time, the thread is left behind and the network is not asked again.
+A hung call cannot be stopped from outside, so a network runs in a thread of its own. When the answer does not
+come in time, the thread is left behind and the network is not called again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _held_lock() -> threading.Lock:
 
 @dataclass(eq=False)
 class _Question:
-    """One question to a network, and what became of it."""
+    """One call of a network, and its result."""
 
     ask: _Task
     waits: threading.Lock = field(default_factory=_held_lock)
@@ -47,7 +47,7 @@ _Questions = queue.SimpleQueue[_Question | None]
 class WatchedPerceiver:
     """Another perceiver whose answer is waited for only so long.
 
-    Every question is asked in the same thread, as an engine may want it; the thread ends with the perceiver.
+    Every call runs in the same thread, because some engines require it; the thread ends with the perceiver.
     """
 
     def __init__(self, whole: Perceiver, timeout_s: float) -> None:
@@ -64,7 +64,7 @@ class WatchedPerceiver:
         self._is_hung = threading.Event()
 
     def perceive(self, frame_set: FrameSet, watch: StageWatch = unwatched) -> NetOutput:
-        """Look once; see ``Perceiver.perceive``.
+        """See ``Perceiver.perceive``.
 
         Raises:
             HangError: No answer came in time, now or before.

@@ -1,4 +1,4 @@
-"""Make room: drive a little to one side of the lane's middle past what stands at its edge."""
+"""Make room: drive a little to one side of the lane's middle, past things that stand at its edge."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ class AsideSettings:
     """How much room to make."""
 
     wanted_m: float = 0.5
-    """Room wished for between our flank and what stands there."""
+    """Room wanted between the vehicle's flank and a standing thing."""
     enough_m: float = 0.25
-    """Room with which one still drives past; what leaves less even after stepping aside blocks the way."""
+    """Least room with which the vehicle drives past; a thing that leaves less even after stepping aside
+    blocks the way."""
     max_m: float = 0.5
-    """How far from the middle of the lane to drive at most."""
+    """Largest distance from the middle of the lane."""
     ahead_m: float = 25.0
     """How far ahead things are considered that need room."""
 
 
 def aside_m(line: Path, seen: Outlines, vehicle: Body, settings: AsideSettings) -> float:
-    """Say how far to the left of the route (negative: right) to drive.
+    """Return how far to the left of the route (negative: right) to drive, in m.
 
     Between things on both sides the middle is taken.
 
     Args:
         line: The route.
         seen: Everything that could be hit.
-        vehicle: Our outline.
+        vehicle: Outline of the vehicle.
         settings: How much room to make.
     """
     standing = seen.select(seen.is_standing)

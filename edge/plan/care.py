@@ -1,8 +1,9 @@
-"""Slow down beside what may hide somebody: a van at the kerb, and who steps out in front of it.
+"""Limit the speed beside things that may hide a pedestrian, for instance a van at the kerb.
 
-Whoever is hidden cannot be braked for in time at the speed of a free road. Past something that stands
-close beside our path and is as tall as people are, and for a little way beyond its far end, the vehicle
-goes no faster than it can stop in the room that is left once somebody shows.
+At the speed of a free road the vehicle cannot stop for a pedestrian who steps out from behind such a thing.
+Beside a thing that stands close to the path and is as tall as a person, and for a short way beyond its far
+end, the vehicle drives no faster than it can stop within the room that is left once the pedestrian is
+visible.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class CareSettings:
-    """What hides, and how slowly it is passed."""
+    """Which things may hide a pedestrian, and how fast the vehicle passes them."""
 
     speed_mps: float = 7.5
-    """Stopped from, at 8 m/s2 and after 0.3 s, within 6 m."""
+    """Speed limit beside them: from it a vehicle stops within 6 m, with 0.3 s of delay and 8 m/s2."""
     height_m: float = 1.7
-    """Over what is lower a grown person is seen; a child is not, and this does not help it."""
+    """Least height of a thing that hides a grown person. A lower one may hide a child; for that nothing is
+    done."""
     length_m: float = 3.5
-    """What is shorter hides somebody only for a moment."""
+    """Least length; a shorter thing hides a pedestrian for a moment only."""
     gap_m: float = 2.0
-    """What leaves more room than this to our flank gives time to see who comes."""
+    """Largest gap to the vehicle's flank; past a thing further away there is time to see who comes."""
     beyond_m: float = 4.0
-    """So far past its far end somebody may still step out unseen."""
+    """Distance beyond the far end of the thing over which the limit still holds."""
 
 
 def careful_speeds(
@@ -44,13 +46,13 @@ def careful_speeds(
     vehicle: Body,
     settings: CareSettings,
 ) -> Floats:
-    """Give the highest speed at each station of a path, (S,); infinite where nothing hides anybody.
+    """Return the highest speed at each station of a path, (S,), in m/s; infinite where nothing hides anybody.
 
     Args:
         path: The drive path.
         seen: Everything that could be hit.
-        agents: Theirs, for how tall they are.
-        vehicle: Our outline.
+        agents: Those that ``seen.agent`` counts through, for their heights.
+        vehicle: Outline of the vehicle.
         settings: What hides.
     """
     limit = np.full(len(path.station_m), np.inf)
@@ -65,7 +67,7 @@ def careful_speeds(
     across = sin * hiding.half_length_m + cos * hiding.half_width_m
     gap = np.abs(offset) - across - vehicle.half_width_m
     for k in np.flatnonzero((gap > 0.0) & (gap < settings.gap_m)):
-        # Our front reaches a place before our origin does.
+        # The front of the vehicle reaches a place before its origin does.
         start = station[k] - along[k] - vehicle.front_m
         end = station[k] + along[k] + settings.beyond_m
         limit[(path.station_m >= start) & (path.station_m <= end)] = settings.speed_mps

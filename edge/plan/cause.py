@@ -1,8 +1,8 @@
-"""Find what a plan brakes or waits for: the constraint that asked for the most.
+"""Find what a plan brakes or waits for: the constraint that demands the lowest acceleration.
 
-If a check refused the plan that one would have driven, that check knows what stood in the way. Otherwise
-every hazard on the path, the stop line, the nearest echo and the end of the route each ask for an
-acceleration, and the lowest one is the cause. A bend and a speed limit are no cause.
+If a check refused the preferred plan, the cause is what that check found in its way. Otherwise every hazard
+on the path, the stop line, the nearest echo and the end of the route each demand an acceleration, and the
+lowest one is the cause. A bend and a speed limit are no cause.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from edge.plan.checker import CHECKS, CheckSettings, Situation, catches, hits, t
 from edge.plan.proposals import Proposals, RouteSettings, asked_by_hazards
 
 _BRAKING_MPS2 = -0.3
-"""A weaker deceleration is the grain of following, not a brake."""
+"""A weaker deceleration comes from the variation of following, and is no brake."""
 _WAITING_MPS = 0.3
 _CHECK_OF = {"stop_line": CauseKind.LIGHT, "contact": CauseKind.ECHO}
 
 
 @dataclass(frozen=True, eq=False)
 class Asking:
-    """Who may ask for a brake: the situation, and whose rows its hazards are."""
+    """The constraints that may demand a brake: the situation, and the agent or radar track of each hazard."""
 
     situation: Situation
     agents: Sequence[Agent]
@@ -38,7 +38,7 @@ class Asking:
     """Room that a plan leaves before an echo."""
 
     def about(self, kind: CauseKind) -> Cause:
-        """Say where the light, the echo or the end of the route is on the path."""
+        """Return a cause at the place of the light, the echo or the end of the route."""
         situation = self.situation
         station_m = {
             CauseKind.LIGHT: situation.stop_line_m,
@@ -49,7 +49,7 @@ class Asking:
         return Cause(kind=kind, x_m=float(x_m), y_m=float(y_m))
 
     def about_hazard(self, row: int) -> Cause:
-        """Say which agent or radar track a hazard is."""
+        """Return a cause that names the agent or radar track of a hazard."""
         agent, radar = (
             int(n[row]) for n in (self.situation.hazards.agent, self.situation.hazards.radar)
         )
@@ -72,8 +72,8 @@ def cause_of(acceleration_mps2: float, asking: Asking, preferred: Proposals | No
 
     Args:
         acceleration_mps2: Commanded by the plan.
-        asking: Who may ask for a brake.
-        preferred: The plan that one would have driven, one row, if a check has refused it.
+        asking: The constraints.
+        preferred: The plan that would be driven if nothing were in the way, one row, if a check refused it.
 
     Returns:
         The cause; of kind ``NONE`` when the plan neither brakes nor waits.
@@ -86,7 +86,7 @@ def cause_of(acceleration_mps2: float, asking: Asking, preferred: Proposals | No
 
 
 def _refusal(preferred: Proposals, asking: Asking) -> Cause | None:
-    """Find what the first check that refuses a plan saw in its way."""
+    """Find what the first check that refuses a plan found in its way."""
     situation, vehicle, check = asking.situation, asking.vehicle, asking.check
     failed = (
         n for n, test in CHECKS.items() if not test(preferred, situation, vehicle, check).all()
@@ -110,7 +110,7 @@ def _refusal(preferred: Proposals, asking: Asking) -> Cause | None:
 
 
 def _most_asking(asking: Asking) -> Cause:
-    """Find what asks for the lowest acceleration; nothing that lets us drive on is a cause."""
+    """Find the constraint that demands the lowest acceleration; one that allows driving on is no cause."""
     situation, route, vehicle = asking.situation, asking.route, asking.vehicle
     stops_m = {
         CauseKind.LIGHT: situation.stop_line_m - vehicle.front_m - route.stop_gap_m,
@@ -135,7 +135,7 @@ def _most_asking(asking: Asking) -> Cause:
 
 
 def _asked_by_stop(room_m: float, asking: Asking) -> float:
-    """Return the acceleration that a stop asks for, as route plans approach it, m/s2."""
+    """Return the acceleration that a stop demands, as route plans approach it, m/s2."""
     route, speed = asking.route, asking.situation.speed_mps
     left_m = max(room_m - speed * route.response_s, 0.0)
     bound = (2.0 * route.comfortable_brake_mps2 * left_m) ** 0.5

@@ -1,8 +1,8 @@
-"""Dispose of proposals: each check is a rule that one can verify on paper.
+"""Check proposals: each check is a rule that can be verified on paper.
 
-A check looks at proposals in one situation and says which pass. They run in order and a proposal is
-charged to the first check it fails, so the counts of a plan add up to the proposals refused. A plan
-that stands still hits nobody and passes whatever asks about others.
+A check judges proposals in one situation and returns which pass. Checks run in order and a proposal is
+counted for the first check that it fails, so the counts of a plan add up to the proposals refused. A plan
+that stands still hits no road user and passes every check about others.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _CREEP_M = 0.4
-"""Over a shorter step neither its direction nor its curvature can be told from the grain of positions."""
+"""Over a shorter step the noise of positions hides direction and curvature."""
 
 _REST_MPS = 0.1
 _YIELD_MPS2 = 1.9
-"""Who brakes at least like this has done his part."""
+"""Deceleration from which a plan counts as yielding."""
 
 
 @dataclass
 class CheckSettings:
-    """What a plan must keep to."""
+    """Limits of a plan."""
 
     speed_margin_mps: float = 1.0
     """Above the allowed speed, unless the plan is slowing down."""
     acceleration_margin_mps2: float = 0.5
-    """Room for the grain of positions."""
+    """Margin for the noise of positions."""
     lateral_mps2: float = 4.5
     """Largest sideways acceleration of a plan."""
     curvature_ratio: float = 1.8
-    """Bends tighter than the steering by no more than this are driven wide: a line of points, and a map,
-    exaggerate corners, and whoever refused them would stand there for ever."""
+    """A bend may be tighter than the steering allows by this factor; it is then driven wide. Lines of points,
+    and maps, exaggerate corners, and a stricter limit would stop the vehicle there for good."""
     slip_rad: float = 0.35
-    """Between where a plan moves and where it heads."""
+    """Largest angle between the motion of a plan and its heading."""
     corridor_m: float = 1.0
     """How far a plan may leave the drive path."""
     front_margin_m: float = 0.5
-    """Distance that a plan keeps ahead of the front bumper…"""
+    """Distance that a plan keeps ahead of the front bumper at standstill."""
     front_margin_s: float = 0.15
-    """…plus this many seconds of speed, ahead of the front bumper."""
+    """Time whose way at the plan's speed is added to ``front_margin_m``."""
     side_margin_m: float = 0.2
     """Distance that a plan keeps to either side of the vehicle."""
     min_ttc_s: float = 1.2
@@ -58,16 +58,16 @@ class CheckSettings:
     ttc_brake_mps2: float = 2.0
     """Deceleration of a plan that may have a time to collision below ``min_ttc_s``."""
     stopping_brake_mps2: float = 6.0
-    """A plan must end such that this brake still stops it in time."""
+    """Deceleration with which the vehicle must still be able to stop in time after a plan's end."""
     contact_gap_m: float = 0.2
-    """Left free before whatever the ultrasonics hear."""
+    """Distance left before an ultrasonic echo."""
     standstill_m: float = 0.05
     """A plan shorter than this stands still."""
 
 
 @dataclass(frozen=True, eq=False)
 class Situation:
-    """What proposals are judged against, in the ego frame of one tick."""
+    """The scene by which proposals are judged, in the ego frame of one tick."""
 
     speed_mps: float
     path: Path
@@ -78,7 +78,7 @@ class Situation:
     free_ahead_m: float
     """From the front bumper to the nearest ultrasonic echo in the way; infinite when none."""
     ttc_s: float
-    """Time to collision if nobody brakes."""
+    """Time to collision if neither side brakes."""
 
 
 def judge(
@@ -104,7 +104,7 @@ def judge(
 def kinematics(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what the vehicle cannot do: accelerations, steering, sideways grip, sliding, reversing."""
+    """Refuse plans beyond the vehicle's limits: acceleration, steering, sideways grip, sliding, reversing."""
     step_s = proposals.step_s
     before = np.full((len(proposals), 1), situation.speed_mps)
     speed = np.concatenate([before, proposals.speed_mps], axis=1)
@@ -126,7 +126,7 @@ def kinematics(
 
 
 def _ways(proposals: Proposals) -> tuple[Floats, Floats, Floats]:
-    """Give, per step, the distance, the change of heading, and motion against mean heading, (P, K)."""
+    """Return, per step, the distance, the change of heading, and motion against mean heading, (P, K)."""
     nothing = np.zeros((len(proposals), 1))
     yaw = np.concatenate([nothing, proposals.yaw_rad], axis=1)
     step = proposals.step_m
@@ -143,14 +143,14 @@ def _wrapped(angle_rad: Floats) -> Floats:
 def corridor(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what leaves the drive path by more than a lane allows."""
+    """Refuse plans that leave the drive path by more than a lane allows."""
     return np.asarray((np.abs(proposals.offset_m) <= settings.corridor_m).all(axis=1))
 
 
 def speed(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what is faster than limit, bends and stop allow and does not slow down."""
+    """Refuse plans that are faster than limit, bends and stop allow and do not slow down."""
     allowed = situation.ceiling.at(proposals.station_m) + settings.speed_margin_mps
     before = np.full((len(proposals), 1), situation.speed_mps)
     gained = np.diff(np.concatenate([before, proposals.speed_mps], axis=1), axis=1)
@@ -161,7 +161,7 @@ def speed(
 def stop_line(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what crosses a red light's line, or ends too fast to stop before it."""
+    """Refuse plans that cross a red light's line, or end too fast to stop before it."""
     if not np.isfinite(situation.stop_line_m):
         return np.ones(len(proposals), np.bool_)
     end_speed = proposals.speed_mps[:, -1]
@@ -176,10 +176,11 @@ def stop_line(
 def collision(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what touches a predicted outline at any time, with room ahead that grows with speed.
+    """Refuse plans that touch a predicted outline at any time; the room kept ahead grows with speed.
 
-    Whoever is closer than the margin already is only required not to be touched; whoever overlaps our
-    flank on paper has been misjudged. If we brake now and have stopped by then, it is the other who hits.
+    A hazard that is closer than the margin already must only not be touched. A hazard that overlaps the
+    vehicle's flank now was measured wrongly and is ignored. A plan that brakes at once is not refused for a
+    contact after it has stopped: that contact is the other road user's.
     """
     is_hit = hits(proposals, situation, vehicle, settings).any(axis=1)
     return np.asarray(~is_hit | _stands_still(proposals, settings))
@@ -207,7 +208,7 @@ def hits(
 def _is_hit(
     proposals: Proposals, hazards: Hazards, vehicle: Body, ahead_m: Floats, side_m: float
 ) -> Bools:
-    """Tell which plans touch which hazards, (P, A), our outline grown to the front (P, K) and the sides."""
+    """Tell which plans touch which hazards, (P, A), with room ahead (P, K) and to the sides."""
     if len(hazards) == 0:
         return np.zeros((len(proposals), 0), np.bool_)
     steps = proposals.position.shape[1]
@@ -230,7 +231,7 @@ def _is_hit(
 
 
 def _gaps_now(hazards: Hazards, vehicle: Body) -> Floats:
-    """Measure the gaps (A,) between the hazards and our bare outline at this moment."""
+    """Measure the gaps (A,) between the hazards and the vehicle's bare outline now."""
     gaps = gaps_over_time(
         np.array([[[vehicle.centre_m, 0.0]]]),
         np.zeros((1, 1)),
@@ -245,7 +246,7 @@ def _gaps_now(hazards: Hazards, vehicle: Body) -> Floats:
 def time_to_collision(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what does not brake while a collision is a second away."""
+    """Refuse plans that do not brake while the time to collision is below ``min_ttc_s``."""
     if situation.ttc_s >= settings.min_ttc_s:
         return np.ones(len(proposals), np.bool_)
     is_braking = proposals.acceleration_mps2 <= -settings.ttc_brake_mps2
@@ -255,10 +256,10 @@ def time_to_collision(
 def stopping(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what ends so fast, or so near to what is ahead, that braking then comes too late.
+    """Refuse plans that end so fast, or so near to a hazard ahead, that braking then comes too late.
 
-    From the plan's end on both brake equally hard (the longitudinal safe distance of Shalev-Shwartz,
-    Shammah and Shashua 2017, without its reaction time). Who has stopped by then is not to blame.
+    From the plan's end on both brake equally hard (the longitudinal safe distance of Shalev-Shwartz, Shammah
+    and Shashua 2017, without its reaction time). A plan that has stopped by then passes.
     """
     is_caught = catches(proposals, situation, vehicle, settings).any(axis=1)
     return np.asarray(~is_caught | (proposals.speed_mps[:, -1] < _REST_MPS))
@@ -285,7 +286,7 @@ def catches(
 def contact(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Refuse what drives into an ultrasonic echo."""
+    """Refuse plans that drive into an ultrasonic echo."""
     free_m = situation.free_ahead_m - settings.contact_gap_m
     return np.asarray((proposals.progress_m <= free_m) | _stands_still(proposals, settings))
 
@@ -302,7 +303,7 @@ CHECKS: dict[str, Check] = {
     "time_to_collision": time_to_collision,
     "stopping": stopping,
 }
-"""Cheap ones first."""
+"""Checks of low cost come first."""
 
 
 def _stands_still(proposals: Proposals, settings: CheckSettings) -> Bools:
@@ -312,7 +313,7 @@ def _stands_still(proposals: Proposals, settings: CheckSettings) -> Bools:
 def time_to_collision_s(
     path: Path, speed_mps: float, hazards: Hazards, vehicle: Body, *, step_s: float
 ) -> float:
-    """Tell when we touch a predicted outline if we keep our speed along the path.
+    """Return the time until the vehicle touches a predicted outline at its present speed along the path, s.
 
     Returns:
         Seconds from now; infinite when nothing is touched within the prediction.
@@ -324,7 +325,7 @@ def time_to_collision_s(
 def times_to_collision_s(
     path: Path, speed_mps: float, hazards: Hazards, vehicle: Body, *, step_s: float
 ) -> Floats:
-    """Tell when we touch each predicted outline if we keep our speed along the path.
+    """Return the time until the vehicle touches each predicted outline at its present speed along the path.
 
     Returns:
         Seconds from now, (A,), between the steps by the change of the gap; infinite for what is not touched

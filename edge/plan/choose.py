@@ -1,8 +1,8 @@
-"""Choose the plan of a tick: the network proposes, the checker disposes, plain code always has an answer.
+"""Choose the plan of a tick: the network proposes, the checker decides, and plain code always has a plan.
 
-Order: the best network plan that passes every check and gets on about as well as the road allows; else
-the route plan that gets furthest; else the minimum-risk manoeuvre. The second half of the first
-rule keeps an untrained or timid network harmless: standing still passes every check.
+Order: the best network plan that passes every check and gets on about as well as the road allows; else the
+route plan that gets furthest; else the minimum-risk manoeuvre. The second condition of the first rule keeps
+an untrained or timid network harmless, for standing still passes every check.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from edge.plan.proposals import (
 Floats = NDArray[np.float64]
 
 _FIRST = np.array([0])
-"""Row of the route plan that one would drive if nothing were in the way."""
+"""Row of the route plan that is preferred if nothing is in the way."""
 _WITHOUT_ROUTE = Cause(kind=CauseKind.END_OF_ROUTE)
 _IMMINENT = ("collision", "time_to_collision", "stopping")
 
 
 @dataclass
 class PlanSettings:
-    """Everything that planning can be tuned by."""
+    """All settings of the planner."""
 
     acceleration_margin_mps2: float = 0.5
     """Plans accelerate by this much less than the body can."""
@@ -70,19 +70,20 @@ class PlanSettings:
     check: CheckSettings = field(default_factory=CheckSettings)
     minimum_risk: MinimumRiskSettings = field(default_factory=MinimumRiskSettings)
     min_network_score: float = 0.06
-    """The scores of a tick sum to one over sixteen plans: what is less likely than chance is not judged."""
+    """The scores of a tick sum to one over sixteen plans; a plan with less than its equal share is not
+    judged."""
     network_progress_ratio: float = 0.8
-    """A network plan must get this share of the best route plan's way…"""
+    """Least progress of a network plan, as a share of the best route plan's."""
     network_progress_slack_m: float = 1.0
-    """…less this."""
+    """Distance that is taken off the progress that ``network_progress_ratio`` requires."""
     drivable_weight: float = 0.5
     """Score that a network plan loses if it leaves what the segmentation calls drivable all the way."""
     radar_only_speed_mps: float = 7.0
-    """Speed limit while no network looks: the radar does not see everything."""
+    """Speed limit while no network runs: the radar does not see everything."""
     commit_brake_mps2: float = 4.5
-    """Who needs more than this to stop at a red light drives on: it is too late."""
+    """Deceleration needed to stop at a red light, above which the vehicle drives on: it is too late."""
     commit_speed_mps: float = 5.0
-    """Below this it is never too late."""
+    """Below this speed the vehicle always stops at a red light."""
     echo: EchoSettings = field(default_factory=EchoSettings)
     echo_gap_m: float = 0.3
     """Room that route plans leave before an echo."""
@@ -90,11 +91,11 @@ class PlanSettings:
 
 @dataclass(frozen=True, eq=False)
 class PlanInputs:
-    """What planning looks at in one tick.
+    """All that planning reads in one tick.
 
     ``network_plans``: float32 (P, K, 3), x, y, yaw in the ego frame at ``PredictSettings.step_s``, with
-    ``network_scores`` (P,); None without a network. ``drivable``: bool (n, n) over [-range, range)
-    metres, row = x forward, column = y left; None without a segmentation.
+    ``network_scores`` (P,); None without a network. ``drivable``: bool (n, n) over [-range, range) metres,
+    row = x forward, column = y left; None without a segmentation.
     """
 
     stamp_ns: int
@@ -144,7 +145,7 @@ def plan(inputs: PlanInputs, settings: PlanSettings) -> Plan:
 
 
 def planned_body(body: Body, settings: PlanSettings) -> Body:
-    """Return a body with the limits that plans keep: less than it can do, and at least half of that."""
+    """Return a body with the limits that plans keep: lower by the margins, at least half of the body's."""
     asked_mps2 = body.max_acceleration_mps2 - settings.acceleration_margin_mps2
     braked_mps2 = body.max_braking_mps2 - settings.braking_margin_mps2
     return replace_record(
@@ -193,7 +194,7 @@ def _situation(inputs: PlanInputs, settings: PlanSettings) -> tuple[Situation, b
 def _path(
     line: Path | None, seen: Outlines, ego: EgoState, vehicle: Body, settings: PlanSettings
 ) -> Path:
-    """Draw the line to drive: along the route past what stands at its edge, or where the wheels point."""
+    """Return the line to drive: along the route, past things at its edge; else the present arc."""
     if line is None:
         return coast_path(ego, vehicle)
     return drive_path(
@@ -206,7 +207,7 @@ def _path(
 
 
 def _stop_line_m(route: Route, speed_mps: float, vehicle: Body, settings: PlanSettings) -> float:
-    """Give the station of the line to stop at; infinite when free or when it is too late to stop.
+    """Return the station of the line to stop at, m; infinite when free or when it is too late to stop.
 
     ``Route.stop_distance_m`` counts from the ego origin.
     """
@@ -279,7 +280,7 @@ def _judged_network(
 
 
 def _marked_down(proposals: Proposals, inputs: PlanInputs, settings: PlanSettings) -> Proposals:
-    """Lower the score of plans that leave the drivable area; advisory, because it may be wrong."""
+    """Lower the score of plans that leave the drivable area; none is refused, for it may be wrong."""
     if inputs.drivable is None or len(proposals) == 0:
         return proposals
     cells = len(inputs.drivable)

@@ -1,10 +1,10 @@
-"""Say how far we can drive before we touch what the ultrasonics hear.
+"""Compute how far the vehicle can drive before it touches an ultrasonic echo.
 
-A sensor says how far something is and not in which direction: it is somewhere on an arc as wide as the
-cone. Its neighbours narrow that down, for whoever is in their cones as well would have been heard there.
-An echo that may just as well be beside our way as on it is left to the other senses: parked vehicles
-fill these cones all day long. An echo for which no place is left is one that a neighbour has missed; it
-is ignored, for that lasts a tick.
+An echo has a distance and no direction: its source lies somewhere on an arc as wide as the sensor's cone.
+Neighbouring sensors narrow that down, because a source within their cones would have been measured there as
+well. An echo that may as well lie beside the way as on it is left to the other sensors: parked vehicles fill
+these cones all the time. An echo without any possible place is one that a neighbour has missed; it is
+ignored, because that lasts for one tick.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _POSE_STEP_M = 0.25
 
 @dataclass
 class EchoSettings:
-    """What an echo is believed to say."""
+    """How echoes are interpreted."""
 
     half_cone_rad: float = math.radians(30.0)
     """Half the opening angle of a sensor: an echo may come from anywhere within it."""
     bearings: int = 13
     """Places tried along an arc."""
     sure_cone_rad: float = math.radians(27.0)
-    """Within this of its axis a sensor would certainly have heard something."""
+    """Angle from its axis within which a sensor surely measures an object."""
     tolerance_m: float = 0.08
     """Noise of a reading."""
     range_m: float = 4.5
     """Further echoes are too coarse to be placed."""
     side_m: float = 0.0
-    """Room to either side of our outline that counts as touching."""
+    """Room to either side of the vehicle's outline that counts as touching."""
 
 
 def free_travel_m(
@@ -51,9 +51,9 @@ def free_travel_m(
     vehicle: Body,
     settings: EchoSettings,
 ) -> float:
-    """Measure how far along the path our outline gets before it touches something that was heard.
+    """Measure how far along the path the vehicle's outline gets before it touches an echo.
 
-    Sensors that look backwards are not asked, nor those beyond what the scan holds.
+    Sensors that look backwards are left out, and those without a range in the scan.
 
     Returns:
         Metres; infinite when no echo is certainly in the way.
@@ -74,12 +74,12 @@ def free_travel_m(
     is_possible = ~_refuted(places, mount[awake], reach[awake], settings)
     travel = _travel(places, path, vehicle, settings)
     is_harmless = (is_possible & np.isinf(travel)).any(axis=1)
-    nearest = np.where(is_possible, travel, np.inf).min(axis=1)  # infinite where nobody agrees
+    nearest = np.where(is_possible, travel, np.inf).min(axis=1)  # infinite where no place is left
     return float(np.where(is_harmless, np.inf, nearest).min())
 
 
 def _arcs(mount: Floats, reach: Floats, settings: EchoSettings) -> Floats:
-    """Give the places (H, B, 2) at which each echo may have been thrown back."""
+    """Return the places (H, B, 2) at which each echo may have been reflected."""
     spread = np.linspace(-settings.half_cone_rad, settings.half_cone_rad, settings.bearings)
     bearing = mount[:, 2:] + spread
     way = reach[:, None, None] * np.stack([np.cos(bearing), np.sin(bearing)], axis=-1)
@@ -87,7 +87,7 @@ def _arcs(mount: Floats, reach: Floats, settings: EchoSettings) -> Floats:
 
 
 def _has_missed(reach: Floats) -> Bools:
-    """Say which sensors of a row hear nothing although both neighbours do: their silence is no proof."""
+    """Tell which sensors of a row measure nothing although both neighbours do: they may have failed."""
     is_silent = np.isclose(reach, ULTRASONIC_MAX_RANGE_M)
     has_missed = np.zeros(len(reach), np.bool_)
     has_missed[1:-1] = is_silent[1:-1] & ~is_silent[:-2] & ~is_silent[2:]
@@ -95,7 +95,7 @@ def _has_missed(reach: Floats) -> Bools:
 
 
 def _refuted(places: Floats, mount: Floats, reach: Floats, settings: EchoSettings) -> Bools:
-    """Say at which places (H, B) nothing can be, for some sensor (M, 3) would have heard it nearer."""
+    """Tell which places (H, B) must be empty: some sensor (M, 3) would have measured a nearer echo."""
     offset = places[:, :, None] - mount[:, :2]  # (H, B, M, 2)
     distance = np.hypot(offset[..., 0], offset[..., 1])
     ahead = offset[..., 0] * np.cos(mount[:, 2]) + offset[..., 1] * np.sin(mount[:, 2])
@@ -105,7 +105,7 @@ def _refuted(places: Floats, mount: Floats, reach: Floats, settings: EchoSetting
 
 
 def _travel(places: Floats, path: Path, vehicle: Body, settings: EchoSettings) -> Floats:
-    """Give, for places (H, B, 2), how far we drive until our outline covers them; infinite if never."""
+    """Return, for places (H, B, 2), how far the vehicle drives until it covers them; infinite if never."""
     station = np.arange(0.0, settings.range_m + 0.5 + _POSE_STEP_M, _POSE_STEP_M)
     position, yaw = path.at(station)
     offset = places[:, :, None] - position  # (H, B, S, 2)

@@ -1,7 +1,7 @@
 """The manoeuvre of last resort: stay on the line and brake, on radar and ultrasonics alone.
 
-It needs no network and no camera, so it is what remains when they fail, and it never asks whether it is
-allowed: stopping on one's line is the least harm that is left.
+It needs no network and no camera, so it remains when they fail. It is never checked: stopping on the
+vehicle's line is the least harm that is left.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class MinimumRiskSettings:
     """How hard to stop."""
 
     brake_mps2: float = 3.0
-    """When nothing is near."""
+    """Deceleration when nothing is near."""
     gap_m: float = 0.5
-    """To leave before what the radar follows."""
+    """Distance left before a radar track."""
     contact_gap_m: float = 0.1
-    """To leave before what the ultrasonics hear."""
+    """Distance left before an ultrasonic echo."""
 
 
 def minimum_risk_manoeuvre(
@@ -99,7 +99,7 @@ def _what_is_ahead(
     settings: MinimumRiskSettings,
     step_s: float,
 ) -> tuple[Floats, Floats]:
-    """List, for everything on the path, the room left before it and how fast we close in."""
+    """List, for everything on the path, the room left before it and the closing speed."""
     along, across = hazards.extents_along(path)
     is_on_path = ((np.abs(hazards.offset_m) - across) < vehicle.half_width_m).any(axis=1)
     is_ahead = is_on_path & (hazards.station_m[:, 0] > 0.0)

@@ -1,7 +1,7 @@
-"""Who could be hit: confirmed agents, and what only the radar knows of.
+"""Which road users could be hit: confirmed agents, and radar tracks without a box.
 
-A velocity is doubted before it is used: slow is standing; a young track's sideways motion is mostly noise;
-a radar measures motion along its line of sight well and across it badly.
+A velocity is doubted before it is used: a slow one counts as standing; a young track's sideways motion is
+mostly noise; a radar measures motion along its line of sight well and across it badly.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class OutlineSettings:
-    """What is believed about others at this moment."""
+    """Which road users are considered, and how far their velocity is trusted."""
 
     max_range_m: float = 80.0
     """Road users further away are not considered."""
     max_count: int = 48
-    """The nearest ones; bounds the work of a tick."""
+    """Largest number of road users, the nearest ones; it bounds the work of a tick."""
     standing_mps: float = 0.5
-    """Slower than this is standing still…"""
+    """Below this speed a short road user stands still."""
     standing_vehicle_mps: float = 1.0
-    """…and for what is at least ``vehicle_length_m`` long, slower than this."""
+    """Below this speed a road user of at least ``vehicle_length_m`` stands still."""
     vehicle_length_m: float = 3.0
     """Length from which a box counts as a vehicle."""
     standing_radar_mps: float = 0.9
-    """…and so for what only the radar follows: its echoes wander over a body as we pass it."""
+    """Below this speed a radar track without a box stands still: echoes move over a body as the vehicle
+    passes it."""
     agent_trust_hits: int = 18
-    """After this many hits an agent's sideways speed is fully believed."""
+    """Hits after which an agent's sideways speed counts in full."""
     radar_trust_s: float = 2.0
-    """At this age a radar track's sideways speed is fully believed."""
+    """Age at which a radar track's sideways speed counts in full."""
     radar_half_size_m: float = 0.5
     """Half the side of the square that a radar track without a box stands for."""
     radar_match_m: float = 1.5
@@ -83,10 +84,10 @@ def outlines(
     vehicle: Body,
     settings: OutlineSettings,
 ) -> Outlines:
-    """List what could be hit.
+    """List the outlines of road users that could be hit.
 
-    What comes from behind is left out: it must keep its distance. So is what claims to be inside our own
-    outline.
+    A road user that comes from behind is left out: it must keep its distance. So is one whose place is inside
+    the vehicle's own outline.
     """
     boxed = _of_agents(agents, settings)
     alone = _of_radar(radar_tracks, settings)
@@ -155,7 +156,7 @@ def _calmed(velocity: Floats, standing_mps: Floats) -> Floats:
 
 
 def _is_explained(alone: Outlines, boxed: Outlines, match_m: float) -> Bools:
-    """Say which radar tracks lie in or beside a box, (R,)."""
+    """Tell which radar tracks lie in or beside a box, (R,)."""
     gap = alone.position[:, None] - boxed.position[None]  # (R, A, 2)
     c, s = np.cos(boxed.yaw_rad), np.sin(boxed.yaw_rad)
     along = np.abs(c * gap[..., 0] + s * gap[..., 1]) < boxed.half_length_m + match_m

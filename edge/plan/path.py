@@ -1,7 +1,7 @@
-"""The line that the vehicle means to drive, from where it stands back onto its route.
+"""The line that the vehicle is to drive, from where it stands back onto its route.
 
-A path is a polyline with a station (distance along it) for every point; points off it have a station
-and an offset to the left. Everything that plans along the road does its sums in these two numbers.
+A path is a polyline with a station (distance along it) for every point; points off it have a station and an
+offset to the left. All planning along the road computes with these two numbers.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Path:
         return np.asarray((self.points**2).sum(axis=1))
 
     def at(self, station_m: Floats) -> tuple[Floats, Floats]:
-        """Give positions (..., 2) and headings (...) at stations (...)."""
+        """Return positions (..., 2) and headings (...) at stations (...)."""
         inside = np.clip(station_m, 0.0, self.length_m)
         yaw = np.interp(inside, self.station_m, self.yaw_rad)
         beyond = station_m - inside
@@ -57,7 +57,7 @@ class Path:
         return _pairs(x_m, y_m), yaw
 
     def beside(self, station_m: Floats, offset_m: Floats) -> tuple[Floats, Floats]:
-        """Give positions and headings at stations, moved to the left by offsets of the same shape."""
+        """Return positions and headings at stations, moved to the left by offsets of the same shape."""
         position, yaw = self.at(station_m)
         return position + offset_m[..., None] * _pairs(-np.sin(yaw), np.cos(yaw)), yaw
 
@@ -123,20 +123,20 @@ def path_from_points(points: Floats) -> Path | None:
 
 
 def route_line(route: Route) -> Path | None:
-    """Give the line of a route; None when it has none to follow."""
+    """Return the line of a route; None when it has none to follow."""
     return path_from_points(np.array(route.points_ego, np.float64).reshape(-1, 2))
 
 
 def drive_path(
     line: Path, speed_mps: float, *, aside_m: float, blend_s: float, blend_min_m: float
 ) -> Path:
-    """Lead from where the vehicle stands and looks onto its route, and along it.
+    """Lead from the vehicle's place and heading onto its route, and along it.
 
-    Offset and heading error die out along a cubic, so the path starts at the ego origin along ego x.
+    Offset and heading error are reduced along a cubic, so the path starts at the ego origin along ego x.
 
     Args:
         line: The route.
-        speed_mps: How fast we drive: the faster, the longer the way back.
+        speed_mps: Present speed: the faster, the longer the way back.
         aside_m: How far to the left of the route to drive.
         blend_s: Time that the way back takes.
         blend_min_m: Its shortest length.
@@ -156,7 +156,7 @@ def drive_path(
 
 
 def coast_path(ego: EgoState, vehicle: Body, length_m: float = 60.0) -> Path:
-    """Follow the arc of the current steering: where we go when nobody says where to."""
+    """Follow the arc of the present steering, as the vehicle does without a route."""
     curvature = math.tan(ego.steering_rad) / vehicle.wheelbase_m
     way = np.linspace(0.0, length_m, int(length_m / STEP_M) + 1)
     turned = np.clip(curvature * way, -0.5 * math.pi, 0.5 * math.pi)

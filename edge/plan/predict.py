@@ -1,10 +1,10 @@
-"""Say where everything that could be hit will be over the next seconds.
+"""Predict where everything that could be hit will be over the next seconds.
 
-Every outline becomes one or more *hazards*: an oriented rectangle with a position per time step. Whoever
-drives along our path keeps to its lane (constant speed along the path, sideways motion dying out);
-everybody else goes straight on, and who stands stays. Futures from the network come on top, when they
-start like the motion that was tracked: a future that contradicts the last second says more about the
-network than about the agent.
+Every outline becomes one or more *hazards*: an oriented rectangle with a position per time step. A road user
+that drives along the vehicle's path keeps to its lane (constant speed along the path, sideways motion that
+decays); every other one goes straight on, and a standing one stays. Futures of the network are added when
+they start like the motion that was tracked: a future that contradicts the last second is an error of the
+network.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _NOWHERE_M = 1e5
-"""Where a hazard is put when nothing more is said about it."""
+"""Position of a hazard beyond the end of its prediction."""
 
 
 @dataclass
 class PredictSettings:
-    """What is believed about the motion of others."""
+    """Assumptions about the motion of others."""
 
     step_s: float = 0.25
     """Time between predicted positions."""
     steps: int = 16
     """Number of predicted positions."""
     lane_heading_rad: float = 0.45
-    """Who moves along the path within this angle, either way, keeps to its lane."""
+    """Largest angle to the path, either way, of a road user that keeps to its lane."""
     lane_offset_m: float = 9.0
     """Largest distance from the path, to either side, of a road user that keeps to its lane."""
     sideways_s: float = 1.0
-    """Within a lane, sideways motion dies out with this time constant…"""
+    """Time constant with which sideways motion within a lane decays."""
     sideways_mps: float = 1.0
-    """…and is no faster than this."""
+    """Largest sideways speed within a lane."""
     min_mode_probability: float = 0.2
     """Futures of the network that are less probable are ignored."""
     mode_error_m: float = 0.5
-    """How far a network future may be off the tracked motion after one second…"""
+    """Largest error of a network future against the tracked motion after one second, at standstill."""
     mode_error_s: float = 0.25
-    """…plus this many seconds of the agent's speed."""
+    """Time whose way at the agent's speed is added to ``mode_error_m``."""
     radar_horizon_s: float = 2.0
-    """How far ahead the motion of what only the radar sees is believed: its lane is not known."""
+    """How far ahead a radar track without a box is predicted: its lane is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Hazards:
         return Hazards(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
     def extents_along(self, path: Path) -> tuple[Floats, Floats]:
-        """Give the half extents along and across the path, (A, K+1) each."""
+        """Return the half extents along and across the path, (A, K+1) each."""
         _, path_yaw = path.at(self.station_m)
         turn = self.yaw_rad - path_yaw
         c, s = np.abs(np.cos(turn)), np.abs(np.sin(turn))
@@ -102,13 +102,13 @@ class Hazards:
 def predict(
     seen: Outlines, agents: Sequence[Agent], path: Path, settings: PredictSettings
 ) -> Hazards:
-    """Predict what could be hit.
+    """Predict the places of everything that could be hit.
 
     Args:
         seen: Outlines now.
         agents: Those that ``seen.agent`` counts through, for their futures.
-        path: The line that we mean to drive.
-        settings: What to believe.
+        path: The line to drive.
+        settings: Assumptions.
     """
     hazards = _from_motion(seen, path, settings)
     moving = seen.select(~seen.is_standing & ~seen.is_radar)
@@ -189,7 +189,7 @@ def _along_lane(
 def _modes(
     futures: Sequence[Sequence[Trajectory]], position: Floats, settings: PredictSettings
 ) -> tuple[Floats, Ints]:
-    """Read the likelier futures at our times: (M, K+1, 2), and whose each is, (M,)."""
+    """Resample the likelier futures at the planner's times: (M, K+1, 2), and the row of each, (M,)."""
     alike: dict[tuple[int, float], list[list[tuple[float, float]]]] = {}
     rows: dict[tuple[int, float], list[int]] = {}
     for row, (here, options) in enumerate(zip(position.tolist(), futures, strict=True)):
@@ -204,7 +204,7 @@ def _modes(
 
 
 def _resampled(trajectories: Floats, step_s: float, settings: PredictSettings) -> Floats:
-    """Read trajectories (M, N, 2) at our times, (M, K+1, 2); straight on where they end."""
+    """Resample trajectories (M, N, 2) at the planner's times, (M, K+1, 2); straight on beyond their ends."""
     wanted = settings.step_s / max(step_s, 1e-3) * np.arange(settings.steps + 1)
     before = np.minimum(wanted.astype(np.int64), trajectories.shape[1] - 2)
     share = (wanted - before)[:, None]
@@ -212,7 +212,7 @@ def _resampled(trajectories: Floats, step_s: float, settings: PredictSettings) -
 
 
 def _is_credible(modes: Floats, owners: Outlines, settings: PredictSettings) -> Bools:
-    """Say which futures (M, K+1, 2) go on with the tracked motion of their owners, (M,)."""
+    """Tell which futures (M, K+1, 2) continue the tracked motion of their owners, (M,)."""
     second = min(round(1.0 / settings.step_s), settings.steps)
     expected = owners.position + owners.velocity * second * settings.step_s
     error = np.hypot(*(modes[:, second] - expected).T)

@@ -1,8 +1,8 @@
-"""What the vehicle could do: the network's plans, and plans that plain code makes along the route.
+"""Proposals: the network's plans, and plans that plain code makes along the route.
 
-Route plans follow the drive path (pure pursuit) and come in the order in which one would want them:
-first with the traffic at the allowed speed, then slower, then stopping, each harder than the last. The
-first that the checker lets pass is taken.
+Route plans follow the drive path (pure pursuit) in order of preference: first with the traffic at the allowed
+speed, then slower, then stopping, each with a stronger brake than the last. The first that passes the checker
+is taken.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ _CREEP_MPS = 0.3
 
 @dataclass
 class RouteSettings:
-    """How plain code likes to drive."""
+    """Speeds, distances and times of route plans."""
 
     speed_factors: tuple[float, ...] = (1.0, 0.7, 0.4)
-    """One following plan per share of the allowed speed."""
+    """Factors on the allowed speed; each gives one following plan."""
     brakes_mps2: tuple[float, ...] = (2.0, 3.5, 5.5, 8.0)
-    """One stopping plan per deceleration."""
+    """Decelerations; each gives one stopping plan."""
     acceleration_mps2: float = 1.8
     """Largest acceleration of a route plan."""
     comfortable_brake_mps2: float = 2.0
     """Deceleration that a route plan uses when nothing demands more."""
     lateral_mps2: float = 2.0
-    """Bends are taken no faster than this allows."""
+    """Largest sideways acceleration in a bend."""
     headway_s: float = 1.4
     """Time that following keeps to the vehicle ahead."""
     standstill_gap_m: float = 2.0
     """Distance that following keeps to a standing vehicle ahead."""
     response_s: float = 0.5
-    """How quickly the allowed speed is approached."""
+    """Time constant with which the allowed speed is approached."""
     follow_excess_ratio: float = 1.3
-    """Following never brakes harder than this times what the gap demands, or comfortably."""
+    """Following brakes at most this factor harder than the gap demands, or comfortably."""
     anticipation_s: float = 2.5
-    """What will be on the path this soon is treated as being there."""
+    """A road user that will be on the path within this time is treated as being there."""
     side_margin_m: float = 0.2
-    """Room to either side that counts as our path."""
+    """Room to either side of the vehicle that belongs to its path."""
     stop_gap_m: float = 0.8
     """Between the front bumper and a stop line."""
     blend_s: float = 1.2
@@ -85,7 +85,7 @@ class Proposals:
 
     @cached_property
     def step_m(self) -> Floats:
-        """The steps from where we stand to each plan's points, (P, K, 2)."""
+        """The steps from the vehicle's place to each plan's points, (P, K, 2)."""
         step = self.position.copy()
         step[:, 1:] -= self.position[:, :-1]
         return step
@@ -116,7 +116,7 @@ class SpeedCeiling:
     """The speeds that are allowed along a path.
 
     ``bound`` is physics: the highest speed from which every bend and the stop ahead can still be met
-    comfortably. The road's limit is law, and being above it when it begins is no emergency.
+    comfortably. The road's limit is a rule, and a speed above it where it begins is no emergency.
     """
 
     station_m: Floats  # (S,) ascending
@@ -127,12 +127,12 @@ class SpeedCeiling:
     brake_mps2: float
 
     def bound(self, station_m: Floats) -> Floats:
-        """Give the highest speed that bends and stop allow at stations (...); zero after the stop."""
+        """Return the highest speed that bends and stop allow at stations (...); zero after the stop."""
         lowest = self.energy[np.searchsorted(self.station_m, station_m - 1e-9)]
         return np.sqrt(np.maximum(lowest - 2.0 * self.brake_mps2 * station_m, 0.0))
 
     def at(self, station_m: Floats) -> Floats:
-        """Give the allowed speed at stations (...)."""
+        """Return the allowed speed at stations (...)."""
         return np.minimum(self.bound(station_m), self.limit_mps)
 
 
@@ -205,7 +205,7 @@ def route_proposals(
 
 @dataclass(frozen=True, eq=False)
 class _Leads:
-    """What is on our path, over time: rear ends, infinitely far when it is not, and speeds along it."""
+    """Road users on the vehicle's path over time: rear ends, infinite while off it, and speeds along it."""
 
     rear_m: Floats  # (A, K+1)
     speed_mps: Floats  # (A,)
@@ -215,16 +215,16 @@ class _Leads:
 def _leads(
     path: Path, hazards: Hazards, vehicle: Body, settings: RouteSettings, step_s: float
 ) -> _Leads:
-    """Find whom to follow: who is on the known part of our path, or will be soon.
+    """Find the road users to follow: those on the known part of the path, now or soon.
 
-    Whoever comes towards us leads nobody: one stops for him as for something that stands.
+    An oncoming road user is no lead: the vehicle stops for it as for a standing thing.
     """
     along, across = hazards.extents_along(path)
     room = vehicle.half_width_m + settings.side_margin_m
     is_on_path = np.abs(hazards.offset_m) - across < room
     is_on_path &= hazards.station_m < path.length_m
     rear = hazards.station_m - along
-    # Who is on our path now is ahead of us or behind; who will be may also come in beside us.
+    # A road user on the path now is ahead or behind; one that will be may also come in beside the vehicle.
     is_ahead = np.where(is_on_path[:, :1], hazards.station_m[:, :1] > 0.0, rear > vehicle.front_m)
     rear = np.where(is_on_path & is_ahead, rear, np.inf)
     for _ in range(round(settings.anticipation_s / step_s)):
@@ -261,14 +261,14 @@ def _drive_along(
         is_arriving = (bound == 0.0) & (speed < _CREEP_MPS)
         must = np.where(is_arriving, -settings.comfortable_brake_mps2, must)
         may = (factor * np.minimum(bound, ceiling.limit_mps) - speed) / settings.response_s
-        # A bend or a stop may take a firm brake; only wanting to be slower takes a comfortable one.
+        # A bend or a stop may take a firm brake; a lower speed for any other reason a comfortable one.
         free = np.minimum(must, np.maximum(may, -settings.comfortable_brake_mps2))
         follow = _follow(station, speed, leads.rear_m[:, k], leads.speed_mps, vehicle, settings)
         wanted = np.minimum(np.minimum(free, settings.acceleration_mps2), follow)
         wanted = np.where(brake > 0.0, -brake, np.maximum(wanted, -vehicle.max_braking_mps2))
         first = wanted if k == 0 else first
         after = np.maximum(speed + wanted * step_s, 0.0)
-        # Who stops within the step stops where its braking ends, not where half the step would.
+        # A plan that stops within the step stops where its braking ends, not after half the step.
         stopped_m = np.where(wanted < 0.0, 0.5 * speed**2 / np.maximum(-wanted, 1e-6), np.inf)
         station = station + np.minimum(0.5 * (speed + after) * step_s, stopped_m)
         speed = after
@@ -284,7 +284,7 @@ def _follow(
     vehicle: Body,
     settings: RouteSettings,
 ) -> Floats:
-    """Return the lowest acceleration that any lead (A,) asks of each plan, (P,)."""
+    """Return the lowest acceleration that any lead (A,) demands of each plan, (P,)."""
     asked = _asked(station, speed, rear_m, lead_mps, vehicle, settings)
     return np.asarray(asked.min(axis=1, initial=math.inf))
 
@@ -298,7 +298,7 @@ def asked_by_hazards(
     settings: RouteSettings,
     step_s: float,
 ) -> Floats:
-    """Return the acceleration in m/s2 that each hazard asks of us now, (A,); infinite off the path."""
+    """Return the acceleration in m/s2 that each hazard demands now, (A,); infinite off the path."""
     leads = _leads(path, hazards, vehicle, settings, step_s)
     asked = np.full(len(hazards), np.inf)
     here, pace = np.zeros(1), np.array([speed_mps])
@@ -319,7 +319,7 @@ def _asked(
     """Keep distance (Treiber, Hennecke and Helbing 2000, the intelligent driver's interaction term).
 
     Returns:
-        (P, A) the acceleration that each lead asks of each plan.
+        (P, A) the acceleration that each lead demands of each plan.
     """
     gap = np.maximum(rear_m[None] - (station[:, None] + vehicle.front_m), 0.1)
     pace = speed[:, None]
@@ -381,14 +381,14 @@ def network_proposals(
 
 
 def _first_beyond(position: Floats, distance_m: float) -> Floats:
-    """Give each plan's first point at least so far away, or its last: (P, 2) from (P, K, 2)."""
+    """Return each plan's first point at least so far away, or its last: (P, 2) from (P, K, 2)."""
     is_beyond = np.hypot(position[..., 0], position[..., 1]) >= distance_m
     is_beyond[:, -1] = True
     return np.asarray(position[np.arange(len(position)), is_beyond.argmax(axis=1)])
 
 
 def no_faster_than_standstill(proposals: Proposals, speed_mps: float, tick_s: float) -> Proposals:
-    """Return proposals whose brake is at most what stops the vehicle within one tick."""
+    """Limit the brake of proposals to the one that stops the vehicle within one tick."""
     floor_mps2 = -max(speed_mps, 0.0) / tick_s
     capped = np.maximum(proposals.acceleration_mps2, floor_mps2) + 0.0  # never -0.0
     return replace(proposals, acceleration_mps2=capped)

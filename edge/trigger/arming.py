@@ -1,7 +1,7 @@
 """Run the rules that campaigns armed: thresholds, N of M ticks, rising edges, intervals, chance.
 
-An edge belongs to a *subject* (a track, or the tick itself for rules without one) and not to the
-rule: in a street where something is always a little suspicious, the herd must still be able to fire.
+An edge belongs to a *subject* (a track, or the tick itself for rules without one) and not to the rule: where
+one thing fires the rule all the time, another one must still be able to fire it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ControlStream:
     drive_id: str
 
     def draw(self, tick_index: int) -> float:
-        """Give tick i's number, uniform in [0, 1)."""
+        """Return tick i's number, uniform in [0, 1)."""
         text = f"{self.seed}/{self.vehicle_id}/{self.drive_id}/{tick_index}"
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return (int.from_bytes(digest) >> 11) / 2**53
@@ -135,10 +135,9 @@ def step(
     escalation_worth: float,
     rate_hz: float = FRAME_RATE_HZ,
 ) -> tuple[Finding | None, Armed]:
-    """Advance one armed rule by a tick; give the finding that fires, if one does.
+    """Advance one armed rule by a tick; return the finding that fires, if one does.
 
-    Of several that may fire the one of most worth does; the others keep their claim until the
-    minimum interval has passed.
+    Of several that may fire the one of most worth does; the others may fire after the minimum interval.
     """
     crossing = {f.track_id: f for f in findings if rule.crosses(f.value, armed_rule.threshold)}
     interval_ns = round(armed_rule.min_interval_s * NS_PER_S)
@@ -167,7 +166,7 @@ def _advance(
     now_ns: int,
     interval_ns: int,
 ) -> dict[int | None, Subject]:
-    """Shift this tick into every subject's history; forget those long quiet, which re-arms them."""
+    """Shift this tick into every subject's history; drop subjects without a crossing, which re-arms them."""
     mask = (1 << window) - 1
     advanced = {}
     for track_id in dict.fromkeys([*subjects, *crossing]):
@@ -181,7 +180,7 @@ def _advance(
 
 
 def _is_news(subject: Subject, finding: Finding, escalation_worth: float) -> bool:
-    """Tell a rising edge, or clear growth since the last firing, from more of the same."""
+    """Tell a rising edge, or clear growth since the last firing, from a finding that merely goes on."""
     return subject.fired_worth is None or finding.worth >= subject.fired_worth + escalation_worth
 
 

@@ -1,7 +1,7 @@
 """The rules about the vehicle itself: its cameras, its radar, its network, its time.
 
-A fleet wants these moments most, for they show what its hardware does on the road. They are rare, so their
-worth is high; campaigns bound their number.
+These moments show what a fleet's hardware does on the road. They are rare, so their worth is high; campaigns
+bound their number.
 """
 
 from __future__ import annotations

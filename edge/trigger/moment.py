@@ -1,7 +1,7 @@
-"""What the rules look at: one tick's conclusions, and the facts about it that several rules share.
+"""The input of the rules: one tick's conclusions, and the facts about it that several rules share.
 
-The facts that cost something are computed once per moment and kept with it, because every moment
-is looked at again in each of the hundred ticks that follow.
+The facts that cost time are computed once per moment and kept with it, because every moment is read again in
+each of the hundred ticks that follow.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Moment:
 
     @cached_property
     def can_see(self) -> bool:
-        """Whether the cameras were listened to: without them, the lack of a box means nothing."""
+        """Whether the network's boxes could be used: without them, the lack of a box means nothing."""
         return self.perception.rung in _SEEING_RUNGS and not self.perception.has_fault
 
     @cached_property
@@ -133,7 +133,7 @@ class Moment:
         return math.cos(yaw_rad), math.sin(yaw_rad)
 
     def _footprints(self) -> list[tuple[float, float, float, float, float]]:
-        """List what the cameras know: x, y, yaw, length, width of boxes and of agents."""
+        """List all boxes and agents as x, y, yaw, length, width."""
         boxes = [*self.perception.boxes, *(agent.box for agent in self.perception.agents)]
         return [
             (b.x_m, b.y_m, b.yaw_rad, b.length_m, b.width_m)
@@ -159,17 +159,17 @@ def _gaps_m(
 
 
 def period_s(moments: Sequence[Moment]) -> float:
-    """Give the mean time between moments, or the source's period when there is only one."""
+    """Return the mean time between moments, or the source's period when there is only one."""
     if len(moments) < 2:
         return moments[-1].period_s
     return seconds_between(moments[0], moments[-1]) / (len(moments) - 1)
 
 
 def seconds_between(earlier: Moment, later: Moment) -> float:
-    """Give the time from one moment to another."""
+    """Return the time from one moment to another."""
     return (later.stamp_ns - earlier.stamp_ns) / NS_PER_S
 
 
 def nearness(range_m: float, full_range_m: float) -> float:
-    """Weigh what is near over what is far: 1 at the bumper, 0.3 at ``full_range_m`` and beyond."""
+    """Weigh by distance: 1 at the bumper, falling to 0.3 at ``full_range_m`` and beyond."""
     return 1.0 - 0.7 * min(range_m / full_range_m, 1.0)

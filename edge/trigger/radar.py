@@ -1,9 +1,9 @@
-"""Camera against radar: something is there for the radar, and the network put no box on it.
+"""Camera against radar: the radar follows something on which the network put no box.
 
-This is how a class that the network has never learnt gets home at all. Radar also follows walls,
-signs and ghosts, and ordinary misses far outnumber rare objects, so the value is built to rank them:
-it grows with how long the track has gone unexplained, how near it is, whether it moves or stands on
-the road ahead, and how many such tracks move together.
+Only this rule can find a class that the network has never learnt. Radar also follows walls, signs and ghosts,
+and ordinary misses far outnumber rare objects, so the value is built to rank them: it grows with how long the
+track has been without a box, how near it is, whether it moves or stands on the road ahead, and how many such
+tracks move together.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class _Lone:
     vy_mps: float
     """Displacement over time, world axes."""
     speed_mps: float
-    """How fast it surely moves: the smaller of displacement over time and the tracker's own estimate.
+    """Lower bound of its speed: the smaller of displacement over time and the tracker's own estimate.
 
-    The reflex point of a wall slides along with the vehicle but shows no speed; a ghost shows speed
-    and goes nowhere.
+    The reflex point of a wall moves along with the vehicle but has no measured speed; a ghost has a measured
+    speed and is not displaced.
     """
 
 
@@ -66,7 +66,7 @@ def radar_without_box(moments: Sequence[Moment], settings: TriggerSettings) -> t
 
 
 def _lone(track: RadarTrack, moments: Sequence[Moment]) -> _Lone:
-    """Gather what the past moments know about an unmatched track."""
+    """Gather the past moments of a track without a box."""
     past = [m for m in moments if m.can_see and track.track_id in m.unmatched]
     first, now = past[0], moments[-1]
     before = first.unmatched[track.track_id]

@@ -1,7 +1,7 @@
 """The rules besides camera against radar, and the table of all of them.
 
-Each takes recent moments, oldest first, and gives what it found in the newest: nothing, or a value
-in the rule's own unit with a worth in [0, 1] that compares findings across rules.
+Each takes recent moments, oldest first, and returns what it found in the newest: nothing, or a value in the
+rule's own unit with a worth in [0, 1] that compares findings across rules.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from edge.trigger.radar import radar_without_box
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as the table lists it."""
+    """A row of the table of rules."""
 
     find: Callable[[Sequence[Moment], TriggerSettings], tuple[Finding, ...]]
     version: int
@@ -53,7 +53,7 @@ class Rule:
 def track_flicker(moments: Sequence[Moment], settings: TriggerSettings) -> tuple[Finding, ...]:
     """Find confirmed agents that were seen, lost and seen again. Value: the longest gap, s.
 
-    Only while the cameras were listened to throughout: nobody is lost by looking away.
+    Only while the network's boxes could be used throughout: without them, every agent is lost.
     """
     if not all(moment.can_see for moment in moments):
         return ()
@@ -139,7 +139,7 @@ _ROWS: dict[TriggerRule, Rule] = {
 RULES: dict[TriggerRule, Rule] = complete(
     _ROWS, set(TriggerRule) - {TriggerRule.RANDOM, TriggerRule.UNKNOWN}, "edge/trigger/rules.py"
 )
-"""Every rule but ``RANDOM``, which looks at nothing: see ``ControlStream``."""
+"""Every rule but ``RANDOM``, which reads no moment: see ``ControlStream``."""
 
 
 def _about(agent: Agent, value: float, worth: float) -> Finding:
@@ -157,7 +157,7 @@ def _gap_bound_s(agent: Agent, moments: Sequence[Moment]) -> float:
 
 
 def _longest_gap_s(track_id: int, moments: Sequence[Moment]) -> float:
-    """Give the longest time between two detections (growths of ``hits``) of a confirmed agent."""
+    """Return the longest time between two detections (growths of ``hits``) of a confirmed agent."""
     longest_s, hits, last = 0.0, 0, None
     for moment in moments:
         agent = moment.agents.get(track_id)

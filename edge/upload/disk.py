@@ -1,4 +1,4 @@
-"""The durable steps that spool, outbox and keys share, and how a disk says that it is full."""
+"""Durable steps that spool, outbox and keys share, and how to tell that a disk is full."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _PIECE_BYTES = 1024 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_HARD_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 _REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""What SQLite says when a write finds no room; of the errors above it knows only ENOSPC by name."""
+"""SQLite's codes for a write that finds no room; the errors above it name only ENOSPC."""
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
-"""What SQLite says of a file that is no database, a damaged one, or one of another shape."""
+"""SQLite's codes for a file that is no database, a damaged one, or one of another shape."""
 
 
 def is_disk_full(error: OSError | sqlite3.Error) -> bool:
-    """Tell whether there was no room to write: retrying helps when something was deleted."""
+    """Tell whether an error means that there was no room: a retry helps once something was deleted."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return _code(error) in _REFUSALS
 
 
 def copy_synced(source: Path, target: Path) -> tuple[str, int]:
-    """Copy a file to the disk itself; give the SHA-256 and the length of what was copied."""
+    """Copy a file, durably; return the SHA-256 and the length of what was copied."""
     digest, length = hashlib.sha256(), 0
     with source.open("rb") as reader, target.open("wb") as writer:
         while piece := reader.read(_PIECE_BYTES):
@@ -44,14 +44,14 @@ def copy_synced(source: Path, target: Path) -> tuple[str, int]:
 
 
 def hash_file(path: Path) -> tuple[str, int]:
-    """Give the SHA-256 and the length of a file."""
+    """Return the SHA-256 and the length of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return digest.hexdigest(), file.tell()
 
 
 def link_synced(source: Path, target: Path) -> bool:
-    """Give a file a second name, durable and without a copy; False where the disk knows no such thing."""
+    """Give a file a second name, durable and without a copy; False where the file system has no links."""
     with source.open("rb") as file:
         sync_file(file)
     try:
@@ -66,12 +66,12 @@ def link_synced(source: Path, target: Path) -> bool:
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
     """Open a SQLite file whose every commit survives a power cut; make it where there is none.
 
-    What is no such database is set aside, not deleted, and an empty one takes its place. A full
-    disk is no reason to fail, for what waits must be able to leave: SQLite then does without the memory
-    that processes share, which needs a file, and where a new database finds no room, it is in memory.
+    A file that is no such database is set aside, not deleted, and an empty one takes its place. A full disk
+    is no reason to fail, because waiting clips must be able to leave: SQLite then does without shared memory,
+    which needs a file, and where a new database finds no room, it is in memory.
 
     Raises:
-        sqlite3.OperationalError: Another process does not let go of the file.
+        sqlite3.OperationalError: Another process keeps the file locked.
     """
     connection = _open(path, schema)
     if connection is None:
@@ -146,5 +146,5 @@ def _connect_as(path: Path | str, schema: str, *, locking: str) -> sqlite3.Conne
 
 
 def _code(error: sqlite3.Error) -> int:
-    """Give SQLite's primary result code."""
+    """Return SQLite's primary result code."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,7 +1,7 @@
 """The vehicle's two key pairs, made on its own disk; a secret key never leaves it.
 
-The CURVE pair proves who is connected, the Ed25519 pair proves who said something, so that a gateway
-that was taken over can read what vehicles send and still not speak for them.
+The CURVE pair proves which vehicle is connected, the Ed25519 pair proves which vehicle signed a report. A
+gateway that was taken over can therefore read what vehicles send, and cannot sign for them.
 """
 
 from __future__ import annotations

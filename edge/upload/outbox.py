@@ -1,8 +1,8 @@
 """Keep signed health reports on disk until the fleet has them, oldest first.
 
-A rollout counts silence against a bundle, so a report must survive the reboot that it reports about.
-When the box is full the oldest report goes: the newest say more about what drives now. A report for
-which the disk has no room is kept in memory, so that it goes out with this process if with none.
+A rollout counts silence against a bundle, so a report must survive the reboot that it reports about. When the
+outbox is full the oldest report goes, because the newest describe the driving bundle better. A report for
+which the disk has no room is kept in memory, so that it is sent at least by this process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OutboxItem:
     """One report that waits; ``payload`` is exactly what was signed."""
 
     number: int
-    """Its place in this box; negative while it is on no disk."""
+    """Its place in this outbox; negative while it is on no disk."""
     sequence: int
     """The report's own number, which the fleet acknowledges."""
     payload: bytes
@@ -50,7 +50,7 @@ class Outbox:
         self._database = open_database(root / "outbox.sqlite", _SCHEMA)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def add(self, sequence: int, payload: bytes, signature: bytes) -> None:
@@ -67,7 +67,7 @@ class Outbox:
             _log.warning("report_unwritten", extra={"sequence": sequence, "reason": str(error)})
 
     def first(self) -> OutboxItem | None:
-        """Give the oldest report, or None."""
+        """Return the oldest report, or None."""
         query = (
             "SELECT number, sequence, payload, signature FROM reports "
             "WHERE number > ? ORDER BY number LIMIT 1"

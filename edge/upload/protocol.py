@@ -1,12 +1,12 @@
-"""What a vehicle says to the fleet and when: decisions only, no socket, no clock of its own.
+"""The vehicle's half of the uplink protocol: decisions only, no socket, no clock of its own.
 
-Hello, Welcome; then one clip at a time: offer, credit, chunks inside the credit, done. Every wait ends
-in a deadline, every deadline ends in a new connection that begins with Hello again, and the fleet says
-with its first credit where a clip goes on. So nothing that is lost, repeated or late needs a case of
-its own. A clip leaves the spool only on ClipDone.
+Hello, Welcome; then one clip at a time: offer, credit, chunks inside the credit, done. Every wait ends in a
+deadline, every deadline ends in a new connection that begins with Hello again, and the fleet's first credit
+names the byte at which a clip goes on. So a message that is lost, repeated or late needs no case of its own.
+A clip leaves the spool only on ClipDone.
 
-Waits grow until the fleet keeps something that it did not keep before: a fleet that welcomes, grants
-and then cannot, because its disk is full, is asked ever more rarely, and with one chunk of a clip.
+Waits grow until the fleet keeps something that it did not keep before: a fleet that welcomes, grants and then
+fails, because its disk is full, is tried ever more rarely, and with one chunk of a clip.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Outgoing = tuple[Message, bytes | None]
 
 @dataclass
 class UplinkSettings:
-    """Where the fleet is and how patient the vehicle is."""
+    """Address of the fleet, and the waits of the vehicle."""
 
     endpoint: str = ""
     """For instance ``tcp://fleet.example:7700``."""
@@ -60,7 +60,7 @@ class UplinkSettings:
     backoff_max_s: float = 60.0
     """Longest wait before any new attempt."""
     hello_interval_s: float = 60.0
-    """An idle vehicle says hello this often, and so hears of new campaigns and of a dead link."""
+    """Time between two hellos of an idle vehicle; the answers bring new campaigns and reveal a dead link."""
     chunks_per_step: int = 8
     """Most chunks sent in one step."""
 
@@ -100,10 +100,10 @@ class _Transfer:
     limit: int = 0
 
     def take_credit(self, credit: ClipCredit) -> bool:
-        """Note where the fleet is; True when that is progress of this transfer.
+        """Note the fleet's offset; return whether it is progress of this transfer.
 
-        The first credit after an offer says where to go on, wherever that is. A later one that is
-        behind what was acknowledged is late or repeated and says nothing.
+        The first credit after an offer names the byte to go on from, whichever it is. A later one behind what
+        was acknowledged is late or repeated, and changes nothing.
         """
         if self.is_granted and credit.offset < self.acknowledged:
             return False
@@ -117,18 +117,18 @@ class _Transfer:
 
 @dataclass
 class UplinkState:
-    """The vehicle's half of the protocol. ``poll`` says what to send, ``on_message`` takes answers."""
+    """The vehicle's half of the protocol: ``poll`` returns what to send, ``on_message`` takes answers."""
 
     hello: Hello
-    """What the vehicle says of itself; replace it when it runs another bundle."""
+    """The vehicle's greeting; replace it when the vehicle runs another bundle."""
     spool: Spool
     outbox: Outbox
     rng: random.Random
-    """For the jitter that keeps a fleet from coming back all at once."""
+    """Source of the jitter that keeps a fleet from reconnecting all at once."""
     settings: UplinkSettings = field(default_factory=UplinkSettings)
     counts: UplinkCounts = field(default_factory=UplinkCounts)
     campaigns: tuple[Campaign, ...] | None = None
-    """What the fleet asked for last; None before the first Welcome."""
+    """The fleet's last campaigns; None before the first Welcome."""
     connection: int = 0
     """Number of the connection to use; whenever it grows the old one must be thrown away."""
     last_failure: str = ""
@@ -139,7 +139,8 @@ class UplinkState:
     _kept: dict[str, int] = field(default_factory=dict, init=False)
     """How many bytes of each waiting blob the fleet ever had."""
     _deadline_ns: int = field(default=0, init=False)
-    """While down: when to try again. While greeting: when to give up. While ready: when to greet."""
+    """While down: when to try again. While waiting for a Welcome: when to give up. While ready: when to send
+    Hello."""
     _transfer: _Transfer | None = field(default=None, init=False)
     _report: tuple[OutboxItem, int] | None = field(default=None, init=False)
     """The report that waits for its acknowledgement, and when to send it again."""
@@ -156,7 +157,7 @@ class UplinkState:
         return not self._waiting() and self.outbox.first() is None
 
     def poll(self, now_ns: int) -> list[Outgoing]:
-        """Give what to send now; call it again when that is sent, and whenever time passes."""
+        """Return what to send now; call it again when that is sent, and whenever time passes."""
         if self._phase is _Phase.DOWN:
             return self._greet(now_ns) if now_ns >= self._deadline_ns else []
         self.expire(now_ns)
@@ -281,9 +282,9 @@ class UplinkState:
             self._note_kept(transfer)
 
     def _note_kept(self, transfer: _Transfer) -> None:
-        """Take it for progress when the fleet has more of a clip than it ever had, and not else.
+        """Count it as progress when the fleet has more of a clip than ever before, and only then.
 
-        A credit alone promises nothing: it may be granted, and the bytes be lost, again and again.
+        A credit alone is no progress: it may be granted, and the bytes be lost, again and again.
         """
         blob_id = transfer.item.blob_id
         if transfer.acknowledged > self._kept.get(blob_id, 0):
@@ -323,7 +324,7 @@ class UplinkState:
         return self._transfer is not None and now_ns >= self._transfer.deadline_ns
 
     def _fail(self, now_ns: int, reason: str) -> None:
-        """Give the connection up and wait: longer each time, and never as long as the neighbour."""
+        """Give the connection up and wait: longer each time, with jitter."""
         settings = self.settings
         longest_s = min(settings.backoff_max_s, settings.backoff_min_s * 2.0**self._failures)
         self._deadline_ns = now_ns + round(longest_s * self.rng.uniform(0.5, 1.0) * NS_PER_S)
@@ -336,7 +337,7 @@ class UplinkState:
         _log.warning("uplink_failed", extra={"reason": reason, "failures": self._failures})
 
     def _refuse(self, item: SpoolItem, error: Exception) -> None:
-        """Leave a clip where it is: it must not or cannot be sent, and others can."""
+        """Leave a clip in the spool: it must not or cannot be sent, and others can."""
         self._refused.add(item.clip_id)
         self.counts.clips_refused += 1
         _log.error("clip_refused", extra={"clip_id": item.clip_id, "reason": str(error)})

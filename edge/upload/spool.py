@@ -1,12 +1,12 @@
 """Keep sealed clips on the vehicle's disk until the fleet has them.
 
-The clips are the truth and the rows are their index: a clip says itself what it is. Its file is synced
-and in its place before its row is committed, and removed after the row is gone, and at every start a
-whole clip without a row gets one. Nothing that could be a clip is ever deleted without the fleet's word;
-the fleet knows a clip that it was offered before.
+The clips are the record and the rows are their index; every clip describes itself. Its file is synced and in
+its place before its row is committed, and removed after the row is gone, and at every start a whole clip
+without a row gets one. A file that could be a clip is deleted only when the fleet has acknowledged it; a clip
+that is offered twice is recognised there.
 
-A full disk must be able to empty itself: a clip comes in under a second name and not as a copy, and
-goes out even when its row cannot be deleted.
+A full disk must be able to empty itself: a clip comes in under a second name and not as a copy, and goes out
+even when its row cannot be deleted.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Swept:
 
 
 class Sealed(Protocol):
-    """A clip's file that nobody writes any more, and what stands in it."""
+    """The file of a sealed clip, which no process writes any more, and its content."""
 
     @property
     def path(self) -> Path:
@@ -140,17 +140,17 @@ class Spool:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """Let go of files and lock."""
+        """Close files and release the lock."""
         self._database.close()
         os.close(self._lock)
 
     def add(self, sealed: Path, manifest: bytes, worth: float) -> SpoolItem:
-        """Take over a sealed clip: when this returns it will be sent, and ``sealed`` is gone.
+        """Take over a sealed clip: on return it is in the spool, and ``sealed`` is gone.
 
         A clip that waits already is left as it is. On one file system nothing is copied.
 
         Args:
-            sealed: The clip's file, which nobody writes any more.
+            sealed: The clip's file, which no process writes any more.
             manifest: As sealed into it.
             worth: Of the whole clip, 0 to 1; worth per byte decides what is sent first.
 
@@ -189,7 +189,7 @@ class Spool:
         return [SpoolItem(*row) for row in self._database.execute(query, (self._all_gone(),))]
 
     def get(self, clip_id: str) -> SpoolItem | None:
-        """Give a waiting clip, or None."""
+        """Return a waiting clip, or None."""
         query = f"SELECT {_COLUMNS} FROM clips WHERE clip_id = ? AND {_NOT_GONE}"
         row = self._database.execute(query, (clip_id, self._all_gone())).fetchone()
         return SpoolItem(*row) if row else None
@@ -284,7 +284,7 @@ class Spool:
         self._gone.discard(item.clip_id)
 
     def _sweep(self) -> None:
-        """Bring folder and index together; the folder is right."""
+        """Make folder and index agree; where they differ, the folder counts."""
         known = dict(self._database.execute("SELECT clip_id, blob_bytes FROM clips"))
         for path in sorted(path for path in self._folder.iterdir() if not path.is_dir()):
             if path.suffix == _PART_SUFFIX:
@@ -302,7 +302,7 @@ class Spool:
         self._delete_rows()
 
     def _adopt(self, path: Path) -> None:
-        """Give a file that the index does not know its row, if it is a clip; else put it aside."""
+        """Add the row of a file that the index lacks, if it is a clip; else set it aside."""
         try:
             sealed = read_clip(path).manifest_bytes
             manifest = check_manifest(sealed)
@@ -340,7 +340,7 @@ class Spool:
 
 
 def _lock_alone(descriptor: int) -> bool:
-    """Lock for ourselves when nobody else is here, else wait for whoever sweeps and share."""
+    """Take the lock for this process alone if it is free; else wait until it can be shared."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -35,7 +35,7 @@ _KEY_REFUSED = (
 
 
 class Uplink:
-    """A vehicle's connection to its fleet, stepped by whoever owns the loop."""
+    """A vehicle's connection to its fleet, stepped by the loop of its process."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Uplink:
 
     @property
     def campaigns(self) -> tuple[Campaign, ...] | None:
-        """What the fleet asked for last; None before its first Welcome."""
+        """The fleet's last campaigns; None before its first Welcome."""
         return self._state.campaigns
 
     @property
@@ -115,7 +115,7 @@ class Uplink:
         return self._socket is not None and bool(self._socket.poll(round(timeout_s * 1000)))
 
     def close(self) -> None:
-        """Let go of the sockets; what was not acknowledged stays on disk and goes later."""
+        """Close the sockets; what was not acknowledged stays on disk and is sent later."""
         self._context.destroy(linger=0)
 
     def _receive(self, now_ns: int) -> None:
@@ -132,7 +132,7 @@ class Uplink:
                 self._state.counts.ignored += 1
 
     def _notice_hang_up(self, now_ns: int) -> None:
-        """Learn at once, and not by a deadline, that the gateway refused, closed or died."""
+        """Notice at once, and not by a deadline, that the gateway refused, closed or died."""
         if self._monitor is None or not self._monitor.poll(0):
             return
         event = recv_monitor_message(self._monitor)["event"]

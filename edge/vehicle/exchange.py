@@ -1,4 +1,4 @@
-"""Wait for the fleet with patience that ends: as long as bytes move, an upload may take its time."""
+"""Wait for the fleet within limits: an upload may take any time as long as bytes move."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ignore_count(acknowledged: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """An uplink, stepped until the fleet has answered or patience has run out."""
+    """An uplink that is stepped until the fleet has answered or a time limit has passed."""
 
     uplink: Uplink
     settings: VehicleSettings
@@ -27,7 +27,7 @@ class Exchange:
     """A clock that only goes forward."""
 
     def wait_for_campaigns(self) -> Sequence[Campaign]:
-        """Step until the fleet said what to record.
+        """Step until the fleet has sent its campaigns.
 
         Raises:
             LinkDownError: It has not answered for ``settings.answer_s``.

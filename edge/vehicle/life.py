@@ -33,13 +33,13 @@ from edge.vehicle.start import DriveIdentity, Vehicle, start_vehicle
 _log = logging.getLogger(__name__)
 
 ProgressReport = Callable[[int, str], None]
-"""Takes how many ticks were driven and a note, for people alone: no decision depends on it."""
+"""Called with the ticks driven and a note; no decision depends on it."""
 OnTick = Callable[[TickResult], None]
-"""Takes each tick of a drive as it ends; the vehicle's decisions do not depend on it."""
+"""Called with each tick of a drive as it ends; no decision of the vehicle depends on it."""
 
 
 class RigSource(TickSource, Protocol):
-    """A source of frame sets that knows the rig they come from."""
+    """A source of frame sets, and the rig that they come from."""
 
     @property
     def rig(self) -> Rig:
@@ -49,7 +49,7 @@ class RigSource(TickSource, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LifeOutcome:
-    """What one life came to."""
+    """The result of one life."""
 
     phase: str
     """Of the installed bundle, at the end."""
@@ -80,7 +80,7 @@ class Life:
     """Current UTC, for updates and reports."""
     report: ProgressReport = lambda ticks, note: None
     clock: Clock = field(default_factory=MonotonicClock)
-    """A clock that only goes forward, for the patience with the fleet."""
+    """A clock that only goes forward, by which the waits for the fleet are measured."""
 
     def __post_init__(self) -> None:
         self._profile = device_profile(self.settings.profile)
@@ -134,7 +134,7 @@ class Life:
         self._clips = self._vehicle.end()
 
     def follow(self, vehicle: Vehicle, result: TickResult, rig: Rig) -> None:
-        """Tell the update agent about a tick, and drive on the bundle that it then wants to drive.
+        """Report a tick to the update agent, and swap to the bundle that it then chooses.
 
         A tick that is excused says nothing about the bundle. A bundle that fails its trial is left at once.
         """

@@ -1,4 +1,4 @@
-"""Everything that a vehicle can be set to, composed from the settings beside the code that reads them."""
+"""All settings of a vehicle, composed from the settings beside the code that reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read boxes off the heat map: local maxima, one box for one thing, a heading that knows its front."""
+"""Read boxes off the heat map: local maxima, one box for one thing, a heading with its front end."""
 
 from __future__ import annotations
 

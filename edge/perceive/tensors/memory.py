@@ -1,4 +1,4 @@
-"""What a network remembers: its own queries of a quarter of a second ago, brought to where the ego is now."""
+"""A network's memory: its own queries of a quarter of a second ago, moved into the present ego frame."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Memory:
     recollections: tuple[Recollection, ...] = ()
 
     def at(self, stamp_ns: int) -> Recollection | None:
-        """Give the recollection whose age is closest to what the network was trained on."""
+        """Return the recollection whose age is closest to what the network was trained on."""
         if self._is_of_another_time(stamp_ns):
             return None
         wanted_ns = stamp_ns - int(MEMORY_AGE_S * 1e9)
@@ -56,7 +56,7 @@ class Memory:
 
 
 def empty_memory(spec: NetSpec) -> Memory:
-    """Give the memory of a vehicle that has just woken up."""
+    """Return the memory of a vehicle that has just started."""
     return Memory()
 
 

@@ -26,7 +26,7 @@ class OutputFault(RingroadError):
 
 @dataclass(frozen=True, eq=False)
 class NetOutput:
-    """What the network said about one tick, in the words of the contracts.
+    """A network's outputs for one tick, as records of the contracts.
 
     ``boxes``: best score first. ``futures``: per box, up to six modes. ``segmentation``: uint8 (n, n).
     ``plans``: float32 (16, 12, 3) of x, y, yaw in the ego frame. ``plan_scores``: float32 (16,).

@@ -1,7 +1,7 @@
 """Which camera of a rig feeds which of the network's eight image inputs.
 
-The network learns one embedding for each input, so a camera belongs to the input that looks the way it does.
-A slot without a camera is absent: its image is black, and no BEV cell looks into it.
+The network learns one embedding for each input, so a camera feeds the input with the same direction of view.
+A slot without a camera is absent: its image is black, and no BEV cell reads from it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FARTHEST_RAD = math.radians(45.0)
 """A camera that looks further away from a slot's direction than this does not feed it: half of the mean
 angle between two directions of the network, so that what it shows would be another slot's scene."""
 _FOV_WEIGHT = 0.2
-"""What a field of view e times as wide costs beside a direction that is 1 rad off: direction comes first."""
+"""Cost of a field of view e times as wide, in rad of direction."""
 _SYMMETRY = 1e-6
 """Largest difference, in metres or pixels, between a rig and its mirror image that counts as none."""
 

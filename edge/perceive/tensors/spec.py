@@ -1,4 +1,4 @@
-"""How large everything is that a network of the family takes in and gives out.
+"""Sizes of all inputs and outputs of the network family.
 
 Everything that learns, exports, checks or answers takes its shapes from here, so a shape is stated once.
 """
@@ -28,7 +28,7 @@ MEMORY_AGE_S = 0.25
 MODES = 6
 FUTURE_STEPS = 12
 FUTURE_STEP_S = 0.25
-"""Where an agent will be is predicted this often, three seconds far."""
+"""Time between two predicted positions of an agent, for three seconds."""
 BOX_CHANNELS = 12
 """dx, dy (cells), z, log length, log width, log height, sin 2yaw, cos 2yaw, front x, front y, vx, vy."""
 

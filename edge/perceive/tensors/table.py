@@ -1,4 +1,4 @@
-"""Where each BEV cell looks: the camera geometry as a table of feature indices, one per cell and height.
+"""The camera geometry as a table: per BEV cell and height, the index of the image feature that shows it.
 
 Geometry enters as a table and not as weights, so a recalibrated vehicle gets a new table, never a new
 network.
@@ -22,7 +22,7 @@ from edge.perceive.tensors.spec import Floats, NetSpec
 
 @dataclass(frozen=True, eq=False)
 class CalibrationTable:
-    """Where in the eight feature maps each BEV cell looks.
+    """Per BEV cell, the index of the feature in the eight maps that shows it.
 
     ``index``: int32 (Z * n * n,), height-major, into the flattened (8, h, w) feature maps, or
     ``spec.zero_row``. ``geometry``: float32 (1, 4Z + 3, n, n).
@@ -34,7 +34,7 @@ class CalibrationTable:
 
 
 def cell_centres_m(spec: NetSpec) -> tuple[Floats, Floats]:
-    """Give x and y of every BEV cell, each (n, n), in the ego frame."""
+    """Return x and y of every BEV cell, each (n, n), in the ego frame."""
     centres = -spec.bev_range_m + (np.arange(spec.bev_cells, dtype=np.float32) + 0.5) * spec.cell_m
     x, y = np.meshgrid(centres, centres, indexing="ij")
     return x, y

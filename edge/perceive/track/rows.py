@@ -67,7 +67,7 @@ class Measured:
 
 
 def planar(world_from_ego: Pose) -> tuple[Floats, Floats]:
-    """Give rotation (2, 2) and origin (2,) of the ego frame on the ground plane."""
+    """Return rotation (2, 2) and origin (2,) of the ego frame on the ground plane."""
     c, s = math.cos(world_from_ego.yaw_rad), math.sin(world_from_ego.yaw_rad)
     return np.array([[c, -s], [s, c]]), np.array([world_from_ego.x_m, world_from_ego.y_m])
 
@@ -141,7 +141,7 @@ def born(
 
 
 def surely_moves(tracks: Tracks, settings: TrackerSettings) -> NDArray[np.bool_]:
-    """Say whose velocity is more than ``sure_sigmas`` standard deviations from zero, (N,)."""
+    """Tell which speeds are more than ``sure_sigmas`` standard deviations from zero, (N,)."""
     velocity, spread = tracks.mean_world[:, 2:], tracks.covariance_world[:, 2:, 2:]
     square = (velocity**2).sum(axis=1)
     along = np.einsum("ni,nij,nj->n", velocity, spread, velocity)  # of the speed, times its square

@@ -38,7 +38,7 @@ class TrackerSettings:
     network_velocity_s: float = 1.0
     """Errors of the network's velocity are correlated for this long: its boxes count as one measurement."""
     radar_gate_m: float = 1.5
-    """A radar track this near to somebody vulnerable is theirs."""
+    """Largest distance of a radar track from a pedestrian or an animal that it is taken to measure."""
     radar_position_sigma_m: float = 0.6
     """Standard deviation of the position of a radar track."""
     radar_velocity_sigma_mps: float = 0.4

@@ -39,8 +39,8 @@ class Tracker:
 
     settings: TrackerSettings = field(default_factory=TrackerSettings)
     velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
-    """Error per axis of the network's velocity, as the driving bundle states it; a class that is not listed
-    is not believed."""
+    """Error per axis of the network's velocity, as the driving bundle states it; of a class that is not
+    listed the velocity is ignored."""
     radars: Sequence[RadarMount] = RADARS
     """Radars of the rig; radial speeds are along lines of sight through them."""
 
@@ -176,7 +176,7 @@ class Tracker:
     def _correct_by_radar(
         self, radar_tracks: Sequence[RadarTrack], rotation: Floats, origin: Floats
     ) -> None:
-        """Correct the vulnerable by the radar tracks nearest to them, vehicles by those on their bodies."""
+        """Correct pedestrians and animals by the nearest radar tracks, vehicles by those on their bodies."""
         values = np.array([(r.x_m, r.y_m, r.vx_mps, r.vy_mps) for r in radar_tracks]).reshape(-1, 4)
         position = values[:, :2] @ rotation.T + origin
         radar = np.concatenate([position, values[:, 2:] @ rotation.T], axis=1)
@@ -198,13 +198,11 @@ class Tracker:
         return column
 
     def _correct_vehicles(self, radar: Floats, mount_world: Floats) -> None:
-        """Correct the radial speed of vehicles by ``radar`` (R, 4), as seen from ``mount_world`` (R, 2).
+        """Correct the radial speed of vehicles by ``radar`` (R, 4), measured from ``mount_world`` (R, 2).
 
-        Its place on the body says little.
-
-        Of several echoes on a body the one that agrees best counts. An echo of another road user does
-        little harm: it must agree with the vehicle's boxes, sets no standing vehicle in motion and stops
-        no moving one.
+        The place of an echo on the body says little, so the position is not corrected. Of several echoes on a
+        body the one that agrees best counts. An echo of another road user does little harm: it must agree
+        with the vehicle's boxes, sets no standing vehicle in motion and stops no moving one.
         """
         tracks, s = self._tracks, self.settings
         ray = radar[:, :2] - mount_world
