@@ -39,27 +39,25 @@ from sim.render.panda import (
 )
 from sim.render.settings import RenderSettings
 from sim.render.static_scene import StaticScene
+from sim.render.tiles import sheet_of
 from sim.world.snapshot import Entity, Snapshot
 
 MAX_ENTITIES = 254
 """One byte holds the codes; code 0 is the still world and 255 is never given."""
 
-_COLUMNS = 4
-"""The most views side by side in the buffer."""
-
 
 @dataclass(frozen=True, eq=False)
 class Render:
-    """The images of N cameras at one instant.
+    """The images of the cameras at one instant, in the rig's order.
 
-    ``images``: uint8 (N, H, W, 3), RGB, contiguous. ``ids``: int32 (N, H, W), the entity_id that each
-    pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by entity_id, the number of
-    pixels over all cameras that show it; entities without a pixel are left out.
+    ``images``: by camera, uint8 (H, W, 3), RGB, contiguous. ``ids``: by camera, int32 (H, W), the
+    entity_id that each pixel shows and 0 elsewhere; None when not asked for. ``visible_px``: by
+    entity_id, the number of pixels over all cameras that show it; entities without a pixel are left out.
     """
 
-    images: NDArray[np.uint8]
+    images: tuple[NDArray[np.uint8], ...]
     visible_px: dict[int, int]
-    ids: NDArray[np.int32] | None = None
+    ids: tuple[NDArray[np.int32], ...] | None = None
 
 
 class Renderer:
@@ -77,18 +75,15 @@ class Renderer:
         """Build the scene; ``ground`` and ``scenery`` of the map are made unless they are given.
 
         Raises:
-            OperatorError: The cameras differ in size or are no pinhole cameras, or the display cannot
-                be opened.
+            OperatorError: A camera is no pinhole camera, or the display cannot be opened.
         """
         self.settings = settings or RenderSettings()
         self.ground = ground or Ground(road_map)
         self.scenery = scenery or furnish(road_map, self.ground)
-        self._width, self._height = _common_size(rig)
-        self._views = len(rig.cameras)
-        self._columns = min(_COLUMNS, self._views)
-        self._rows = math.ceil(self._views / self._columns)
+        _check_projections(rig)
+        self._sheet = sheet_of(rig)
         self._engine, self._buffer = open_buffer(
-            self.settings.pipe, self._columns * self._width, self._rows * self._height
+            self.settings.pipe, self._sheet.width_px, self._sheet.height_px
         )
         self._buffer.set_clear_color((*self.settings.sky_rgb, 0.0))
         self._root = core.NodePath("world")
@@ -98,7 +93,7 @@ class Renderer:
         )
         self._entity_nodes = _EntityNodes(self._root.attach_new_node("entities"))
         self._ego = self._root.attach_new_node("ego")
-        for k, camera in enumerate(rig.cameras):
+        for camera, tile in zip(rig.cameras, self._sheet.tiles, strict=True):
             node = camera_node(
                 camera,
                 self.settings.near_m,
@@ -106,14 +101,7 @@ class Renderer:
                 undrawn_px=UNDRAWN_PX.get(self.settings.pipe, 0.0),
             )
             node.reparent_to(self._ego)
-            row, column = divmod(k, self._columns)
-            region = self._buffer.make_display_region(
-                column / self._columns,
-                (column + 1) / self._columns,
-                1.0 - (row + 1) / self._rows,
-                1.0 - row / self._rows,
-            )
-            region.set_camera(node)
+            self._buffer.make_display_region(*self._sheet.region(tile)).set_camera(node)
         self._target = core.Texture()
         output = core.GraphicsOutput
         self._buffer.add_render_texture(self._target, output.RTM_copy_ram, output.RTP_color)
@@ -134,25 +122,26 @@ class Renderer:
 
     def _read(self, entity_of_code: NDArray[np.int32], with_ids: bool) -> Render:
         """Cut the buffer, BGRA from the bottom up, into views."""
-        h, w = self._height, self._width
+        sheet = self._sheet
         flat = np.frombuffer(self._target.get_ram_image(), dtype=np.uint8)
-        bgra = cv2.flip(flat.reshape(self._rows * h, self._columns * w, 4), 0)
-        corners = (divmod(k, self._columns) for k in range(self._views))
-        views = [bgra[row * h :, column * w :][:h, :w] for row, column in corners]
-        images = np.empty((self._views, h, w, 3), dtype=np.uint8)
-        for image, view in zip(images, views, strict=True):
+        bgra = cv2.flip(flat.reshape(sheet.height_px, sheet.width_px, 4), 0)
+        views = [bgra[tile.rows, tile.columns] for tile in sheet.tiles]
+        images = []
+        for view in views:
+            image = np.empty((*view.shape[:2], 3), dtype=np.uint8)
             cv2.cvtColor(view, cv2.COLOR_BGRA2RGB, dst=image)
+            images.append(image)
         counts = cv2.calcHist([bgra], [3], None, [256], [0, 256]).ravel().astype(int).tolist()
         visible_px = {
             entity_id: pixels
             for entity_id, pixels in zip(entity_of_code.tolist(), counts, strict=True)
             if entity_id and pixels
         }
-        ids = np.stack([entity_of_code[view[..., 3]] for view in views]) if with_ids else None
-        return Render(images, visible_px, ids)
+        ids = tuple(entity_of_code[view[..., 3]] for view in views) if with_ids else None
+        return Render(tuple(images), visible_px, ids)
 
 
-def _common_size(rig: Rig) -> tuple[int, int]:
+def _check_projections(rig: Rig) -> None:
     for camera in rig.cameras:
         projection = camera.intrinsics.projection
         if projection is not Projection.PINHOLE:
@@ -160,12 +149,6 @@ def _common_size(rig: Rig) -> tuple[int, int]:
                 f"rig {rig.name} cannot be rendered: camera {camera.name} has projection "
                 f"{projection}, and the renderer draws {Projection.PINHOLE} alone"
             )
-    sizes = {(c.intrinsics.width_px, c.intrinsics.height_px) for c in rig.cameras}
-    if len(sizes) != 1:
-        raise OperatorError(
-            f"rig {rig.name} cannot be rendered: its images differ in size, {sorted(sizes)}"
-        )
-    return sizes.pop()
 
 
 def _nearest(snapshot: Snapshot, limit: int) -> list[Entity]:

@@ -1,8 +1,8 @@
 """Turn day into night after the picture is drawn: darker, noisy, and lamps that stay bright.
 
 The renderer keeps the channel value 255 for lamps alone, so a look-up table over single bytes can darken
-everything else. Noise is cut from a table drawn once at a random place per frame: eight images cost well
-under a millisecond, where drawing normal numbers would cost more than the picture.
+everything else. Noise is cut from a table drawn once, at a random place per frame: that costs well under a
+millisecond for eight images of 256 x 128, where drawing normal numbers would cost more than the picture.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TABLE_BYTES = 1 << 21
-"""Room for noise; one image must be smaller."""
+"""Room for noise; an image that has more repeats it."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Night:
         # Noise is stored above a bias, so that adding and subtracting saturate as a sensor does.
         bias = int(np.ceil(4.0 * sigma))
         noise = rng.standard_normal(_TABLE_BYTES, dtype=np.float32) * sigma + bias
-        self._noise = np.clip(np.rint(noise), 0, 2 * bias).astype(np.uint8)
+        self._noise: NDArray[np.uint8] = np.clip(np.rint(noise), 0, 2 * bias).astype(np.uint8)
         self._offset = np.full(4, float(bias))
 
     def fall(
@@ -55,9 +55,16 @@ class Night:
         night = []
         for image in images:
             out = np.empty_like(image)
-            start = int(rng.integers(_TABLE_BYTES - image.size))
-            noise = self._noise[start : start + image.size].reshape(image.shape)
+            noise = self._cut(image.size, rng).reshape(image.shape)
             bright = cv2.add(cv2.LUT(image, self._dark), noise)
             cv2.subtract(bright, self._offset, dst=out)
             night.append(out)
         return night
+
+    def _cut(self, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Take noise from a random place of the table."""
+        if size < _TABLE_BYTES:
+            start = int(rng.integers(_TABLE_BYTES - size))
+            return self._noise[start : start + size]
+        start = int(rng.integers(_TABLE_BYTES))
+        return np.take(self._noise, np.arange(start, start + size), mode="wrap")

@@ -34,6 +34,13 @@ from sim.world.trip import Trip
 
 TRIP = Trip(road_map="suburb", place_id=None, scenario=load_scenario("none"), seed=1)
 RIGS = ("nuscenes_six", "dashcam")
+TWO_SIZES = """
+name: two_sizes
+rate_hz: 12
+cameras:
+  front: {x_m: 1.5, z_m: 1.4, fov_deg: 90, width_px: 640, height_px: 480}
+  rear: {x_m: -0.8, z_m: 1.1, yaw_deg: 180, fov_deg: 120, width_px: 320, height_px: 180}
+"""
 
 
 class Nobody:
@@ -46,10 +53,19 @@ def nobody(folder: Path) -> Nobody:
     return Nobody()
 
 
-@pytest.fixture(scope="module", params=RIGS)
-def clip(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clip, Path]:
-    folder = tmp_path_factory.mktemp(request.param)
-    path = record_drive(folder / "clip.mcap", TRIP, mounted=load_rig(request.param), seconds=1.5)
+@pytest.fixture(scope="module", params=(*RIGS, "two_sizes"))
+def mounted(request: Any, tmp_path_factory: pytest.TempPathFactory) -> VehicleRig:
+    if request.param in RIGS:
+        return load_rig(request.param)
+    path = tmp_path_factory.mktemp("rig") / "two sizes.yaml"
+    path.write_text(TWO_SIZES)
+    return load_rig(str(path))
+
+
+@pytest.fixture(scope="module")
+def clip(mounted: VehicleRig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clip, Path]:
+    path = tmp_path_factory.mktemp("drive") / "clip.mcap"
+    record_drive(path, TRIP, mounted=mounted, seconds=1.5)
     return read_clip(path), path
 
 
@@ -62,12 +78,13 @@ def bundle(clip: tuple[Clip, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def test_a_drive_is_recorded_as_the_rig_file_says(clip: tuple[Clip, Path]) -> None:
+def test_a_drive_is_recorded_as_the_rig_file_says(
+    clip: tuple[Clip, Path], mounted: VehicleRig
+) -> None:
     recorded, _ = clip
     rig, manifest = recorded.manifest.rig, recorded.manifest
-    mounted = {load_rig(name).rig.rig_id: load_rig(name) for name in RIGS}[manifest.rig_id]
     assert manifest.rate_hz == mounted.rate_hz
-    assert rig.rig_id == manifest.rig_id
+    assert rig.rig_id == manifest.rig_id == mounted.rig.rig_id
     assert {status for c in manifest.coverage for status in c.statuses} == {FrameStatus.FRESH}
     frame_set = decode_instant(recorded.frames[0].sensed, rig)
     for camera, frame in zip(rig.cameras, frame_set.frames, strict=True):

@@ -33,3 +33,12 @@ def test_night_is_the_same_for_the_same_seeds_and_leaves_its_input_alone() -> No
     np.testing.assert_array_equal(images, before)
     assert (first != np.stack(night_of(3).fall(images, np.random.default_rng(10)))).any()
     assert night_of(3).gain_ratio != night_of(4).gain_ratio
+
+
+def test_an_image_larger_than_the_table_of_noise_gets_night_too() -> None:
+    image = np.full((900, 1600, 3), 200, dtype=np.uint8)
+    night = night_of(0)
+    (dark,) = night.fall([image], np.random.default_rng(1))
+    assert dark.shape == image.shape
+    assert dark.mean() == pytest.approx(200 * night.gain_ratio, abs=0.6)
+    assert dark.std() == pytest.approx(5.0, rel=0.05)
