@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from edge.contracts.errors import OperatorError
-from edge.contracts.time import FRAME_RATE_HZ
 from sim.world.snapshot import Snapshot
 from sim.world.world import World
 
@@ -32,7 +31,7 @@ def advance_to_encounter(
     """
     found: list[str] = []
     snapshot = world.now()
-    for _ in range(round(longest_s * FRAME_RATE_HZ)):
+    for _ in range(round(longest_s * world.rate_hz)):
         distance_m = _distances_m(world, snapshot)
         found.extend(encounter_id for encounter_id in distance_m if encounter_id not in found)
         if len(found) >= number and distance_m.get(found[number - 1], math.inf) <= near_m:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 if TYPE_CHECKING:
+    from edge.board.rig import VehicleRig
     from edge.contracts.sensors import FrameSet
     from sim.sense.truth import TruthBox
     from sim.simulation.settings import WorldSettings
@@ -79,13 +80,16 @@ def drive(
     as_json: Json = False,
 ) -> None:
     """Drive through a scenario with all sensors on and list what was met."""
+    from edge.board.rig import load_rig
     from edge.cli.console import show_table, stages
-    from edge.contracts.time import FRAME_RATE_HZ
 
-    frames = max(1, round(seconds * FRAME_RATE_HZ))
+    mounted = load_rig(rig)
+    frames = max(1, round(seconds * mounted.rate_hz))
     with (
         stages(as_json=as_json).stage(f"drive {scenario}", frames) as stage,
-        _opened(_trip(road_map, place, scenario, seed, is_night), world, overrides, rig) as vehicle,
+        _opened(
+            _trip(road_map, place, scenario, seed, is_night), world, overrides, mounted
+        ) as vehicle,
         DriveLog(vehicle, truth, pictures) as log,
     ):
         for _ in range(frames):
@@ -183,16 +187,16 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Write two pictures of one instant: all cameras with true boxes, and the scene from above."""
+    from edge.board.rig import load_rig
     from edge.cli.console import show_record
-    from edge.contracts.time import FRAME_RATE_HZ
     from sim.show.aim import advance_to_encounter
 
     trip = _trip(road_map, place, scenario, seed, is_night)
-    with _opened(trip, world, overrides, rig) as vehicle:
+    with _opened(trip, world, overrides, load_rig(rig)) as vehicle:
         if encounter is not None:
             advance_to_encounter(vehicle.world, encounter, near_m=near_m)
         default_s = 3.0 if encounter is None else 0.0
-        vehicle.skip(round((default_s if at_s is None else at_s) * FRAME_RATE_HZ))
+        vehicle.skip(round((default_s if at_s is None else at_s) * vehicle.world.rate_hz))
         frame_set, boxes = vehicle.step()
         vehicle.world.require_placed()
         out.mkdir(parents=True, exist_ok=True)
@@ -218,12 +222,13 @@ def _trip(road_map: str, place: str | None, scenario: str, seed: int, is_night: 
     )
 
 
-def _opened(trip: Trip, world: str, overrides: Sequence[str] | None, rig: str) -> Simulation:
+def _opened(
+    trip: Trip, world: str, overrides: Sequence[str] | None, mounted: VehicleRig
+) -> Simulation:
     """Open a world with a vehicle that carries a rig."""
-    from edge.board.rig import load_rig
     from sim.simulation.simulation import simulate
 
-    return simulate(trip, _world(world, overrides), load_rig(rig).rig)
+    return simulate(trip, _world(world, overrides), mounted.rig, rate_hz=mounted.rate_hz)
 
 
 def _world(name: str, overrides: Sequence[str] | None) -> WorldSettings:
@@ -272,7 +277,6 @@ class DriveLog:
 
     def add(self, frame_set: FrameSet, boxes: Sequence[TruthBox]) -> None:
         """Count one frame."""
-        from edge.contracts.time import FRAME_RATE_HZ
         from sim.sense.truth import TruthFrame
 
         self._count_boxes(boxes)
@@ -280,7 +284,7 @@ class DriveLog:
             pose = frame_set.ego.world_from_ego
             frame = TruthFrame(stamp_ns=frame_set.stamp_ns, world_from_ego=pose, boxes=tuple(boxes))
             self._truth.append(frame)
-        if self._pictures is not None and self._count % FRAME_RATE_HZ == 0:
+        if self._pictures is not None and self._count % max(1, round(self._vehicle.rate_hz)) == 0:
             self._pictures.mkdir(parents=True, exist_ok=True)
             path = self._pictures / f"{frame_set.index:06d}.png"
             title = f"frame {frame_set.index}"

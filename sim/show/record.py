@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.board.profile import device_profile
@@ -15,7 +15,6 @@ from edge.contracts.clip import TriggerRule
 from edge.contracts.errors import OperatorError
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import load_bundle, recorded_boxes
 from edge.perceive.perceiver import read_manifest
 from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
@@ -69,7 +68,9 @@ def record_drive(
     drive_id = _drive_id(trip, mounted, seconds, driving.bundle_id, world, settings)
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as folder,
-        simulate(replace(trip, ego_mode=EgoMode.PLAN), world, rig) as simulation,
+        simulate(
+            replace(trip, ego_mode=EgoMode.PLAN), world, rig, rate_hz=mounted.rate_hz
+        ) as simulation,
     ):
         driver = start_vehicle(
             replace(settings, recorder=recorder),
@@ -80,7 +81,7 @@ def record_drive(
             campaigns=(_whole(),),
             clips_folder=Path(folder),
         )
-        for _ in driver.drive(_Sampled(simulation, mounted.rate_hz, seconds)):
+        for _ in driver.drive(_Driven(simulation, round(seconds * mounted.rate_hz))):
             on_frame()
         (clip,) = driver.end().kept
         return clip.path.rename(out)
@@ -92,24 +93,19 @@ def _drive_id(trip: Trip, mounted: VehicleRig, *told: object) -> str:
     return f"recorded-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
-class _Sampled:
-    """A simulated world whose sensors look at another rate than its own."""
+@dataclass
+class _Driven:
+    """A simulated world as the runtime's source of frame sets."""
 
-    def __init__(self, simulation: Simulation, rate_hz: float, seconds: float) -> None:
-        self._simulation = simulation
-        self._due = [round(k * FRAME_RATE_HZ / rate_hz) for k in range(round(seconds * rate_hz))]
-        self._frame = -1
+    simulation: Simulation
+    frames_left: int
 
     def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
-        """Move the world to the next frame that is looked at; None when the drive is over."""
-        while self._due and self._due[0] <= self._frame:
-            self._due.pop(0)
-        if not self._due:
+        """Move the world by the last plan and sense it; None when the drive is over."""
+        if self.frames_left <= 0:
             return None
-        self._simulation.world.apply(plan)
-        self._simulation.skip(self._due[0] - self._frame - 1)
-        self._frame = self._due.pop(0)
-        return self._simulation.sense(self._simulation.world.step())[0]
+        self.frames_left -= 1
+        return self.simulation.step(plan)[0]
 
 
 def _whole() -> Campaign:

@@ -7,6 +7,7 @@ skips frames, leaves the radar's noise as it was.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -19,6 +20,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet, frames_of
+from edge.contracts.time import FRAME_RATE_HZ
 from sim.place.ground import Ground
 from sim.place.scenery import furnish
 from sim.render.cameras import Renderer
@@ -50,9 +52,20 @@ class Simulation:
         *,
         seed: int = 0,
         is_night: bool = False,
+        every: int = 1,
     ) -> None:
-        """Build the sensors of a vehicle; ``seed`` is that of their noise."""
+        """Build the sensors of a vehicle.
+
+        Args:
+            world: What moves, and when.
+            settings: How it looks and is sensed.
+            rig: What the vehicle carries.
+            seed: Seed of the sensors' noise.
+            is_night: Whether the pictures are dark.
+            every: Frames of the world from one frame set to the next.
+        """
         self.world = world
+        self._every = every
         self.settings = settings = settings or WorldSettings()
         self.rig = rig = rig or default_rig()
         self._seed = seed
@@ -75,13 +88,18 @@ class Simulation:
             world.close()
             raise
 
+    @property
+    def rate_hz(self) -> float:
+        """Frame sets per second of the vehicle's sensors."""
+        return self.world.rate_hz / self._every
+
     def step(self, plan: Plan | None = None) -> tuple[FrameSet, tuple[TruthBox, ...]]:
-        """Advance one frame, driven by ``plan`` where plans drive, and look."""
+        """Advance to the next frame set, driven by ``plan`` where plans drive, and look."""
         self.world.apply(plan)
-        return self.sense(self.world.step())
+        return self.sense(self.world.skip(self._every))
 
     def skip(self, frames: int) -> None:
-        """Advance without looking."""
+        """Advance so many frames of the world without looking."""
         self.world.skip(frames)
 
     def sense(self, snapshot: Snapshot) -> tuple[FrameSet, tuple[TruthBox, ...]]:
@@ -93,7 +111,7 @@ class Simulation:
         if self._night is not None:
             images = self._night.fall(images, stream(self._seed, "night", index))
         frame_set = FrameSet(
-            index=index,
+            index=index // self._every,
             stamp_ns=snapshot.stamp_ns,
             frames=frames_of(images, snapshot.stamp_ns),
             radar=radar_scan(
@@ -140,17 +158,31 @@ class Simulation:
 
 
 def simulate(
-    trip: Trip, settings: WorldSettings | None = None, rig: Rig | None = None
+    trip: Trip,
+    settings: WorldSettings | None = None,
+    rig: Rig | None = None,
+    *,
+    rate_hz: float = FRAME_RATE_HZ,
 ) -> Simulation:
     """Open SUMO's world at the start of a trip, with a vehicle in it.
+
+    The world advances a whole number of times from one frame set to the next, at ``FRAME_RATE_HZ`` or
+    faster: stamps are exactly ``1 / rate_hz`` apart, and a slow camera does not make the traffic coarse.
+
+    Args:
+        trip: Where it starts, what it meets, what drives it.
+        settings: How the world looks, moves and is sensed.
+        rig: What the vehicle carries.
+        rate_hz: Frame sets per second of the vehicle's sensors.
 
     Raises:
         OperatorError: The map, the place or the display does not exist, or another world of SUMO's is
             open in this process.
     """
     settings, rig = settings or WorldSettings(), rig or default_rig()
-    world = SumoWorld(trip, settings.sumo, body=rig.body)
-    return Simulation(world, settings, rig, seed=trip.seed, is_night=trip.is_night)
+    every = max(1, math.ceil(FRAME_RATE_HZ / rate_hz - 1e-9))
+    world = SumoWorld(trip, settings.sumo, body=rig.body, rate_hz=rate_hz * every)
+    return Simulation(world, settings, rig, seed=trip.seed, is_night=trip.is_night, every=every)
 
 
 def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:

@@ -31,8 +31,6 @@ from sim.world.route import RouteAhead
 from sim.world.snapshot import SNAPSHOT_RANGE_M, Snapshot, snapshot_at
 from sim.world.trip import EgoMode, Trip
 
-_DT_S = 1.0 / FRAME_RATE_HZ
-
 
 @dataclass(frozen=True, eq=False)
 class Scripted:
@@ -66,7 +64,13 @@ class ScriptedWorld:
     """
 
     def __init__(
-        self, trip: Trip, script: Script, *, road_map: RoadMap | None = None, body: Body = BODY
+        self,
+        trip: Trip,
+        script: Script,
+        *,
+        road_map: RoadMap | None = None,
+        body: Body = BODY,
+        rate_hz: float = FRAME_RATE_HZ,
     ) -> None:
         """Open a world.
 
@@ -75,9 +79,12 @@ class ScriptedWorld:
             script: What happens.
             road_map: The trip's map where it has been read already.
             body: Outline and limits of the ego.
+            rate_hz: Frames per second.
         """
         self.trip = trip
         self.body = body
+        self.rate_hz = rate_hz
+        self._dt_s = 1.0 / rate_hz
         self.script = script
         self.road_map = road_map or load_map(trip.road_map)
         self.placed: Counter[str] = Counter()
@@ -138,7 +145,7 @@ class ScriptedWorld:
             if self._follows_path:
                 self._ego = self._on_path()
             else:
-                self._ego = driven(self._ego, *self._command, _DT_S, self.body)
+                self._ego = driven(self._ego, *self._command, self._dt_s, self.body)
             x, y = self._ego.x_m, self._ego.y_m
             self._odometer_m, _ = self._route.project(x, y, self._odometer_m)
             self._snapshot = self._seen()
@@ -168,7 +175,7 @@ class ScriptedWorld:
 
     @property
     def _elapsed_s(self) -> float:
-        return (self.frame_index - self._start_index) / FRAME_RATE_HZ
+        return (self.frame_index - self._start_index) / self.rate_hz
 
     @property
     def _follows_path(self) -> bool:
@@ -179,15 +186,15 @@ class ScriptedWorld:
         path, now_s = self.script.ego, self._elapsed_s
         assert path is not None
         x, y, yaw, speed = in_world(path.held_at(now_s), self._place)
-        *_, speed_before = path.held_at(now_s - _DT_S)
-        _, _, yaw_after, _ = in_world(path.held_at(now_s + _DT_S), self._place)
+        *_, speed_before = path.held_at(now_s - self._dt_s)
+        _, _, yaw_after, _ = in_world(path.held_at(now_s + self._dt_s), self._place)
         state = VehicleState(
             x_m=x,
             y_m=y,
             yaw_rad=yaw,
             speed_mps=speed,
-            acceleration_mps2=(speed - speed_before) / _DT_S,
-            yaw_rate_radps=wrap_rad(yaw_after - yaw) / _DT_S,
+            acceleration_mps2=(speed - speed_before) / self._dt_s,
+            yaw_rate_radps=wrap_rad(yaw_after - yaw) / self._dt_s,
         )
         return with_steering(state, self.body)
 
@@ -205,7 +212,9 @@ class ScriptedWorld:
                     attribute = moving_or_stopped(at[3])
                 entities.append(entity_at(entity_id, thing.look, at, attribute))
                 self._count(entity_id, thing)
-        return snapshot_at(self.frame_index, ego, self._route_seen(), entities, self.body)
+        return snapshot_at(
+            self.frame_index, ego, self._route_seen(), entities, self.body, rate_hz=self.rate_hz
+        )
 
     def _count(self, entity_id: int, thing: Scripted) -> None:
         """Count a thing of an encounter when it comes into sight."""

@@ -74,10 +74,16 @@ MESH_SIZES: dict[str, tuple[float, float, float]] = {
 
 
 def snapshot_at(
-    frame_index: int, ego: VehicleState, route: Route, entities: Sequence[Entity], body: Body
+    frame_index: int,
+    ego: VehicleState,
+    route: Route,
+    entities: Sequence[Entity],
+    body: Body,
+    *,
+    rate_hz: float,
 ) -> Snapshot:
     """Put one frame together: the ego's state as a vehicle reports it, and what its body touches."""
-    stamp_ns = frame_stamp_ns(frame_index)
+    stamp_ns = frame_stamp_ns(frame_index, rate_hz=rate_hz)
     return Snapshot(
         frame_index=frame_index,
         stamp_ns=stamp_ns,

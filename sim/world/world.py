@@ -27,6 +27,10 @@ class World(Protocol):
         """Outline and limits of the ego."""
 
     @property
+    def rate_hz(self) -> float:
+        """Frames per second of the world's time."""
+
+    @property
     def placed(self) -> Mapping[str, int]:
         """Things that the scenario put into the world so far, by category."""
 

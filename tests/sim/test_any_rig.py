@@ -91,7 +91,23 @@ def test_a_drive_is_recorded_as_the_rig_file_says(
         size = (camera.intrinsics.height_px, camera.intrinsics.width_px, 3)
         assert frame.image is not None and frame.image.shape == size
     gaps_ns = np.diff([f.stamp_ns for f in recorded.frames])
-    assert 1e9 / gaps_ns.mean() == pytest.approx(manifest.recorded_hz, rel=0.2)
+    assert 1e9 / gaps_ns == pytest.approx(manifest.recorded_hz, rel=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 12.0, 15.0, 29.97, 30.0, 36.0])
+def test_stamps_are_as_far_apart_as_the_manifest_says_at_every_rate(
+    rate_hz: float, tmp_path: Path
+) -> None:
+    camera = replace(file_of().cameras["front"], width_px=64, height_px=36)
+    rig = rig_of(replace(file_of(), cameras={"front": camera}))
+    path = record_drive(tmp_path / "clip.mcap", TRIP, mounted=VehicleRig(rig, rate_hz), seconds=2.0)
+    clip = read_clip(path)
+    assert clip.manifest.rate_hz == rate_hz
+    gaps_ns = np.diff([f.stamp_ns for f in clip.frames])
+    assert 1e9 / gaps_ns == pytest.approx(clip.manifest.recorded_hz, rel=1e-6)
+    assert len(clip.frames) == pytest.approx(2.0 * clip.manifest.recorded_hz, abs=1.0)
+    if clip.manifest.recorded_hz == rate_hz:
+        assert set(np.diff([f.index for f in clip.frames])) == {1}
 
 
 def test_a_clip_of_any_rig_is_replayed_through_the_shipped_bundle(

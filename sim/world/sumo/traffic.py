@@ -4,8 +4,8 @@ Vehicles and pedestrians live in a bubble round the ego. What the ego leaves beh
 much is put in at the far rim of the bubble, out of sight; so density is the same everywhere, a world is
 full from its first frame, and a step costs the same on a small map and on a large one.
 
-SUMO counts whole milliseconds and cannot step at 36 Hz. It runs in steps of 50 ms, up to one step ahead
-of the frame clock, and frames are interpolated between its two newest states.
+SUMO counts whole milliseconds and cannot step at 36 Hz. It runs in whole steps of 50 ms, up to one step
+ahead of the frame clock, and frames of any rate above 20 Hz are interpolated between its two newest states.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from sim.world.sumo.settings import TrafficSettings
 
 STEP_NS = STEP_MS * 1_000_000
 BEAT_NS = 250_000_000
-"""Five SUMO steps are nine frames: at its multiples both clocks meet."""
+"""Five SUMO steps are nine frames at 36 Hz: at its multiples both clocks meet; at other rates a frame
+lies up to one period before."""
 
 _REFILL_EVERY = 10
 _ANYWHERE = 2

@@ -20,7 +20,7 @@ from edge.contracts.geometry import wrap_rad
 from edge.contracts.rig import BODY, Body
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import Route
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
+from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, frame_stamp_ns
 from sim.place.maps import LaneKind, Place, RoadMap, load_map
 from sim.place.rectangles import Rectangle
 from sim.place.spots import spots_of
@@ -66,6 +66,7 @@ class SumoWorld:
         *,
         road_map: RoadMap | None = None,
         body: Body = BODY,
+        rate_hz: float = FRAME_RATE_HZ,
     ) -> None:
         """Open a world.
 
@@ -74,9 +75,11 @@ class SumoWorld:
             settings: Numbers of the traffic and of the roadside.
             road_map: The trip's map where it has been read already.
             body: Outline and limits of the ego.
+            rate_hz: Frames per second, more than SUMO's 20 steps.
         """
         self.trip = trip
         self.body = body
+        self.rate_hz = rate_hz
         self.settings = settings or SumoSettings()
         self.road_map = road_map = road_map or load_map(trip.road_map)
         self.placed: Counter[str] = Counter()
@@ -140,7 +143,7 @@ class SumoWorld:
             settle_s=self.settings.settle_s,
             is_driven_outside=is_driven_outside,
         )
-        self.frame_index = self._traffic.elapsed_ns * FRAME_RATE_HZ // NS_PER_S
+        self.frame_index = int(self._traffic.elapsed_ns * self.rate_hz // NS_PER_S)
         self._ego = with_steering(self._traffic.ego_at(self._elapsed_ns), self.body)
         self._command = (0.0, 0.0)
         if is_driven_outside:
@@ -184,7 +187,7 @@ class SumoWorld:
         return self._snapshot
 
     def _advance(self) -> None:
-        dt_s = 1.0 / FRAME_RATE_HZ
+        dt_s = 1.0 / self.rate_hz
         self.frame_index += 1
         self._warn_drivers()
         if self.trip.ego_mode is EgoMode.PLAN:
@@ -216,7 +219,7 @@ class SumoWorld:
 
     @property
     def _elapsed_ns(self) -> int:
-        return self.frame_index * NS_PER_S // FRAME_RATE_HZ
+        return frame_stamp_ns(self.frame_index, 0, self.rate_hz)
 
     def _seed_of(self, place: Place) -> list[int]:
         visit = self._visits[place.place_id]
@@ -317,7 +320,9 @@ class SumoWorld:
             for prop in self._props()
             if math.dist((ego.x_m, ego.y_m), (prop.x_m, prop.y_m)) < SNAPSHOT_RANGE_M
         )
-        return snapshot_at(self.frame_index, ego, self._route_seen(), entities, self.body)
+        return snapshot_at(
+            self.frame_index, ego, self._route_seen(), entities, self.body, rate_hz=self.rate_hz
+        )
 
     def _route_seen(self) -> Route:
         ego = self._ego

@@ -37,12 +37,12 @@ SCRIPT = Script(
 )
 
 
-def open_sumo(trip: Trip, road_map: RoadMap) -> World:
-    return SumoWorld(trip, road_map=road_map, body=BODY)
+def open_sumo(trip: Trip, road_map: RoadMap, rate_hz: float) -> World:
+    return SumoWorld(trip, road_map=road_map, body=BODY, rate_hz=rate_hz)
 
 
-def open_scripted(trip: Trip, road_map: RoadMap) -> World:
-    return ScriptedWorld(trip, SCRIPT, road_map=road_map, body=BODY)
+def open_scripted(trip: Trip, road_map: RoadMap, rate_hz: float) -> World:
+    return ScriptedWorld(trip, SCRIPT, road_map=road_map, body=BODY, rate_hz=rate_hz)
 
 
 @pytest.fixture(params=[open_sumo, open_scripted], ids=["sumo", "scripted"])
@@ -50,12 +50,16 @@ def opened(request: pytest.FixtureRequest, road_map: RoadMap) -> Iterator[Opener
     """Open a world of each kind; the one before is closed then."""
     worlds: list[World] = []
 
-    def open_one(ego_mode: EgoMode = EgoMode.WORLD, place_id: str | None = PLACES[0]) -> World:
+    def open_one(
+        ego_mode: EgoMode = EgoMode.WORLD,
+        place_id: str | None = PLACES[0],
+        rate_hz: float = FRAME_RATE_HZ,
+    ) -> World:
         if worlds:
             worlds.pop().close()
         scenario = load_scenario("animal_crossing")
         trip = Trip(place_id=place_id, scenario=scenario, seed=6, ego_mode=ego_mode)
-        worlds.append(request.param(trip, road_map))
+        worlds.append(request.param(trip, road_map, rate_hz))
         return worlds[0]
 
     yield open_one
@@ -170,6 +174,18 @@ def test_one_second_at_5_m_per_s_is_5_m_and_the_last_plan_goes_on(opened: Opener
     world.apply(commanded(1.0))
     world.apply(None)
     assert world.skip(FRAME_RATE_HZ).ego.speed_mps == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("rate_hz", [45.0, 60.0, 59.94])
+def test_a_second_is_a_second_at_every_rate(opened: Opener, rate_hz: float) -> None:
+    world = opened(EgoMode.PLAN, rate_hz=rate_hz)
+    start = world.now()
+    assert start.stamp_ns == frame_stamp_ns(start.frame_index, rate_hz=rate_hz)
+    world.apply(commanded(0.0))
+    after = world.skip(45)
+    seconds = (after.stamp_ns - start.stamp_ns) / 1e9
+    assert seconds == pytest.approx(45 / rate_hz, abs=1e-6)
+    assert math.dist(ego_xy(start), ego_xy(after)) == pytest.approx(5.0 * seconds, abs=1e-3)
 
 
 def test_ego_that_its_world_drives_minds_no_plan(opened: Opener) -> None:
