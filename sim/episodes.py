@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from conf.named import load
 from edge.board.profile import device_profile
+from edge.board.rig import load_rig
 from edge.contracts.fields import Name
 from edge.contracts.scene import TTC_FREE_S, Plan, PlanSource
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import load_bundle
 from edge.perceive.perceiver import read_manifest
 from edge.perceive.tensors import is_drivable
@@ -124,8 +124,8 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
     """Drive one episode in this process.
 
     Raises:
-        OperatorError: The bundle, the map, the place or the scenario does not exist, or the scenario
-            placed nothing.
+        OperatorError: The bundle, the rig, the map, the place or the scenario does not exist, or the
+            scenario placed nothing.
     """
     spec, folder = order.spec, Path(order.bundle)
     manifest, profile = read_manifest(folder), device_profile(order.profile)
@@ -136,15 +136,19 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
         seed=spec.seed,
         ego_mode=EgoMode.PLAN,
     )
-    with simulate(trip, order.world) as vehicle:
+    mounted = load_rig(order.vehicle.rig)
+    rate_hz = mounted.rate_hz
+    with simulate(trip, order.world, mounted.rig, rate_hz=rate_hz) as vehicle:
         started = start_vehicle(
             order.vehicle,
-            DriveIdentity(vehicle_id="v-episode", drive_id=spec.episode_id, seed=spec.seed),
+            DriveIdentity(
+                vehicle_id="v-episode", drive_id=spec.episode_id, seed=spec.seed, rate_hz=rate_hz
+            ),
             rig=vehicle.rig,
             bundle=load_bundle(manifest, folder, vehicle.rig, profile),
             profile=profile,
         )
-        course = _Course(vehicle, round(spec.duration_s * FRAME_RATE_HZ))
+        course = _Course(vehicle, round(spec.duration_s * rate_hz), Tally(rate_hz=rate_hz))
         minimum_risk_ticks = sum(
             result.plan.source is PlanSource.MINIMUM_RISK for result in started.drive(course)
         )
@@ -154,16 +158,17 @@ def drive_episode(order: EpisodeOrder) -> EpisodeResult:
 
 @dataclass
 class Tally:
-    """Counts, from one instant of the world to the next, what went wrong."""
+    """Adds up what went wrong, from one frame set to the next, at ``rate_hz`` frame sets a second."""
 
+    rate_hz: float
     collisions: int = 0
     min_ttc_s: float = TTC_FREE_S
     progress_m: float = 0.0
     hard_brakes: int = 0
-    off_road_ticks: int = 0
     max_deceleration_mps2: float = 0.0
     _touching: frozenset[int] = frozenset()
     _is_braking: bool = False
+    _off_road_ticks: int = 0
 
     def add(self, snapshot: Snapshot, ground: Ground) -> None:
         """Take in the next instant."""
@@ -175,20 +180,20 @@ class Tally:
         self.hard_brakes += is_braking and not self._is_braking
         self._is_braking = is_braking
         self.max_deceleration_mps2 = max(self.max_deceleration_mps2, deceleration)
-        self.progress_m += snapshot.ego.speed_mps / FRAME_RATE_HZ
-        self.off_road_ticks += is_off_road(snapshot, ground)
+        self.progress_m += snapshot.ego.speed_mps / self.rate_hz
+        self._off_road_ticks += is_off_road(snapshot, ground)
         self.min_ttc_s = min(self.min_ttc_s, true_time_to_collision_s(snapshot))
 
     def result(self, episode_id: str, minimum_risk_ticks: int) -> EpisodeResult:
-        """Sum up."""
+        """Sum up; ticks become seconds, so that episodes of different rates can be compared."""
         return EpisodeResult(
             episode_id=episode_id,
             collisions=self.collisions,
             min_ttc_s=self.min_ttc_s,
             progress_m=self.progress_m,
             hard_brakes=self.hard_brakes,
-            minimum_risk_ticks=minimum_risk_ticks,
-            off_road_ticks=self.off_road_ticks,
+            minimum_risk_s=minimum_risk_ticks / self.rate_hz,
+            off_road_s=self._off_road_ticks / self.rate_hz,
             max_deceleration_mps2=self.max_deceleration_mps2,
         )
 
@@ -199,7 +204,7 @@ class _Course:
 
     vehicle: Simulation
     frames_left: int
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally
 
     def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
         """Move the world by the last plan and look."""

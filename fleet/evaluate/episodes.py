@@ -7,6 +7,7 @@ in the same episode is refused, whatever its detection scores say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -45,8 +46,10 @@ class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):
     progress_m: Metres
     """Distance driven along the route."""
     hard_brakes: Count = 0
-    minimum_risk_ticks: Count = 0
-    off_road_ticks: Count = 0
+    minimum_risk_s: Seconds = 0.0
+    """Time under the minimum-risk manoeuvre."""
+    off_road_s: Seconds = 0.0
+    """Time with some of the body beside the road."""
     max_deceleration_mps2: Finite = 0.0
 
 
@@ -65,8 +68,8 @@ class EpisodeTotals(msgspec.Struct, frozen=True, kw_only=True):
     min_ttc_s: float
     progress_m: float
     hard_brakes: int
-    minimum_risk_ticks: int
-    off_road_ticks: int
+    minimum_risk_s: float = 0.0
+    off_road_s: float = 0.0
 
 
 class EpisodeComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +140,6 @@ def _totals(results: Sequence[EpisodeResult]) -> EpisodeTotals | None:
         min_ttc_s=min(r.min_ttc_s for r in results),
         progress_m=sum(r.progress_m for r in results),
         hard_brakes=sum(r.hard_brakes for r in results),
-        minimum_risk_ticks=sum(r.minimum_risk_ticks for r in results),
-        off_road_ticks=sum(r.off_road_ticks for r in results),
+        minimum_risk_s=math.fsum(r.minimum_risk_s for r in results),
+        off_road_s=math.fsum(r.off_road_s for r in results),
     )
