@@ -18,7 +18,6 @@ from edge.contracts.fields import Count, Finite, Name, Seconds, Text
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ
 from edge.vehicle import DriveIdentity, VehicleSettings
 from sim.sense.annotator import truth_path
 from sim.sense.truth import TruthBox, TruthFrame, TruthLog
@@ -45,6 +44,16 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
     """How much else drives, per kilometre of driving lane; None: as the world's settings say."""
     world: WorldSettings = msgspec.field(default_factory=WorldSettings)
     vehicle: VehicleSettings = msgspec.field(default_factory=VehicleSettings)
+
+    @property
+    def rate_hz(self) -> float:
+        """Frame sets per second of the vehicle's rig."""
+        return load_rig(self.vehicle.rig).rate_hz
+
+    @property
+    def ticks(self) -> int:
+        """Number of frame sets of the drive."""
+        return round(self.seconds * self.rate_hz)
 
 
 @dataclass(eq=False)
@@ -88,7 +97,7 @@ class SimulatedRoad:
     def _remember(self, frame_set: FrameSet, boxes: tuple[TruthBox, ...]) -> None:
         self._collided.update(self.world.world.now().touched_ids)
         self.speed_mps, self.truths = frame_set.ego.speed_mps, boxes
-        self.progress_m += self.speed_mps / FRAME_RATE_HZ
+        self.progress_m += self.speed_mps / self.world.rate_hz
         self.log.append(
             TruthFrame(
                 stamp_ns=frame_set.stamp_ns,
@@ -106,7 +115,11 @@ def simulated_vehicle(settings: VehicleSettings) -> VehicleSettings:
 def identity_of(order: DriveOrder) -> DriveIdentity:
     """Return what the clips of a drive say about it."""
     return DriveIdentity(
-        vehicle_id=order.vehicle_id, drive_id=order.drive_id, seed=order.seed, software=SOFTWARE
+        vehicle_id=order.vehicle_id,
+        drive_id=order.drive_id,
+        seed=order.seed,
+        rate_hz=order.rate_hz,
+        software=SOFTWARE,
     )
 
 
@@ -130,10 +143,10 @@ def open_road(order: DriveOrder, truth_folder: Path) -> Iterator[SimulatedRoad]:
         ego_mode=EgoMode.PLAN,
         vehicles_per_km=order.vehicles_per_km,
     )
-    log_path = truth_path(truth_folder, order.vehicle_id)
+    log_path, mounted = truth_path(truth_folder, order.vehicle_id), load_rig(order.vehicle.rig)
     with (
-        simulate(trip, order.world, load_rig(order.vehicle.rig).rig) as world,
+        simulate(trip, order.world, mounted.rig, rate_hz=mounted.rate_hz) as world,
         TruthLog.open(log_path, order.vehicle_id) as log,
     ):
-        yield SimulatedRoad(world, log, round(order.seconds * FRAME_RATE_HZ))
+        yield SimulatedRoad(world, log, order.ticks)
         world.world.require_placed()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from edge.contracts.time import FRAME_RATE_HZ
 from fleet.repository import DirectorRepository, ImageRepository
 from fleet.service import ServiceCard
 from fleet.work.process import Work, run_all
@@ -37,7 +36,7 @@ def training_places(road_maps: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def ticks_of(orders: Sequence[DriveOrder]) -> int:
     """Count the ticks that drives will take."""
-    return sum(round(order.seconds * FRAME_RATE_HZ) for order in orders)
+    return sum(order.ticks for order in orders)
 
 
 def anchors_of(image: ImageRepository, director: DirectorRepository) -> TrustAnchorsFile:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edge.board.rig import load_rig
 from edge.contracts.classes import Category
-from edge.contracts.time import FRAME_RATE_HZ
 from fleet.bundle.bundle import Bundle
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, EpisodeSpec, Matches
@@ -134,7 +134,8 @@ def rollout_order(
     drives: Sequence[DriveOrder],
 ) -> RolloutOrder:
     """Order the rollout of a candidate that passed; half of a drive is enough to prove a canary."""
-    ticks = min(settings.rollout.ticks, round(settings.redrive_s * FRAME_RATE_HZ * 0.5))
+    rate_hz = load_rig(settings.vehicle.rig).rate_hz
+    ticks = min(settings.rollout.ticks, round(settings.redrive_s * rate_hz * 0.5))
     return RolloutOrder(
         rollout_id=f"lap{lap}",
         candidate=candidate,

@@ -159,6 +159,8 @@ class DriveRecord(msgspec.Struct, frozen=True, kw_only=True):
     bundle_id: Name
     scenario: Name
     ticks: Count
+    seconds: Seconds | None = None
+    """Simulated time; None in an older record, whose drives all had 36 ticks a second."""
     faults: Count
     collisions: Count
     progress_m: Finite

@@ -118,6 +118,7 @@ def _drive(drive: FinishedDrive, *, is_redrive: bool) -> DriveRecord:
         bundle_id=outcome.bundle_id,
         scenario=drive.order.scenario,
         ticks=outcome.ticks,
+        seconds=round(outcome.ticks / drive.order.rate_hz, 3),
         faults=outcome.faults,
         collisions=outcome.collisions,
         progress_m=round(outcome.progress_m, 1),

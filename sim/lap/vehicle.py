@@ -19,7 +19,6 @@ from edge.contracts.fields import Count, Finite, Name, Text
 from edge.contracts.files import write_whole
 from edge.contracts.progress import Progress, write_progress
 from edge.contracts.scene import Rung
-from edge.contracts.time import FRAME_RATE_HZ
 from edge.runtime import TickResult
 from edge.vehicle import (
     Life,
@@ -108,7 +107,7 @@ def live(order: VehicleOrder) -> VehicleOutcome:
 
 def progress_of(order: VehicleOrder) -> ProgressReport:
     """Write how far a life is to the order's progress file, for the lap that waits for it."""
-    total = round(order.drive.seconds * FRAME_RATE_HZ)
+    total = order.drive.ticks
 
     def report(ticks: int, note: str) -> None:
         write_progress(Path(order.progress), Progress(done=ticks, total=total, note=note))

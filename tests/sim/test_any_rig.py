@@ -18,6 +18,7 @@ from edge.contracts.errors import OperatorError
 from edge.contracts.rig import Rig
 from edge.contracts.sensors import FrameStatus
 from edge.perceive.tensors import PICO, absent_slots, cameras_of_slots
+from edge.vehicle import VehicleSettings
 from edge.vehicle.replay import replay_clip
 from fleet.dataset.frozen import Dataset, TrainingView, freeze
 from fleet.label.job import MODEL, LabelJob, label_clips
@@ -29,6 +30,7 @@ from models.settings import FitSettings
 from models.weights import load_weights
 from sim.bench.bundles import write_bench_bundle
 from sim.show.record import record_drive
+from sim.vehicle import DriveOrder, identity_of, open_road
 from sim.world.encounters import load_scenario
 from sim.world.trip import Trip
 
@@ -108,6 +110,27 @@ def test_stamps_are_as_far_apart_as_the_manifest_says_at_every_rate(
     assert len(clip.frames) == pytest.approx(2.0 * clip.manifest.recorded_hz, abs=1.0)
     if clip.manifest.recorded_hz == rate_hz:
         assert set(np.diff([f.index for f in clip.frames])) == {1}
+
+
+def test_a_vehicle_of_a_lap_drives_as_long_and_as_far_at_the_rate_of_its_rig(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "two sizes.yaml"
+    path.write_text(TWO_SIZES)
+    order = DriveOrder(
+        vehicle_id="v-01",
+        drive_id="d",
+        road_map="suburb",
+        place_id="suburb-020",
+        scenario="none",
+        seconds=1.0,
+        vehicle=VehicleSettings(rig=str(path)),
+    )
+    with open_road(order, tmp_path) as road:
+        stamps = [s.stamp_ns for s in iter(lambda: road.next_frame_set(None), None)]
+    assert len(stamps) == order.ticks == 12 and identity_of(order).rate_hz == 12.0
+    assert np.diff(stamps) == pytest.approx(1e9 / 12.0, abs=1)
+    assert road.progress_m == pytest.approx(5.0, abs=0.5), "one second from 5 m/s on"
 
 
 def test_a_clip_of_any_rig_is_replayed_through_the_shipped_bundle(

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.contracts.scene import Rung
-from edge.contracts.time import FRAME_RATE_HZ
 from sim.lap.record import BoundedScore, DriveRecord, LapRecord, StageCost
 from sim.lap.report.charts import Axis, BarPart, Mark, bar, interval_plot, squares
 from sim.lap.report.history import score_of
@@ -20,6 +19,8 @@ from sim.lap.report.words import headline
 
 _COUNTABLE = 200
 """More clips than this are drawn as a bar, not as squares."""
+_OLDER_RATE_HZ = 36.0
+"""Ticks per second of every drive of a record that states no seconds."""
 _RUNGS = tuple(str(rung) for rung in Rung)
 
 
@@ -197,16 +198,21 @@ def shares(record: LapRecord) -> tuple[Share, Share]:
     )
 
 
+def driven_s(drive: DriveRecord) -> float:
+    """Return the simulated time of a drive, also of an older record, which does not state it."""
+    return drive.ticks / _OLDER_RATE_HZ if drive.seconds is None else drive.seconds
+
+
 def uplink(record: LapRecord) -> UplinkUse | None:
     """Say what a clip, a minute and a find cost; None when nothing was sent."""
     clips = record.clips
-    ticks = sum(drive.ticks for drive in record.drives if not drive.is_redrive)
-    if not clips.uploaded or not ticks:
+    seconds = math.fsum(driven_s(drive) for drive in record.drives if not drive.is_redrive)
+    if not clips.uploaded or not seconds:
         return None
     finds = clips.with_rare_triggered
     return UplinkUse(
         per_clip_bytes=clips.bytes_uploaded // clips.uploaded,
-        per_minute_bytes=clips.bytes_uploaded * 60 * FRAME_RATE_HZ // ticks,
+        per_minute_bytes=round(clips.bytes_uploaded * 60 / seconds),
         per_find_bytes=clips.bytes_uploaded // finds if finds else None,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge.contracts.classes import ANIMAL, TRUCK
+from edge.vehicle import VehicleSettings
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, EpisodeSpec, EvalFrame, match
 from fleet.evaluate.metrics import NUSCENES_CLASSES
@@ -133,11 +134,23 @@ def test_the_candidate_is_rolled_out_with_the_incumbent_as_the_way_back(
     assert [drive.vehicle_id for drive in order.drives] == ["v-01", "v-02"]
 
 
-@pytest.mark.parametrize(("redrive_s", "ticks"), [(4.0, 72), (20.0, 360), (30.0, 360)])
-def test_a_canary_proves_itself_in_half_a_drive_and_in_ten_seconds_at_most(
-    redrive_s: float, ticks: int, bundled: Bundled
+@pytest.mark.parametrize(
+    ("redrive_s", "rig", "ticks"),
+    [
+        (4.0, "sim_eight", 72),
+        (20.0, "sim_eight", 360),
+        (30.0, "sim_eight", 360),
+        (4.0, "nuscenes_six", 24),
+    ],
+)
+def test_a_canary_proves_itself_in_half_a_drive_and_in_360_ticks_at_most(
+    redrive_s: float, rig: str, ticks: int, bundled: Bundled
 ) -> None:
-    settings = LapSettings(redrive_s=redrive_s, rollout=CanaryRule(max_faults=2))
+    settings = LapSettings(
+        redrive_s=redrive_s,
+        rollout=CanaryRule(max_faults=2),
+        vehicle=VehicleSettings(rig=rig),
+    )
     order = rollout_order(settings, 1, bundled("c").bundle, bundled("i"), [])
     assert (order.rule.ticks, order.rule.max_faults) == (ticks, 2)
 

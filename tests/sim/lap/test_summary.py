@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from edge.contracts.classes import ANIMAL, PEDESTRIAN, TRUCK, Category
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Attribute, Box3D
+from edge.vehicle import VehicleSettings
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import (
@@ -223,6 +225,18 @@ def test_a_drive_stands_with_the_scenario_that_was_ordered_for_it(summary: Summa
         ("v-01", "none", True),
         ("v-02", "none", True),
     ]
+
+
+@pytest.mark.parametrize(("rig", "ticks"), [("sim_eight", 36), ("nuscenes_six", 12)])
+def test_a_drive_lasts_as_long_as_was_ordered_at_the_rate_of_its_rig(
+    summary: Summarise, rig: str, ticks: int
+) -> None:
+    one = finished("v-01", "drive")
+    order = msgspec.structs.replace(one.order, vehicle=VehicleSettings(rig=rig))
+    assert order.ticks == ticks
+    outcome = msgspec.structs.replace(one.outcome, ticks=ticks)
+    drives = summary(drives=[FinishedDrive(order, outcome)]).drives
+    assert (drives[0].ticks, drives[0].seconds) == (ticks, 1.0)
 
 
 def test_clips_are_counted_by_arm_and_those_that_show_the_claim_beside_them(

@@ -114,6 +114,7 @@ def _lap_record(
             bundle_id=candidate if is_passed and kind == "after" else incumbent,
             scenario="animal_crossing",
             ticks=ticks - 20,
+            seconds=(ticks - 20) / 36,
             faults=k,
             collisions=1 if kind == "before" and k == 1 else 0,
             progress_m=5.5 * ticks / 36 + k,

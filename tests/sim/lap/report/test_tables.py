@@ -43,6 +43,11 @@ def test_uplink_is_told_per_clip_per_minute_and_per_find(lap_record: MakeRecord)
     assert found is not None
     assert (found.per_clip_bytes, found.per_find_bytes) == (16_050_000, 32_100_000)
     assert found.per_minute_bytes == 108_000_000
+    older = [msgspec.structs.replace(d, seconds=None) for d in lap_record().drives]
+    assert uplink(lap_record(clips=clips, drives=tuple(older))) == found
+    slow = [msgspec.structs.replace(d, seconds=d.ticks / 12) for d in lap_record().drives]
+    at_12_hz = uplink(lap_record(clips=clips, drives=tuple(slow)))
+    assert at_12_hz is not None and at_12_hz.per_minute_bytes == 36_000_000
     nothing = msgspec.structs.replace(clips, uploaded=0, bytes_uploaded=0)
     assert uplink(lap_record(clips=nothing)) is None
 
