@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.contracts.classes import (
-    SHIPPED_CLASSES,
     Category,
     HeadingPeriod,
     row_of,
@@ -43,9 +42,6 @@ AP_WEIGHT = 5.0
 """NDS = (5 mAP + sum over five errors of max(1 - error, 0)) / 10."""
 
 ERRORS = ("ate_m", "ase", "aoe_rad", "ave_mps", "aae")
-
-NUSCENES_CLASSES = SHIPPED_CLASSES[:10]
-"""The detection classes of nuScenes, over which its scores are averaged."""
 _PERIOD_RAD = {HeadingPeriod.FULL: 2.0 * np.pi, HeadingPeriod.HALF: np.pi}
 
 

@@ -44,7 +44,7 @@ from fleet.evaluate import (
     operating_point,
 )
 from fleet.evaluate.job import ANSWERS_FILE, DATASET, MODEL, AnswerJob
-from fleet.evaluate.metrics import ERRORS, NUSCENES_CLASSES
+from fleet.evaluate.metrics import ERRORS
 from fleet.evaluate.predict import Answers, eval_frames
 from fleet.store import FolderStore
 from fleet.train.job import PARENT, WEIGHTS_FILE, TrainJob, run_id_in
@@ -273,8 +273,8 @@ def measured(
         card,
         thresholds={c: thresholds[c] if c in card.known else 0.3 for c in card.categories},
         velocity_sigma_mps=believed_velocities(judged),
-        metrics=_metrics(found, thresholds),
-        per_class=_per_class(found["radar"], thresholds),
+        metrics=_metrics(found, thresholds, card.known),
+        per_class=_per_class(found["radar"], thresholds, card.known),
         dead=tuple(str(verdict) for verdict in judged if not verdict.is_alive),
     )
 
@@ -288,11 +288,13 @@ _MEASURED = (("tune", "tune", True), ("radar", "gate", True), ("camera", "gate",
 
 
 def _metrics(
-    found: Mapping[str, Matches], thresholds: Mapping[Category, float]
+    found: Mapping[str, Matches],
+    thresholds: Mapping[Category, float],
+    known: Sequence[Category],
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name in ("radar", "camera"):
-        scores = detection_scores(found[name], NUSCENES_CLASSES)
+        scores = detection_scores(found[name], known)
         metrics[f"map_{name}"] = round(scores.mean_ap, 4)
         metrics[f"nds_{name}"] = round(scores.nds, 4)
         for error_name, mean in zip(ERRORS, scores.mean_errors, strict=True):
@@ -306,8 +308,10 @@ def _metrics(
     return metrics
 
 
-def _per_class(found: Matches, thresholds: Mapping[Category, float]) -> dict[str, dict[str, float]]:
-    scores = detection_scores(found, NUSCENES_CLASSES)
+def _per_class(
+    found: Matches, thresholds: Mapping[Category, float], known: Sequence[Category]
+) -> dict[str, dict[str, float]]:
+    scores = detection_scores(found, known)
     rows: dict[str, dict[str, float]] = {}
     for row in scores.classes:
         point = operating_point(found, row.category, thresholds[row.category])

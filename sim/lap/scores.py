@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from fleet.evaluate import (
     within,
 )
 from fleet.evaluate import Interval as EvidenceInterval
-from fleet.evaluate.metrics import NUSCENES_CLASSES
 from sim.lap.record import (
     BoundedScore,
     ClassScore,
@@ -37,24 +36,37 @@ from sim.lap.record import (
 
 
 def contestant(
-    contender: Contender, bundle_id: str | None, rare: Category, settings: GateSettings
+    contender: Contender,
+    bundle_id: str | None,
+    rare: Category,
+    ordinary: Sequence[Category],
+    settings: GateSettings,
 ) -> Contestant:
-    """Score one model: recall of the rare slices at its own threshold, AP per class, mAP.
+    """Score one model: recall of the rare slices at its own threshold, AP per ordinary class, mAP.
 
     Args:
         contender: The model's answers.
         bundle_id: None for a model that is never shipped.
         rare: The claimed class.
+        ordinary: The classes of mAP, the same ones for each model; see ``ordinary_classes``.
         settings: The gate's.
     """
     bounds, ahead = settings.bootstrap, contender.open_loop
     forecasts = [(o.place_id, ade_m) for o in ahead for ade_m in o.forecast_ade_m]
     return Contestant(
         bundle_id=bundle_id,
-        slices=(*_recalls(contender, rare, settings), *_precisions(contender.gate, settings)),
+        slices=(
+            *_recalls(contender, rare, settings),
+            *_precisions(contender.gate, ordinary, settings),
+        ),
         plan_l2_m=_mean([(o.place_id, o.plan_l2_m) for o in ahead], bounds),
         forecast_ade_m=_mean(forecasts, bounds),
     )
+
+
+def ordinary_classes(incumbent: Contender, claimed: Collection[Category]) -> tuple[Category, ...]:
+    """List what a candidate must not lose: what the incumbent knows, without what the lap claims."""
+    return tuple(category for category in incumbent.known if category not in claimed)
 
 
 def straight_l2_m(judged: Contender, settings: GateSettings) -> BoundedScore | None:
@@ -116,9 +128,11 @@ def _recalls(contender: Contender, rare: Category, settings: GateSettings) -> li
     ]
 
 
-def _precisions(gate: Matches, settings: GateSettings) -> list[SliceScore]:
+def _precisions(
+    gate: Matches, ordinary: Sequence[Category], settings: GateSettings
+) -> list[SliceScore]:
     """Score AP of every ordinary class with enough truths, and their mean."""
-    counted = [c for c in NUSCENES_CLASSES if len(gate.truth_rows(c)) >= settings.min_instances]
+    counted = [c for c in ordinary if len(gate.truth_rows(c)) >= settings.min_instances]
     if not counted:
         return []
     intervals = ap_intervals(gate, counted, settings.bootstrap)

@@ -25,7 +25,7 @@ from sim.lap.record import (
     VehicleEnd,
     WaveRecord,
 )
-from sim.lap.scores import contestant, gate_counts, straight_l2_m, verdict_record
+from sim.lap.scores import contestant, gate_counts, ordinary_classes, straight_l2_m, verdict_record
 from sim.lap.settings import LapSettings
 from sim.lap.vehicle import VehicleOutcome
 from sim.sense.annotator import truth_path
@@ -101,7 +101,8 @@ def _contestant(facts: LapFacts, name: str) -> Contestant:
     bundled = facts.bundled.get(name)
     bundle_id = bundled.bundle.manifest.bundle_id if bundled else None
     claim, settings = facts.settings.claim, facts.settings.gate
-    return contestant(facts.contenders[name], bundle_id, claim.category, settings)
+    ordinary = ordinary_classes(facts.contenders[INCUMBENT], (*claim.classes, claim.category))
+    return contestant(facts.contenders[name], bundle_id, claim.category, ordinary, settings)
 
 
 def _vehicle_end(outcome: VehicleOutcome) -> VehicleEnd:

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from edge.contracts.classes import ANIMAL, TRUCK
+from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES, TRUCK
 from edge.vehicle import VehicleSettings
 from fleet.dataset.frozen import DatasetManifest
 from fleet.evaluate import Contender, EpisodeSpec, EvalFrame, match
-from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.model import Model
 from fleet.rollout import CanaryRule
 from sim.lap.judging import (
@@ -67,7 +66,7 @@ def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_an
 ) -> None:
     empty = EvalFrame(frame_id="f", place_id="p", truths=(), predictions=())
     answers = {
-        name: Contender(tune=match([empty]), gate=match([empty]), known=NUSCENES_CLASSES)
+        name: Contender(tune=match([empty]), gate=match([empty]), known=SHIPPED_CLASSES[:10])
         for name in (*ARMS, "incumbent")
     }
     order = bundle_order(SETTINGS, models(bundled), answers, bundled("incumbent"))
@@ -80,7 +79,7 @@ def test_the_candidates_bundle_holds_its_own_network_at_thresholds_of_its_own_an
 def test_a_claimed_form_of_a_class_fixes_the_threshold_of_that_class(bundled: Bundled) -> None:
     empty = EvalFrame(frame_id="f", place_id="p", truths=(), predictions=())
     answers = {
-        "candidate": Contender(tune=match([empty]), gate=match([empty]), known=NUSCENES_CLASSES)
+        "candidate": Contender(tune=match([empty]), gate=match([empty]), known=SHIPPED_CLASSES[:10])
     }
     trucks = lap_settings(["claim=overturned_truck"])
     order = bundle_order(trucks, models(bundled), answers, bundled("incumbent"))

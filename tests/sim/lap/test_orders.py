@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from edge.contracts.classes import ANIMAL, TRUCK
+from edge.contracts.classes import ANIMAL, SHIPPED_CLASSES, TRUCK
 from edge.contracts.clip import TriggerRule
 from edge.contracts.scene import Attribute
 from edge.upload import SpoolSettings
 from edge.vehicle.settings import VehicleSettings
 from fleet.catalog import ClipRow
 from fleet.dataset.frozen import DatasetManifest
-from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.label.form import Form
 from fleet.label.job import ReviewChoice
 from fleet.label.settings import LabelSettings
@@ -207,7 +206,7 @@ def test_the_claimed_class_starts_anew_only_under_a_parent_that_never_learnt_it(
     bundled: Bundled, dataset: MakeDataset, sets: Sets
 ) -> None:
     fresh = {arm: dataset(arm) for arm in ARMS}
-    taught = (*NUSCENES_CLASSES, ANIMAL)
+    taught = (*SHIPPED_CLASSES[:10], ANIMAL)
     first = train_orders(SETTINGS, bundled("a"), fresh, sets, [])["candidate"]
     second = train_orders(SETTINGS, bundled("b", taught), fresh, sets, [])["candidate"]
     assert (first.fit.reset_classes, second.fit.reset_classes) == (["animal"], [])
@@ -228,7 +227,7 @@ def test_under_the_claim_to_overturned_trucks_nothing_resets_weights_or_learns_a
     for order in train_orders(TRUCKS, bundled("incumbent"), fresh, sets, []).values():
         assert order.fit.reset_classes == []
         assert order.fit.positive_weights.keys() == {"truck"}
-        assert order.known == NUSCENES_CLASSES
+        assert order.known == SHIPPED_CLASSES[:10]
     scenarios = {order.scenario for order in drives(settings=TRUCKS)}
     assert scenarios == {"overturned_truck"}
 

@@ -1,11 +1,12 @@
 """The record of a lap: which model's figures stand in which field, and what is counted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
 
-from edge.contracts.classes import ANIMAL, PEDESTRIAN, TRUCK, Category
+from edge.contracts.classes import ANIMAL, DEBRIS, PEDESTRIAN, SHIPPED_CLASSES, TRUCK, Category
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Attribute, Box3D
 from edge.vehicle import VehicleSettings
@@ -21,14 +22,13 @@ from fleet.evaluate import (
     Verdict,
     match,
 )
-from fleet.evaluate.metrics import NUSCENES_CLASSES
 from fleet.evaluate.open_loop import OpenLoop
 from fleet.label.job import Labelled, LabelRun
 from sim.lap.drives import FinishedDrive
 from sim.lap.judging import bundled_models
 from sim.lap.orders import BundledModel
 from sim.lap.record import Contestant, LapRecord
-from sim.lap.settings import lap_settings
+from sim.lap.settings import LapSettings, lap_settings
 from sim.lap.summary import LapFacts, summarise
 from sim.lap.vehicle import VehicleOutcome
 from sim.sense.truth import TruthBox, TruthFrame
@@ -82,7 +82,7 @@ def contender(found: int, plan_l2_m: float) -> Contender:
     return Contender(
         tune=match([*frames, clean]),
         gate=match([*frames, clean]),
-        known=NUSCENES_CLASSES,
+        known=SHIPPED_CLASSES[:10],
         open_loop=(error,),
     )
 
@@ -199,6 +199,38 @@ def test_each_model_stands_with_its_own_recall_plan_forecast_and_bundle(
     assert [m.plan_l2_m.value for m in models if m.plan_l2_m] == [4.0, 2.0, 1.0]
     assert [m.forecast_ade_m.value for m in models if m.forecast_ade_m] == [2.0, 1.0, 0.5]
     assert [model.bundle_id for model in models] == ["b-incumbent", "b-candidate", None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "scored"),
+    [(SETTINGS, ("truck", "debris")), (TRUCKS, ("animal", "debris"))],
+    ids=["animal is claimed", "truck is claimed"],
+)
+def test_map_is_over_the_classes_that_the_incumbent_knows_and_that_are_not_claimed(
+    summary: Summarise, settings: LapSettings, scored: tuple[str, ...]
+) -> None:
+    listed = (TRUCK, ANIMAL, DEBRIS)
+    frames = [
+        EvalFrame(
+            frame_id=f"f-{name}",
+            place_id="p0",
+            truths=(TruthLabel(box(10.0, name), 100, f"e-{name}"),),
+            predictions=(box(10.0, name, score=0.8),),
+        )
+        for name in (*listed, PEDESTRIAN)
+    ]
+    seen_by = replace(contender(0, 1.0), gate=match(frames), known=listed)
+    contenders = {
+        "incumbent": seen_by,
+        "candidate": replace(seen_by, known=(*listed, PEDESTRIAN)),
+        "control": seen_by,
+    }
+    gate = replace(settings.gate, min_instances=1)
+    record = summary(settings=replace(settings, gate=gate), contenders=contenders)
+    for model in (record.incumbent, record.candidate, record.control):
+        found = {s.metric: s for s in model.slices if s.slice == "ordinary"}
+        assert {s.slice for s in model.slices if s.metric == "ap"} == set(scored)
+        assert found["map"].truths == len(scored)
 
 
 def test_labels_and_dataset_of_the_record_are_the_candidates(summary: Summarise) -> None:
