@@ -36,13 +36,16 @@ class CameraHealthSettings:
     noise_correlation: float = 0.2
     """Correlation of neighbouring pixels below which an image is noise; roads at night have 0.6 and more."""
     min_contrast: float = 8.0
-    """Standard deviation of 255 below which an image says nothing about noise or passing: fog, a wall."""
+    """Standard deviation of 255 below which an image is plain and says nothing about noise or passing: fog, a
+    wall."""
     look_s: float = 0.07
     """How often each camera is judged; between two looks its status stays."""
     fault_s: float = 0.25
     """How long an image must look faulty. Faults of 0.2 s and less cost less than a false alarm."""
     frozen_m: float = 1.0
     """How far the vehicle must have moved while the pixels stayed the same."""
+    frozen_plain_m: float = 60.0
+    """The same for a plain image: a camera at the side sees the same wall for as long as a house is."""
     swap_min_mps: float = 3.0
     """Below this speed the scene of a side camera hardly passes between two frames."""
     swap_max_turn_radps: float = 0.05
@@ -78,6 +81,8 @@ class _Watched:
     suspected_s: float = 0.0
     still_m: float = 0.0
     still_s: float = 0.0
+    is_plain: bool = False
+    """Whether the pixels that stayed the same show nothing."""
     wrong_way_s: float = 0.0
 
 
@@ -157,7 +162,7 @@ class CameraMonitor:
             seen, gap_s = look.seen, look.gap_s
             seen.suspected_s = seen.suspected_s + gap_s if status is seen.suspected else 0.0
             seen.suspected = status
-            self._note_stillness(look, grid.tobytes(), frame_set)
+            self._note_stillness(look, grid, frame_set)
             self._note_passing(look, frame_set)
             seen.status = self._status(seen)
 
@@ -165,7 +170,8 @@ class CameraMonitor:
         s = self.settings
         if seen.suspected is not FrameStatus.FRESH and seen.suspected_s >= s.fault_s:
             return seen.suspected
-        if seen.still_m >= s.frozen_m and seen.still_s >= s.fault_s:
+        frozen_m = s.frozen_plain_m if seen.is_plain else s.frozen_m
+        if seen.still_m >= frozen_m and seen.still_s >= s.fault_s:
             return FrameStatus.FROZEN
         if seen.wrong_way_s > s.swap_s:
             return FrameStatus.CORRUPT
@@ -189,10 +195,11 @@ class CameraMonitor:
             return FrameStatus.SATURATED
         return FrameStatus.CORRUPT if correlation < s.noise_correlation else FrameStatus.FRESH
 
-    def _note_stillness(self, look: _Look, pixels: bytes, frame_set: FrameSet) -> None:
+    def _note_stillness(self, look: _Look, grid: Bytes, frame_set: FrameSet) -> None:
         """Count time and way for as long as the pixels stay the very same."""
-        seen, gap_s = look.seen, look.gap_s
+        seen, gap_s, pixels = look.seen, look.gap_s, grid.tobytes()
         is_same = seen.pixels == pixels
+        seen.is_plain = is_same and float(grid[..., 1].std()) < self.settings.min_contrast
         seen.still_s = seen.still_s + gap_s if is_same else 0.0
         seen.still_m = seen.still_m + gap_s * abs(frame_set.ego.speed_mps) if is_same else 0.0
         seen.pixels = pixels

@@ -135,6 +135,15 @@ def test_the_same_image_is_no_fault_while_the_vehicle_stands() -> None:
     assert {status for statuses in told for status in statuses} == {FrameStatus.FRESH}
 
 
+def test_a_plain_wall_beside_the_road_is_no_fault_until_it_is_longer_than_any_house() -> None:
+    """At 8 m/s, 60 m are 7.5 s."""
+    cameras = [flat(90), *good()[1:]]
+    _, told = seen(cameras, seconds=9.0)
+    since = next(k for k, statuses in enumerate(told) if statuses[0] is not FrameStatus.FRESH)
+    assert 60.0 <= since * 8.0 / 36.0 <= 62.0
+    assert {statuses[0] for statuses in told[since:]} == {FrameStatus.FROZEN}
+
+
 def test_swapped_cables_of_the_side_cameras_are_told_from_how_the_scene_passes() -> None:
     ahead, left, right = good()
     monitor, told = seen([ahead, right, left])
