@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, DistributionFinder
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -126,3 +129,25 @@ def seal(drive: int = 0, vehicle_id: str = "v-01", **changes: object) -> SealedC
 @pytest.fixture(scope="session")
 def clip() -> Callable[..., SealedClip]:
     return seal
+
+
+@pytest.fixture
+def opencv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Let the metadata of this Python say that it holds these wheels of OpenCV and no other."""
+    find = PathFinder.find_distributions
+
+    def install(*names: str) -> None:
+        for name in names:
+            folder = tmp_path / "wheels" / f"{name.replace('-', '_')}-4.12.0.88.dist-info"
+            folder.mkdir(parents=True)
+            folder.joinpath("METADATA").write_text(f"Name: {name}\nVersion: 4.12.0.88\n")
+            folder.joinpath("top_level.txt").write_text("cv2\n")
+
+        def found(context: DistributionFinder.Context) -> list[Distribution]:
+            wheels = DistributionFinder.Context(name=context.name, path=[str(tmp_path / "wheels")])
+            others = (d for d in find(context) if not d.name.startswith("opencv"))
+            return [*others, *find(wheels)]
+
+        monkeypatch.setattr(PathFinder, "find_distributions", found)
+
+    return install

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -118,10 +118,13 @@ MAY_BE_ABSENT = {"tflite_runtime", "ai_edge_quantizer", "litert_torch", "sumo"}
 NEVER_IMPORTED_BY_NAME = {"onnxscript"}
 """torch.onnx imports it."""
 
+ANY_WILL_DO = {"cv2": "opencv-python-headless"}
+"""Modules that several distributions hold, and the one that pyproject.toml asks for."""
+
 
 def distributions(folder: str) -> set[str]:
     """The distributions that a folder's imports come from."""
-    provided = packages_distributions()
+    provided = packages_distributions() | {name: [one] for name, one in ANY_WILL_DO.items()}
     foreign = imported(folder) - set(PACKAGES) - MAY_BE_ABSENT
     return {canonicalize_name(provided.get(name, [name])[0]) for name in foreign}
 
@@ -129,21 +132,57 @@ def distributions(folder: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("edge", ("edge",)),
+        ("edge", ("edge", "opencv")),
         ("conf", ("fleet",)),
         ("models", ("fleet",)),
         ("fleet", ("fleet",)),
-        ("sim", ("edge", "fleet", "sim")),
-        ("tests", ("edge", "fleet", "sim", "dev")),
+        ("sim", ("edge", "opencv", "fleet", "sim")),
+        ("tests", ("edge", "opencv", "fleet", "sim", "dev")),
     ],
 )
 def test_every_import_is_declared_where_it_is_needed(folder: str, extras: tuple[str, ...]) -> None:
     assert distributions(folder) - declared(*extras) == set()
 
 
+@pytest.mark.parametrize("wheels", [("opencv-python",), ("opencv-contrib-python-headless",), ()])
+def test_any_opencv_is_what_the_code_asks_for(
+    opencv: Callable[..., None], wheels: tuple[str, ...]
+) -> None:
+    opencv(*wheels)
+    assert distributions("edge") - declared("edge") == {"opencv-python-headless"}
+
+
+def test_nothing_but_its_own_extra_brings_opencv() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    brought = {"": declared()} | {extra: declared(extra) - declared() for extra in extras}
+    brought = {e: {n for n in names if n.startswith("opencv")} for e, names in brought.items()}
+    assert {e: n for e, n in brought.items() if n} == {"opencv": {"opencv-python-headless"}}
+    locked = re.findall(r"^opencv[\w-]*", (ROOT / "requirements.lock").read_text(), re.M)
+    assert locked == ["opencv-python-headless"]
+
+
+WINDOWS = re.compile(
+    r"WINDOW_|imshow|(wait|poll)Key|named[wW]indow|destroy|startWindow|(resize|move)Window|[gs]etWindow"
+    r"|MouseCallback|[tT]rackbar|selectROI|display(Overlay|StatusBar)|createButton|addText|fontQt"
+)
+"""What the wheel without windows refuses when it is called."""
+
+
+def test_no_code_needs_the_windows_of_opencv() -> None:
+    used = {
+        f"{file}: {node.attr}"
+        for file, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "cv2"
+    }
+    assert len(used) > 20
+    assert {name for name in used if WINDOWS.search(name.split(": ")[1])} == set()
+
+
 def test_every_declared_dependency_is_imported() -> None:
     used = {name for folder in PACKAGES for name in distributions(folder)}
-    assert declared("edge", "fleet", "sim") - used - NEVER_IMPORTED_BY_NAME == set()
+    asked = declared("edge", "opencv", "fleet", "sim")
+    assert asked - used - NEVER_IMPORTED_BY_NAME == set()
 
 
 def test_contracts_need_numpy_and_msgspec_alone() -> None:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +189,16 @@ def _needs_words(entry: Callable[..., object]) -> bool:
 
 
 def missing_extra(name: str, error: ModuleNotFoundError) -> OperatorError:
-    """Say in one sentence what a group lacks, from the import that failed."""
+    """Say in one sentence what a group lacks, from the import that failed.
+
+    OpenCV is named only where there is none: a second wheel would overwrite the files of the first.
+    """
     lacking = error.name or "a module"
     if lacking.partition(".")[0] in PACKAGES:
         return OperatorError(f"`ringroad {name}` is not part of this installation: no {lacking}")
+    extras = [*GROUPS[name].extra.split(","), *([] if find_spec("cv2") else ["opencv"])]
     return OperatorError(
-        f"`ringroad {name}` needs {lacking}, which is not installed: "
-        f"{install_line(GROUPS[name].extra.split(','))}"
+        f"`ringroad {name}` needs {lacking}, which is not installed: {install_line(extras)}"
     )
 
 

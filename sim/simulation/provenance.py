@@ -13,6 +13,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -70,13 +71,18 @@ def hash_of_sources() -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the installed versions of the packages that the simulator's files import."""
+    """Return the installed versions of the packages that the simulator's files import.
+
+    Key: the distribution, so that OpenCV counts under the name of each wheel that is there. A module that
+    no distribution installed, as a system's own OpenCV, counts under its own name.
+    """
     of_sim = (path for module, path in sources().items() if module.startswith("sim."))
     names = {name.partition(".")[0] for path in of_sim for name in _imports(path)}
     provided = packages_distributions()
     foreign = names - set(_OURS) - sys.stdlib_module_names
-    found = {d for name in foreign for d in provided.get(name, ())}
-    return {distribution: version(distribution) for distribution in found}
+    found = {d: version(d) for name in foreign for d in provided.get(name, ())}
+    bare = {name: import_module(name) for name in foreign - set(provided)}
+    return found | {name: str(getattr(module, "__version__", "")) for name, module in bare.items()}
 
 
 def _file_of(module: str) -> Path | None:

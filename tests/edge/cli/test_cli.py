@@ -47,6 +47,8 @@ def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise KeyboardInterrupt
         if bundle == "lacking":
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        if bundle == "blind":
+            import cv2  # noqa: F401
         print(f"installed {bundle} {times}")  # noqa: T201
 
     def lap(seed: int = 0) -> None:
@@ -183,6 +185,15 @@ def test_package_missing_inside_a_command_names_the_extra(
 ) -> None:
     message = run(capsys, "ota", "install", "lacking")[2]
     assert message.endswith(f"needs torch, which is not installed: {INSTALL}'{ROOT}[edge]'\n")
+
+
+@pytest.mark.usefixtures("depot")
+def test_opencv_is_named_where_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for words in (("ota", "install", "lacking"), ("ota", "install", "blind")):
+        assert run(capsys, *words)[2].endswith(f"{INSTALL}'{ROOT}[edge,opencv]'\n")
 
 
 def test_a_clone_is_installed_again_from_wherever_it_lies(tmp_path: Path) -> None:

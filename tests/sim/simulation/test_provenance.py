@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 
 from conf.named import load
@@ -106,6 +108,14 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[Edit | str, str]:
     return dict(zip(("unchanged", *edits, "another map"), hashes, strict=True))
 
 
+@pytest.fixture
+def fresh_versions() -> Iterator[None]:
+    """Look the versions up anew, here and after the test."""
+    provenance.versions.cache_clear()
+    yield
+    provenance.versions.cache_clear()
+
+
 @pytest.mark.parametrize("edit", OF_THE_SET)
 def test_edit_of_anything_that_makes_a_set_makes_another_set(
     said: dict[Edit | str, str], edit: Edit
@@ -145,9 +155,32 @@ def test_other_settings_of_the_world_make_another_set() -> None:
 def test_another_renderer_library_makes_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
     before = provenance.made_of(ANIMALS, default_rig(), WorldSettings())
     versions = provenance.versions()
-    assert {"Panda3D", "libsumo", "numpy", "opencv-python-headless"} <= set(versions)
+    assert {"Panda3D", "libsumo", "numpy"} <= set(versions)
     monkeypatch.setattr(provenance, "versions", lambda: versions | {"Panda3D": "2.0"})
     assert provenance.made_of(ANIMALS, default_rig(), WorldSettings()) != before
+
+
+@pytest.mark.parametrize(
+    "wheels",
+    [("opencv-python",), ("opencv-python-headless",), ("opencv-python", "opencv-python-headless")],
+)
+@pytest.mark.usefixtures("fresh_versions")
+def test_each_wheel_of_opencv_counts_by_its_own_name(
+    opencv: Callable[..., None], wheels: tuple[str, ...]
+) -> None:
+    opencv(*wheels)
+    versions = provenance.versions()
+    assert {name for name in versions if name.startswith("opencv")} == set(wheels)
+    assert {versions[name] for name in wheels} == {"4.12.0.88"}
+    assert {"Panda3D", "libsumo", "numpy"} <= set(versions)
+
+
+@pytest.mark.usefixtures("fresh_versions")
+def test_opencv_that_no_wheel_installed_counts_by_its_module(
+    opencv: Callable[..., None],
+) -> None:
+    opencv()
+    assert provenance.versions()["cv2"] == cv2.__version__
 
 
 def test_scenario_that_is_extended_is_part_of_the_set(
