@@ -12,6 +12,8 @@ is process-wide: never call it from a thread of a service.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,7 +48,7 @@ def compose(
     words = [word.removeprefix("++") for word in overrides if word not in choices]
     files = _own_files(choices, config_module)
     named = [word for word in choices if word[0] == "~" or not is_path(_name_of(word))]
-    values = _merged(config_name, named, config_module, origin)
+    values = deepcopy(_merged(config_name, tuple(named), config_module))
     for package, path in files.items():
         _put(values, package, load_file(path, dict[str, object]))
     settings = settings_from(values, schema, origin=origin)
@@ -95,16 +97,16 @@ def _put(values: dict[str, object], package: str, content: object) -> None:
     values[leaf] = content
 
 
-def _merged(
-    config_name: str, choices: Sequence[str], config_module: str, origin: str
-) -> dict[str, object]:
-    """Let Hydra merge the files of a root and of the chosen groups."""
+@cache
+def _merged(config_name: str, choices: tuple[str, ...], config_module: str) -> dict[str, object]:
+    """Let Hydra merge the files of a root and of the chosen groups, which a process reads once."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    origin = f"configuration {config_name}"
     try:
         with initialize_config_module(config_module, version_base="1.3"):
             config = hydra_compose(config_name, list(choices))

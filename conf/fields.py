@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from conf.records import joined
+from conf.records import joined, type_of
 from conf.units import MOST_WHOLE, unit_of
 
 
@@ -44,7 +44,7 @@ def fields_of(schema: Any, default: object = None) -> Iterator[FieldNote]:
         schema: A dataclass or msgspec record.
         default: An instance whose values are the defaults; those of the class otherwise.
     """
-    return _described(inspect.type_info(schema), default, at="")
+    return _described(type_of(schema), default, at="")
 
 
 def _described(kind: inspect.Type, holder: object, *, at: str) -> Iterator[FieldNote]:
@@ -73,7 +73,7 @@ def _described(kind: inspect.Type, holder: object, *, at: str) -> Iterator[Field
 
 def records_of(schema: Any) -> Iterator[type]:
     """List the class of a record and of every record that is nested in it."""
-    kind = inspect.type_info(schema)
+    kind = type_of(schema)
     assert isinstance(kind, inspect.DataclassType | inspect.StructType)
     yield kind.cls
     for field in kind.fields:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from conf.records import joined, nearest, one_line, settings_from
+from conf.records import joined, nearest, one_line, settings_from, type_of
 from conf.text import read_yaml
 from edge.contracts.errors import OperatorError
 
@@ -46,7 +46,7 @@ def with_words(
             key, equals, text = word.partition("=")
             if not (equals and key):
                 raise ValueError(f"{word!r}, expected key=value")
-            values = _set(values, inspect.type_info(kind), key.split("."), text, at="")
+            values = _set(values, type_of(kind), key.split("."), text, at="")
     except (ValueError, OperatorError) as error:
         raise OperatorError(f"{origin} refused: {one_line(error)}") from error
     return settings_from(values, kind, origin=origin)
@@ -54,7 +54,7 @@ def with_words(
 
 def is_text(schema: type, path: Sequence[str]) -> bool:
     """Tell whether this place of a schema holds text and nothing else."""
-    kind: inspect.Type | None = inspect.type_info(schema)
+    kind: inspect.Type | None = type_of(schema)
     for name in path:
         kind = _inside(kind, name)
     return isinstance(kind, inspect.StrType)
