@@ -62,7 +62,7 @@ lint: $(READY) ## ruff, mypy, import-linter
 # imports is inside: the torch step then finds everything and adds nothing but torch and its CUDA files.
 lock: $(READY) ## resolve requirements.lock anew, then correct DOWNLOAD_MB above
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	@$(BIN)/uv pip compile pyproject.toml --extra edge --extra opencv --extra fleet --extra sim --extra dev \
+	@$(BIN)/uv pip compile pyproject.toml --extra edge --extra fleet --extra sim --extra dev \
 		--universal --python-version 3.11 --upgrade --quiet --no-emit-package torch --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate \
 		--custom-compile-command "make lock" --output-file requirements.lock

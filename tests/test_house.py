@@ -132,12 +132,12 @@ def distributions(folder: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("edge", ("edge", "opencv")),
+        ("edge", ("edge",)),
         ("conf", ("fleet",)),
         ("models", ("fleet",)),
         ("fleet", ("fleet",)),
-        ("sim", ("edge", "opencv", "fleet", "sim")),
-        ("tests", ("edge", "opencv", "fleet", "sim", "dev")),
+        ("sim", ("edge", "fleet", "sim")),
+        ("tests", ("edge", "fleet", "sim", "dev")),
     ],
 )
 def test_every_import_is_declared_where_it_is_needed(folder: str, extras: tuple[str, ...]) -> None:
@@ -149,14 +149,15 @@ def test_any_opencv_is_what_the_code_asks_for(
     opencv: Callable[..., None], wheels: tuple[str, ...]
 ) -> None:
     opencv(*wheels)
-    assert distributions("edge") - declared("edge") == {"opencv-python-headless"}
+    assert distributions("edge") - declared("tflite") == {"opencv-python-headless"}
 
 
-def test_nothing_but_its_own_extra_brings_opencv() -> None:
+def test_opencv_comes_with_a_vehicle_and_with_nothing_else() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     brought = {"": declared()} | {extra: declared(extra) - declared() for extra in extras}
     brought = {e: {n for n in names if n.startswith("opencv")} for e, names in brought.items()}
-    assert {e: n for e, n in brought.items() if n} == {"opencv": {"opencv-python-headless"}}
+    assert {e: n for e, n in brought.items() if n} == {"edge": {"opencv-python-headless"}}
+    assert declared("edge") - declared("tflite") == {"opencv-python-headless"}
     locked = re.findall(r"^opencv[\w-]*", (ROOT / "requirements.lock").read_text(), re.M)
     assert locked == ["opencv-python-headless"]
 
@@ -181,7 +182,7 @@ def test_no_code_needs_the_windows_of_opencv() -> None:
 
 def test_every_declared_dependency_is_imported() -> None:
     used = {name for folder in PACKAGES for name in distributions(folder)}
-    asked = declared("edge", "opencv", "fleet", "sim")
+    asked = declared("edge", "fleet", "sim")
     assert asked - used - NEVER_IMPORTED_BY_NAME == set()
 
 

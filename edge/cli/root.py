@@ -191,12 +191,16 @@ def _needs_words(entry: Callable[..., object]) -> bool:
 def missing_extra(name: str, error: ModuleNotFoundError) -> OperatorError:
     """Say in one sentence what a group lacks, from the import that failed.
 
-    OpenCV is named only where there is none: a second wheel would overwrite the files of the first.
+    Where there is an OpenCV, no other is asked for: a second wheel would overwrite the files of the first.
     """
     lacking = error.name or "a module"
     if lacking.partition(".")[0] in PACKAGES:
         return OperatorError(f"`ringroad {name}` is not part of this installation: no {lacking}")
-    extras = [*GROUPS[name].extra.split(","), *([] if find_spec("cv2") else ["opencv"])]
+    extras = GROUPS[name].extra.split(",")
+    if find_spec("cv2"):
+        extras = ["tflite" if extra == "edge" else extra for extra in extras]
+    elif "edge" not in extras:
+        extras = ["edge", *extras]
     return OperatorError(
         f"`ringroad {name}` needs {lacking}, which is not installed: {install_line(extras)}"
     )

@@ -184,16 +184,17 @@ def test_package_missing_inside_a_command_names_the_extra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     message = run(capsys, "ota", "install", "lacking")[2]
-    assert message.endswith(f"needs torch, which is not installed: {INSTALL}'{ROOT}[edge]'\n")
+    assert message.endswith(f"needs torch, which is not installed: {INSTALL}'{ROOT}[tflite]'\n")
 
 
 @pytest.mark.usefixtures("depot")
-def test_opencv_is_named_where_there_is_none(
+def test_opencv_is_asked_for_where_there_is_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     for words in (("ota", "install", "lacking"), ("ota", "install", "blind")):
-        assert run(capsys, *words)[2].endswith(f"{INSTALL}'{ROOT}[edge,opencv]'\n")
+        assert run(capsys, *words)[2].endswith(f"{INSTALL}'{ROOT}[edge]'\n")
+    assert run(capsys, "heavy", "serve")[2].endswith(f"{INSTALL}'{ROOT}[edge,sim]'\n")
 
 
 def test_a_clone_is_installed_again_from_wherever_it_lies(tmp_path: Path) -> None:
