@@ -279,6 +279,7 @@ class Runtime:
             self._log_fault(_reason(error), frame_set.stamp_ns)
             return None, True
         self._last_fault = ""
+        self._intake.note_boxes(seen.boxes, frame_set)
         return seen, False
 
     def _log_fault(self, reason: str, stamp_ns: int) -> None:
@@ -333,7 +334,7 @@ class Runtime:
             plan,
             frame_set.ego,
             frame_set.route,
-            faulty_cameras=sum(not is_usable for is_usable in frame_set.usable),
+            faulty_cameras=taken.sensors.faulty_cameras,
             radar_silent_s=taken.sensors.radar_silent_s,
             late_ms=max(0.0, budget.spent_ms - budget.deadline_ms),
             has_stepped=taken.has_stepped,

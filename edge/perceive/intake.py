@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.contracts.clean import by_reading, clean, is_reachable
 from edge.contracts.rig import Rig
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import FrameSet, Reading
 from edge.contracts.time import NS_PER_S, is_one_time_base
 from edge.perceive.sensor_watch import SensorState, SensorWatch, SensorWatchSettings
@@ -73,6 +75,10 @@ class SensorIntake:
             is_repeated=last is not None and last.stamp_ns == frame_set.stamp_ns,
             is_lost=self._is_lost(frame_set.stamp_ns),
         )
+
+    def note_boxes(self, boxes: Sequence[Box3D], frame_set: FrameSet) -> None:
+        """Compare the boxes of the frame set that was taken in last with its radar points."""
+        self._watch.note_boxes(boxes, frame_set)
 
     def _begin_time_base(self, stamp_ns: int) -> None:
         self._watch.reset()

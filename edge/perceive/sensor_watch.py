@@ -8,13 +8,16 @@ slowly.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge.contracts.rig import Rig
+from edge.contracts.scene import Box3D
 from edge.contracts.sensors import FrameSet, FrameStatus
 from edge.contracts.time import NS_PER_S
+from edge.perceive.alignment import AlignmentMonitor, AlignmentSettings
 from edge.perceive.camera_health import CameraHealthSettings, CameraMonitor
 from edge.perceive.tensors import PICO, absent_slots, calibration_table
 
@@ -24,6 +27,7 @@ class SensorWatchSettings:
     """Limits of a vehicle whose sensors partly fail."""
 
     camera: CameraHealthSettings = field(default_factory=CameraHealthSettings)
+    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     blind_ahead_ratio: float = 0.5
     """Part of the road ahead, of what all cameras show of it, below which the network does not run: with
     every camera black it found 0.02 of what it finds otherwise, with all but one frozen about half."""
@@ -51,6 +55,14 @@ class SensorState:
     """How fast the vehicle may drive; None: as fast as the road allows."""
     radar_silent_s: float = 0.0
     """For how long the radar has been silent."""
+    is_misaligned: bool = False
+    """Whether boxes and radar disagree about directions."""
+
+    @property
+    def faulty_cameras(self) -> int:
+        """How many cameras cannot be trusted."""
+        usable = self.frame_set.usable
+        return len(usable) if self.is_misaligned else usable.count(False)
 
 
 @dataclass(frozen=True)
@@ -70,12 +82,18 @@ class SensorWatch:
 
     def __post_init__(self) -> None:
         self._cameras = CameraMonitor(self.rig, self.settings.camera)
+        self._alignment = AlignmentMonitor(self.settings.alignment)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that holds a stamp, as after a step of the clock."""
         self._cameras.reset()
+        self._alignment.reset()
         self._radar_ns: int | None = None
+
+    def note_boxes(self, boxes: Sequence[Box3D], frame_set: FrameSet) -> None:
+        """Compare the boxes of the frame set that was judged last with its radar points."""
+        self._alignment.note(boxes, frame_set)
 
     def update(self, frame_set: FrameSet) -> SensorState:
         """Judge one frame set.
@@ -85,17 +103,19 @@ class SensorWatch:
         """
         frame_set = self._cameras.update(frame_set)
         silent_s = self._silence_s(frame_set)
-        is_silent = silent_s > self.settings.radar_silent_s
+        is_silent, is_off = silent_s > self.settings.radar_silent_s, self._alignment.is_off
         statuses = tuple(frame.status for frame in frame_set.frames)
-        if not is_silent and all(status is FrameStatus.FRESH for status in statuses):
+        if not (is_silent or is_off) and all(s is FrameStatus.FRESH for s in statuses):
             return SensorState(frame_set)
         blind_reason, is_poor = self._sight(frame_set)
+        is_slow = is_poor or is_silent or is_off
         return SensorState(
             frame_set=frame_set,
             faults=self._faults(statuses, is_silent),
             blind_reason=blind_reason,
-            speed_cap_mps=self.settings.poor_speed_mps if is_poor or is_silent else None,
+            speed_cap_mps=self.settings.poor_speed_mps if is_slow else None,
             radar_silent_s=silent_s if is_silent else 0.0,
+            is_misaligned=is_off,
         )
 
     def _silence_s(self, frame_set: FrameSet) -> float:
@@ -126,7 +146,8 @@ class SensorWatch:
             for camera, status in pairs
             if status is not FrameStatus.FRESH
         )
-        return (*cameras, "radar silent") if is_silent else cameras
+        misaligned = ("cameras misaligned",) if self._alignment.is_off else ()
+        return (*cameras, *misaligned, *(("radar silent",) if is_silent else ()))
 
 
 @functools.lru_cache(maxsize=64)
