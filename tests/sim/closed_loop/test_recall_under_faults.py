@@ -390,7 +390,7 @@ def check(recorded: Recorded, results: Sequence[TickResult], expected: Expected)
     """Compare rung, speed, events and recall of a drive with what is expected."""
     assert results[-1].perception.rung is expected.rung
     top_mps = max(r.plan.points[-1].speed_mps for r in results[-HZ:])
-    assert 5.0 < top_mps <= expected.cap_mps + 0.05, "it drives on, behind others that slow down"
+    assert 5.0 < top_mps <= expected.cap_mps + 0.1, "it drives on, behind others that slow down"
     assert {str(event.rule) for r in results for event in r.events} == expected.events
     assert expected.told in results[-1].sensor_faults or not expected.told
     assert expected.told or not results[-1].sensor_faults
@@ -409,14 +409,16 @@ def test_a_fault_of_a_sensor_leaves_so_much_of_what_the_network_finds(
     assert not any(r.perception.has_fault for r in results)
 
 
+MISALIGNED = "cameras misaligned"
+
+
 @pytest.mark.parametrize(
     ("yaw_deg", "expected"),
     [
+        # What costs little is not told; from 4 degrees on boxes and radar points disagree.
         (3.0, Expected(FULL, FULL_MPS, Recall(0.833, 0.728, 0.990))),
-        (
-            10.0,
-            Expected(FULL, SLOW_MPS, Recall(0.356, 0.184, 0.851), IMAGE, "cameras misaligned"),
-        ),
+        (5.0, Expected(FULL, SLOW_MPS, Recall(0.658, 0.456, 0.978), IMAGE, MISALIGNED)),
+        (10.0, Expected(FULL, SLOW_MPS, Recall(0.356, 0.184, 0.851), IMAGE, MISALIGNED)),
     ],
 )
 def test_a_wrong_calibration_leaves_so_much_of_what_the_network_finds(
