@@ -12,6 +12,7 @@ the right. Two cameras whose scenes pass the wrong way have swapped cables, one 
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -74,6 +75,9 @@ class _Watched:
 
     pixels: bytes = b""
     """Of the last look's grid."""
+    checksum: int | None = None
+    """Of the last look's whole image, if its grid was the same as before: a small thing may move between the
+    pixels of the grid."""
     strip: Floats | None = None
     stamp_ns: int = 0
     status: FrameStatus = FrameStatus.FRESH
@@ -199,6 +203,12 @@ class CameraMonitor:
         """Count time and way for as long as the pixels stay the very same."""
         seen, gap_s, pixels = look.seen, look.gap_s, grid.tobytes()
         is_same = seen.pixels == pixels
+        if is_same and frame_set.ego.speed_mps:
+            checksum = zlib.crc32(np.ascontiguousarray(look.image).data)
+            is_same = seen.checksum in (None, checksum)
+            seen.checksum = checksum
+        else:
+            seen.checksum = None
         seen.is_plain = is_same and float(grid[..., 1].std()) < self.settings.min_contrast
         seen.still_s = seen.still_s + gap_s if is_same else 0.0
         seen.still_m = seen.still_m + gap_s * abs(frame_set.ego.speed_mps) if is_same else 0.0

@@ -135,6 +135,21 @@ def test_the_same_image_is_no_fault_while_the_vehicle_stands() -> None:
     assert {status for statuses in told for status in statuses} == {FrameStatus.FRESH}
 
 
+def test_a_far_thing_that_moves_between_the_pixels_of_the_grid_keeps_a_camera_from_being_frozen() -> (
+    None
+):
+    def horizon(index: int) -> np.ndarray:
+        image = flat(20)(index)
+        image[: HEIGHT_PX // 2] = 60
+        image[0, index % WIDTH_PX] = 255
+        return image
+
+    _, told = seen([horizon, *good()[1:]])
+    assert {statuses[0] for statuses in told} == {FrameStatus.FRESH}
+    _, told = seen([lambda index: horizon(0), *good()[1:]])
+    assert told[-1][0] is FrameStatus.FROZEN
+
+
 def test_a_plain_wall_beside_the_road_is_no_fault_until_it_is_longer_than_any_house() -> None:
     """At 8 m/s, 60 m are 7.5 s."""
     cameras = [flat(90), *good()[1:]]
