@@ -38,7 +38,7 @@ from edge.contracts.clip import TriggerEvent
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Agent, Perception, Plan, RadarTrack, Rung
 from edge.contracts.sensors import Dropped, FrameSet, Route
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, is_one_time_base
+from edge.contracts.time import NS_PER_S, is_one_time_base
 from edge.health import BundleHealth, HealthCount
 from edge.perceive.intake import SensorIntake, TakenIn
 from edge.perceive.loaded import LoadedBundle
@@ -117,7 +117,7 @@ class Runtime:
         recorder: Recorder | None = None,
         charge: Charge | None = None,
         clock: Clock | None = None,
-        rate_hz: float = FRAME_RATE_HZ,
+        rate_hz: float,
     ) -> None:
         """Start a vehicle's runtime; ``edge.vehicle.start`` composes its arguments.
 
@@ -163,7 +163,7 @@ class Runtime:
         """
         rungs = (*(rung for rung in Rung if rung in bundle.perceivers), *_BLIND)
         latency = modelled_latency(self._profile, bundle.model, rungs)
-        self._ladder = Ladder(latency, self.settings.budget, self._rate_hz)
+        self._ladder = Ladder(latency, self.settings.budget, rate_hz=self._rate_hz)
         self._last_fault = ""
         self._bundle = bundle
         self._perceivers = {

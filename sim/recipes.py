@@ -147,7 +147,7 @@ def _opened(
         scenario=load_scenario(part.scenario),
         seed=_seed(recipe, number, share),
     )
-    return simulate(trip, settings, rig)
+    return simulate(trip, settings, rig, rate_hz=FRAME_RATE_HZ)
 
 
 def _seed(recipe: DataRecipe, number: int, share: int) -> int:

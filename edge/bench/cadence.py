@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, frame_stamp_ns
+from edge.contracts.time import NS_PER_S, frame_stamp_ns
 
 
 class Timer(Protocol):
@@ -62,7 +62,7 @@ class Beat:
 
 
 def paced(
-    work: Callable[[], None], beats: int, timer: Timer, rate_hz: float = FRAME_RATE_HZ
+    work: Callable[[], None], beats: int, timer: Timer, rate_hz: float
 ) -> tuple[list[Beat], int]:
     """Work on ``beats`` frames as they come, always the newest.
 
@@ -92,7 +92,7 @@ def paced(
     return done, dropped
 
 
-def newest_frame(elapsed_ns: int, rate_hz: float = FRAME_RATE_HZ) -> int:
+def newest_frame(elapsed_ns: int, rate_hz: float) -> int:
     """Return the number of the last frame that was due ``elapsed_ns`` after the first one."""
     frame = int(elapsed_ns * rate_hz / NS_PER_S)
     frame -= frame_stamp_ns(frame, 0, rate_hz) > elapsed_ns

@@ -27,7 +27,6 @@ from edge.contracts.clip import TriggerRule
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Rung
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ
 from edge.perceive.loaded import LoadedBundle, load_bundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import calibration_table, empty_memory, network_inputs
@@ -51,12 +50,12 @@ CAMPAIGN = Campaign(
 class BenchSettings:
     """How long, and in what turns."""
 
+    rate_hz: float
+    """Frame sets per second."""
     ticks: int = 662
-    """Ticks of the simulated drive."""
+    """Ticks of the drive."""
     turn_ticks: int = 36
     """Ticks of the runtime, then as many bare calls."""
-    rate_hz: float = FRAME_RATE_HZ
-    """Frame sets per second."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class RigFile:
     """Lower case, digits, dots, dashes and underscores."""
     cameras: dict[str, CameraFile]
     """By name: one to eight."""
-    rate_hz: Hertz = 36.0
+    rate_hz: Hertz
     """Frame sets per second."""
     radars: dict[str, RadarFile] = field(default_factory=lambda: {"around": RadarFile(x_m=1.3)})
     """By name; one in the middle of the body that measures all around, unless given."""

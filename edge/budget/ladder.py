@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from edge.budget.cost import ModelledLatency
 from edge.budget.deadline import SENSOR_TO_PLAN, Budget, BudgetSettings
 from edge.contracts.scene import Rung, StageTime
-from edge.contracts.time import FRAME_RATE_HZ
 
 _LEAST_MS = 0.01
 """A stage that the profile calls free is taken to cost this much, so that it can have a pace."""
@@ -38,7 +37,7 @@ class Ladder:
 
     latency: ModelledLatency
     settings: BudgetSettings = field(default_factory=BudgetSettings)
-    rate_hz: float = FRAME_RATE_HZ
+    rate_hz: float = field(kw_only=True)
     """Ticks per second."""
 
     def __post_init__(self) -> None:

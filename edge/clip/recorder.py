@@ -36,7 +36,7 @@ from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S, NamedClock, is_one_time_base
+from edge.contracts.time import NS_PER_S, NamedClock, is_one_time_base
 
 _EARLIEST = 0.75
 """A frame set may be recorded this part of a period after the last one: a camera's stamps jitter."""
@@ -74,7 +74,7 @@ class Drive:
     """The bundle at the start; a clip names the one that drove at its first event."""
     rig: Rig
     clock: NamedClock
-    rate_hz: float = FRAME_RATE_HZ
+    rate_hz: float
     """Frame sets per second of its source."""
     software: str = ""
 

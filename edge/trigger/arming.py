@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerEvent, TriggerRule
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
+from edge.contracts.time import NS_PER_S
 from edge.trigger.moment import Finding, Moment, TriggerSettings
 from edge.trigger.rules import RULES, Rule
 
@@ -74,7 +74,7 @@ def evaluate(
     control: ControlStream,
     tick_index: int,
     settings: TriggerSettings,
-    rate_hz: float = FRAME_RATE_HZ,
+    rate_hz: float,
 ) -> tuple[tuple[TriggerEvent, ...], TriggerState]:
     """Run every armed rule on the newest moment.
 
@@ -133,7 +133,7 @@ def step(
     *,
     now_ns: int,
     escalation_worth: float,
-    rate_hz: float = FRAME_RATE_HZ,
+    rate_hz: float,
 ) -> tuple[Finding | None, Armed]:
     """Advance one armed rule by a tick; return the finding that fires, if one does.
 

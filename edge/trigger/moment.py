@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.contracts.scene import Agent, BoxSource, Perception, Plan, RadarTrack, Rung
 from edge.contracts.sensors import EgoState, Route
-from edge.contracts.time import FRAME_RATE_HZ, NS_PER_S
+from edge.contracts.time import NS_PER_S
 
 MATCH_GAP_M = 2.0
 """A radar track this close to a box's footprint is that box: each errs by up to a metre."""
@@ -91,7 +91,7 @@ class Moment:
     """By how much the plan came after its deadline."""
     has_stepped: bool = False
     """Whether the clock had stepped just before."""
-    period_s: float = 1.0 / FRAME_RATE_HZ
+    period_s: float = field(kw_only=True)
     """Time to the next tick at the rate of the source."""
 
     @property

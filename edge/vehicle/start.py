@@ -15,7 +15,7 @@ from edge.clip import Drive, DriveClips, Recorder
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.rig import Rig
-from edge.contracts.time import FRAME_RATE_HZ, ClockKind, NamedClock
+from edge.contracts.time import ClockKind, NamedClock
 from edge.perceive.loaded import LoadedBundle
 from edge.runtime import Runtime, TickResult, TickSource, drive
 from edge.trigger import ControlStream
@@ -34,7 +34,7 @@ class DriveIdentity:
     """Seed of the random control stream."""
     clock: NamedClock = _VIRTUAL
     """Clock of the frame sets' stamps."""
-    rate_hz: float = FRAME_RATE_HZ
+    rate_hz: float
     """Frame sets per second of the source."""
     software: str = ""
     """Name of the software, as clips state it."""

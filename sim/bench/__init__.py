@@ -58,8 +58,9 @@ def gate(
 
 def simulated_frames(count: int) -> tuple[list[FrameSet], Rig]:
     """Drive a little in the simulator; return the frame sets that were sensed, and their rig."""
+    from edge.contracts.time import FRAME_RATE_HZ
     from sim.simulation.simulation import simulate
     from sim.world.trip import Trip
 
-    with simulate(Trip()) as drive:
+    with simulate(Trip(), rate_hz=FRAME_RATE_HZ) as drive:
         return [drive.step()[0] for _ in range(count)], drive.rig

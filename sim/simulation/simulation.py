@@ -162,7 +162,7 @@ def simulate(
     settings: WorldSettings | None = None,
     rig: Rig | None = None,
     *,
-    rate_hz: float = FRAME_RATE_HZ,
+    rate_hz: float,
 ) -> Simulation:
     """Open SUMO's world at the start of a trip, with a vehicle in it.
 

@@ -114,6 +114,7 @@ def test_a_thirteenth_class_is_learnt_shipped_and_driven_by_one_row(tmp_path: Pa
         profile=profile,
         control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
         clock=VirtualClock(),
+        rate_hz=36.0,
     )
     last = [runtime.tick(seen(k), frame_stamp_ns(k)) for k in range(4)][-1]
     assert bundle.manifest.categories == (*SHIPPED_CLASSES, "scooter")

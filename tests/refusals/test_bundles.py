@@ -192,6 +192,7 @@ def test_a_model_that_emits_nan_only_on_the_road_does_not_steer_and_is_turned_ou
             bundle=load_bundle(manifest, folder, rig, profile),
             profile=profile,
             control=ControlStream(0, DRIVER, "d"),
+            rate_hz=36.0,
         )
         for frame_set, has_fault in ((scene(0, 50), False), (scene(1, 200), True)):
             result = runtime.tick(frame_set, frame_set.stamp_ns)

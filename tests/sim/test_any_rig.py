@@ -215,6 +215,13 @@ def test_a_camera_that_makes_no_sense_is_refused(changes: dict[str, Any], compla
         rig_of(file_of(**changes))
 
 
+def test_a_rig_file_without_a_rate_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "no rate.yaml"
+    path.write_text(TWO_SIZES.replace("rate_hz: 12\n", ""))
+    with pytest.raises(OperatorError, match="missing required field `rate_hz`"):
+        load_rig(str(path))
+
+
 def test_a_rig_of_ones_own_is_a_path_and_a_misspelt_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "own rig.yaml"
     front = "{x_m: 1.5, z_m: 1.4, fov_deg: 90, width_px: 640, height_px: 480}"

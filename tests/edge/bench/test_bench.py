@@ -41,7 +41,7 @@ class PaperTimer:
 
 def test_quick_ticks_begin_when_their_frame_is_born() -> None:
     timer = PaperTimer()
-    beats, dropped = paced(timer.working(5, 5, 5), 3, timer)
+    beats, dropped = paced(timer.working(5, 5, 5), 3, timer, 36.0)
     assert [beat.due_ns - 5_000 for beat in beats] == [0, PERIOD_NS, 55_555_555]
     assert [beat.waited_ms for beat in beats] == [0.0, 0.0, 0.0]
     assert [beat.total_ms for beat in beats] == [5.0, 5.0, 5.0]
@@ -57,7 +57,7 @@ def test_frames_of_a_source_of_12_hz_are_born_every_83_ms() -> None:
 
 def test_frame_that_comes_while_a_tick_works_waits_for_it() -> None:
     timer = PaperTimer()
-    beats, dropped = paced(timer.working(40, 5), 2, timer)
+    beats, dropped = paced(timer.working(40, 5), 2, timer, 36.0)
     assert [beat.frame for beat in beats] == [0, 1]
     assert beats[1].waited_ms == pytest.approx(40 - 27.78, abs=0.01)
     assert beats[1].total_ms == pytest.approx(45 - 27.78, abs=0.01)
@@ -67,7 +67,7 @@ def test_frame_that_comes_while_a_tick_works_waits_for_it() -> None:
 def test_newest_frame_is_taken_and_older_ones_are_dropped() -> None:
     """100 ms are three periods and a half: frames 1 and 2 are gone when frame 3 is taken."""
     timer = PaperTimer()
-    beats, dropped = paced(timer.working(100, 5, 5), 3, timer)
+    beats, dropped = paced(timer.working(100, 5, 5), 3, timer, 36.0)
     assert [beat.frame for beat in beats] == [0, 3, 4]
     assert dropped == 2
     assert beats[1].waited_ms == pytest.approx(100 - 3 * 27.78, abs=0.02)
@@ -75,14 +75,14 @@ def test_newest_frame_is_taken_and_older_ones_are_dropped() -> None:
 
 def test_late_loop_never_works_on_two_frames_in_one_period() -> None:
     timer = PaperTimer()
-    beats, _ = paced(timer.working(100, 1, 1, 1), 4, timer)
+    beats, _ = paced(timer.working(100, 1, 1, 1), 4, timer, 36.0)
     assert all(b.frame > a.frame and b.due_ns > a.due_ns for a, b in itertools.pairwise(beats))
     assert all(beat.began_ns >= beat.due_ns for beat in beats)
 
 
 @given(st.integers(0, 10**13))
 def test_newest_frame_is_the_last_one_that_is_born(elapsed_ns: int) -> None:
-    frame = newest_frame(elapsed_ns)
+    frame = newest_frame(elapsed_ns, 36.0)
     assert frame * 1_000_000_000 // 36 <= elapsed_ns < (frame + 1) * 1_000_000_000 // 36
 
 

@@ -50,7 +50,9 @@ RANDOM = TriggerRule.RANDOM
 @pytest.fixture(scope="session")
 def drive(rig):
     clock = NamedClock(kind=ClockKind.VIRTUAL)
-    return Drive(vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock)
+    return Drive(
+        vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock, rate_hz=36.0
+    )
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ def drive(rig, manifest, profile, scripted_engine, box, frame_set):
                 bundle_id="b-1",
                 rig=rig,
                 clock=NamedClock(kind=ClockKind.VIRTUAL),
+                rate_hz=36.0,
             ),
             [EVERY_TICK],
             folder,
@@ -135,6 +136,7 @@ def drive(rig, manifest, profile, scripted_engine, box, frame_set):
             campaigns=(EVERY_TICK,),
             recorder=recorder,
             clock=VirtualClock(),
+            rate_hz=36.0,
         )
         nothing: list[dict] = [{}]
         ticks = BEFORE * nothing + readings + AFTER * nothing

@@ -31,7 +31,8 @@ ALL = (Rung.FULL, Rung.SMALL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK)
 
 
 def ladder(profile: DeviceProfile, rungs: tuple[Rung, ...] = ALL, **settings) -> Ladder:
-    return Ladder(modelled_latency(profile, "pico", rungs), BudgetSettings(**settings))
+    latency = modelled_latency(profile, "pico", rungs)
+    return Ladder(latency, BudgetSettings(**settings), rate_hz=36.0)
 
 
 def at_pace(one: Ladder, pace: float) -> Ladder:
@@ -154,7 +155,7 @@ def test_the_wait_for_a_failing_rung_has_an_end(profile) -> None:
 @pytest.mark.parametrize(("rate_hz", "ticks"), [(10.0, 10), (12.0, 12), (30.0, 30), (36.0, 36)])
 def test_a_richer_rung_must_have_fitted_for_a_second_at_every_rate(profile, rate_hz, ticks) -> None:
     latency = modelled_latency(profile, "pico", (Rung.FULL, Rung.RADAR_ONLY, Rung.MINIMUM_RISK))
-    one = Ladder(latency, BudgetSettings(pace_memory=0.0), rate_hz)
+    one = Ladder(latency, BudgetSettings(pace_memory=0.0), rate_hz=rate_hz)
     choose(one)
     observe(one, Rung.FULL, infer=200.0)
     waited = 0

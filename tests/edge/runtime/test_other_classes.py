@@ -32,6 +32,7 @@ def wake(rig, manifest, profile, scripted_engine):
             profile=profile,
             control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             clock=VirtualClock(),
+            rate_hz=36.0,
         )
 
     return make

@@ -44,6 +44,7 @@ def wake(rig, manifest, profile) -> Callable[..., Runtime]:
             "profile": profile,
             "control": ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             "clock": VirtualClock(),
+            "rate_hz": 36.0,
         }
         return Runtime(changes.pop("settings", RuntimeSettings()), **(fields | changes))
 
@@ -549,7 +550,7 @@ def test_an_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(
         RecorderSettings(privacy="synthetic"),
         Drive(
             vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig,
-            clock=NamedClock(kind=ClockKind.VIRTUAL),
+            clock=NamedClock(kind=ClockKind.VIRTUAL), rate_hz=36.0,
         ),
         armed,
         tmp_path,

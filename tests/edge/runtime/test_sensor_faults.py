@@ -80,6 +80,7 @@ def drive(rig, manifest, profile, scripted_engine, frame_set):
             control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
             campaigns=(CAMPAIGN,),
             clock=VirtualClock(),
+            rate_hz=36.0,
         )
         results = []
         for index in range(4 * 36):

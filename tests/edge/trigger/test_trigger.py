@@ -121,6 +121,7 @@ def moment(
             speed_mps=speed_mps,
         ),
         route=route or Route(),
+        period_s=1.0 / 36.0,
     )
 
 
@@ -142,7 +143,13 @@ def drive(
     for tick in range(ticks):
         recent.append(make(tick))
         fired, state = evaluate(
-            recent, campaigns, state, control=CONTROL, tick_index=tick, settings=SETTINGS
+            recent,
+            campaigns,
+            state,
+            control=CONTROL,
+            tick_index=tick,
+            settings=SETTINGS,
+            rate_hz=36.0,
         )
         events.extend(fired)
     return events, state
@@ -170,7 +177,9 @@ def test_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(tmp_path):
     clock = NamedClock(kind=ClockKind.VIRTUAL)
     recorder = Recorder(
         RecorderSettings(privacy="synthetic"),
-        Drive(vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock),
+        Drive(
+            vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock, rate_hz=36.0
+        ),
         [asked],
         tmp_path,
     )
@@ -179,7 +188,13 @@ def test_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(tmp_path):
         now = crossing_animal(tick)
         recent = [*recent, now][-WINDOW:]
         fired, state = evaluate(
-            recent, [asked], state, control=CONTROL, tick_index=tick, settings=SETTINGS
+            recent,
+            [asked],
+            state,
+            control=CONTROL,
+            tick_index=tick,
+            settings=SETTINGS,
+            rate_hz=36.0,
         )
         frames = FrameSet(
             index=tick,
@@ -466,6 +481,7 @@ def test_minimum_interval_holds_a_second_subject_back_and_then_lets_it_fire():
             RULES[rule.rule],
             now_ns=frame_stamp_ns(tick),
             escalation_worth=0.15,
+            rate_hz=36.0,
         )
         if fired:
             fired_at[fired.track_id] = tick

@@ -18,7 +18,7 @@ NONSENSE = RadarScan(np.full((1, 4), math.nan, np.float32))
 @pytest.fixture
 def life(home) -> Life:
     settings = VehicleSettings(recorder=RecorderSettings(privacy="synthetic"))
-    identity = DriveIdentity(vehicle_id="v-01", drive_id="new", software="paper")
+    identity = DriveIdentity(vehicle_id="v-01", drive_id="new", rate_hz=36.0, software="paper")
     home.notes = []
     return Life(
         home,

@@ -16,7 +16,7 @@ from edge.vehicle import DriveIdentity, VehicleSettings, start_vehicle
 ROOT = Path(__file__).parents[3]
 PRODUCT = ("edge", "fleet", "models", "sim", "conf")
 LAPTOP = device_profile("laptop")
-IDENTITY = DriveIdentity(vehicle_id="v-01", drive_id="d-1", seed=3)
+IDENTITY = DriveIdentity(vehicle_id="v-01", drive_id="d-1", seed=3, rate_hz=36.0)
 
 
 def calls_of(*names: str) -> set[tuple[str, str]]:
@@ -116,3 +116,34 @@ def test_measured_time_is_charged_when_the_vehicle_is_told_so(bundle, road) -> N
     )
     (result,) = vehicle.drive(source)
     assert result.ledger.total_ms == 0.0, "the clock on paper stood still"
+
+
+def defaulted(name: str) -> set[str]:
+    """Find the files of product code where a parameter or a field of this name has a default."""
+    found = set()
+    for package in PRODUCT:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.arguments):
+                    plain = [*node.posonlyargs, *node.args]
+                    given = plain[len(plain) - len(node.defaults) :]
+                    pairs = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+                    given += [a for a, default in pairs if default is not None]
+                    is_default = name in [a.arg for a in given]
+                else:
+                    is_default = (
+                        isinstance(node, ast.AnnAssign)
+                        and getattr(node.target, "id", "") == name
+                        and node.value is not None
+                        and not any(k.arg == "kw_only" for k in getattr(node.value, "keywords", ()))
+                    )
+                if is_default:
+                    found.add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_a_rate_that_a_caller_forgets_is_an_error_wherever_there_is_a_source() -> None:
+    assert defaulted("period_s") == set()
+    simulated = {"edge/contracts/time.py", "sim/world/scripted.py", "sim/world/sumo/world.py"}
+    of_old_clips = {"edge/contracts/clip.py"}
+    assert defaulted("rate_hz") == simulated | of_old_clips

@@ -277,6 +277,7 @@ def drive_blind_or_seeing(
             ),
             profile=device_profile("laptop"),
             control=ControlStream(seed, "v-oracle", "d-1"),
+            rate_hz=FRAME_RATE_HZ,
         )
         for tick, result in enumerate(drive(runtime, road)):
             on_tick(tick, road, result)

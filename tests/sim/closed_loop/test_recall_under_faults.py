@@ -56,7 +56,7 @@ Fault = Callable[[Recorded, int], FrameSet]
 
 @pytest.fixture(scope="module")
 def recorded() -> Recorded:
-    with simulate(TRIP) as world:
+    with simulate(TRIP, rate_hz=36.0) as world:
         world.skip(WARM_UP_FRAMES)
         steps = []
         for _ in range(TICKS):

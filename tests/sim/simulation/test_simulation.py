@@ -32,7 +32,7 @@ Driven = list[tuple[FrameSet, tuple[TruthBox, ...]]]
 
 
 def driven(trip: Trip, frames: int = 3, width_px: int = 64) -> Driven:
-    with simulate(trip, rig=default_rig(width_px, width_px // 2)) as drive:
+    with simulate(trip, rig=default_rig(width_px, width_px // 2), rate_hz=36.0) as drive:
         drive.skip(20)
         return [drive.step() for _ in range(frames)]
 
@@ -97,10 +97,10 @@ def test_streams_differ_by_name_seed_and_frame() -> None:
 
 def test_a_drive_that_cannot_begin_leaves_nothing_open() -> None:
     with pytest.raises(OperatorError, match="no place 'nowhere'"):
-        simulate(replace(ANIMALS, place_id="nowhere"))
+        simulate(replace(ANIMALS, place_id="nowhere"), rate_hz=36.0)
     blind = WorldSettings(render=RenderSettings(pipe="p3nothing"))
     with pytest.raises(OperatorError, match="p3nothing"):
-        simulate(ANIMALS, blind)
+        simulate(ANIMALS, blind, rate_hz=36.0)
     assert driven(ANIMALS, frames=1)
 
 
@@ -133,7 +133,8 @@ def test_a_rig_whose_body_is_not_the_one_that_the_world_moves_is_refused() -> No
 
 def test_a_vehicle_is_simulated_with_the_body_of_its_rig() -> None:
     longer = msgspec.structs.replace(BODY, length_m=BODY.length_m + 0.6)
-    with simulate(ANIMALS, rig=msgspec.structs.replace(default_rig(64, 32), body=longer)) as drive:
+    rig = msgspec.structs.replace(default_rig(64, 32), body=longer)
+    with simulate(ANIMALS, rig=rig, rate_hz=36.0) as drive:
         assert drive.world.now().body == longer
 
 
