@@ -29,7 +29,8 @@ class BudgetSettings:
     """A rung that overran within ``climb_s`` of being taken must fit twice as long the next time; this is
     the longest wait."""
     pace_memory: float = 0.9
-    """What is left of the excess of a slow tick after the next one."""
+    """What is left of the excess of a slow tick after the next one. Of ticks and not of time by intent: each
+    tick is one measurement of the board."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from edge.contracts.bundle import BundleManifest
 from edge.contracts.errors import OperatorError, RingroadError
 from edge.contracts.release import Release
 from edge.contracts.scene import Rung
+from edge.contracts.time import NS_PER_S
 from edge.contracts.wire import HealthReport, InstallPhase
 from edge.ota import state as states
 from edge.ota.deliver import deliver
@@ -59,8 +60,8 @@ class AgentSettings:
     """Where the tree of both repositories is served."""
     reserve_bytes: int = 64 * 1024 * 1024
     """Free space that an update never touches."""
-    progress_ticks: int = 36
-    """How often a trial's count is made durable."""
+    progress_s: float = 1.0
+    """How often a trial's count is made durable; a power loss forgets at most so much of it."""
     trial: TrialRule = field(default_factory=TrialRule)
     fetch: FetchSettings = field(default_factory=FetchSettings)
 
@@ -103,6 +104,7 @@ class UpdateAgent:
         self._link = link
         self._probe = probe
         self._boot_id = boot_id
+        self._counted_ns = now_ns
         self._next_sequence = 0
         self._sent: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_REPORTS)
         trim_partials(disk, settings.fetch.chunk_bytes)
@@ -153,11 +155,13 @@ class UpdateAgent:
         Args:
             ticks: All ticks, good and bad, without those that ``TickResult.is_excused``.
             faults: Those whose network output was unusable.
+            now_ns: UTC.
         """
         self._state = states.ticked(self._state, ticks, faults, self._settings.trial, now_ns)
-        if self._is_worth_saving():
+        if self._is_worth_saving(now_ns):
             try:
                 self._save(self._state)
+                self._counted_ns = now_ns
             except OSError as error:
                 logger.warning("trial_not_saved", extra={"error": str(error)})
         return self._state.phase
@@ -202,14 +206,16 @@ class UpdateAgent:
                 except OSError as error:
                     logger.warning("acknowledgement_not_saved", extra={"error": str(error)})
 
-    def _is_worth_saving(self) -> bool:
+    def _is_worth_saving(self, now_ns: int) -> bool:
+        """Tell whether the phase has changed, or a trial was last saved ``progress_s`` ago.
+
+        A clock that was put back says nothing of how long ago that was: then it is saved.
+        """
         now, stored = self._state, self._stored
         if stored is None or now.phase is not stored.phase:
             return True
-        return (
-            now.phase is BundlePhase.TRIAL
-            and now.ticks - stored.ticks >= self._settings.progress_ticks
-        )
+        is_recent = 0 <= now_ns - self._counted_ns < self._settings.progress_s * NS_PER_S
+        return now.phase is BundlePhase.TRIAL and not is_recent
 
     def _advance(self, offer: Offer | None, now_ns: int, *, may_switch: bool) -> Refusal | None:
         state = self._state

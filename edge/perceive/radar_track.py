@@ -55,7 +55,8 @@ class RadarTrackerSettings:
     confirm_hits: int = 7
     """Hits within the last ``confirm_scans`` scans that confirm a track."""
     confirm_scans: int = 14
-    """A track is confirmed when ``confirm_hits`` of the last ``confirm_scans`` scans hit it."""
+    """A track is confirmed when ``confirm_hits`` of the last ``confirm_scans`` scans hit it. Of scans and not
+    of time by intent, as all counts here: what tells a body from ghosts is how many scans heard it."""
     tentative_misses: int = 4
     """A tentative track dies after this many scans without a hit, a confirmed one after ``coast_s``."""
     coast_s: float = 0.5

@@ -38,7 +38,7 @@ class OutlineSettings:
     """Below this speed a radar track without a box stands still: echoes move over a body as the vehicle
     passes it."""
     agent_trust_hits: int = 18
-    """Hits after which an agent's sideways speed counts in full."""
+    """Hits after which an agent's sideways speed counts in full, at any rate."""
     radar_trust_s: float = 2.0
     """Age at which a radar track's sideways speed counts in full."""
     radar_half_size_m: float = 0.5

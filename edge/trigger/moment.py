@@ -34,7 +34,7 @@ class TriggerSettings:
     radar_range_m: float = 30.0
     """Radar tracks further away are no reason for a clip."""
     radar_min_hits: int = 5
-    """Fewest hits of a radar track that can be a reason."""
+    """Fewest hits of a radar track that can be a reason; of scans and not of time by intent."""
     radar_persistence_s: float = 1.0
     """From here on persistence adds nothing: a track is there or it is not."""
     radar_moving_mps: float = 1.0

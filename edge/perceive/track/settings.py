@@ -12,7 +12,8 @@ class TrackerSettings:
     confirm_hits: int = 3
     """Ticks out of the last ``confirm_ticks`` that must see a track before it is confirmed."""
     confirm_ticks: int = 6
-    """A track is confirmed when ``confirm_hits`` of the last ``confirm_ticks`` ticks saw it."""
+    """A track is confirmed when ``confirm_hits`` of the last ``confirm_ticks`` ticks saw it. Of ticks and not
+    of time by intent: what tells a body from a false alarm is how many looks saw it."""
     coast_s: float = 0.6
     """How long a confirmed track lives without a box."""
     tentative_coast_s: float = 0.1

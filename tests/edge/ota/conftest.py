@@ -267,7 +267,7 @@ def vehicle(tmp_path, fleet, server, anchors):
     settings = AgentSettings(
         base_url=server.url,
         trial=TrialRule(ticks=10),
-        progress_ticks=3,
+        progress_s=0.0,
         fetch=FetchSettings(chunk_bytes=4096),
     )
     return Vehicle(tmp_path / "vehicle", settings, anchors, golden_probe(open_toy))

@@ -308,6 +308,21 @@ def test_power_cuts_in_the_trial_of_a_good_bundle_do_not_turn_it_out(fleet, vehi
     assert phase is BundlePhase.COMMITTED
 
 
+@pytest.mark.parametrize("rate_hz", [12, 36])
+def test_a_power_cut_costs_a_trial_at_most_a_second_at_every_rate(fleet, vehicle, rate_hz):
+    fleet.offer(2.0, 2)
+    vehicle.settings.trial.ticks, vehicle.settings.progress_s = 100, 1.0
+    vehicle.step()
+    with vehicle.start() as agent:
+        for k in range(1, round(2.5 * rate_hz) + 1):
+            agent.on_ticks(1, 0, NOW_NS + k * NS_PER_S // rate_hz)
+    with vehicle.start() as agent:
+        assert agent.state.ticks == 2 * rate_hz
+        agent.on_ticks(1, 0, NOW_NS - 3600 * NS_PER_S)
+    with vehicle.start() as agent:
+        assert agent.state.ticks == 2 * rate_hz + 1, "saved, for the clock was put back"
+
+
 def test_heal_takes_over_a_bundle_still_on_trial(fleet, vehicle):
     from fleet.bundle.bundle import rereleased
 

@@ -42,7 +42,7 @@ class World:
         settings = AgentSettings(
             base_url="mem:",
             trial=TrialRule(ticks=4),
-            progress_ticks=2,
+            progress_s=0.0,
             fetch=FetchSettings(chunk_bytes=512),
         )
         return UpdateAgent(
