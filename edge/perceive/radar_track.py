@@ -7,7 +7,8 @@ Standing things count (a parked van is a track).
 
 Points are clustered, then followed by constant-velocity Kalman filters in the world frame with the
 measurement split along and across the line of sight, because a radar knows range and radial speed well
-and bearing badly.
+and bearing badly. The echoes of each radar of a rig are taken in turn: a radar corrects a track by one echo
+at most, and a scan counts as one hit, however many radars measured the body.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class RadarTrackerSettings:
     """Hits within the last ``confirm_scans`` scans that confirm a track."""
     confirm_scans: int = 14
     """A track is confirmed when ``confirm_hits`` of the last ``confirm_scans`` scans hit it. Of scans and not
-    of time by intent, as all counts here: what tells a body from ghosts is how many scans heard it."""
+    of time by intent, as all counts here: what tells a body from ghosts is how many scans hit it."""
     tentative_misses: int = 4
     """A tentative track dies after this many scans without a hit, a confirmed one after ``coast_s``."""
     coast_s: float = 0.5
@@ -102,6 +103,16 @@ class _Echoes:
     range_m: Floats  # (C,)
     radial_mps: Floats  # (C,)
     rcs_dbsm: Floats  # (C,)
+    radar: Ints  # (C,) the radar that measured it
+
+    def select(self, index: NDArray[np.bool_]) -> _Echoes:
+        return _Echoes(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def by_radar(self) -> list[_Echoes]:
+        numbers = np.unique(self.radar)
+        if len(numbers) < 2:
+            return [self]
+        return [self.select(self.radar == number) for number in numbers]
 
 
 @dataclass(eq=False)
@@ -120,7 +131,8 @@ class RadarTracker:
     def reset(self) -> None:
         """Forget everything, as after a jump in time. Track ids go on."""
         nothing = np.zeros((0, 2))
-        nowhere = _Echoes(nothing, nothing, nothing[:, 0], nothing[:, 0], nothing[:, 0])
+        none = np.zeros(0, np.int64)
+        nowhere = _Echoes(nothing, nothing, nothing[:, 0], nothing[:, 0], nothing[:, 0], none)
         self._tracks = self._newborn(nowhere, 0)
         self._stamp_ns = -1
 
@@ -141,11 +153,16 @@ class RadarTracker:
         rotation, origin = planar(ego.world_from_ego)
         echoes = _echoes(scan, self._mounts, rotation, origin, self.settings)
         self._predict(stamp_ns)
-        row, column = self._associate(echoes, origin)
-        self._take_in(echoes, row, column, stamp_ns)
-        self._tracks = self._tracks.followed_by(self._births(echoes, column, stamp_ns))
+        for measured in echoes.by_radar():
+            self._correct_by(measured, stamp_ns)
         self._bury(stamp_ns)
         return _radar_tracks(self._tracks, rotation, origin, stamp_ns)
+
+    def _correct_by(self, echoes: _Echoes, stamp_ns: int) -> None:
+        """Correct tracks by the echoes of one radar, at most one a track, and begin new tracks."""
+        row, column = self._associate(echoes)
+        self._take_in(echoes, row, column, stamp_ns)
+        self._tracks = self._tracks.followed_by(self._births(echoes, column, stamp_ns))
 
     def _predict(self, stamp_ns: int) -> None:
         dt_s = (stamp_ns - self._stamp_ns) / 1e9 if self._stamp_ns >= 0 else 0.0
@@ -155,8 +172,10 @@ class RadarTracker:
         tracks.mean_world, tracks.covariance_world = kalman.predict_filters(
             tracks.mean_world, tracks.covariance_world, dt_s, acceleration
         )
+        tracks.recent[:, 1:] = tracks.recent[:, :-1].copy()
+        tracks.recent[:, 0] = False
 
-    def _associate(self, echoes: _Echoes, origin: Floats) -> tuple[Ints, Ints]:
+    def _associate(self, echoes: _Echoes) -> tuple[Ints, Ints]:
         """Pair tracks with echoes by the normalised distance along sight, across it and in speed."""
         tracks, s = self._tracks, self.settings
         offset = echoes.position_world[None] - tracks.mean_world[:, None, :2]  # (N, C, 2)
@@ -197,9 +216,7 @@ class RadarTracker:
         tracks.mean_world[row], tracks.covariance_world[row] = mean, covariance
         tracks.rcs_dbsm[row] += 0.2 * (echoes.rcs_dbsm[column] - tracks.rcs_dbsm[row])
         tracks.last_seen_ns[row] = stamp_ns
-        tracks.hits[row] += 1
-        tracks.recent[:, 1:] = tracks.recent[:, :-1].copy()
-        tracks.recent[:, 0] = False
+        tracks.hits[row] += ~tracks.recent[row, 0]
         tracks.recent[row, 0] = True
         tracks.is_confirmed |= tracks.recent.sum(axis=1) >= s.confirm_hits
 
@@ -213,8 +230,7 @@ class RadarTracker:
         radial = known.mean_world[:, 2:] @ echoes.sight_world.T
         is_as_fast = np.abs(radial - echoes.radial_mps) < self.settings.same_mps
         is_new &= ~(is_near & is_as_fast).any(axis=0)
-        chosen = _Echoes(**{f.name: getattr(echoes, f.name)[is_new] for f in fields(echoes)})
-        return self._newborn(chosen, stamp_ns)
+        return self._newborn(echoes.select(is_new), stamp_ns)
 
     def _newborn(self, echoes: _Echoes, stamp_ns: int) -> _Tracks:
         s = self.settings
@@ -302,6 +318,7 @@ def _echoes(
         range_m=range_m,
         radial_mps=means[:, 2],
         rcs_dbsm=means[:, 3],
+        radar=of_cluster,
     )
 
 

@@ -179,6 +179,36 @@ def test_points_of_two_radars_are_not_one_cluster() -> None:
     assert (track.x_m, track.y_m) == pytest.approx((7.4, 0.0), abs=0.01)
 
 
+def both_measure(cars: Sequence[Sequence[float]], ticks: int) -> list[tuple[RadarTrack, ...]]:
+    """Follow cars at (x, y, first tick) by both corners, each of which measures its own end of them."""
+    tracker, found = RadarTracker(radars=CORNERS), []
+    for k in range(ticks):
+        here = [(x, y) for x, y, first in cars if k >= first]
+        points = [
+            measured(mount, x, y + 0.75 * mount.y_m, 0.0) for mount in CORNERS for x, y in here
+        ]
+        sensor = np.repeat(np.arange(2, dtype=np.uint8), len(here))
+        ego = EgoState(stamp_ns=frame_stamp_ns(k), world_from_ego=Pose())
+        scanned = RadarScan(np.array(points, np.float32).reshape(-1, 4), sensor)
+        found.append(tracker.update(scanned, ego, frame_stamp_ns(k)))
+    return found
+
+
+def test_a_car_that_two_radars_measure_at_once_is_one_track_with_one_hit_a_scan() -> None:
+    found = both_measure([(15.0, 0.0, 0)], 36)
+    assert {len(tracks) for tracks in found} == {0, 1}
+    (car,) = found[-1]
+    assert car.hits == 36
+    assert next(k for k, tracks in enumerate(found) if tracks) == 6, "the seventh scan confirms it"
+    assert (car.x_m, car.y_m) == pytest.approx((15.0, 0.0), abs=0.1), "between the two echoes"
+
+
+def test_a_body_that_two_radars_measure_for_the_first_time_begins_one_track() -> None:
+    (first, second) = both_measure([(15.0, 0.0, 0), (25.0, 8.0, 20)], 40)[-1]
+    assert (first.track_id, second.track_id) == (1, 2)
+    assert (first.hits, second.hits) == (40, 20)
+
+
 def test_nothing_seen_is_no_track() -> None:
     tracker = RadarTracker()
     assert all(scan(tracker, k, np.zeros((0, 4)), Pose()) == () for k in range(5))
