@@ -9,8 +9,8 @@ import pytest
 
 from edge.contracts.errors import OperatorError
 from sim.place import build as maps_build
-from sim.place.description import NETS, NetRecipe, map_names
-from sim.place.maps import LaneKind, RoadMap, Split, load_map
+from sim.place.description import NETS, NetRecipe, find_map, map_names
+from sim.place.maps import LaneKind, RoadMap, Split, load_map, read_map
 
 
 @pytest.fixture(scope="module", params=map_names())
@@ -64,7 +64,7 @@ def test_places_lie_on_their_lane_and_apart(any_map: RoadMap) -> None:
 def test_place_ids_are_unique_and_the_same_every_time(any_map: RoadMap) -> None:
     ids = [place.place_id for place in any_map.places]
     assert len(set(ids)) == len(ids)
-    assert load_map(any_map.name).places == any_map.places
+    assert read_map(find_map(any_map.name)).places == any_map.places
 
 
 @pytest.mark.parametrize(

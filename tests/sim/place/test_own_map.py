@@ -54,6 +54,17 @@ def test_map_is_found_by_the_path_of_either_file_and_names_its_places(own_map: M
     assert load_map(str(path)).places == road_map.places
 
 
+def test_map_is_read_again_when_one_of_its_files_changed(own_map: MapMaker) -> None:
+    path = own_map("split: [{use: gate}]")
+    road_map = load_map(str(path))
+    assert load_map(str(path)) is road_map
+    path.write_text("split: [{use: tune}]")
+    assert not load_map(str(path)).places_of(Split.GATE)
+    net = path.with_name("town.net.xml")
+    net.write_text(net.read_text().replace("<!--", "<!-- moved ", 1))
+    assert load_map(str(path)).lanes is not road_map.lanes
+
+
 def test_split_is_what_the_file_says_from_west_to_east(own_map: MapMaker) -> None:
     text = "split: [{use: gate, until_ratio: 0.5}, {use: tune}]\nsplit_margin_m: 100.0"
     road_map = load_map(str(own_map(text)))
