@@ -93,8 +93,8 @@ QUICK = {
     "replay_set": "quick_replay",
     "tune_set": "quick_tune",
     "gate_set": "quick_gate",
-    "fit.steps": "60",
-    "fit.log_every": "20",
+    "fit.steps": "24",
+    "fit.log_every": "8",
 }
 """Shorten every stage: all of them happen, and the gate will rarely have enough evidence. The claim names
 its own quick set and episodes."""

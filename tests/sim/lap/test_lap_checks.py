@@ -343,5 +343,5 @@ def test_quick_takes_the_set_and_the_episodes_of_the_claim_that_was_typed() -> N
 
 def test_quick_shortens_the_training_and_leaves_its_recipe_alone() -> None:
     long, short = lap_settings([]).claim_fit, lap_settings([], is_quick=True).claim_fit
-    assert (short.steps, short.log_every) == (60, 20)
+    assert (short.steps, short.log_every) == (24, 8)
     assert (short.learning_rate, short.reset_classes) == (long.learning_rate, long.reset_classes)
