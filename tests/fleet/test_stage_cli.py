@@ -84,11 +84,15 @@ class Shell:
         return ("--cache", str(self.root / "cache"))
 
 
+def new_workspace(root: Path) -> Workspace:
+    state = create_fleet(ServiceSettings(state=str(root / "state")), now_ns=NOW_NS)
+    catalog, store = Catalog(state.catalog), FolderStore(state.store)
+    return Workspace(catalog, store, root / "work", root / "cache", "test", lambda: NOW_NS)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    state = create_fleet(ServiceSettings(state=str(tmp_path / "state")), now_ns=NOW_NS)
-    catalog, store = Catalog(state.catalog), FolderStore(state.store)
-    return Workspace(catalog, store, tmp_path / "work", tmp_path / "cache", "test", lambda: NOW_NS)
+    return new_workspace(tmp_path)
 
 
 @pytest.fixture
@@ -330,31 +334,53 @@ def test_which_clips_has_to_be_said(shell: Shell, reviewer: tuple[str, ...]) -> 
     assert "--drive-prefix" in err
 
 
-def test_the_same_training_is_one_run_and_trained_once(workspace: Workspace, shell: Shell) -> None:
-    fresh = shelve_set(workspace, "edge", "train", 0)
-    shelve_set(workspace, "tune", "tune", 10)
-    words = ("train", "steps=1", "--fresh", "edge", "--new-class", "animal", *shell.cache)
-    first = shell.json(*words)
-    assert first["fresh"] == [fresh]
-    assert "animal" in first["known"]
-    assert shell.json(*words) == first
-    (row,) = workspace.catalog.all(RunRow, stage="train")
-    assert (row.run_id, row.dataset_id, row.state) == (first["run_id"], fresh, "done")
-    for blob_id in first["blobs"].values():
-        assert workspace.store.head(blob_id)
+OWN_RECIPE = "one step (50%).yaml"
 
 
-def test_recipe_of_ones_own_trains_as_its_words_do(
-    workspace: Workspace, shell: Shell, tmp_path: Path
+@pytest.fixture(scope="module")
+def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A fleet with a set of each kind, for all tests that need a trained model."""
+    root = tmp_path_factory.mktemp("trained")
+    workspace = new_workspace(root)
+    for seed, (name, split) in enumerate((("edge", "train"), ("tune", "tune"), ("gate", "gate"))):
+        shelve_set(workspace, name, split, 10 * seed)
+    (root / OWN_RECIPE).write_text("steps: 1\nlearning_rate: 8e-4\n")
+    return workspace
+
+
+@pytest.fixture
+def trainer(trained_workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(trained_workspace.cache.parent, capsys)
+
+
+def train(shell: Shell, *words: str) -> Any:
+    """Train by words, or give the model that the same words trained before."""
+    return shell.json("train", "--fresh", "edge", "--new-class", "animal", *shell.cache, *words)
+
+
+@pytest.fixture
+def trained(trainer: Shell) -> Any:
+    """A model that one step of a recipe of one's own trained."""
+    return train(trainer, "--recipe", str(trainer.root / OWN_RECIPE))
+
+
+def test_the_same_training_is_one_run_and_trained_once(
+    trained_workspace: Workspace, trainer: Shell, trained: Any
 ) -> None:
-    shelve_set(workspace, "edge", "train", 0)
-    shelve_set(workspace, "tune", "tune", 10)
-    file = tmp_path / "one step (50%).yaml"
-    file.write_text("steps: 1\nlearning_rate: 8e-4\n")
-    words = ("train", "--fresh", "edge", *shell.cache, "--recipe")
-    first = shell.json(*words, str(file))
-    assert shell.json(*words, "baseline", "steps=1", "learning_rate=8e-4") == first
-    assert first["steps"] == 1
+    fresh = find_dataset(trained_workspace, "edge").dataset_id
+    assert trained["fresh"] == [fresh]
+    assert "animal" in trained["known"]
+    assert train(trainer, "--recipe", str(trainer.root / OWN_RECIPE)) == trained
+    (row,) = trained_workspace.catalog.all(RunRow, stage="train")
+    assert (row.run_id, row.dataset_id, row.state) == (trained["run_id"], fresh, "done")
+    for blob_id in trained["blobs"].values():
+        assert trained_workspace.store.head(blob_id)
+
+
+def test_recipe_of_ones_own_trains_as_its_words_do(trainer: Shell, trained: Any) -> None:
+    words = ("--recipe", "baseline", "steps=1", "learning_rate=8e-4")
+    assert train(trainer, *words) == trained
+    assert trained["steps"] == 1
 
 
 def test_a_verdict_that_refuses_is_an_answer(workspace: Workspace, shell: Shell) -> None:
@@ -382,21 +408,16 @@ def test_the_shipped_model_as_its_own_incumbent_is_compared_once(
 
 
 def test_an_incumbent_that_is_not_the_shipped_model_is_judged_beside_it(
-    workspace: Workspace, shell: Shell
+    trained_workspace: Workspace, trainer: Shell, trained: Any
 ) -> None:
-    shelve_set(workspace, "edge", "train", 0)
-    shelve_set(workspace, "tune", "tune", 10)
-    shelve_set(workspace, "gate", "gate", 20)
-    trained = shell.json(
-        "train", "steps=1", "--fresh", "edge", "--new-class", "animal", *shell.cache
-    )
-    words = ("evaluate", "--candidate", trained["run_id"], "--gate", "gate", *shell.cache)
-    shell.json(*words, "--incumbent", trained["run_id"])
-    (row,) = workspace.catalog.all(RunRow, stage="evaluate")
+    run_id = trained["run_id"]
+    words = ("evaluate", "--candidate", run_id, "--gate", "gate", *trainer.cache)
+    trainer.json(*words, "--incumbent", run_id)
+    (row,) = trained_workspace.catalog.all(RunRow, stage="evaluate")
     assert set(row.facts.models) == {"candidate", "incumbent", "anchor"}
     shipped = row.facts.models["anchor"]
     assert shipped == read_card(zoo_folder("pico")).run_id
-    named = shell.json(*words, "--incumbent", trained["run_id"], "--anchor", trained["run_id"])
+    named = trainer.json(*words, "--incumbent", run_id, "--anchor", run_id)
     assert not any("anchor" in reason["rule"] for reason in named["reasons"])
 
 
