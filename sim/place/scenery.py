@@ -8,14 +8,15 @@ radar; the renderer gives each kind its shape.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import astuple, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.place.ground import Ground
+from sim.place.ground import Ground, GroundSettings
 from sim.place.line import Line
 from sim.place.maps import LaneKind, RoadMap
 from sim.place.rectangles import distances_m
@@ -80,6 +81,24 @@ class Scenery:
 TRUNK_M = 0.4
 _COARSE_STEP = 8
 _POST_SETBACK_M = 0.35
+
+
+def lay_out(
+    road_map: RoadMap, ground: GroundSettings, scenery: ScenerySettings
+) -> tuple[Ground, Scenery]:
+    """Paint a map and furnish it, or return what the same settings made of it before.
+
+    The process keeps the last two, for it takes half a second; nobody may change them.
+    """
+    return _laid_out(road_map, astuple(ground), astuple(scenery))
+
+
+@lru_cache(maxsize=2)
+def _laid_out(
+    road_map: RoadMap, ground_fields: tuple[Any, ...], scenery_fields: tuple[Any, ...]
+) -> tuple[Ground, Scenery]:
+    ground = Ground(road_map, GroundSettings(*ground_fields))
+    return ground, furnish(road_map, ground, ScenerySettings(*scenery_fields))
 
 
 def furnish(road_map: RoadMap, ground: Ground, settings: ScenerySettings | None = None) -> Scenery:
