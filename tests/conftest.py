@@ -42,12 +42,8 @@ def _arithmetic_of_a_fresh_process() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the lap, the longest file, so that no process is left alone with it at the end.
-
-    What trains on a handful of frames comes last: then it does not meet the lap.
-    """
-    ends = {"test_lap_quick.py": -1, "test_fine_tune.py": 1}
-    items.sort(key=lambda item: ends.get(item.path.name, 0))
+    """Begin with the lap, the longest file, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_lap_quick.py")
 
 
 SEALED_FRAMES = 3
