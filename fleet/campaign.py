@@ -1,7 +1,7 @@
-"""Decide what vehicles record: a campaign is proposed, approved by somebody with a name, and ends.
+"""Decide what vehicles record: a campaign is proposed, approved by a named person, and ends.
 
-Its content never changes under its id: vehicles, clips and reports refer to it by that id alone. A
-changed mind is a new campaign.
+Its content never changes under its id: vehicles, clips and reports refer to it by that id alone. A change is
+a new campaign.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def approve(
     """Let a proposed campaign reach vehicles; approving it again changes nothing.
 
     Raises:
-        OperatorError: There is no such campaign, it has ended, or nobody is named.
+        OperatorError: There is no such campaign, it has ended, or no person is named.
     """
     if not by:
         raise OperatorError(f"campaign {campaign_id} not approved: say who approves it")
@@ -110,7 +110,7 @@ def approve(
 
 
 def end(catalog: Catalog, campaign_id: str, *, by: str, at_ns: int, cause: str) -> CampaignRow:
-    """Stop a campaign; vehicles forget it with their next Welcome.
+    """End a campaign; vehicles drop it with their next Welcome.
 
     Raises:
         OperatorError: There is no such campaign.
@@ -122,7 +122,7 @@ def end(catalog: Catalog, campaign_id: str, *, by: str, at_ns: int, cause: str) 
 
 
 def campaigns_for(catalog: Catalog, vehicle_id: str, *, now_ns: int) -> tuple[Campaign, ...]:
-    """Give the approved campaigns that are for this vehicle and not over, in order of their ids.
+    """Return the approved campaigns that are for this vehicle and not over, in order of their ids.
 
     Args:
         now_ns: UTC. A vehicle on a virtual clock is in the past and judges ``until_ns`` by itself.

@@ -25,7 +25,7 @@ from fleet.rollout.conduct import report_keys
 from fleet.work.workspace import Workspace
 
 RELEASERS = ("release-a", "release-b")
-"""Two people who look at a bundle before it may drive."""
+"""Two people who check a bundle before vehicles may drive on it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Depot:
         return self.fleet.director
 
     def next_counter(self) -> int:
-        """Give a release counter above every one that was given out."""
+        """Return a release counter above every one that was given out."""
         given = [self.workspace.catalog.largest(BundleRow, "release_counter") or 0]
         given += [release.release_counter for release in self.image.released()]
         return max(given, default=0) + 1
@@ -142,7 +142,7 @@ class Depot:
         return self.image.sign(name)
 
     def publish(self) -> None:
-        """Show the signed draft to the fleet; no vehicle installs it before a rollout says so."""
+        """Publish the signed draft; no vehicle installs it before a rollout assigns it."""
         self.image.publish(self.workspace.now_ns())
 
     def release(self, bundle: Bundle) -> Release:
@@ -154,7 +154,7 @@ class Depot:
         return release
 
     def released(self, bundle_id: str) -> Release:
-        """Give the newest release of a bundle.
+        """Return the newest release of a bundle.
 
         Raises:
             OperatorError: It is not published.

@@ -36,7 +36,7 @@ class Fleet:
     image: ImageRepository
     director: DirectorRepository
     actor: str
-    """Who works on it, for the audit log."""
+    """Who works on the fleet, for the audit log."""
 
     @property
     def bundles(self) -> Path:
@@ -58,7 +58,7 @@ def open_fleet(
         state: Its folder.
         actor: Who works on it, for the audit log.
         is_read_only: Make and change nothing.
-        settings: What its service was told now; what its folder holds otherwise.
+        settings: Settings of its running service; those of its folder otherwise.
 
     Raises:
         OperatorError: There is no fleet, a part of it is missing, or it is of another version.

@@ -1,8 +1,8 @@
-"""Who belongs to the fleet: enrolment, revocation, and the roster that the gateway asks about every message.
+"""The members of the fleet: enrolment, revocation, and the roster that the gateway checks every message by.
 
-A vehicle makes its keys on its own disk and the operator registers the public halves here. A key
-belongs to one vehicle for ever and a revoked vehicle does not come back under its name, so that a
-vehicle id in an old event always means the same vehicle.
+A vehicle makes its keys on its own disk and the operator registers the public halves here. A key belongs to
+one vehicle for ever and a revoked vehicle does not come back under its name, so that a vehicle id in an old
+event always means the same vehicle.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def revoke(
 
 
 def verify_report(catalog: Catalog, vehicle_id: str, signed: SignedReport) -> HealthReport:
-    """Check who said a health report, whoever brought it.
+    """Check which vehicle signed a health report, whatever connection brought it.
 
     Raises:
         SignatureError: No active report key of the vehicle made the signature.
@@ -159,7 +159,7 @@ class Roster:
         """Read the keys when they are too old; True when it did.
 
         Raises:
-            StoreUnavailableError: They cannot be read; from then on nobody is known.
+            StoreUnavailableError: They cannot be read; from then on no key is known.
         """
         if self._read_ns is not None and 0 <= now_ns - self._read_ns < self._max_age_ns:
             return False
@@ -170,7 +170,7 @@ class Roster:
         return True
 
     def vehicle_of(self, curve_key: str) -> str | None:
-        """Give whose key this is; None when it is unknown or revoked."""
+        """Return whose key this is; None when it is unknown or revoked."""
         return self._vehicle_of.get(curve_key)
 
 

@@ -1,8 +1,8 @@
-"""Who can be asked what is true: the seam behind which people sit, or a simulator plays them.
+"""The protocol of a labeler: people implement it, or a simulator plays them.
 
-Two kinds of question, as in any labelling department. *Annotate* is the full-care pass over chosen
-instants, bought for evaluation sets. *Review* shows one uncertain track in one clip and asks what it
-is; it is cheap, and the learning loop may ask nothing else. Both are counted in tracks and seconds.
+Two kinds of question, as in any labelling department. *Annotate* is the full-care pass over chosen instants,
+bought for evaluation sets. *Review* shows one uncertain track in one clip and asks what it is; it costs
+little, and the learning loop may ask nothing else. Both are counted in tracks and seconds.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class ReviewQuestion(msgspec.Struct, frozen=True, kw_only=True):
     reason: Name
     """``radar_without_box``, ``low_confidence`` …"""
     value: float
-    """How much an answer is thought to teach; the queue is asked best first."""
+    """Estimate of how much an answer teaches; the questions of highest value are asked first."""
 
 
 class ReviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reviewer said; neither a box nor nothing means that it could not be told."""
+    """A reviewer's answer; neither a box nor nothing means that the reviewer could not tell."""
 
     track: Name
     boxes: Mapping[StampNs, SampleBox]
@@ -48,14 +48,14 @@ class ReviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LabelCost(msgspec.Struct, kw_only=True):
-    """What was asked so far."""
+    """Cost of all questions so far."""
 
     tracks: Count = 0
     seconds: Seconds = 0.0
 
 
 class Labeler(Protocol):
-    """Answers questions about recorded instants; may be wrong, is never free."""
+    """Answers questions about recorded instants; answers may be wrong, and each costs time."""
 
     cost: LabelCost
 
@@ -63,4 +63,4 @@ class Labeler(Protocol):
         """Label every road user at these instants with full care."""
 
     def review(self, question: ReviewQuestion, stamps_ns: Sequence[int]) -> ReviewAnswer:
-        """Say what one uncertain track is, with a box at each of these instants where it is seen."""
+        """Name what one uncertain track is, with a box at each of these instants where it is seen."""

@@ -1,4 +1,4 @@
-"""Find a network by the word that an operator calls it by: zoo name, training run, bundle or folder."""
+"""Find a network by the name that an operator gives: zoo name, training run, bundle or folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleet.zoo import CARD, WEIGHTS, read_card, zoo_folder
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network at hand."""
+    """A trained network and its files."""
 
     name: str
     size: str
@@ -30,7 +30,7 @@ class Model:
     known: tuple[Category, ...]
     """What it has learnt to see, out of ``categories``."""
     dataset_id: str | None
-    """What it learnt from last."""
+    """The dataset that it was trained on last."""
     bundle_id: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""What a fleet is told when it is made and when it is served, kept in its state folder."""
+"""Settings of a fleet, given when it is made and when it is served, kept in its state folder."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ _PRIVATE_MODE = 0o600
 
 @dataclass
 class FileServerSettings:
-    """How patient the server of update files is."""
+    """Limits of the server of update files."""
 
     header_timeout_s: float = 5.0
     """From the beginning of a connection to the end of its request's header."""
     piece_timeout_s: float = 30.0
     """For every 64 KiB of an answer; a slower client continues with a range request."""
     max_connections: int = 256
-    """Never more than a quarter of the descriptors that the process may have: vehicles need some too."""
+    """Most connections; never more than a quarter of the descriptors that the process may have, as vehicles
+    need some."""
 
 
 @dataclass
 class ServiceSettings:
-    """Everything the fleet service needs to know; its YAML is conf/fleet.yaml."""
+    """All settings of the fleet service; its YAML is conf/fleet.yaml."""
 
     state: str = ".ringroad/fleet"
     """Folder of catalog, keys, incoming clips, update files and, by default, blobs."""
@@ -67,7 +68,7 @@ def catalog_address(state: StateFolder, settings: ServiceSettings) -> Address:
 
 
 def kept_settings(state: StateFolder) -> ServiceSettings | None:
-    """Read what a fleet was told last; None when its folder holds no settings.
+    """Read a fleet's last settings; None when its folder holds none.
 
     Raises:
         OperatorError: The file is damaged, or a newer program wrote it.
@@ -91,7 +92,7 @@ def kept_settings(state: StateFolder) -> ServiceSettings | None:
 
 
 def keep_settings(state: StateFolder, settings: ServiceSettings) -> None:
-    """Keep what a fleet is told, for commands that start elsewhere: paths are made absolute.
+    """Keep a fleet's settings for commands that start elsewhere: paths are made absolute.
 
     The state folder itself is where the file lies, also after it was moved.
     """

@@ -1,4 +1,4 @@
-"""Where the fleet keeps what on disk, and the card by which others find its running service."""
+"""Files of a fleet on disk, and the card by which others find its running service."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class StateFolder:
 
     @property
     def settings(self) -> Path:
-        """What the service was told last; its owner alone reads it, it may hold a password."""
+        """The service's last settings; only its owner can read the file, as it may hold a password."""
         return self.root / "settings.json"
 
     @property
@@ -103,7 +103,7 @@ def read_service_card(state: StateFolder) -> ServiceCard | None:
 
 
 def write_service_card(state: StateFolder, card: ServiceCard) -> None:
-    """Say, at once and whole, that the service is ready."""
+    """Write the card of a service that is ready, whole or not at all."""
     content = msgspec.json.format(msgspec.json.encode(card), indent=2)
     write_synced(state.card, content + b"\n")
 

@@ -1,4 +1,4 @@
-"""The shipped models: weights, graphs, and a card that says what made them and how good they are."""
+"""The shipped models: weights, graphs, and a card that states their origin and their scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TFLITE = "pico.tflite"
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What one shipped model is, what made it, and what was measured on places it never saw."""
+    """A shipped model: its origin, and its scores on places that it never saw."""
 
     model: Name
     recipe: Name
@@ -33,11 +33,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     categories: tuple[Category, ...] = SHIPPED_CLASSES
     """The class of each channel of its heat map."""
     known: tuple[Category, ...]
-    """What it has learnt to see; about anything else its silence means nothing."""
+    """Classes that it has learnt; that it finds none of any other class means nothing."""
     thresholds: dict[Category, Ratio]
     """Best F1 per class on the tune split."""
     velocity_sigma_mps: dict[Category, SpeedError] = {}
-    """Error per axis of the velocities that vehicles may believe, on the tune split."""
+    """Error per axis of the velocities that vehicles may use, on the tune split."""
     metrics: dict[str, Finite]
     per_class: dict[str, dict[str, Finite]]
     dead: tuple[Text, ...] = ()
@@ -47,12 +47,12 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tuned(self) -> Tuned:
-        """What the bundle of this model tells vehicles."""
+        """Figures that the bundle of this model carries to vehicles."""
         return Tuned(self.thresholds, self.velocity_sigma_mps)
 
 
 def zoo_folder(model: str) -> Path:
-    """Give the folder of a shipped model.
+    """Return the folder of a shipped model.
 
     Raises:
         OperatorError: No such model ships.

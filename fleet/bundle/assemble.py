@@ -1,7 +1,7 @@
 """From weights to a bundle that can be signed: files for every engine, thresholds, golden answers.
 
-The baseline of the zoo and every candidate take this one road. Golden questions are a few real frames
-of the tune split; their answers are the fp32 network's, and the tolerance is measured, not chosen.
+The baseline of the zoo and every candidate are assembled by the same code. Golden questions are a few real
+frames of the tune split; their answers are the fp32 network's, and the tolerance is measured, not chosen.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Inputs = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """One trained network in the forms that ship."""
+    """One trained network in the files that ship."""
 
     fp32: Path
     int8: Path
@@ -85,7 +85,7 @@ def export_weights(
 
 
 def real_inputs(dataset: Dataset, spec: NetSpec, count: int) -> Iterator[Inputs]:
-    """Give the network inputs of ``count`` samples, spread over a dataset."""
+    """Return the network inputs of ``count`` samples, spread over a dataset."""
     for number in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
         sample = dataset[int(number)]
         rig = dataset.rig_of(sample)

@@ -1,7 +1,7 @@
 """Put a trained network, its labels, thresholds and golden answers into one bundle that vehicles install.
 
-The same inputs always give the same bytes and the same ``bundle_id``. What a vehicle's probe would refuse
-for lack of answers is refused here already, before anyone signs.
+The same inputs always give the same bytes and the same ``bundle_id``. A bundle that a vehicle's probe would
+refuse for lack of answers is refused here already, before it is signed.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class EngineKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the tune set says of a network, as its bundle tells it to vehicles."""
+    """Figures of the tune set that the bundle carries to vehicles."""
 
     thresholds: Mapping[Category, float]
     """Score from which a box counts."""
     velocity_sigma_mps: Mapping[Category, float] = field(default_factory=dict)
-    """Error of the velocities that are believed; see ``BundleManifest.velocity_sigma_mps``."""
+    """Error of the velocities that vehicles use; see ``BundleManifest.velocity_sigma_mps``."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def build_bundle(
 
 
 def rereleased(bundle: Bundle, release_counter: int) -> Bundle:
-    """Release the same model again under a higher counter: how a fleet goes back without going back."""
+    """Release the same model again under a higher counter: so a fleet returns to it without a rollback."""
     if release_counter <= bundle.manifest.release_counter:
         raise OperatorError(
             f"{bundle.manifest.bundle_id} was released as {bundle.manifest.release_counter}; "
@@ -144,7 +144,7 @@ def rereleased(bundle: Bundle, release_counter: int) -> Bundle:
 def answered(
     network: RunnableNetwork, inputs: Iterable[Mapping[str, AnyArray]], graph: str = "full"
 ) -> tuple[GoldenFrame, ...]:
-    """Ask a network (by rule the fp32 ONNX one) and keep its answers as golden frames."""
+    """Run a network (by rule the fp32 ONNX one) and keep its answers as golden frames."""
     return tuple(GoldenFrame(dict(asked), dict(network.run(asked)), graph) for asked in inputs)
 
 
@@ -153,7 +153,7 @@ def measured_tolerance(
     engines: Mapping[str, Sequence[RunnableNetwork]],
     margin: float = 1.5,
 ) -> float:
-    """Measure how far the engines to be shipped stray from the golden answers, with a margin.
+    """Measure how far the engines to be shipped deviate from the golden answers, with a margin.
 
     Args:
         engines: The engines of each graph.

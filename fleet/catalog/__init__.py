@@ -1,6 +1,6 @@
-"""What the fleet knows, in one database: rows that answer questions, events that cannot be rewritten.
+"""The fleet's database: rows that answer questions, and events that cannot be rewritten.
 
-A row is only the latest state; what happened stands in append-only event streams, each a hash chain, and
+A row holds only the latest state; what happened stands in append-only event streams, each a hash chain, and
 row and event are written in one transaction. Read ``records`` for what is kept, ``chain`` for the proof.
 """
 

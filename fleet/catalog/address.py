@@ -1,4 +1,4 @@
-"""Read what names a catalog: a file, or a database URL. A path is never parsed, a password never shown."""
+"""Tell a catalog's file from its database URL. A path is never parsed, a password never shown."""
 
 from __future__ import annotations
 

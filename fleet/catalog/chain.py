@@ -16,7 +16,7 @@ from edge.contracts.errors import HashMismatchError, OperatorError
 from edge.contracts.fields import Count, Sha256, StampNs, Text
 
 FIRST_HASH = "0" * 64
-"""What the first event of a stream continues."""
+"""The hash before the first event of a stream."""
 
 Fact = str | int | bool | None | Sequence[str]
 """What an event may carry: ids, counts, states. No personal data, nothing a sensor saw."""
@@ -34,7 +34,7 @@ class StreamKind(StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened, in the words of its ``schema`` (for instance ``clip_admitted.1``)."""
+    """Something that happened; ``schema`` names its kind and version (for instance ``clip_admitted.1``)."""
 
     stream: Text
     seq: Count
@@ -63,7 +63,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of every stream in one hash; keep it where the catalog's owner cannot write."""
+    """The state of every stream in one hash; to be kept where the catalog's owner cannot write."""
 
     root: Sha256
     heads: tuple[Head, ...]
@@ -151,7 +151,7 @@ def verify_events(stream: str, events: Iterable[Event]) -> int:
 
 
 def merkle_root(leaves: Sequence[bytes]) -> str:
-    """Give the root of a Merkle tree over ``leaves``, as in RFC 6962 section 2.1 (SHA-256)."""
+    """Return the root of a Merkle tree over ``leaves``, as in RFC 6962 section 2.1 (SHA-256)."""
     return _tree_hash(leaves).hex()
 
 

@@ -59,7 +59,7 @@ class Catalog:
             self._open = stack.pop_all()
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self._open.close()
 
     @contextmanager
@@ -67,7 +67,7 @@ class Catalog:
         """Open the one write transaction; it commits, durably, when the block ends without an error.
 
         Args:
-            at_ns: When this happens, by the clock of whoever writes.
+            at_ns: When this happens, by the clock of the writing process.
             actor: Who does it: ``gateway``, ``operator``, a stage.
         """
         with database_errors(), self._writer.begin() as connection:
@@ -163,7 +163,7 @@ class Catalog:
         return Checkpoint.of(_record(row, Head) for row in rows)
 
     def verify_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Check every chain, and that each still holds what the checkpoint saw.
+        """Check every chain, and that each still holds the events of the checkpoint.
 
         Raises:
             HashMismatchError: A chain is broken, cut short, or was written anew since.

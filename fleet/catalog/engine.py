@@ -155,7 +155,7 @@ def _sqlite_url(path: Path) -> URL:
 def _set_up(engine: Engine) -> Engine:
     @sqlalchemy.event.listens_for(engine, "connect")
     def connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say, see below
+        connection.isolation_level = None  # transactions begin explicitly, see below
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -1,7 +1,7 @@
-"""What a stage wants to keep with its row and nobody searches for, one record per stage, stored as JSON.
+"""Facts of a stage that are kept with its row and are not searched, one record per stage, stored as JSON.
 
 A run's facts carry the name of their stage, so that they decode without looking at the row. A field that is
-added needs a default: rows of before lack it.
+added needs a default: older rows lack it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from edge.contracts.fields import Count, Name, Seconds, Sha256, Text
 
 
 class LabelFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="stage", tag="label"):
-    """What a labelling run was told, said and cost; see ``fleet.label.job.LabelRun``."""
+    """Parameters, result and cost of a labelling run; see ``fleet.label.job.LabelRun``."""
 
     labeler: Text
     budget_tracks: Count
@@ -55,7 +55,7 @@ class TrainFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="stage", t
 
 
 class EvaluateFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="stage", tag="evaluate"):
-    """Who was judged on what, and the verdict."""
+    """The models that were judged, the sets, and the verdict."""
 
     models: dict[Name, Text]
     """Run ids by role: candidate, incumbent, control, anchor."""
@@ -70,7 +70,7 @@ RunFacts = LabelFacts | TrainFacts | EvaluateFacts
 
 
 class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was said about one clip."""
+    """How many labels one clip has."""
 
     instants: Count
     auto: Count

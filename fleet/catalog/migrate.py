@@ -1,8 +1,8 @@
 """Bring a catalog from the revision that it has to the one that this program works with.
 
-A person asks for it, by ``ringroad fleet migrate``: no command does it in passing, because a service or a
-command of the older program may be at work on the same catalog, and there is no way back but a backup. All
-steps happen in one transaction, so a migration that fails leaves the catalog as it was.
+Only ``ringroad fleet migrate`` does it, and no other command: a service or a command of the older program may
+be at work on the same catalog, and there is no way back but a backup. All steps happen in one transaction, so
+a migration that fails leaves the catalog as it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Conditions, order and limit of a read: what SQL does, so that Python loads only the rows it needs.
+"""Conditions, order and limit of a read, in SQL, so that Python loads only the rows that it needs.
 
 A condition is made from column names and values here and becomes SQL where the table and the database are
 known. A prefix is compared byte by byte on every database: ``LIKE`` ignores case in SQLite, and a range of

@@ -1,8 +1,8 @@
 """The catalog's rows, one record per table: plain values in, plain values out.
 
-Every record is identified by what it is about (an id that derives from content wherever there is
-content), so that writing it twice leaves one row. ``facts`` (see ``fleet.catalog.facts``) holds what nobody
-searches for; what is large lives in the store under ``blob_id``.
+Every record is identified by what it is about (an id that derives from content wherever there is content), so
+that writing it twice leaves one row. ``facts`` (see ``fleet.catalog.facts``) holds what is not searched;
+large content lives in the store under ``blob_id``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class KeyPurpose(StrEnum):
     """What a vehicle's public key proves."""
 
     CURVE = "curve"
-    """Who is at the other end of a connection; 40 characters of Z85."""
+    """Which vehicle is at the other end of a connection; 40 characters of Z85."""
     REPORT = "report"
-    """Who said it, however it came here; Ed25519, 64 hex digits."""
+    """Which vehicle signed a report; Ed25519, 64 hex digits."""
 
 
 class CampaignState(StrEnum):
@@ -70,7 +70,7 @@ class CampaignRow(msgspec.Struct, frozen=True, kw_only=True):
     record: bytes
     """msgpack of ``edge.contracts.campaign.Campaign``."""
     vehicles: tuple[Name, ...] = ()
-    """Whom it is for; empty means every vehicle."""
+    """Vehicles that it is for; empty means every vehicle."""
     until_ns: StampNs
     approved_by: Text = ""
     at_ns: StampNs
@@ -104,13 +104,13 @@ class QuarantineRow(msgspec.Struct, frozen=True, kw_only=True):
     offer_id: Sha256
     """Hash of vehicle, claimed clip, promised blob and manifest: the same offer twice is one row."""
     clip_id: Sha256
-    """As claimed; nobody vouches for it."""
+    """As claimed; nothing proves it."""
     offered_blob_id: Sha256
     blob_id: Sha256
     """What was received, as it lies in the store."""
     blob_bytes: Count
     vehicle_id: Name
-    """Who sent it, proved by its key."""
+    """The vehicle that sent it, proved by its key."""
     reasons: tuple[Text, ...]
     manifest: bytes
     at_ns: StampNs

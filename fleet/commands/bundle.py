@@ -1,4 +1,4 @@
-"""`ringroad bundle …`: exported, signed models. Two people sign; publishing reaches no vehicle by itself."""
+"""`ringroad bundle …`: exported, signed models. Two people sign; publishing alone reaches no vehicle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ringroad clips …`: list, show and fetch what vehicles sent home."""
+"""`ringroad clips …`: list, show and fetch the clips of vehicles."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def _updates(fleet: Fleet, now_ns: int) -> dict[str, object]:
 
 
 def _first_end(ends: Sequence[Expiry], role: str) -> str | None:
-    """Give when the first file of a role that people sign expires."""
+    """Return when the first file of a role that people sign expires."""
     found = [end.expires_ns for end in ends if end.role == role and not end.is_online]
     return utc_text(min(found)) if found else None
 

@@ -1,4 +1,4 @@
-"""`ringroad label …`: what is true about clips."""
+"""`ringroad label …`: label admitted clips."""
 
 from __future__ import annotations
 

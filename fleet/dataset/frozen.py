@@ -206,7 +206,7 @@ class Dataset:
         return msgspec.msgpack.decode(content, type=Instant)
 
     def rig_of(self, sample: Sample) -> Rig:
-        """Give the calibration that a sample was recorded with."""
+        """Return the calibration that a sample was recorded with."""
         return self.rigs[sample.rig_id]
 
 

@@ -1,8 +1,8 @@
 """Data sets that are made on demand: a seeded recipe, rendered, labelled with full care, frozen.
 
-The base, tune and gate sets are not files that somebody once made; they are recipes with a hash.
-Whoever has the recipe and the code has the set, and the cache only saves the time: it is keyed by the
-recipe's words and by all that the runner says it is made of, so an edited scenario is another set.
+The base, tune and gate sets are not shipped as files; they are recipes with a hash. The recipe and the code
+give the set again, and the cache only saves the time: it is keyed by the recipe's content and by a hash of
+everything that the runner is made of, so an edited scenario is another set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAIR_GAP_S = 0.25
 
 
 class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One map and one kind of trouble: how often it is visited and how closely it is looked at."""
+    """One map and one scenario: how many places are visited, and how many instants each visit gives."""
 
     road_map: Text
     """Name of a shipped map, or path of one's own."""
@@ -57,7 +57,7 @@ class RecipePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class DataRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to make one set: where, when, how many, with what trouble in it."""
+    """How one set is made: maps, scenarios, places, visits and seed."""
 
     name: Name
     """Name of the set."""
@@ -72,13 +72,13 @@ class DataRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def recipe_id(self) -> str:
-        """Hash of the recipe's words; what they mean, the runner knows (``RecipeRunner.made_of``)."""
+        """Hash of the recipe's content; ``RecipeRunner.made_of`` covers what its names stand for."""
         return "r-" + hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedInstant:
-    """One instant worth labelling, the one before it, and what the map says about the ground."""
+    """One instant to be labelled, the one before it, and the ground as the map has it."""
 
     now: FrameSet
     earlier: FrameSet
@@ -88,10 +88,10 @@ class RenderedInstant:
 
 @dataclass(frozen=True, eq=False)
 class RenderedScene:
-    """One visit to one place. ``vehicle_id`` is how the labeler knows it.
+    """One visit to one place. ``vehicle_id``: its id for the labeler.
 
-    ``ego_poses``: where the vehicle was at every quarter of a second from the first instant on, by
-    stamp; at the last instants it reaches three seconds further.
+    ``ego_poses``: where the vehicle was at every quarter of a second from the first instant on, by stamp;
+    after the last instants it reaches three seconds further.
     """
 
     scene_id: str
@@ -106,10 +106,10 @@ class RecipeRunner(Protocol):
     """Makes the rows of a recipe: renders, labels with full care. The simulator implements it."""
 
     def rows(self, recipe: DataRecipe, on_progress: Callable[[int], None]) -> Sequence[Sample]:
-        """Give the rows; ``on_progress`` hears how many there are so far."""
+        """Return the rows; ``on_progress`` is called with their number so far."""
 
     def rigs(self) -> Sequence[Rig]:
-        """Give the calibrations that the rows were sensed with."""
+        """Return the calibrations that the rows were sensed with."""
 
     def made_of(self, recipe: DataRecipe) -> str:
         """Hash all that decides the rows apart from the recipe's words: code, data, calibration."""

@@ -364,7 +364,7 @@ def _exact(boxes_at: Ints, weights: Weights) -> NDArray[np.floating]:
 
 
 def _hits_within(points: Floats, truths: Ints) -> Ints:
-    """Give the most hits whose recall does not exceed each point, rounding as division does, (r, P)."""
+    """Return the most hits whose recall does not exceed each point, rounding as division does, (r, P)."""
     most = np.floor(points * truths).astype(np.int64)
     most += (most + 1) / truths <= points
     most -= most / truths > points

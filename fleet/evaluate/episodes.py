@@ -1,8 +1,8 @@
-"""Closed loop as a veto: whoever can run an episode plugs in here, and one rule reads the answers.
+"""Closed loop as a veto: episodes are driven behind a protocol, and one rule reads the results.
 
-The fleet owns the protocol, a simulator implements it, the composition root joins them: so the gate asks
-for driving without importing a world. The rule: a candidate that collides more often than the incumbent
-in the same episode is refused, whatever its detection scores say.
+The fleet owns the protocol, a simulator implements it, and the program that starts both joins them, so that
+the gate needs no import of a world. The rule: a candidate that collides more often than the incumbent in the
+same episode is refused, whatever its detection scores are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):
     collisions: Count
     """Contacts of the ego with anything, one per thing and contact."""
     min_ttc_s: Seconds
-    """Smallest time to collision on the way; ``TTC_FREE_S`` when nothing ever was."""
+    """Smallest time to collision in the run; ``TTC_FREE_S`` when nothing was ever in the way."""
     progress_m: Metres
     """Distance driven along the route."""
     hard_brakes: Count = 0
@@ -54,7 +54,7 @@ class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpisodeRunner(Protocol):
-    """Whoever can drive a bundle through episodes."""
+    """Drives a bundle through episodes."""
 
     def run(self, episodes: Sequence[EpisodeSpec], bundle_dir: Path) -> Sequence[EpisodeResult]:
         """Drive the bundle in ``bundle_dir`` through each episode and report, in their order."""

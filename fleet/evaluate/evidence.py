@@ -1,13 +1,13 @@
 """Make the gate's numbers from match tables: thresholds on the tune split, everything else on the gate split.
 
 What is compared with what: the claimed class with incumbent and control, by recall; every class that the
-incumbent knows with the incumbent, by AP; every class that the anchor knows with the anchor, by AP. A model
-knows what it has learnt, so a class that an earlier lap taught is guarded like the first ten from then on, in
-laps that claim another class and in laps that claim it again. The anchor is the shipped baseline: it cannot
-name what was taught later, so such a class is compared with the incumbent alone.
+incumbent has learnt with the incumbent, by AP; every class that the anchor has learnt with the anchor, by AP.
+A class that an earlier lap taught is therefore guarded like the first ten from then on, in laps that claim
+another class and in laps that claim it again. The anchor is the shipped baseline: it has not learnt what was
+taught later, so such a class is compared with the incumbent alone.
 
-Each model is judged at the threshold it would ship with: the lowest one that keeps its false alarms of the
-rare class on the *tune* split within the allowance. Nothing about the gate split chooses anything.
+Each model is judged at the threshold that it would ship with: the lowest one that keeps its false alarms of
+the rare class on the *tune* split within the allowance. Nothing on the gate split chooses anything.
 """
 
 from __future__ import annotations

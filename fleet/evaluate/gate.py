@@ -1,16 +1,16 @@
 """Decide from evidence whether a candidate may drive: pass, fail, or not enough evidence.
 
-``judge_candidate`` compares numbers and nothing else; ``fleet/evaluate/evidence.py`` makes the numbers.
-Every rule answers on its own line. A rule about an interval passes when the whole interval lies on the
-good side, fails when the whole interval lies on the bad side, and else the evidence is not enough; so it
-is when a sample is smaller than the rule asks. One failed rule fails the candidate. Every claimed slice
-must pass by itself, so claiming more slices never makes passing easier and needs no correction for many
+``judge_candidate`` compares numbers and nothing else; ``fleet/evaluate/evidence.py`` makes the numbers. Every
+rule gives an outcome of its own. A rule about an interval passes when the whole interval lies on the good
+side, fails when the whole interval lies on the bad side, and otherwise the evidence is not enough; the same
+holds when a sample is smaller than the rule requires. One failed rule fails the candidate. Every claimed
+slice must pass by itself, so claiming more slices never makes passing easier and needs no correction for many
 tests. The guards of single classes work the other way round, each may refuse, and are corrected: see
 ``guard``.
 
-False alarms are promised on the tune split, where the threshold is chosen, and the promise is checked on the
-gate split, over *all* its frames: the upper bound of the rate must keep the allowance, as every bound here
-must lie on the good side. A threshold that just keeps it on the tune split therefore rarely passes.
+The threshold is chosen by the false alarms on the tune split and checked on the gate split, over *all* its
+frames: the upper bound of the rate must keep the allowance, as every bound here must lie on the good side. A
+threshold that just keeps it on the tune split therefore rarely passes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class RareRecall(msgspec.Struct, frozen=True, kw_only=True):
     gate_false_alarms: float | None
     """The same on the gate split; None when it has no clean frame."""
     gate_alarm_rate: Interval | None = None
-    """False alarms per frame of the gate split, over all frames; None in verdicts that did not ask."""
+    """False alarms per frame of the gate split, over all frames; None in verdicts of older software."""
     precision: float | None
     """On the gate split."""
     recall: Interval | None
@@ -87,7 +87,7 @@ class RareRecall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """A slice on which the candidate is said to be better, and what the gate split says."""
+    """A slice that the candidate is claimed to have improved, and its numbers on the gate split."""
 
     slice: str
     category: str
@@ -163,7 +163,7 @@ def judge_candidate(evidence: Evidence, settings: GateSettings) -> Verdict:
 
 
 def class_outcome(row: ClassGuard, guard: Guard, settings: GateSettings) -> Decision:
-    """Tell what the guards say of one class, against incumbent and anchor together."""
+    """Return the guards' outcome for one class, against incumbent and anchor together."""
     if not _is_enough(guard, settings) or row.truths < settings.min_instances:
         return Decision.NOT_ENOUGH_EVIDENCE
     fallen = [found for found, _, _ in lost_classes(guard.classes, settings)]
@@ -194,7 +194,7 @@ def _judge_claims(evidence: Evidence, settings: GateSettings) -> Iterator[Reason
 
 
 def _alarms(claim: ClaimEvidence, settings: GateSettings, *, is_enough: bool) -> Reason:
-    """Check on the gate split what the threshold promised on the tune split."""
+    """Check on the gate split the false alarms that the threshold was chosen for on the tune split."""
     allowed, rare = settings.max_false_alarms_per_frame, claim.candidate
     rule = f"false alarms of {claim.category} per gate frame at threshold {rare.threshold:.3f}"
     expected, rate = f"interval at most {allowed:.3f}", rare.gate_alarm_rate
@@ -258,7 +258,7 @@ def _fallen(row: ClassGuard, change: ApChange) -> str:
 
 
 def _level(settings: GateSettings) -> float:
-    """Give the one-sided level of an interval's upper bound."""
+    """Return the one-sided level of an interval's upper bound."""
     return 0.5 * (1.0 - settings.bootstrap.confidence_ratio)
 
 
@@ -298,7 +298,7 @@ def _interval_rule(
 
 
 def _outcome(is_enough: bool, *, passes: bool, fails: bool) -> Decision:
-    """Answer for an interval that lies wholly on the good side, wholly on the bad one, or on both."""
+    """Return the outcome of an interval: wholly on the good side, wholly on the bad one, or on both."""
     if is_enough and passes:
         return Decision.PASS
     return Decision.FAIL if is_enough and fails else Decision.NOT_ENOUGH_EVIDENCE

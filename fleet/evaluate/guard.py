@@ -1,14 +1,14 @@
 """What a candidate must not lose: the ordinary mean, and every class by itself.
 
-A mean over ten classes hides one that is lost, so each class that the other model knows is compared alone,
-with the incumbent and with the anchor, the shipped baseline. The anchor stays the same from lap to lap: ten
-small losses, each within what one lap may lose, add up against it.
+A mean over ten classes hides one that is lost, so each class that the other model has learnt is compared
+alone, with the incumbent and with the anchor, the shipped baseline. The anchor stays the same from lap to
+lap: ten small losses, each within what one lap may lose, add up against it.
 
-A class is lost when two things hold. It is *surely* worse: the upper bound of the paired difference lies
+A class is lost when two conditions hold. It is *surely* worse: the upper bound of the paired difference lies
 below zero, at a level that Holm's method (Holm 1979, *A simple sequentially rejective multiple test
 procedure*) tightens by the number of comparisons, those with the incumbent and those with the anchor counted
-together, so that a lap with all of them accuses an equal model no more often than one interval would. And the
-loss is worth a refusal: the estimate is down by more than the settings allow.
+together, so that a lap with all of them refuses an equal model no more often than one interval would. And the
+loss is large enough: the estimate is down by more than the settings allow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleet.evaluate.bootstrap import Interval
 
 
 class Other(StrEnum):
-    """Whom the candidate is compared with, class by class."""
+    """The model that the candidate is compared with, class by class."""
 
     INCUMBENT = "incumbent"
     ANCHOR = "anchor"
@@ -89,7 +89,7 @@ def lost(rows: Sequence[Compared], *, level: float, max_drop: float) -> tuple[Co
 
     Args:
         rows: All comparisons of a lap; Holm's method counts them.
-        level: Chance to accuse an equal model in any of them, one-sided.
+        level: Chance to refuse an equal model in any of them, one-sided.
         max_drop: AP that a class may lose, as a positive number.
     """
     adjusted = holm([change.p_value for _, _, change in rows])

@@ -43,14 +43,14 @@ _AFTER_EVERY_COUNTED_M = 1e6
 
 @dataclass(frozen=True)
 class TruthLabel:
-    """What is really there: a box, how much of it can be seen, and the encounter it belongs to."""
+    """The truth about one object: a box, how much of it can be seen, and the encounter it belongs to."""
 
     box: Box3D
     visible_px: int
     encounter_id: str | None = None
     """One meeting with one rare thing, over all its frames; what a bootstrap resamples."""
     is_ignored: bool = False
-    """Marked by whoever labelled: neither hit nor miss."""
+    """Marked by the labeler: neither hit nor miss."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class EvalFrame:
     is_night: bool = False
     tags: frozenset[str] = field(default_factory=frozenset)
     ignored_discs_ego: tuple[tuple[float, float, float], ...] = ()
-    """(x, y, radius) where nobody could tell: truths and boxes inside are ignored."""
+    """(x, y, radius) where the labeler could not tell: truths and boxes inside are ignored."""
 
 
 @dataclass
@@ -134,16 +134,16 @@ class Matches:
         return self.categories.index(category) if category in self.categories else -1
 
     def truth_rows(self, category: Category) -> Ints:
-        """Give the rows of the counted truths of a class, (n,)."""
+        """Return the rows of the counted truths of a class, (n,)."""
         is_class = self.truths.category == self.index_of(category)
         return np.flatnonzero(is_class & self.is_truth_counted)
 
     def prediction_rows(self, category: Category) -> Ints:
-        """Give the rows of all predictions of a class, best score first, (n,)."""
+        """Return the rows of all predictions of a class, best score first, (n,)."""
         return np.flatnonzero(self.predictions.category == self.index_of(category))
 
     def outcomes(self, category: Category, distance_m: float) -> tuple[Ints, Bools]:
-        """Give the predictions of a class that count at a distance, best score first.
+        """Return the predictions of a class that count at a distance, best score first.
 
         Returns:
             Their rows (n,), and whether each is a hit (n,); what is not a hit is a false alarm.
@@ -231,7 +231,7 @@ def match(
 
 
 def attribute_index(attribute: Attribute) -> int:
-    """Give the number that stands for an attribute in a ``BoxTable``."""
+    """Return the number that stands for an attribute in a ``BoxTable``."""
     return _ATTRIBUTE_INDEX[attribute]
 
 

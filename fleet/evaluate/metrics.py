@@ -316,7 +316,7 @@ def _hits_above(matches: Matches, category: Category, threshold: float, distance
 
 
 def _clean_scores(matches: Matches, category: Category) -> Floats:
-    """Give the scores of counted boxes of a class in its clean frames, best first."""
+    """Return the scores of counted boxes of a class in its clean frames, best first."""
     rows = matches.prediction_rows(category)
     rows = rows[matches.is_prediction_counted[rows]]
     is_clean = matches.clean_frames(category)[matches.predictions.frame[rows]]
@@ -345,7 +345,7 @@ def _class_errors(matches: Matches, category: Category, truths: int) -> tuple[fl
 
 
 def _reached_scores(scores: Floats, is_hit: Bools, truths: int) -> Floats:
-    """Give the score at each recall point from 0.11 to the highest recall reached, (n,)."""
+    """Return the score at each recall point from 0.11 to the highest recall reached, (n,)."""
     if not is_hit.any():
         return np.zeros(0)
     _, recall = _hits_and_recall(is_hit, truths)

@@ -46,7 +46,7 @@ def mean_distance_m(points: ArrayLike, truth: ArrayLike) -> float:
 
 
 def straight_on(speed_mps: float, *, steps: int, step_s: float) -> Floats:
-    """Give the points of constant speed straight ahead, (steps, 2) in the ego frame of now."""
+    """Return the points of constant speed straight ahead, (steps, 2) in the ego frame of now."""
     x_m = speed_mps * step_s * np.arange(1, steps + 1)
     return np.stack([x_m, np.zeros(steps)], axis=1)
 

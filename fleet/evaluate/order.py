@@ -1,7 +1,7 @@
-"""Let models answer sets, choose their thresholds, and ask the gate for its verdict.
+"""Run models on sets, choose their thresholds, and ask the gate for its verdict.
 
-A model answers a set in a child process, once: answers are kept by what was asked and who answered. The
-tune set chooses thresholds and nothing else; the gate sets decide.
+A model runs on a set in a child process, once: answers are kept by a hash of network and set. The tune set
+chooses thresholds and nothing else; the gate sets decide.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def contend(
     on_steps: OnSteps = ignore_steps,
     on_progress: OnProgress = ignore_progress,
 ) -> dict[str, Contender]:
-    """Let every model answer every set, and match the answers.
+    """Run every model on every set, and match the answers.
 
     Args:
         workspace: Where.
@@ -134,7 +134,7 @@ def contend(
 
 
 def refuse_other_rigs(workspace: Workspace, sets: Mapping[str, DatasetFile]) -> None:
-    """Refuse to judge on what the fleet's vehicles would not see: a set of another calibration.
+    """Refuse a set of a calibration that none of the fleet's vehicles carries.
 
     A fleet without vehicles has nothing to compare with.
 
@@ -161,7 +161,7 @@ def answer_tune(
     size: str,
     on_steps: OnSteps = ignore_steps,
 ) -> Matches:
-    """Let one model answer the tune set alone: all that its thresholds need.
+    """Run one model on the tune set alone: all that its thresholds need.
 
     Raises:
         JobError: The child process failed.
@@ -232,7 +232,7 @@ def _read_answers(path: Path) -> Answers | None:
 
 
 class AnswerCount:
-    """Tells how many sets every model has answered, and which it is at."""
+    """Counts the sets that every model has answered, and reports the one that it is at."""
 
     def __init__(self, sets: int, on_steps: OnSteps, on_progress: OnProgress) -> None:
         """Begin with no answer of any model to ``sets`` sets."""
@@ -240,12 +240,12 @@ class AnswerCount:
         self._done: Counter[str] = Counter()
 
     def answers(self, model: str, set_name: str) -> None:
-        """Hear that a model begins with a set."""
+        """Note that a model begins with a set."""
         progress = Progress(done=self._done[model], total=self._sets, note=f"answers {set_name}")
         self._on_progress(model, progress)
 
     def answered(self, model: str) -> None:
-        """Hear that a model has answered one more set, now or in an earlier lap."""
+        """Note that a model has answered one more set, now or in an earlier lap."""
         self._done[model] += 1
         self._on_progress(model, Progress(done=self._done[model], total=self._sets))
         self._on_steps(1)
@@ -261,7 +261,7 @@ def choose_thresholds(
 
 
 def tuned(tune: Matches, rare: Sequence[Category], settings: GateSettings) -> Tuned:
-    """Read off the tune set all that a bundle says of its network."""
+    """Compute from the tune set all figures that a bundle carries of its network."""
     thresholds = choose_thresholds(tune, rare, settings)
     return Tuned(thresholds, believed_velocities(judge_outputs(tune, thresholds)))
 
@@ -269,7 +269,7 @@ def tuned(tune: Matches, rare: Sequence[Category], settings: GateSettings) -> Tu
 def drive_episodes(
     runner: EpisodeRunner, episodes: Sequence[EpisodeSpec], bundles: Mapping[str, Bundle], out: Path
 ) -> EpisodeComparison:
-    """Let candidate and incumbent drive the same episodes.
+    """Drive candidate and incumbent through the same episodes.
 
     Raises:
         OperatorError: They did not drive the same episodes.

@@ -1,12 +1,12 @@
 """Compare the outputs of a network with the best constant answer; a worse one is dead.
 
 The score of a set hides an output that has died: NDS lost one point in ten to a velocity that was always
-zero, and the tracker took that zero for a measurement. So each output is compared with the constant that
-does best without looking: "nothing moves" for velocity, the commonest attribute for attribute. An output
-that does not surely and materially beat its constant is dead, and a vehicle does not read it.
+zero, and the tracker used that zero as a measurement. So each output is compared with the best constant:
+"nothing moves" for velocity, the commonest attribute for attribute. An output that does not surely and
+materially beat its constant is dead, and a vehicle does not read it.
 
-The choice to question: both conditions must hold. With thousands of boxes a gain of 0.001 % is sure, and
-with ten boxes a gain of half is luck.
+The choice to question: both conditions must hold. With thousands of boxes a gain of 0.001 % is sure, and with
+ten boxes a gain of half is chance.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fleet.evaluate.matching import Floats, Ints, Matches, attribute_index, dist
 from fleet.evaluate.metrics import ERROR_DISTANCE_M
 
 _SMALLEST_SIGMA_MPS = 0.05
-"""No tune set shows that a velocity is better than this; a filter must not take it for exact."""
+"""Least velocity error that a bundle may state: a filter must not treat a velocity as exact."""
 
 
 class Output(StrEnum):
@@ -100,7 +100,7 @@ def judge_outputs(
 
 
 def believed_velocities(verdicts: Sequence[OutputVerdict]) -> dict[Category, float]:
-    """Give the root-mean-square error per axis of every velocity output that is alive, m/s."""
+    """Return the root-mean-square error per axis of every velocity output that is alive, m/s."""
     alive = [v for v in verdicts if v.output is Output.VELOCITY and v.is_alive]
     return {v.category: max(v.error, _SMALLEST_SIGMA_MPS) for v in alive}
 

@@ -1,10 +1,10 @@
-"""How often the class guards err: they meet an equal model again and again, and one that lost a class.
+"""Measure how often the class guards err, with equal models and with one that has lost a class.
 
-The answers of three real models supply the spread. A trial draws the gate's places anew and deals the models
-out: at each place chance says whose answers are the candidate's, the incumbent's and the anchor's. All three
-are then equal by construction, as noisy as real models are, and their classes fail together where real ones
-do. The guards decide as in a lap, resamples and Holm's correction included, so what they refuse is
-refused wrongly. For power the candidate then also misses truths of one class, as many as cost the wanted AP.
+The answers of three real models supply the spread. A trial draws the gate's places anew and assigns the
+models at random: at each place chance decides whose answers are the candidate's, the incumbent's and the
+anchor's. All three are then equal by construction, as noisy as real models are, and their classes fail
+together where real ones do. The guards decide as in a lap, resamples and Holm's correction included, so every
+refusal is wrong. For power the candidate then also misses truths of one class, as many as cost the wanted AP.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _HALVINGS, _TRIES = 10, 4
 
 @dataclass(frozen=True)
 class Trial:
-    """What the guards said in one imagined lap, for each class in order."""
+    """The guards' decisions in one simulated lap, for each class in order."""
 
     difference: tuple[float, ...]
     """AP of two equal models, one minus the other."""
     refused: tuple[tuple[bool, bool], ...]
-    """Whether the equal model was accused: in a lap whose incumbent is the anchor, in one that has both."""
+    """Whether the equal model was refused: in a lap whose incumbent is the anchor, in one that has both."""
     caught: tuple[tuple[bool, bool], ...]
     """The same of the model that lost this class."""
 
@@ -80,7 +80,7 @@ def rehearse(
     drop: float,
     seed: int = 0,
 ) -> Iterator[Trial]:
-    """Let the guards meet equal models, and models that lost one class, without end.
+    """Run the guards on equal models, and on models that lost one class, without end.
 
     Args:
         models: Match tables of three models, of the same gate frames.

@@ -1,6 +1,6 @@
 """Run a model over a frozen dataset through the vehicle's own code: its engine, its tensors, its decoding.
 
-Each sample comes with the instant before it, so the network looks with the memory it would have on the
+Each sample comes with the instant before it, so the network runs with the memory that it would have on the
 road. Boxes are kept down to a low score; thresholds are applied later, where they are chosen.
 """
 
@@ -39,7 +39,7 @@ from fleet.evaluate.open_loop import (
 from fleet.sample.row import MIN_VISIBLE_PX, NIGHT, Sample, SampleBox, SampleLabels
 
 ANSWERS_VERSION = 2
-"""Raise it when decoding or the way of asking changes, so that no cache serves yesterday's answers."""
+"""To be raised when decoding or inputs change, so that no cache returns answers of older code."""
 SCORE_FLOOR = 0.05
 
 _SEEN_PX = 1_000
@@ -47,7 +47,7 @@ _SEEN_PX = 1_000
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model said about every sample of one dataset, down to ``SCORE_FLOOR``."""
+    """One model's answers for every sample of one dataset, down to ``SCORE_FLOOR``."""
 
     model_sha256: Sha256
     dataset_id: Name
@@ -131,7 +131,7 @@ def look(
 
 
 def open_loop(sample: Sample, said: NetOutput, spec: NetSpec) -> OpenLoop | None:
-    """Compare what a model expected with what happened; None where a sample's future is not known."""
+    """Compare a model's plan and forecasts with what happened; None where a sample's future is not known."""
     steps, driven = spec.plan_steps, np.array(sample.labels.ego_future)
     if len(driven) != steps:
         return None
@@ -156,7 +156,7 @@ def _is_seen_moving(label: SampleBox) -> bool:
 
 
 def truths_of(labels: SampleLabels) -> tuple[TruthLabel, ...]:
-    """Read labels as truth."""
+    """Convert labels to truth."""
     return tuple(
         TruthLabel(
             box=labelled.box,

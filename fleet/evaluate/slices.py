@@ -160,7 +160,7 @@ def by_range(
 
 
 def heading_bin(yaw_ego_rad: Floats) -> Ints:
-    """Give the heading bin of each yaw: along, diagonal, crossing, diagonal, oncoming, (n,)."""
+    """Return the heading bin of each yaw: along, diagonal, crossing, diagonal, oncoming, (n,)."""
     wrapped = (yaw_ego_rad + np.pi) % (2.0 * np.pi) - np.pi
     return np.digitize(np.abs(wrapped), _HEADING_EDGES_RAD).astype(np.int64)
 

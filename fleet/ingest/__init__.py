@@ -1,4 +1,4 @@
-"""Take in what vehicles send: prove who it is, collect the bytes, decide, commit, then say done.
+"""Take in what vehicles send: prove the sender, collect the bytes, decide, commit, then acknowledge.
 
 ``admit`` decides and touches nothing; ``intake`` makes durable; ``session`` speaks the protocol; ``gateway``
 and ``zap`` hold the sockets and the keys.

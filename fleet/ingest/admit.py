@@ -1,7 +1,7 @@
-"""Decide whether a received clip is what it says it is: evidence in, an answer with reasons out.
+"""Decide whether a received clip is what its manifest states: evidence in, an answer with reasons out.
 
-Nothing here touches disk, network or clock. A clip that fails is quarantined with every reason that
-applies, never thrown away: the fault may be ours, and a calibration can be registered a day late.
+Nothing here touches disk, network or clock. A clip that fails is quarantined with every reason that applies,
+never thrown away: the fault may be the fleet's, and a calibration can be registered a day late.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AdmissionSettings:
     max_drive_s: float = 7 * _DAY_S
     """A virtual clock has not run longer than this."""
     max_ahead_s: float = 300.0
-    """How far a vehicle's UTC clock may be ahead of ours."""
+    """How far a vehicle's UTC clock may be ahead of the fleet's."""
     quota_window_s: float = _DAY_S
     """Time over which the quota of a vehicle counts."""
     max_clips_per_window: int = 1_000
@@ -59,10 +59,10 @@ class BlobFacts:
 
 @dataclass(frozen=True)
 class Known:
-    """What the fleet knew before this clip."""
+    """What was known to the fleet before this clip."""
 
     vehicle: VehicleRow
-    """Whose key brought it."""
+    """The vehicle whose key brought it."""
     admitted_blob_id: str | None = None
     """What was admitted under the same clip id before."""
     used_clips: int = 0

@@ -1,8 +1,8 @@
-"""The gateway's sockets: who is there, proved by CURVE, and whose message is whose.
+"""The gateway's sockets: which vehicle is connected, proved by CURVE, and which message is whose.
 
-Identity is what ZAP attached to the connection and nothing else: not the routing id (a peer may choose
-one that another had), not the name in a message. It is compared with the roster and with the session
-on every message, because libzmq asks only once, when a connection begins.
+Identity is what ZAP attached to the connection and nothing else: not the routing id (a peer may choose one
+that another had), not the name in a message. It is compared with the roster and with the session on every
+message, because libzmq asks only once, when a connection begins.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ROWS = {row.record: row for row in TABLE.values()}
 
 @dataclass
 class GatewaySettings:
-    """Where the gateway listens and what it bears."""
+    """Where the gateway listens, and its limits."""
 
     bind: str = "tcp://127.0.0.1:0"
     """Port 0 means any free one."""
@@ -57,7 +57,7 @@ class GatewaySettings:
     heartbeat_timeout_s: float = 15.0
     """A connection without a heartbeat for this long is closed."""
     session_idle_s: float = 600.0
-    """A session that is silent this long is forgotten; its vehicle says hello again."""
+    """A session that is silent this long is dropped; its vehicle says hello again."""
     chores_interval_s: float = 1.0
     """How often silent sessions are forgotten, and rollouts looked at for news to hint at."""
     messages_per_step: int = 256
@@ -72,7 +72,7 @@ class GatewayCounts:
     payload_bytes: int = 0
     handshakes_refused: int = 0
     peers_refused: int = 0
-    """Byes said."""
+    """Peers that were sent a Bye."""
     malformed: int = 0
     unknown: int = 0
     """Messages of a kind that this fleet does not know."""
@@ -96,7 +96,7 @@ class _Session:
 
 @dataclass
 class Gateway:
-    """The fleet's door for vehicles, stepped by whoever owns the loop."""
+    """The fleet's gateway for vehicles, stepped by the loop of its process."""
 
     settings: GatewaySettings
     secret_key: bytes = field(repr=False)
@@ -113,7 +113,7 @@ class Gateway:
         """
         self._sessions: dict[bytes, _Session] = {}
         self._strangers: set[str] = set()
-        self._is_open = False  # until then the only stranger is our own
+        self._is_open = False  # until then the only unregistered key is the self-test's
         self._chores_ns = 0
         self._rollout_events: int | None = None
         self._context = zmq.Context()
@@ -136,10 +136,10 @@ class Gateway:
         return zmq.curve_public(self.secret_key).decode()
 
     def self_test(self, *, timeout_s: float = 10.0) -> None:
-        """Prove that a stranger is refused; call it before the first ``step``.
+        """Prove that an unregistered key is refused; call it before the first ``step``.
 
         Raises:
-            OperatorError: A stranger would be let in: do not serve.
+            OperatorError: An unregistered key would be let in: do not serve.
         """
         zap.probe_stranger(
             self.endpoint, self.public_key.encode(), self._answer_zap, timeout_s=timeout_s
@@ -189,7 +189,9 @@ class Gateway:
         router.setsockopt(zmq.HEARTBEAT_IVL, round(settings.heartbeat_s * 1000))
         router.setsockopt(zmq.HEARTBEAT_TIMEOUT, round(settings.heartbeat_timeout_s * 1000))
         router.setsockopt(zmq.HEARTBEAT_TTL, round(settings.heartbeat_timeout_s * 1000))
-        router.setsockopt(zmq.ROUTER_HANDOVER, 0)  # a name stays with whoever connected first
+        router.setsockopt(
+            zmq.ROUTER_HANDOVER, 0
+        )  # a routing id stays with the peer that connected first
         try:
             router.bind(settings.bind)
         except zmq.ZMQError as error:
@@ -203,7 +205,7 @@ class Gateway:
         try:
             self.roster.refresh(now_ns)
         except RingroadError as error:
-            _log.error("roster_unreadable", extra={"error": str(error)})  # so nobody is known
+            _log.error("roster_unreadable", extra={"error": str(error)})  # no key is known then
 
     def _answer_zap(self) -> None:
         while self._zap.poll(0):
@@ -275,7 +277,7 @@ class Gateway:
         return session
 
     def _drop_others(self, peer: _Peer) -> None:
-        """A vehicle that says hello anew has lost its older connection, whether or not we saw it."""
+        """Drop the older connections of a vehicle that says hello anew: it has lost them."""
         for other in list(self._sessions.values()):
             if other.peer.vehicle_id == peer.vehicle_id and other.peer != peer:
                 self._drop(other.peer.routing_id)

@@ -1,4 +1,4 @@
-"""Look at every image of a clip as it is admitted: what no stage can decode must not come to one."""
+"""Decode every image of a clip as it is admitted: an image that does not decode must reach no stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = 3
 
 
 def undeclared_gaps(clip: Clip) -> tuple[str, ...]:
-    """Say of which cameras more images are absent than the manifest declares missing."""
+    """Name the cameras of which more images are absent than the manifest declares missing."""
     names = [camera.name for camera in clip.manifest.rig.cameras]
     absent = Counter(
         name
@@ -29,10 +29,10 @@ def undeclared_gaps(clip: Clip) -> tuple[str, ...]:
 
 
 def image_faults(clip: Clip, max_pixels: int) -> tuple[str, ...]:
-    """Decode every image of a clip; say which do not, or that the clip is too much to decode.
+    """Decode every image of a clip; name those that do not decode, or a clip that is too large to decode.
 
-    It costs about 0.15 ms CPU for an image of 256x128 pixels and 8 ms per million pixels: 0.09 s for
-    eight cameras and 80 frames as the simulator renders them.
+    It costs about 0.15 ms CPU for an image of 256x128 pixels and 8 ms per million pixels: 0.09 s for eight
+    cameras and 80 frames as the simulator renders them.
 
     Args:
         clip: As read.

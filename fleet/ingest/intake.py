@@ -1,8 +1,8 @@
-"""Take a clip in: collect its bytes, make it durable, decide, commit, and only then say done.
+"""Take a clip in: collect its bytes, make it durable, decide, commit, and only then acknowledge.
 
-The order is the whole point. The blob is in the store before the row is written, and the row is
-committed before the vehicle may forget the clip; whatever is killed in between, the vehicle offers
-the clip again and finds the part file, or the answer.
+The order matters. The blob is in the store before the row is written, and the row is committed before the
+vehicle may delete the clip; whatever is killed in between, the vehicle offers the clip again and finds the
+part file, or the answer.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Intake:
         self._noted: set[tuple[str, str]] = set()
 
     def campaigns(self, vehicle_id: str, now_ns: int) -> tuple[Campaign, ...]:
-        """Give the campaigns that a vehicle carries from now on."""
+        """Return the campaigns that a vehicle carries from now on."""
         return campaigns_for(self.catalog, vehicle_id, now_ns=now_ns)
 
     def find(self, vehicle_id: str, offer: ClipOffer, manifest: bytes) -> ClipDone | None:
-        """Give the answer when this very offer was decided before: a clip comes in once.
+        """Return the answer when this very offer was decided before: a clip comes in once.
 
         One whose blob is no longer in the store, or no longer whole by its size, must be sent again.
         """
@@ -111,8 +111,8 @@ class Intake:
         """Make a whole clip durable and decide about it.
 
         Returns:
-            The answer, or None when the part must be sent again from its beginning: its bytes are
-            not the promised ones, and our disk may be to blame.
+            The answer, or None when the part must be sent again from its beginning: its bytes are not the
+            promised ones, and the fleet's disk may be the cause.
         """
         blob, clip = _facts(part)
         if blob.blob_id != offer.blob_id and not part.is_fresh:
@@ -120,7 +120,7 @@ class Intake:
             return None
         try:
             self._store.put_if_absent(blob.blob_id, part.path)
-        except HashMismatchError:  # what we read back is not what we wrote
+        except HashMismatchError:  # the stored bytes are not those that were written
             _restart(part)
             return None
         known, settings = self._known(vehicle_id, offer, now_ns), self._settings.admission

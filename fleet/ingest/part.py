@@ -16,9 +16,9 @@ _PIECE_BYTES = 1024 * 1024
 class Part:
     """The bytes received so far.
 
-    Nothing is buffered: what the disk refuses, ``append`` raises, and no later clean-up does. They are
-    not synced: after a power cut the file may hold anything. Its hash tells, and then only a
-    fresh transfer can say whether the vehicle or our disk was wrong; hence ``is_fresh``.
+    Nothing is buffered: ``append`` raises what the disk refuses, and no later clean-up does. The bytes are
+    not synced: after a power cut the file may hold anything. Its hash shows that, and then only a fresh
+    transfer can show whether the vehicle or the fleet's disk was wrong; hence ``is_fresh``.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:

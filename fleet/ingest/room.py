@@ -1,4 +1,4 @@
-"""Ask the disk whether a clip fits before its bytes flow: a vehicle pays for every byte it sends."""
+"""Check that a clip fits on the disk before its bytes flow: a vehicle pays for every byte it sends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_room(offer: ClipOffer, part: Path, store: Path | None) -> None:
     Args:
         offer: Of the clip.
         part: Its part file, which may hold the beginning; the folder exists.
-        store: Folder of the blobs; None when they do not lie on a disk of ours.
+        store: Folder of the blobs; None when they do not lie on a disk of this machine.
 
     Raises:
         StoreUnavailableError: There is no room.

@@ -55,7 +55,7 @@ class SessionState:
     bad_chunks: int = 0
     """Chunks whose checksum was wrong."""
     bad_reports: int = 0
-    """Reports that nobody will acknowledge; the clips of the same vehicle go on."""
+    """Reports that are never acknowledged; the clips of the same vehicle go on."""
     _is_greeted: bool = field(default=False, init=False)
     _upload: _Upload | None = field(default=None, init=False)
 

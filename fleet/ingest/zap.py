@@ -1,8 +1,8 @@
-"""Answer libzmq's question who may connect (ZAP, RFC 27), and fail closed.
+"""Answer libzmq's question which key may connect (ZAP, RFC 27), and fail closed.
 
-libzmq lets every key in when nobody answers, unless the socket enforces its domain; and an answering
-thread that dies would refuse everybody. So the domain is enforced, the answer is a total function
-without a thread of its own, and ``probe_stranger`` proves at start-up that a stranger is refused.
+Without a handler libzmq lets every key in, unless the socket enforces its domain; and an answering thread
+that dies would refuse every key. So the domain is enforced, the answer is a total function without a thread
+of its own, and ``probe_stranger`` proves at start-up that an unregistered key is refused.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def answer_zap(frames: Sequence[bytes], vehicle_of: Callable[[str], str | None])
 
 
 def claimed_key(frames: Sequence[bytes]) -> str:
-    """Give the public key, in Z85, that a request asks about; empty when it names none."""
+    """Return the public key, in Z85, that a request asks about; empty when it names none."""
     is_curve = len(frames) == 7 and frames[5] == b"CURVE" and len(frames[6]) == 32
     return z85.encode(frames[6]).decode() if is_curve else ""
 
@@ -61,7 +61,7 @@ def secure(socket: zmq.Socket[bytes], secret_key: bytes) -> None:
 def probe_stranger(
     endpoint: str, server_key: bytes, serve: Callable[[], None], *, timeout_s: float = 10.0
 ) -> None:
-    """Connect with a key that nobody has registered and make sure that it is refused.
+    """Connect with an unregistered key and make sure that it is refused.
 
     Args:
         endpoint: Where the gateway is bound.

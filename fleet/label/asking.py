@@ -1,8 +1,8 @@
-"""In what order a reviewer is asked, and what need not be asked any more.
+"""Order a reviewer's questions, and drop those that an answer has settled.
 
-The queue is over all clips: a budget is spent on the most valuable questions of *all* of them, never
-clip by clip. The control's budget, of the same size, is spent on questions drawn blindly. Neither asks
-again about what an answer has shown already: a broken track and its radar echo are one thing.
+The queue is over all clips: a budget is spent on the most valuable questions of *all* of them, never clip by
+clip. The control's budget, of the same size, is spent on questions drawn by hash. Neither asks again about
+what an answer has shown already: a broken track and its radar echo are one thing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Review = Callable[[ReviewQuestion], ReviewAnswer]
 Answered = list[tuple[ReviewQuestion, ReviewAnswer]]
 
 _FIND_BESIDE, _FIND_IN_CLIP, _NO_FIND = 2.0, 1.3, 0.85
-"""What an answer does to the promise of the other questions of its clip; see ``ask_by_value``."""
+"""Factors on the value of a clip's other questions after an answer; see ``ask_by_value``."""
 _BESIDE_M = 6.0
 
 
@@ -37,11 +37,11 @@ def ask_by_value(
     *,
     unseen: Sequence[Form] = (),
 ) -> Answered:
-    """Spend a budget on the most valuable questions, and learn from the answers where to ask on.
+    """Spend a budget on the most valuable questions, and change the values by the answers.
 
-    What the teacher has never learnt, a class or an ``unseen`` form of one, comes in company. Where an
-    answer turned some up, the questions of its clip become more promising, most of all those that point
-    beside it; an answer that showed familiar things or nothing makes them less so.
+    Things that the teacher has not learnt, a class or an ``unseen`` form of one, often stand together. Where
+    an answer found one, the questions of its clip gain value, most of all those that point beside it; an
+    answer that found a known class or nothing takes value from them.
     """
     left = [question for opinion in opinions for question in opinion.questions]
     promise = {question.track: question.value for question in left}
@@ -67,7 +67,7 @@ def ask_blindly(
     budget: int,
     settings: LabelSettings,
 ) -> Answered:
-    """Spend a budget in an order that knows nothing of value: the control."""
+    """Spend a budget in an order that does not depend on value: the control."""
     left = [question for opinion in opinions for question in opinion.questions]
     left.sort(key=lambda q: hashlib.sha256(f"{seed}:{q.track}".encode()).digest())
     asked: Answered = []
@@ -89,7 +89,7 @@ def _not_told(
     answer: ReviewAnswer,
     settings: LabelSettings,
 ) -> list[ReviewQuestion]:
-    """Keep of a queue what is neither the question just answered nor told by its answer."""
+    """Keep of a queue the questions that are neither the one just answered nor settled by its answer."""
     return [
         other
         for other in queue
@@ -101,7 +101,7 @@ def _not_told(
 def _is_told(
     question: ReviewQuestion, boxes: Mapping[int, SampleBox], settings: LabelSettings
 ) -> bool:
-    """Say whether at half of a question's sightings these boxes stand where it points."""
+    """Tell whether at half of a question's sightings these boxes stand where it points."""
     margin_m = settings.same_thing_margin_m
     told = sum(
         sighting.stamp_ns in boxes
@@ -112,7 +112,7 @@ def _is_told(
 
 
 def _points_beside(question: ReviewQuestion, boxes: Mapping[int, SampleBox]) -> bool:
-    """Say whether a question ever points near one of these boxes."""
+    """Tell whether a question ever points near one of these boxes."""
     return any(
         sighting.stamp_ns in boxes
         and math.dist((sighting.x_m, sighting.y_m), _centre(boxes[sighting.stamp_ns])) < _BESIDE_M

@@ -1,7 +1,7 @@
-"""Find what nobody is sure of in a clip, and how much it would teach to know.
+"""Find what is uncertain in a clip, and how much an answer about it would teach.
 
-Two kinds: a track that the teacher follows without being sure of it, and something that the vehicle's
-radar followed where no track of the teacher, sure or weak, explains it.
+Two kinds: a weak track of the teacher, and a thing that the vehicle's radar followed and that no track of the
+teacher, sure or weak, explains.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from fleet.sample.row import Disc
 LOW_CONFIDENCE = "low_confidence"
 RADAR_WITHOUT_BOX = "radar_without_box"
 _HINT_M = 3.0
-"""A box of the teacher this near to a radar track is a hint at what it is."""
+"""A box of the teacher this near to a radar track suggests what it is."""
 _LONG_TRACK = 8
-"""A weak track of fewer instants than this is worth the less: most such are fancies, or several things."""
+"""A weak track of fewer instants than this has less value: most such are false, or several things."""
 _BY_DEFINITION = 3.0
-"""How much more a radar track without a box is worth than a weak one: the teacher has no word for it."""
+"""Value of a radar track without a box over that of a weak track: its class may be one that the teacher has
+not learnt."""
 _GRID_RANGE_M = 32.0
 """The teacher's segmentation covers so much on every side of the ego."""
 
@@ -49,15 +50,15 @@ def weak_track(
     opinions: Sequence[Opinion],
     settings: LabelSettings,
 ) -> Doubt:
-    """Turn a track that the teacher is not sure of into a question.
+    """Turn a weak track of the teacher into a question.
 
-    Worth most is what returns a radar echo, so that it is there, and is called a pedestrian in one
-    frame and a bicycle in the next, so that the teacher does not know what it is.
+    Most valuable is a track that returns a radar echo, so that something is there, and that is called a
+    pedestrian in one frame and a bicycle in the next, so that the teacher does not know its class.
 
     Args:
         track: By hindsight.
         boxes: Its boxes in the ego frame, each with the number of its frame.
-        clip: Theirs.
+        clip: The clip of both.
         frames: The labelled instants.
         opinions: What the teacher saw at each of them.
         settings: Thresholds.
@@ -77,9 +78,9 @@ def weak_track(
 def _radar_support(
     boxes: Sequence[tuple[int, Box3D]], frames: Sequence[ClipFrame], settings: LabelSettings
 ) -> float:
-    """Give the share of a track's instants at which the vehicle's radar followed something there.
+    """Return the share of a track's instants at which the vehicle's radar followed something there.
 
-    Most weak tracks are a network's own fancies; what also returns an echo is really there.
+    Most weak tracks are false boxes of a network; a track that also returns an echo is real.
     """
     supported = [
         any(_belongs(r, box, settings) for r in (p.radar_tracks if p else ()))
@@ -132,9 +133,9 @@ def _wonder(
     opinions: Sequence[Opinion],
     settings: LabelSettings,
 ) -> float:
-    """Say how little the teacher has to offer for what the radar follows, in [0, 1].
+    """Return how little the teacher found where the radar followed something, in [0, 1].
 
-    A missed truck still raises weak boxes where it stands; what the teacher has never seen raises
+    A missed truck still raises weak boxes where it stands; a class that the teacher has never seen raises
     none. The strongest box of any class near each sighting counts, however weak.
     """
     known = {f.stamp_ns: o.boxes for f, o in zip(frames, opinions, strict=True)}
@@ -149,7 +150,7 @@ def _wonder(
 
 
 def _belongs(track: RadarTrack, box: Box3D, settings: LabelSettings) -> bool:
-    """Say whether a radar track lies on or just beside a box."""
+    """Tell whether a radar track lies on or just beside a box."""
     return is_on(box, track.x_m, track.y_m, settings.box_margin_m)
 
 

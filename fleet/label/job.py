@@ -32,7 +32,7 @@ from fleet.work.plug import plugged
 from fleet.work.task import JobInputs, read_assignment
 
 _UNREADABLE = (RingroadError, OSError, ArithmeticError, LookupError, MemoryError, ValueError)
-"""What a clip that admission could not see through may raise here; it costs this clip alone."""
+"""Errors of a clip that admission did not detect as unreadable; only this clip is skipped."""
 _MAX_REASON_CHARACTERS = 300
 
 
@@ -44,9 +44,9 @@ class ReviewChoice(StrEnum):
     """How a review budget is spent."""
 
     VALUE = "value"
-    """On what is thought to teach most."""
+    """By the estimated value of the answer."""
     BLIND = "blind"
-    """On questions drawn by hash: the control."""
+    """By hash: the control."""
 
 
 class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +66,11 @@ class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: Count = 0
     settings: LabelSettings = msgspec.field(default_factory=LabelSettings)
     unseen: tuple[Form, ...] = ()
-    """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
+    """Forms of known classes that the teacher has not seen; that it finds none of them proves nothing."""
 
 
 class LabelRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a labelling run said and cost."""
+    """Result and cost of a labelling run."""
 
     clips: Count
     """Labelled."""
@@ -143,7 +143,7 @@ def label_clips(job: LabelJob, inputs: JobInputs) -> Labelled:
 
 
 def _opinions(job: LabelJob, inputs: JobInputs) -> tuple[list[ClipOpinion], dict[str, str]]:
-    """Look at each clip of a job by itself; give the opinions, and why there is none of the others."""
+    """Form an opinion of each clip of a job by itself; return them, and the reasons of skipped clips."""
     engine, spec = OnnxEngine(inputs[MODEL]), SPECS[job.size]
     opinions: list[ClipOpinion] = []
     skipped = {name: why for name, why in inputs.lacking.items() if name != MODEL}
@@ -167,7 +167,7 @@ def _opinions(job: LabelJob, inputs: JobInputs) -> tuple[list[ClipOpinion], dict
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line why a clip cannot be read."""
+    """Return in one line why a clip cannot be read."""
     words = " ".join(str(error).split())
     if not isinstance(error, RingroadError):
         words = f"{type(error).__name__}: {words}"

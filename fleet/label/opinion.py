@@ -1,11 +1,11 @@
-"""Say what is true about a whole clip: confident tracks by hindsight, a queue of doubts, and silence.
+"""Label a whole clip without a reviewer: confident tracks by hindsight, a queue of doubts, and background.
 
-Three kinds of place come out. Where the teacher's smoothed tracks are sure, there is a label. Where
-something is but nobody is sure what (a weak track, a radar track without any box), there is a
-*question* for a reviewer; unanswered, the place is masked, because what a model missed is the last
-thing it should be taught not to see. Everywhere else is background: for the classes that the teacher has
-learnt, and for the others only where radar and teacher both kept silent, because a teacher cannot
-testify to the absence of what it does not know.
+Every place is one of three kinds. Where the teacher's smoothed tracks are sure, there is a label. Where
+something of uncertain class stands (a weak track, a radar track without any box), there is a *question* for a
+reviewer; without an answer the place is masked, because training must not teach that something a model has
+missed is background. Everywhere else is background: for the classes that the teacher has learnt, and for the
+others only where neither radar nor teacher found anything, because a teacher's silence about a class that it
+has not learnt proves nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fleet.sample.row import Disc, LabelSource, Sample, SampleBox, SampleLabels
 
 @dataclass(frozen=True, eq=False)
 class ClipOpinion:
-    """All that can be said about a clip without asking anybody."""
+    """All that is known of a clip before a reviewer is asked."""
 
     clip: Clip
     frames: tuple[ClipFrame, ...]
@@ -49,19 +49,19 @@ class ClipOpinion:
     known: tuple[Category, ...]
     """What the teacher has learnt to see."""
     signs: Mapping[int, tuple[Disc, ...]] = field(default_factory=dict)
-    """By stamp, where anything gave a sign of itself, see ``silence``; absent where nobody listened."""
+    """By stamp, places of signs, see ``silence``; a stamp at which the radar measured nothing is absent."""
     unseen: tuple[Form, ...] = ()
-    """Forms of known classes that the teacher has not seen: its silence about such a class is no evidence."""
+    """Forms of known classes that the teacher has not seen; that it finds none of them proves nothing."""
 
     @property
     def absence_known(self) -> tuple[Category, ...]:
-        """Classes whose absence the teacher's silence shows: known, and seen in every form."""
+        """Classes that are absent where the teacher finds none: known, and seen in every form."""
         unseen = {form.category for form in self.unseen}
         return tuple(category for category in self.known if category not in unseen)
 
     @property
     def questions(self) -> tuple[ReviewQuestion, ...]:
-        """What a reviewer would be asked, most valuable first."""
+        """The questions for a reviewer, most valuable first."""
         return tuple(sorted((d.question for d in self.doubts), key=lambda q: (-q.value, q.track)))
 
 
@@ -120,10 +120,10 @@ def opine(
 def settle(
     opinion: ClipOpinion, answers: Mapping[str, ReviewAnswer], settings: LabelSettings
 ) -> dict[int, SampleLabels]:
-    """Join labels and answers; what nobody could tell is masked.
+    """Join labels and answers; doubts without a clear answer are masked.
 
-    An answer speaks for the one thing that was asked about. Who stands beside it, in a herd or a
-    crowd, was not looked at: a wider circle once taught a third of all animals as background.
+    An answer is about the one thing that was asked about. Its neighbours, in a herd or a crowd, were not
+    looked at: a wider circle once taught a third of all animals as background.
     """
     boxes = {stamp: list(found) for stamp, found in opinion.boxes.items()}
     reviewed: dict[int, list[SampleBox]] = {stamp: [] for stamp in boxes}
@@ -154,13 +154,13 @@ def settle(
 
 
 def _is_told(disc: Disc, reviewed: Sequence[SampleBox], settings: LabelSettings) -> bool:
-    """Say whether a reviewer drew what a doubt points at."""
+    """Tell whether a reviewer drew what a doubt points at."""
     margin_m = settings.same_thing_margin_m
     return any(is_on(box.box, disc.x_m, disc.y_m, margin_m) for box in reviewed)
 
 
 def _with_reviewed(boxes: list[SampleBox], reviewed: SampleBox) -> list[SampleBox]:
-    """Add what a reviewer said; it replaces whatever stood in the same place."""
+    """Add a reviewer's boxes; they replace whatever stood in the same place."""
 
     def is_same(other: SampleBox) -> bool:
         apart = math.hypot(other.box.x_m - reviewed.box.x_m, other.box.y_m - reviewed.box.y_m)
@@ -170,7 +170,7 @@ def _with_reviewed(boxes: list[SampleBox], reviewed: SampleBox) -> list[SampleBo
 
 
 def _footprint(box: Box3D) -> Disc:
-    """Give a disc that lies within a box's outline: what stands beside a lorry is not the lorry."""
+    """Return a disc within a box's outline: a thing beside a lorry is not the lorry."""
     return Disc(box.x_m, box.y_m, max(0.8, 0.5 * box.width_m))
 
 

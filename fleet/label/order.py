@@ -1,7 +1,7 @@
-"""Label admitted clips: lay them out, let child processes look and ask, keep what was said per clip.
+"""Label admitted clips: lay them out, run the labelling jobs, keep the labels per clip.
 
-Two orders can run side by side (a candidate's and its control's). A run is named by its clips, its
-teacher and its budget; what it said about a clip is one small blob, for the pictures are in the clip.
+Two orders can run side by side (a candidate's and its control's). A run is named by its clips, its teacher
+and its budget; its labels of a clip are one small blob, for the pictures are in the clip.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleet.work.task import Task
 from fleet.work.workspace import OnSteps, Workspace, ignore_steps
 
 ClipLabels = dict[int, SampleLabels]
-"""What was said about a clip, by stamp in ns."""
+"""The labels of a clip, by stamp in ns."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class LabelOrder:
 
     @property
     def run_id(self) -> str:
-        """Hash of all that decides what is said.
+        """Hash of everything that decides the labels.
 
-        Unseen forms and settings count where there are any, so that a run without keeps its id.
+        Unseen forms and settings count only where they differ from the defaults, so that a run with the
+        defaults keeps its id.
         """
         job = self.job
         what: tuple[object, ...] = (
@@ -80,7 +81,7 @@ def choose_clips(
 def label(
     workspace: Workspace, orders: Mapping[str, LabelOrder], *, on_steps: OnSteps = ignore_steps
 ) -> dict[str, Labelled]:
-    """Carry labelling orders out and write down what was said.
+    """Carry labelling orders out and write the labels down.
 
     A clip that cannot be fetched or read is skipped; the run names it, with the reason.
 

@@ -1,4 +1,4 @@
-"""Join a recorded clip with what was said about its instants: the rows that a network learns from."""
+"""Join a recorded clip with its labels: the rows that a network learns from."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fleet.sample.row import Sample, SampleLabels
 def clip_rows(
     clip: Clip, said: Mapping[int, SampleLabels], tags: Sequence[str] = ()
 ) -> list[Sample]:
-    """Join a clip with what was said about its instants; each row's earlier one is the instant before.
+    """Join a clip with its labels; each row's earlier instant is the labelled one before it.
 
-    Agents' futures stay in every row: what others did is true whatever the vehicle did.
+    Agents' futures stay in every row: how others moved is true whatever the vehicle did.
 
     Args:
         clip: As recorded.
-        said: By stamp in ns; only these instants become rows.
+        said: Labels by stamp in ns; only these instants become rows.
         tags: Of every row.
     """
     manifest = clip.manifest
@@ -43,9 +43,9 @@ def clip_rows(
 
 
 def is_random(manifest: ClipManifest) -> bool:
-    """Say whether chance alone chose a clip, so that its driving is ordinary driving.
+    """Tell whether a clip was chosen by chance alone, so that its driving is ordinary driving.
 
-    A clip with a trigger event beside a random one holds the same trouble as without the latter. A rule
-    that this version does not know counts as a trigger.
+    A clip with a trigger event beside a random one is not. A rule that this version does not know counts as a
+    trigger.
     """
     return all(event.rule is TriggerRule.RANDOM for event in manifest.events)

@@ -1,9 +1,9 @@
-"""Where nothing gave a sign of itself: the one place whose emptiness a blind teacher can testify to.
+"""Find places without any sign of a road user: only there every class is known to be absent.
 
-A teacher says nothing about a class that it never learnt, but what is on a road returns echoes sooner or
-later, whoever knows its name. Where for a second neither an echo came nor the teacher saw the faintest box
-of any class, an empty place counts as empty for every class. Without this, clips full of a new thing hold
-no background to tell it from. A radar that hears nothing anywhere is not listening: it is no witness.
+A teacher says nothing about a class that it has not learnt, but a thing on the road returns echoes sooner or
+later, whatever its class. Where for a second neither an echo came nor the teacher found the faintest box of
+any class, an empty place counts as empty for every class. Without this, clips full of a new thing hold no
+background to tell it from. A radar that measures nothing anywhere may be faulty and proves nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fleet.label.teacher import Opinion
 from fleet.sample.row import Disc
 
 _GRID_M = 1.0
-"""Signs are rounded to this, for a hundred echoes of one lorry say no more than ten."""
+"""Signs are rounded to this, because a hundred echoes of one lorry tell no more than ten."""
 _RANGE_M = 34.0
 """Signs further ahead or aside than this lie beyond every label."""
 
@@ -28,15 +28,15 @@ _RANGE_M = 34.0
 def signs(
     clip: Clip, frames: Sequence[ClipFrame], opinions: Sequence[Opinion], settings: LabelSettings
 ) -> Mapping[int, tuple[Disc, ...]]:
-    """List by stamp the places, in the ego frame, at which anything gave a sign of itself.
+    """List by stamp the places of signs, in the ego frame.
 
-    A stamp round which the radar heard nothing at all is left out.
+    A stamp round which the radar measured nothing at all is left out.
 
     Args:
         clip: As recorded; its radar counts at every recorded instant.
         frames: The labelled instants.
         opinions: What the teacher saw at each of them.
-        settings: How long to listen, how faint a box counts, and how far a sign reaches.
+        settings: Time window of echoes, least score of a box, and radius of a sign.
     """
     echoes = [
         (

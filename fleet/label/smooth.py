@@ -1,8 +1,8 @@
 """Smooth many tracks at once: a constant-velocity Kalman filter forwards, an RTS smoother backwards.
 
-A vehicle must say where a thing *is* from what it has seen so far; a label may wait for the whole clip, so
-every instant also learns from what came after it. All tracks share one time axis and are handled as one
-batch; a track may start late, end early and have gaps.
+A vehicle must estimate a position from past measurements; a label may wait for the whole clip, so every
+instant also uses the later ones. All tracks share one time axis and are handled as one batch; a track may
+start late, end early and have gaps.
 
 Filter: Kalman (1960) with white-noise acceleration (Bar-Shalom, Li and Kirubarajan, *Estimation with
 Applications to Tracking and Navigation*, 2001, section 6.2.2). Smoother: Rauch, Tung and Striebel, *Maximum
@@ -153,7 +153,7 @@ def _filter(
 
 
 def _transition(dt_s: float | Floats) -> Floats:
-    """Give the matrix that moves a state ahead, (4, 4) or (N, 4, 4)."""
+    """Return the matrix that moves a state ahead, (4, 4) or (N, 4, 4)."""
     step = np.zeros((*np.shape(dt_s), 4, 4))
     step[..., range(4), range(4)] = 1.0
     step[..., 0, 2] = step[..., 1, 3] = dt_s
@@ -161,7 +161,7 @@ def _transition(dt_s: float | Floats) -> Floats:
 
 
 def _process_noise(dt_s: float | Floats, density_m2ps3: float) -> Floats:
-    """Give the covariance that unknown accelerations add, (4, 4) or (N, 4, 4)."""
+    """Return the covariance that unknown accelerations add, (4, 4) or (N, 4, 4)."""
     dt_s = np.asarray(dt_s, dtype=np.float64)
     noise = np.zeros((*dt_s.shape, 4, 4))
     noise[..., 0, 0] = noise[..., 1, 1] = dt_s**3 / 3.0

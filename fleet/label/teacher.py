@@ -1,7 +1,7 @@
-"""The model that labels: any bundle's network, looking twice, once at the world and once in a mirror.
+"""The model that labels: any bundle's network, run twice, on each instant and on its mirror image.
 
-Test-time augmentation costs a second pass and buys two things: positions averaged over two looks, and
-an honest score, because a box that only one of them saw loses half of its own.
+Test-time augmentation costs a second pass and gives two things: positions averaged over two passes, and a
+score that reflects doubt, because a box that only one of them found loses half of its own.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Teacher:
         self._memories = [Memory(), Memory()]
 
     def look(self, frame_set: FrameSet) -> Opinion:
-        """Give the merged boxes of both looks, best score first.
+        """Return the merged boxes of both looks, best score first.
 
         Raises:
             OutputFault: The network's output was unusable.

@@ -35,7 +35,7 @@ def detections(frame: ClipFrame, opinion: Opinion, known: Sequence[Category]) ->
 
 
 def boxes_of(track: HindsightTrack, frames: Sequence[ClipFrame]) -> list[tuple[int, Box3D]]:
-    """Give a track's smoothed boxes, in the ego frame of each of its instants."""
+    """Return a track's smoothed boxes, in the ego frame of each of its instants."""
     found = []
     for k, frame in enumerate(track.frame.tolist()):
         ego_from_world = frames[frame].sensed.ego.world_from_ego.inverse()

@@ -54,23 +54,23 @@ class DirectorRepository:
         self._image = MetadataFolder(tree / IMAGE_METADATA, keys, self._lifetimes)
 
     def create(self, now_ns: int) -> None:
-        """Start with no vehicle; nothing happens when it exists."""
+        """Start with no vehicle; without effect when the repository exists."""
         if not self._root.is_started():
             self._root.start(DIRECTOR_KEYS, now_ns)
 
     def root_bytes(self) -> bytes:
-        """Give the root that vehicles are born with."""
+        """Return the root that vehicles are delivered with."""
         return self._root.root_bytes()
 
     def enrol(self, vehicle_id: str, now_ns: int) -> None:
-        """Begin a vehicle's metadata, with nothing assigned; nothing happens when it has some."""
+        """Begin a vehicle's metadata, with nothing assigned; without effect when it has some."""
         with self._writing():
             if self._vehicle(vehicle_id).published() is None:
                 self._give_roots(vehicle_id)
                 self._publish(vehicle_id, {}, now_ns)
 
     def assign(self, assignment: Assignment, now_ns: int) -> bool:
-        """Say which released bundle a vehicle should run; saying it again changes nothing.
+        """Assign a released bundle to a vehicle; assigning it again changes nothing.
 
         Returns:
             Whether anything was written.
@@ -125,7 +125,7 @@ class DirectorRepository:
             return self._renew_vehicle(vehicle_id, now_ns)
 
     def expiries(self, vehicle_id: str) -> tuple[Expiry, ...]:
-        """Give when each file that a vehicle sees expires."""
+        """Return when each file that a vehicle sees expires."""
         return self._vehicle(vehicle_id).expiries(director_metadata(vehicle_id), _ONLINE)
 
     def rotate(self, role: str, old: str, new: str, now_ns: int) -> None:

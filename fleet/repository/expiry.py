@@ -1,4 +1,4 @@
-"""When signed metadata ends, and what an operator should know before it does."""
+"""When signed metadata ends, and warnings for an operator before it does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from edge.contracts.time import NS_PER_S
 
 NEAR_RATIO = 0.25
-"""With less than this share of its life left, a file is late: what is renewed at all is so at half life."""
+"""Share of its life under which a file is late: files that are renewed at all are renewed at half life."""
 
 _REMEDIES = {
     "root": "the holders of the root keys have to sign a new root",
@@ -36,7 +36,7 @@ class Expiry:
 
 
 def warnings_of(expiries: Sequence[Expiry], now_ns: int) -> list[str]:
-    """Say, per kind of metadata, the first that is expired or near it, and what to do."""
+    """Name, per kind of metadata, the first file that is expired or near it, and the remedy."""
     late = [e for e in expiries if e.expires_ns - now_ns < e.lifetime_ns * NEAR_RATIO]
     firsts: dict[str, Expiry] = {}
     for expiry in sorted(late, key=lambda e: e.expires_ns):

@@ -1,7 +1,7 @@
 """The Image repository: which bundles exist, signed by two people.
 
-Its targets need two of three release keys, so what reaches vehicles was signed by two people, each in a
-call and with a key file of their own; changing a draft voids what was signed before.
+Its targets need two of three release keys, so a bundle that reaches vehicles was signed by two people, each
+in a call and with a key file of their own; a change of the draft voids earlier signatures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ IMAGE_KEYS: RoleKeys = {
     "timestamp": (("image-timestamp",), 1),
 }
 _ONLINE = frozenset({"snapshot", "timestamp"})
-"""What is signed on line; targets are people's."""
+"""Roles that are signed on line; people sign the targets."""
 
 
 class ImageRepository:
@@ -61,7 +61,7 @@ class ImageRepository:
         self._metadata = MetadataFolder(tree / IMAGE_METADATA, keys, lifetimes or Lifetimes())
 
     def create(self, now_ns: int) -> None:
-        """Start with an empty list of bundles; nothing happens when it exists."""
+        """Start with an empty list of bundles; without effect when there is one."""
         if not self._metadata.is_started():
             self._metadata.start(IMAGE_KEYS, now_ns)
         if self._metadata.published() is None:
@@ -75,7 +75,7 @@ class ImageRepository:
         return self._metadata.is_started()
 
     def root_bytes(self) -> bytes:
-        """Give the root that vehicles are born with."""
+        """Return the root that vehicles are delivered with."""
         return self._metadata.root_bytes()
 
     def propose(self, bundle: Bundle, now_ns: int) -> Release:
@@ -118,11 +118,11 @@ class ImageRepository:
         return count
 
     def publish(self, now_ns: int, *, minimum_signatures: int | None = None) -> None:
-        """Show the draft to the fleet.
+        """Publish the draft.
 
         Args:
-            minimum_signatures: None asks for what the root demands. A smaller number publishes what every
-                vehicle will refuse, to see that it does.
+            minimum_signatures: None: as many as the root requires. A smaller number publishes metadata that
+                every vehicle refuses, for tests of that refusal.
 
         Raises:
             OperatorError: There is no draft.
@@ -179,11 +179,11 @@ class ImageRepository:
             self._save_draft(self._metadata.next_targets(now_ns))
 
     def expiries_ns(self) -> dict[str, int]:
-        """Give when each role's metadata expires, UTC."""
+        """Return when each role's metadata expires, UTC."""
         return self._metadata.expiries_ns()
 
     def expiries(self) -> tuple[Expiry, ...]:
-        """Give when each file that vehicles see expires; nothing before the first."""
+        """Return when each file that vehicles see expires; nothing before the first."""
         if not self._metadata.is_started():
             return ()
         return self._metadata.expiries(IMAGE_METADATA, _ONLINE)

@@ -51,10 +51,10 @@ class Lifetimes:
     snapshot_days: Days = 7.0
     """Of the list of all metadata; the service signs it."""
     timestamp_days: Days = 1.0
-    """Of the word that this is the newest metadata; the service signs it, at half of its life anew."""
+    """Of the timestamp, which names the newest metadata; the service signs it, at half of its life anew."""
 
     def of(self, role: str) -> timedelta:
-        """Give the lifetime of a role's metadata."""
+        """Return the lifetime of a role's metadata."""
         return timedelta(days=getattr(self, f"{role}_days"))
 
 
@@ -97,7 +97,7 @@ class MetadataFolder:
         return Metadata[Root].from_bytes(self.root_bytes(max(self._root_versions(), default=0)))
 
     def root_bytes(self, version: int = 1) -> bytes:
-        """Read a root as it was signed; the first is what vehicles are born with.
+        """Read a root as it was signed; vehicles are delivered with the first one.
 
         Raises:
             OperatorError: There is no such root.
@@ -216,14 +216,14 @@ class MetadataFolder:
         self._write_root(after, tuple(before.signed.roles["root"].keyids))
 
     def expiries_ns(self) -> dict[str, int]:
-        """Give when each role's metadata expires, UTC: what an alarm watches."""
+        """Return when each role's metadata expires, UTC: what an alarm watches."""
         return {
             role: int(found.signed.expires.timestamp()) * NS_PER_S
             for role, found in self._present().items()
         }
 
     def expiries(self, name: str, online: frozenset[str]) -> tuple[Expiry, ...]:
-        """Give when each file of what vehicles see now expires.
+        """Return when each file of what vehicles see now expires.
 
         Args:
             name: How its files' names begin, for a reader.
@@ -249,7 +249,7 @@ class MetadataFolder:
         )
 
     def expiry(self, role: str, now_ns: int) -> datetime:
-        """Give when metadata of a role that is signed now will expire."""
+        """Return when metadata of a role that is signed now will expire."""
         return datetime.fromtimestamp(now_ns // NS_PER_S, UTC) + self._lifetimes.of(role)
 
     def _present(self) -> dict[str, Metadata[Any]]:
@@ -302,12 +302,12 @@ def published_targets(metadata: MetadataFolder) -> Targets:
 
 
 def release_in(target: TargetFile) -> Release | None:
-    """Give what is signed about an Image target; None for a blob."""
+    """Return what is signed about an Image target; None for a blob."""
     return None if target.custom is None else msgspec.convert(target.custom, Release)
 
 
 def as_custom(record: msgspec.Struct) -> Any:
-    """Give a record as it reads back from JSON, to be signed beside a target."""
+    """Return a record as it reads back from JSON, to be signed beside a target."""
     return msgspec.json.decode(msgspec.json.encode(record))
 
 

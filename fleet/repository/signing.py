@@ -1,7 +1,7 @@
 """Signing keys as files: one pair per name, the private half readable by its owner alone.
 
-Two persons are two private files. Whoever signs needs one private file and everybody's public ones, so
-the two never have to meet on one machine.
+Two persons are two private files. To sign takes one private file and all public ones, so the two private
+files never have to be on one machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NO_KEY = (
     RecursionError,
     UnsupportedAlgorithm,
 )
-"""What the readers of keys raise at a file that holds something else."""
+"""Errors that reading a key raises at a file that holds something else."""
 
 
 class KeyRing:

@@ -136,7 +136,7 @@ def events_of(catalog: Catalog, rollout_id: str) -> tuple[RolloutEvent, ...]:
 def _new_reports(
     catalog: Catalog, plan: RolloutPlan, known: tuple[RolloutEvent, ...]
 ) -> tuple[Reported, ...]:
-    """Give the reports of the plan's vehicles that arrived since it began and were not taken in."""
+    """Return the reports of the plan's vehicles that arrived since it began and were not taken in."""
     began_ns = min((event.at_ns for event in known), default=0)
     taken = {event.payload for event in known if isinstance(event, Reported)}
     vehicles = {vehicle for wave in plan.waves for vehicle in wave}

@@ -34,7 +34,7 @@ from fleet.rollout.plan import (
 
 
 class RolloutStage(StrEnum):
-    """Where a rollout stands."""
+    """State of a rollout."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -44,7 +44,7 @@ class RolloutStage(StrEnum):
 
 @dataclass(frozen=True)
 class RolloutState:
-    """All that the events so far amount to."""
+    """The state that all events so far lead to."""
 
     plan: RolloutPlan
     stage: RolloutStage = RolloutStage.PLANNED
@@ -62,9 +62,9 @@ class RolloutDecision:
     stage: RolloutStage
     wave: int
     events: tuple[RolloutEvent, ...]
-    """What the decision itself makes happen; to be recorded before it is carried out."""
+    """Events of the decision itself; to be recorded before it is carried out."""
     assignments: tuple[Assignment, ...]
-    """What each vehicle concerned is to be told now, by vehicle id; the others keep what they have."""
+    """New assignment of each vehicle concerned, by vehicle id; the others keep theirs."""
     reasons: tuple[str, ...] = ()
     unhealed: tuple[str, ...] = ()
     """After a halt, vehicles not yet known to be back on the incumbent."""
@@ -73,7 +73,7 @@ class RolloutDecision:
 def decide_rollout(
     plan: RolloutPlan, events: Iterable[RolloutEvent], now_ns: int
 ) -> RolloutDecision:
-    """Say what follows from all that happened, at a UTC time of the fleet.
+    """Decide what follows from all events, at a UTC time of the fleet.
 
     Once ``events`` of the answer are recorded, deciding again at that time gives none and the same
     assignments.
@@ -135,7 +135,7 @@ def apply(state: RolloutState, event: RolloutEvent) -> RolloutState:
 
 
 def assignments_of(state: RolloutState) -> tuple[Assignment, ...]:
-    """List what each vehicle of the opened waves is to be told, by vehicle id."""
+    """List the assignment of each vehicle of the opened waves, by vehicle id."""
     release = state.plan.heal if state.stage is RolloutStage.HALTED else state.plan.candidate
     opened = enumerate(state.plan.waves[: state.wave + 1])
     return tuple(
@@ -159,12 +159,12 @@ class Director(Protocol):
     """Where assignments are published, see ``fleet.repository.DirectorRepository``."""
 
     def assign(self, assignment: Assignment, now_ns: int) -> bool:
-        """Publish one assignment; False when it stood there already."""
+        """Publish one assignment; False when it was published already."""
         ...
 
 
 def publish_decision(decision: RolloutDecision, director: Director, now_ns: int) -> tuple[str, ...]:
-    """Tell every vehicle concerned; safe to repeat, also after dying half-way.
+    """Publish every assignment of a decision; safe to repeat, also after a process died half-way.
 
     Returns:
         The vehicles whose metadata changed.
@@ -190,7 +190,7 @@ def _with_report(state: RolloutState, event: Reported) -> RolloutState:
 
 
 def _complaints(state: RolloutState, now_ns: int) -> tuple[str, ...]:
-    """Say why a running rollout must halt: anyone's fault, or the running wave's silence."""
+    """List why a running rollout must halt: a fault of any vehicle, or the running wave's silence."""
     rule = state.plan.rule
     found = [f"{v} {fault}" for v, e in sorted(state.evidence.items()) for fault in e.faults[:1]]
     for vehicle_id in state.plan.waves[state.wave]:

@@ -1,4 +1,4 @@
-"""What a vehicle's reports prove: signed by its own key, said once, and about the release in question."""
+"""What a vehicle's reports prove: signed by its own key, counted once, and about the release in question."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fleet.rollout.plan import CanaryRule, Reported, RolloutPlan
 
 @dataclass(frozen=True)
 class VehicleEvidence:
-    """What one vehicle said since the rollout was planned, and showed since its wave opened."""
+    """A vehicle's reports since the rollout was planned, and its results since its wave opened."""
 
     opened_ns: int | None = None
     received_ns: int | None = None
     boots: tuple[str, ...] = ()
-    """Every boot heard of, newest last; an older one never speaks again."""
+    """Every boot reported, newest last; a report of an older one is a replay."""
     sequence: int = -1
     faults: tuple[str, ...] = ()
     has_passed: bool = False
@@ -34,7 +34,7 @@ class VehicleEvidence:
 def with_report(
     evidence: VehicleEvidence, event: Reported, vehicle_id: str, plan: RolloutPlan, now_ns: int
 ) -> VehicleEvidence:
-    """Take in what came under a vehicle's name, if the vehicle said it and had not said it before."""
+    """Take in a report under a vehicle's name, if the vehicle signed it and had not sent it before."""
     report = verified_report(event, vehicle_id, plan.report_keys[vehicle_id])
     if report is None or _is_replayed(report, evidence):
         return replace(evidence, ignored=evidence.ignored + 1)
@@ -42,7 +42,7 @@ def with_report(
 
 
 def silence_of(evidence: VehicleEvidence, rule: CanaryRule, now_ns: int) -> tuple[str, ...]:
-    """Say that a vehicle owes a report, if it does; one that has passed owes none."""
+    """Return the complaint about a vehicle that owes a report; one that has passed owes none."""
     if evidence.opened_ns is None or evidence.has_passed:
         return ()
     silent_ns = now_ns - max(evidence.opened_ns, evidence.received_ns or 0)
@@ -64,7 +64,7 @@ def verified_report(
 
 
 def _is_replayed(report: HealthReport, evidence: VehicleEvidence) -> bool:
-    """A boot that was left never speaks again, and within a boot sequences only grow."""
+    """Tell a replayed report: one of an earlier boot, or with a sequence that has been used."""
     if report.boot_id not in evidence.boots:
         return False
     return report.boot_id != evidence.boots[-1] or report.sequence <= evidence.sequence
@@ -100,7 +100,7 @@ def _is_about(report: HealthReport, release: Release) -> bool:
 
 
 def _faults_of(report: HealthReport, rule: CanaryRule) -> tuple[str, ...]:
-    """Say what a report about the candidate shows against it."""
+    """List what a report about the candidate counts against it."""
     found = []
     if report.phase in {InstallPhase.REVERTED, InstallPhase.REFUSED}:
         found.append(f"{report.phase} the candidate: {report.reason}")

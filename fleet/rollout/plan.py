@@ -13,7 +13,7 @@ from edge.contracts.release import Release
 
 
 class CanaryRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a vehicle has shown that the candidate does it good."""
+    """Conditions under which a vehicle passes the candidate."""
 
     ticks: Count = 360
     """Ticks it must have driven on the candidate."""
@@ -28,7 +28,7 @@ class CanaryRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is rolled out to whom, in which order, judged how."""
+    """Which bundle goes to which vehicles, in which order, and by which rule it is judged."""
 
     rollout_id: Name
     candidate: Release
@@ -62,13 +62,13 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
-    """A person let the first wave go."""
+    """A person started the first wave."""
 
     actor: Name
 
 
 class WaveOpened(_Event, frozen=True, kw_only=True, tag="wave_opened"):
-    """The wave before was good; this one goes."""
+    """The wave before has passed; this one begins."""
 
     wave: Count
 
@@ -82,13 +82,13 @@ class Reported(_Event, frozen=True, kw_only=True, tag="reported"):
 
 
 class Halted(_Event, frozen=True, kw_only=True, tag="halted"):
-    """It goes no further, by the rule or by a person; those who switched go back."""
+    """The rollout stops, by the rule or by a person; vehicles that switched go back."""
 
     reasons: tuple[Text, ...]
 
 
 class Passed(_Event, frozen=True, kw_only=True, tag="passed"):
-    """Every wave was good."""
+    """Every wave has passed."""
 
 
 RolloutEvent = Started | WaveOpened | Reported | Halted | Passed

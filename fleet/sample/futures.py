@@ -1,4 +1,4 @@
-"""Add to the labels of one instant where its tracks and the ego will be, known from later instants."""
+"""Add the futures of tracks and ego to the labels of one instant, from later instants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.sample.row import SampleBox, SampleLabels
 def with_futures(
     stamp_ns: int, labels: Mapping[int, SampleLabels], ego_poses: Mapping[int, Pose]
 ) -> SampleLabels:
-    """Add to the labels of one instant what the later instants know of the same tracks and of the ego."""
+    """Add to the labels of one instant the later positions of the same tracks and of the ego."""
     now = labels[stamp_ns]
     pose = ego_poses[stamp_ns]
     later = [stamp_ns + round((k + 1) * FUTURE_STEP_S * NS_PER_S) for k in range(FUTURE_STEPS)]

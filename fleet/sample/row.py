@@ -1,6 +1,6 @@
-"""What a training row is made of: one sensed instant, the one before it, and what is true about it.
+"""Training rows: one sensed instant, the one before it, and its labels.
 
-Rows come from two roads, recorded clips and rendered recipes, and look the same from here on.
+Rows come from recorded clips and from rendered recipes, and are alike from here on.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from models.examples import Labels, Senses
 NIGHT = "night"
 """Tag of a row that was sensed in the dark."""
 MIN_VISIBLE_PX = 12
-"""What shows less teaches nothing: it is neither a positive nor a negative."""
+"""An object that shows fewer pixels teaches nothing: it is neither a positive nor a negative."""
 
 
 class LabelSource(OpenEnum):
-    """Who said so."""
+    """Origin of a label."""
 
     AUTO = "auto"
     REVIEWED = "reviewed"
@@ -52,7 +52,7 @@ class SampleBox(msgspec.Struct, frozen=True, kw_only=True):
     source: LabelSource
     confidence: Ratio = 1.0
     visible_px: Count | None = None
-    """Pixels that show it, over all cameras; None where nobody counted and it is taken as seen."""
+    """Pixels that show it, over all cameras; None where they were not counted and it is taken as seen."""
     encounter_id: str | None = None
     future: tuple[tuple[Metres, Metres], ...] = ()
     """Offsets from the box centre every 0.25 s, ego frame of this instant; empty when unknown."""
@@ -67,22 +67,23 @@ class Disc(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SampleLabels(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything said about one instant."""
+    """All labels of one instant."""
 
     boxes: tuple[SampleBox, ...] = ()
     ignored: tuple[Disc, ...] = ()
-    """Where nobody could tell: neither positive nor negative."""
+    """Places where the labeler could not tell: neither positive nor negative."""
     absence_known: tuple[Category, ...] = msgspec.field(default_factory=lambda: tuple(CLASSES))
     """Classes for which an empty, not ignored place means that there is none; by default every class that
-    this software knows, for a label that says nothing of it was made with full care."""
+    this software knows, because a label without this field was made with full care."""
     looked: tuple[Disc, ...] = ()
-    """Where somebody who knows every class has looked: there, absence is known for all of them."""
+    """Places that a labeler with knowledge of every class has looked at: absence is known there for all
+    classes."""
     signs: tuple[Disc, ...] | msgspec.UnsetType = msgspec.UNSET
-    """Where anything gave a sign of itself; everywhere else absence is known for every class. Not
-    written where nobody listened."""
+    """Places of signs, see ``fleet.label.silence``; absence of every class is known everywhere else. Not
+    written where the radar measured nothing."""
     ego_future: tuple[tuple[float, float, float], ...] = ()
     teaches_driving: bool = True
-    """Whether a network may imitate ``ego_future``; False where a trigger caught trouble."""
+    """Whether a network may imitate ``ego_future``; False for a clip that a trigger recorded."""
     segmentation: bytes = b""
     """uint8 (n, n) row-major over +-32 m, n from its length; empty when unknown."""
 
@@ -121,11 +122,10 @@ class Sample:
 def training_labels(
     labels: SampleLabels, spec: NetSpec, categories: Sequence[Category] = SHIPPED_CLASSES
 ) -> Labels:
-    """Turn labels into the arrays that the loss is drawn from; confidence becomes weight.
+    """Turn labels into the arrays that the loss is computed from; confidence becomes weight.
 
     A box of a class that the network cannot name is neither positive nor negative. The loss imitates every
-    ego future that it gets, so it gets none that does not teach driving.
-    ego future that it gets, so it gets none that does not teach driving.
+    ego future that it is given, so it is given only those that teach driving.
     """
     number_of = {category: number for number, category in enumerate(categories)}
     rows, futures, hidden = [], [], []

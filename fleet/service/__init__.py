@@ -1,7 +1,7 @@
 """The fleet's one long-running process: the gateway for vehicles and a server of update files.
 
-It decides nothing that takes long: labelling, training and evaluation are child processes (see
-``fleet.work.process``) that meet it in catalog and store. It never imports torch.
+It does no long work: labelling, training and evaluation are child processes (see ``fleet.work.process``) that
+exchange their data with it through catalog and store. It never imports torch.
 """
 
 from fleet.service.files import FileServer

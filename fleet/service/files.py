@@ -1,11 +1,10 @@
-"""Give out files over plain HTTP, whole or in part: what update clients need and nothing else.
+"""Serve files over plain HTTP, whole or in part: what update clients need and nothing else.
 
-No secret and no trust pass here: clients believe signatures and hashes alone. So this is as small as a
-server can be: GET and HEAD of regular files under one folder, one range per request, no listing.
-
-A connection costs a coroutine and no thread, so that those that say nothing, or read slowly, keep no
-other out: a link that a vehicle lost in a tunnel stays open on this side. Every wait has a deadline,
-and when there are too many connections, the one that stands still the longest is cut.
+No secret and no trust pass here: clients verify signatures and hashes. So the server is minimal: GET and HEAD
+of regular files under one folder, one range per request, no listing. A connection costs a coroutine and no
+thread, so that silent or slow ones keep no other out: a link that a vehicle lost in a tunnel stays open on
+this side. Every wait has a deadline, and when there are too many connections, the one that has been idle
+longest is cut.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MAX_HEADER_BYTES = 64 * 1024
 _RECEIVE_BYTES = 16 * 1024
 _PIECE_BYTES = 64 * 1024
 _SEND_BUFFER_BYTES = 4 * _PIECE_BYTES
-"""What the kernel may hold of an answer: a client that stops reading is noticed after so much."""
+"""Bytes of an answer that the kernel may buffer; a client that stops reading is noticed after so many."""
 _BACKLOG = 1024
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_ROOM_S = 0.1
@@ -47,10 +46,10 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
 def find_file(root: Path, url: str) -> Path | None:
-    """Give the file that a request names; None when there is none, or none that may be seen.
+    """Return the file that a request names; None when there is none, or none that may be served.
 
     Args:
-        root: Nothing outside of it is ever given out, whatever links point there.
+        root: Nothing outside of it is ever served, whatever links point there.
         url: The request's target, still encoded.
     """
     try:
@@ -65,10 +64,10 @@ def find_file(root: Path, url: str) -> Path | None:
 
 
 def find_range(header: str | None, size_bytes: int) -> range | None:
-    """Give the bytes that a Range header asks for (RFC 9110, section 14).
+    """Return the bytes that a Range header asks for (RFC 9110, section 14).
 
     Returns:
-        All bytes when there is no header or none that we understand; None when it asks for bytes
+        All bytes when there is no header or none that is understood; None when it asks for bytes
         that the file does not have.
     """
     match = _RANGE.fullmatch(header.replace(" ", "")) if header else None
@@ -204,7 +203,7 @@ class FileServer:
 
 
 def _descriptors() -> int:
-    """Give how many descriptors this process may have open."""
+    """Return how many descriptors this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 

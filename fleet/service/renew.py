@@ -1,8 +1,8 @@
-"""Keep the short-lived metadata of both update repositories alive, a few vehicles at a time.
+"""Renew the short-lived metadata of both update repositories, a few vehicles at a time.
 
-Vehicles refuse a timestamp that is older than a day, healing included. Its keys are on line for this: a
-round asks every file whether half of its life is over, and signs those afresh. What fails is logged and
-tried again soon, with half of that life left; where the private keys are not, nothing is written.
+Vehicles refuse a timestamp that is older than a day, also when they are to go back to the incumbent. Its keys
+are on line for this: a round checks every file for half of its life and signs those afresh. A failure is
+logged and tried again soon, with half of that life left; where the private keys are not, nothing is written.
 """
 
 from __future__ import annotations

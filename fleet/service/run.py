@@ -1,4 +1,4 @@
-"""Put the parts of the service together, run them, and stop them cleanly."""
+"""Assemble the parts of the service, run them, and stop them cleanly."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _log = logging.getLogger(__name__)
 _STEP_S = 0.2
 """Longest wait for a message, and so the longest delay of a request to stop."""
 _OLD_WRITE_S = 3600.0
-"""A write to the store that was not finished within an hour never will be."""
+"""Age of a write to the store, in seconds, from which it counts as abandoned."""
 
 
 class FleetService:
     """The running service on one state folder."""
 
     def __init__(self, settings: ServiceSettings, *, now_ns: int) -> None:
-        """Open everything, prove that strangers are refused, and put the card out.
+        """Open everything, prove that unregistered keys are refused, and publish the card.
 
         Raises:
-            OperatorError: There is no fleet in this folder, another service runs on it, it keeps its
-                catalog elsewhere, a setting makes no sense, or the gateway would let strangers in.
+            OperatorError: There is no fleet in this folder, another service runs on it, it keeps its catalog
+                elsewhere, a setting makes no sense, or the gateway would let unregistered keys in.
             StoreUnavailableError: Catalog or store cannot be opened.
         """
         self.state = StateFolder(Path(settings.state))
@@ -77,7 +77,7 @@ class FleetService:
         self.gateway.step(now_ns, timeout_s)
 
     def close(self) -> None:
-        """Take the card in and let go of everything, in reverse order."""
+        """Remove the card and close everything, in reverse order."""
         self._open.close()
 
     def _open_gateway(self, settings: ServiceSettings) -> Gateway:
@@ -92,7 +92,7 @@ def serve(settings: ServiceSettings, on_ready: Callable[[ServiceCard], None]) ->
 
     Args:
         settings: See ``ServiceSettings``.
-        on_ready: Told once that vehicles can come.
+        on_ready: Called once when vehicles can connect.
     """
     is_stopped = False
 

@@ -1,10 +1,10 @@
 """Keep blobs by the hash of their content: write once, never change, found under the same key anywhere.
 
-A folder and an S3 bucket look the same from here, down to the key, so that a fleet that outgrows its
-disk copies the folder and changes one setting. Writing is create-only: whoever comes second learns
-that the blob is there already, and a name that is in use never gets other bytes. A name is no proof of
-its content, because copies are interrupted and disks decay: a writer that finds the name taken checks
-what lies there and replaces wrong bytes.
+A folder and an S3 bucket have the same keys, so that a fleet that outgrows its disk copies the folder and
+changes one setting. Writing is create-only: the second writer of a blob learns that it is there already, and
+a name that is in use never gets other bytes. A name is no proof of its content, because copies are
+interrupted and disks decay: a writer that finds the name taken checks the stored bytes and replaces wrong
+ones.
 """
 
 import hashlib
@@ -49,14 +49,14 @@ class BlobStore(Protocol):
         """
 
     def head(self, blob_id: str) -> int | None:
-        """Give the blob's size in bytes, or None when it is not there."""
+        """Return the blob's size in bytes, or None when it is not there."""
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Give the ids that start with ``prefix``, in order."""
+        """Return the ids that start with ``prefix``, in order."""
 
 
 def prove_store(store: BlobStore) -> None:
-    """Store one tiny blob twice and ask for it: credentials, bucket, room and the create-only write.
+    """Store one tiny blob twice and read it: credentials, bucket, room and the create-only write.
 
     The blob stays in the store, since stores never delete; its bytes are always the same ones.
 
@@ -74,7 +74,7 @@ def prove_store(store: BlobStore) -> None:
 
 
 def blob_key(blob_id: str) -> str:
-    """Give the key of a blob; the first two digits spread the blobs over folders.
+    """Return the key of a blob; the first two digits spread the blobs over folders.
 
     Raises:
         OperatorError: It is not a SHA-256 in lower-case hex.

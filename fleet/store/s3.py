@@ -22,8 +22,8 @@ from fleet.store.blob import (
 from fleet.store.settings import StoreSettings
 
 _HASHED_BYTES = 16 * 1024 * 1024
-"""Up to this size an object found under a blob's name is fetched and hashed; a larger one is believed by
-its size. Twice a usual clip."""
+"""Up to this size, twice a usual clip, an object found under a blob's name is fetched and hashed; of a larger
+one only the size is compared."""
 _TRIES = 3
 """Of one put, when others replace the same object at the same time."""
 
@@ -109,7 +109,7 @@ class S3Store(BlobStore):
         return True
 
     def _is_whole(self, key: str, blob_id: str, found: Mapping[str, Any], size_bytes: int) -> bool:
-        """Say whether what lies under a blob's name is the blob, as far as this is looked at."""
+        """Tell whether an object under a blob's name is the blob, by size and, up to a limit, by hash."""
         if found["ContentLength"] != size_bytes:
             return False
         if size_bytes > _HASHED_BYTES:

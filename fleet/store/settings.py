@@ -1,4 +1,4 @@
-"""Where blobs live, as people set it."""
+"""Settings of the blob store."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from models.settings import FitSettings
 
 @dataclass(frozen=True)
 class TrainOrder:
-    """What a network learns from, and what it starts from."""
+    """The data that a network learns from, and the weights that it starts from."""
 
     size: str
     fresh: tuple[DatasetManifest, ...]

@@ -1,4 +1,4 @@
-"""How a network is taught: a file of ``conf/train``, and what the order adds to it. Imports no torch."""
+"""Training recipes: a file of ``conf/train``, and what the order adds to it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def read_fit(name: str) -> FitSettings:
 def fine_tune(new_classes: Sequence[str] = (), recipe: str = "fine_tune") -> FitSettings:
     """Read a recipe that teaches new classes.
 
-    The output of a new class starts anew and its few peaks are weighted: without both, a class that
-    never occurred has sunk too far to return.
+    The output of a new class starts anew and its few peaks are weighted: without both, the score of a class
+    that never occurred is too low to recover.
 
     Args:
         new_classes: Categories that the parent never saw.

@@ -1,1 +1,1 @@
-"""What every stage works with (``workspace``), and children that leave nothing behind (``process``)."""
+"""Tools of every stage: the ``workspace``, and child processes that leave nothing behind (``process``)."""

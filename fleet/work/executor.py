@@ -1,7 +1,7 @@
-"""Carry tasks out: the seam between the orders of a stage and the machines that do the work.
+"""Carry tasks out: the interface between the orders of a stage and the machines that do the work.
 
-The process executor lays inputs out as files, runs one child process per task, and leaves what the child
-wrote in a folder of this machine. What shall last of it, the order puts into the store under its content.
+The process executor lays inputs out as files, runs one child process per task, and leaves its results in a
+folder of this machine. Results that must last are put into the store by the order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Import what an operator names: who answers questions, renders recipes or drives episodes."""
+"""Import a function that an operator names: a labeler, a runner of recipes, or a runner of episodes."""
 
 from __future__ import annotations
 

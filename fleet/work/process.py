@@ -45,7 +45,7 @@ class JobError(RingroadError):
     """A child process failed; the message holds the last line it wrote, and names its log."""
 
     def __init__(self, what: str, log_path: Path) -> None:
-        """Say what went wrong; ``what`` is kept for those whose log does not outlive the failure."""
+        """State what went wrong; ``what`` is kept for callers whose log does not outlive the failure."""
         super().__init__(f"{what} (log: {log_path})")
         self.what = what
 
@@ -69,7 +69,7 @@ class Child:
         self.stop()
 
     def poll(self) -> int | None:
-        """Give the exit status, or None while it runs."""
+        """Return the exit status, or None while it runs."""
         return self.process.poll()
 
     def wait(self, timeout_s: float | None = None) -> None:
@@ -91,7 +91,7 @@ class Child:
             raise JobError(f"{self.module} {how}: {last}", self.log_path)
 
     def stop(self) -> None:
-        """End it and everything it started: first asking, then not."""
+        """End it and everything it started: first by request, then by force."""
         if self.process.poll() is None:
             self._signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -99,7 +99,7 @@ class Child:
         self._clear_away()
 
     def tail(self) -> str:
-        """Give the end of what it wrote."""
+        """Return the end of its output."""
         with self.log_path.open("rb") as file:
             file.seek(max(0, self.log_path.stat().st_size - _TAIL_BYTES))
             return file.read().decode(errors="replace").strip()
@@ -109,7 +109,7 @@ class Child:
             os.killpg(self.process.pid, number)
 
     def _clear_away(self) -> None:
-        """End what is left of the group; once, for a process id can come back."""
+        """End what is left of the group; only once, because a process id can be reused."""
         if self.is_cleared:
             return
         self.is_cleared = True
@@ -161,10 +161,10 @@ def run_all(
 
     Args:
         work: What to run; started in this order.
-        logs: Folder of what they say.
-        at_once: So many side by side; each takes one core.
-        on_start: Hears the name of each that is started.
-        on_done: Hears the name of each that is done.
+        logs: Folder of their output.
+        at_once: How many run side by side; each takes one core.
+        on_start: Called with the name of each that is started.
+        on_done: Called with the name of each that is done.
         on_poll: Called several times a second, and once more at the end.
 
     Raises:

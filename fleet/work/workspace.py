@@ -1,4 +1,4 @@
-"""What every stage works with: catalog and store, folders for child processes, a clock and a name."""
+"""The workspace of a stage: catalog and store, folders for child processes, a clock and a name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CatalogAndStore(Protocol):
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a stage works, and in whose name."""
+    """Catalog, store and folders of a stage, and the name that the audit log gets."""
 
     catalog: Catalog
     store: BlobStore
@@ -53,17 +53,17 @@ class Workspace:
     cache: Path
     """What can be made again: decoded images, answers, datasets laid out as files."""
     actor: str
-    """Who does it, for the audit log."""
+    """Who works, for the audit log."""
     now_ns: Callable[[], int] = time.time_ns
 
     @property
     def executor(self) -> Executor:
-        """Who carries tasks out: child processes of this machine."""
+        """The executor of tasks: child processes of this machine."""
         return ProcessExecutor(self.store, self.folder, self.cache)
 
     @property
     def logs(self) -> Path:
-        """What child processes said."""
+        """Logs of child processes."""
         return self.folder / "logs"
 
     def finish_run(self, run_id: str, facts: RunFacts, *, dataset_id: str | None = None) -> None:

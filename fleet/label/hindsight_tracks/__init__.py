@@ -1,11 +1,11 @@
-"""Turn the detections of a whole clip into tracks, with hindsight: what a vehicle may not do, a label may.
+"""Turn the detections of a whole clip into tracks, from past and future instants alike.
 
-Forwards, each instant's boxes are given to running tracks (Hungarian assignment on likelihood). Then
-ends are joined to beginnings across gaps, judged by place *and* velocity on both sides; short tracks are
-dropped; what is left is smoothed over the whole clip and gets one class, one size and a heading.
+Forwards, each instant's boxes are given to running tracks (Hungarian assignment on likelihood). Then ends are
+joined to beginnings across gaps, judged by place *and* velocity on both sides; short tracks are dropped; the
+others are smoothed over the whole clip and get one class, one size and a heading.
 
-The choice to question: a box may join a track of another class at a price, because a network that has
-never seen a deer calls it a pedestrian in one frame and a bicycle in the next. The class is voted at the end.
+The choice to question: a box may join a track of another class at a price, because a network that has never
+seen a deer calls it a pedestrian in one frame and a bicycle in the next. The class is voted at the end.
 """
 
 from __future__ import annotations
@@ -56,6 +56,6 @@ def hindsight_tracks(
 
 
 def is_long_enough(rows: list[int], boxes: ClipBoxes, settings: HindsightSettings) -> bool:
-    """Tell whether a track has enough boxes over enough time to be believed."""
+    """Tell whether a track has enough boxes over enough time to be kept."""
     length_s = boxes.times_s[boxes.frame[rows[-1]]] - boxes.times_s[boxes.frame[rows[0]]]
     return len(rows) >= settings.min_hits and bool(length_s >= settings.min_length_s)

@@ -39,7 +39,7 @@ class HindsightSettings:
     min_length_s: float = 0.3
     """From first to last box; shorter tracks are dropped."""
     min_speed_mps: float = 1.0
-    """From here on a road user points where it moves."""
+    """Speed from which a road user's heading is its direction of motion."""
     doubtful_hits: float = 2.0
     """Number of hits at which length alone halves the confidence."""
     doubtful_sigma_m: float = 1.0
@@ -47,7 +47,7 @@ class HindsightSettings:
     following: SmoothSettings = field(
         default_factory=lambda: SmoothSettings(acceleration_density_m2ps3=10.0)
     )
-    """Motion while boxes are given to tracks: loose, or a hard brake loses the track."""
+    """Motion while boxes are given to tracks; with less noise a hard brake loses the track."""
     motion: SmoothSettings = field(default_factory=SmoothSettings)
     """Motion of the finished track."""
 
@@ -90,7 +90,7 @@ def measured_covariance(
     across_m: float = 0.2,
     across_ratio: float = 0.01,
 ) -> Floats:
-    """Model how wrong a camera box is: more along the ray than across it, and more when far.
+    """Model the error of a camera box: larger along the ray than across it, and growing with distance.
 
     Args:
         xy_world: (n, 2) boxes.

@@ -1,4 +1,4 @@
-"""What a finished track says of itself: one class, one size, a heading, and how sure it is."""
+"""Sum up a finished track: one class, one size, a heading, and a confidence."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _headings(
     score: Floats,
     settings: HindsightSettings,
 ) -> Floats:
-    """Point a track where it moves; where it stands, as at its nearest movement, else by vote, (t,)."""
+    """Return headings, (t,): along the motion; at rest that of the nearest motion, else by vote."""
     speed = np.hypot(velocity[:, 0], velocity[:, 1])
     sigma = np.sqrt(0.5 * (covariance[:, 2, 2] + covariance[:, 3, 3]))
     moving = np.flatnonzero(speed > np.maximum(settings.min_speed_mps, 2.0 * sigma))
@@ -122,7 +122,7 @@ def _voted_yaw(yaw_rad: Floats, score: Floats) -> float:
 def _confidence(
     score: Floats, share: float, covariance: Floats, settings: HindsightSettings
 ) -> Floats:
-    """Combine what speaks for a track (scores, hits, one class) with how well it is placed, (t,)."""
+    """Combine scores, hits and share of the class with the error of the position, (t,)."""
     better_half = np.sort(score)[len(score) // 2 :].mean()
     by_length = len(score) / (len(score) + settings.doubtful_hits)
     variance = 0.5 * (covariance[:, 0, 0] + covariance[:, 1, 1])

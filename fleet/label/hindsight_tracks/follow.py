@@ -1,4 +1,4 @@
-"""Forwards through a clip: each instant's boxes join running tracks or begin new ones."""
+"""Go forwards through a clip: each instant's boxes join running tracks or begin new ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleet.label.smooth import Floats, Ints, correct_tracks, predict_tracks, sta
 
 
 def follow(boxes: ClipBoxes, settings: HindsightSettings) -> list[list[int]]:
-    """Give every box to a track or let it begin one; returns pieces of tracks as rows of boxes."""
+    """Assign every box to a track or begin one with it; returns pieces of tracks as rows of boxes."""
     pieces: list[list[int]] = []
     running = _Running([], [], [], np.zeros((0, 4)), np.zeros((0, 4, 4)))
     before_s = 0.0
@@ -47,7 +47,7 @@ class _Running:
     spread: Floats  # (N, 4, 4)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget all but these."""
+        """Drop all tracks but these."""
         self.piece = [self.piece[k] for k in rows]
         self.last_s = [self.last_s[k] for k in rows]
         self.categories = [self.categories[k] for k in rows]

@@ -1,4 +1,4 @@
-"""What makes two things one: likelihood of their distance, price of their classes, best pairs overall."""
+"""Decide which things are one: likelihood of their distance, price of their classes, best pairs overall."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gated_cost(offset: Floats, spread: Floats, price: Floats, gate: float) -> Fl
 
 
 def class_price(first: Category, second: Category, settings: HindsightSettings) -> float:
-    """Give what it costs to take one class for the other."""
+    """Return what it costs to take one class for the other."""
     if first == second:
         return 0.0
     if row_of(first).family == row_of(second).family:
