@@ -1,10 +1,10 @@
-"""The network: eight images and the other senses in, a bird's-eye view and what follows from it out.
+"""The network: eight images and the other senses in, a bird's-eye view, boxes, futures and plans out.
 
-One static graph. Images pass a shared dense-convolution backbone; the calibration table gathers one
-feature per BEV cell and height (a look-up, nearly free); radar joins as a raster; a small transformer
-lets BEV, camera, radar, ultrasonic, ego and memory tokens talk; dense heads read boxes off the BEV
-grid. Object queries start from the heat map's peaks, because a detector that must first learn where
-to look has no chance in the minutes of training that a fine-tune gets.
+One static graph. Images pass a shared dense-convolution backbone; the calibration table gathers one feature
+per BEV cell and height (a look-up of almost no cost); radar joins as a raster; in a small transformer BEV,
+camera, radar, ultrasonic, ego and memory tokens attend to each other; dense heads read boxes off the BEV
+grid. Object queries start from the heat map's peaks, because a detector that must first learn where to look
+cannot do so in the minutes of training that a fine-tune gets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADS = (
     "heatmap", "boxes", "segmentation", "query_token", "query_place", "query_layers", "futures",
     "plan_embedding", "plan_layer", "plans",
 )  # fmt: skip
-"""Parts of ``BevNet`` that answer one question each; all the rest is shared by all of them."""
+"""Parts of ``BevNet`` with one output each; all other parts are shared by all of them."""
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -92,7 +92,7 @@ class CrossLayer(nn.Module):
         )
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
-        """Refine (B, N, d) by what (B, M, d) knows."""
+        """Refine (B, N, d) by attention to (B, M, d)."""
         queries = queries + self.attention(self.norm_in(queries), context)
         refined: Tensor = queries + self.perceptron(self.norm_mid(queries))
         return refined
@@ -253,7 +253,7 @@ class BevNet(nn.Module):
         return torch.cat([lifted, geometry.to(lifted.dtype), radar.to(lifted.dtype)], dim=1)
 
     def _fuse(self, bev: Tensor, f32: Tensor, senses: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Let coarse BEV tokens read cameras and senses, and merge the result back: (B, C, n, n)."""
+        """Refine coarse BEV tokens by cameras and other sensors, and merge the result back: (B, C, n, n)."""
         n, d = self.spec.bev_cells, self.spec.width
         half = self.bev_2(bev)
         quarter = self.bev_4(half)

@@ -1,9 +1,9 @@
-"""One labelled instant as the network learns from it, and the ways to make it look different.
+"""One labelled instant as the network learns from it, and its random variations.
 
-An example keeps three kinds of knowledge apart: where something *is* (boxes), where nobody looked
-(ignored discs: neither positive nor negative), and for which classes an empty place means "nothing
-there" (``is_absence_known``). The last one matters for a class that the labeller of a clip cannot see:
-its absence in the labels is silence, not evidence.
+An example keeps three facts apart: where something *is* (boxes), where the labeller could not tell (ignored
+discs: neither positive nor negative), and for which classes an empty place means that nothing is there
+(``is_absence_known``). The last one matters for a class that the labeller of a clip cannot see: that the
+labels hold none of it proves nothing.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class View:
         )
 
     def _pose(self, world_from_ego: Pose) -> Pose:
-        """Give the pose of the viewed grid in a world that is mirrored where the view is."""
+        """Return the pose of the viewed grid in a world that is mirrored where the view is."""
         sign = -1.0 if self.is_mirrored else 1.0
         yaw = sign * world_from_ego.yaw_rad + self.turn_rad
         return Pose.from_xy_yaw(world_from_ego.x_m, sign * world_from_ego.y_m, yaw)

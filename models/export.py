@@ -1,14 +1,14 @@
 """Turn trained weights into files that a vehicle can run: ONNX, int8 ONNX, TFLite.
 
-The graph is exported once per network size. A fine-tuned model has the same graph and other numbers,
-so its file is the parent's with the weights swapped: a second instead of a fresh export, and no
-chance that the exporter changes its mind between parent and child. Batch normalisation is folded into
-the convolutions first; after that every initializer carries the name of a parameter.
+The graph is exported once per network size. A fine-tuned model has the same graph and other numbers, so its
+file is the parent's with the weights swapped: that takes a second instead of a fresh export, and the graph
+cannot differ between parent and child. Batch normalisation is folded into the convolutions first; after that
+every initializer carries the name of a parameter.
 
-The int8 recipe quantises convolutions only (uint8 activations, int8 weights per channel): on x86 and
-ARM that is faster *and* tens of decibels closer to fp32 than quantising the transformer as well. The
-last convolutions (heat map, boxes, segmentation) stay fp32: in uint8 the widest class alone decides how
-finely every score is told apart, and a thousand boxes share two dozen scores.
+The int8 recipe quantises convolutions only (uint8 activations, int8 weights per channel): on x86 and ARM that
+is faster *and* tens of decibels closer to fp32 than quantising the transformer as well. The last convolutions
+(heat map, boxes, segmentation) stay fp32: in uint8 the widest class alone decides the step of every score,
+and a thousand boxes share two dozen scores.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _QUANTISED_OPERATORS = ("Conv", "Relu", "Add", "Resize", "Concat", "MaxPool")
 
 
 def folded(net: BevNet) -> BevNet:
-    """Give an evaluation copy whose batch normalisation lives in the convolutions before it."""
+    """Return an evaluation copy whose batch normalisation lives in the convolutions before it."""
     copy = deepcopy(net).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for module in list(copy.modules()):
         if isinstance(module, nn.Sequential):

@@ -1,8 +1,8 @@
 """Turn examples into weights: a fixed number of steps, the same ones every time for a seed.
 
-The schedule counts steps and never seconds, so that a slower machine learns the same model. In a
-fine-tune BatchNorm is frozen: live statistics move to the rare domain and cost everyday accuracy
-several times what the new class gains.
+The schedule counts steps and never seconds, so that a slower machine learns the same model. In a fine-tune
+BatchNorm is frozen: live statistics move to the rare domain and cost several times as much accuracy on
+ordinary classes as the new class gains.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _TURNS = 24
 
 
 class TrainingFault(RingroadError):
-    """A loss or a gradient is not finite; to go on would make every weight so."""
+    """A loss or a gradient is not finite; the next step would make every weight so."""
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """Where a training run stands; losses are means since the last report."""
+    """Progress of a training run; losses are means since the last report."""
 
     step: int
     steps: int
@@ -113,7 +113,7 @@ def fit(
 
 
 def _expect_finite(step: int, steps: int, losses: Mapping[str, float], gradient: float) -> None:
-    """Stop before a step that would spoil the weights."""
+    """Stop before a step with a loss or gradient that is not finite."""
     values = {**losses, "gradient norm": gradient}
     bad = ", ".join(f"{name} is {v}" for name, v in values.items() if not math.isfinite(v))
     if bad:
@@ -123,7 +123,7 @@ def _expect_finite(step: int, steps: int, losses: Mapping[str, float], gradient:
 
 
 def learning_rate_at(step: int, settings: FitSettings) -> float:
-    """Give the rate of a step: linear warm-up, then a half cosine to nearly nothing."""
+    """Return the rate of a step: linear warm-up, then a half cosine to nearly nothing."""
     done = step / settings.steps
     if done < settings.warmup_ratio:
         return settings.learning_rate * max(done / settings.warmup_ratio, 1e-3)
@@ -217,7 +217,8 @@ def _showing(source: ExampleSource, rows: Sequence[int]) -> list[int]:
 def draws_by_class(source: ExampleSource, rng: np.random.Generator) -> Iterator[Example]:
     """Draw for ever with replacement: a class, all alike, then one of its objects, then its example.
 
-    So an example of many bicycles comes more often than one of as many pedestrians, which most examples show.
+    An example with many bicycles therefore comes more often than one with as many pedestrians, which most
+    examples show.
     """
     shown = [source[k].labels.boxes[:, 0].astype(np.int64) for k in range(len(source))]
     if not any(len(categories) for categories in shown):

@@ -1,10 +1,10 @@
-"""What the network should have said, and how far it was from it.
+"""Targets of the network, and the loss between them and its outputs.
 
 Heat maps are trained as in CenterNet and CenterPoint (Zhou 2019; Yin 2021): a Gaussian peak per object,
-penalty-reduced focal loss, written with log-sigmoid so that a class that never occurred still has a
-gradient (a clamped sigmoid has none below 1e-4, and a class never seen sinks far below that).
-Boxes are regressed on the 3x3 cells round the centre. Headings are learnt as the double angle, which
-has one answer for two nearly symmetric views, plus a vote for the front.
+penalty-reduced focal loss, written with log-sigmoid so that a class that never occurred still has a gradient
+(a clamped sigmoid has none below 1e-4, and a class never seen sinks far below that). Boxes are regressed on
+the 3x3 cells round the centre. Headings are learnt as the double angle, which has one answer for two nearly
+symmetric views, plus a vote for the front.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LossWeights:
 
 
 MISTAKEN = 5.0
-"""How much more than finding a rare class it weighs to take something else for it."""
+"""Weight of a false peak on another object, for each unit above 1 that the peaks of its class weigh."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,9 +192,8 @@ def loss_of(
 def _focal(logits: Tensor, targets: Targets, positive_weight: Tensor) -> Tensor:
     """Reward peaks and punish false ones (CenterNet's focal loss, Zhou et al. 2019, equation 1).
 
-    A class whose peaks weigh more must be told apart more sternly still: where something of another
-    class stands, its false peaks weigh ``MISTAKEN`` times as much more. Otherwise a class of few
-    examples learns to fire at whatever is alike, as animals once did at bicycles.
+    A false peak of a class with peak weight w on another object weighs 1 + ``MISTAKEN`` (w - 1). Otherwise a
+    class of few examples learns to fire at whatever is similar, as animals once did at bicycles.
     """
     score = torch.sigmoid(logits)
     weight = positive_weight[None, :, None, None]
@@ -234,7 +233,7 @@ def _front_loss(boxes: Tensor, targets: Targets) -> Tensor:
 
 
 def _future_loss(outputs: dict[str, Tensor], targets: Targets) -> Tensor:
-    """Winner takes all over the modes of the query that stands on the object."""
+    """Take the loss of the best mode alone, of the query that stands on the object."""
     futures, scores = outputs["futures"], outputs["future_scores"]
     if len(targets.centre_cells) == 0:
         return futures.sum() * 0.0 + scores.sum() * 0.0
@@ -255,7 +254,7 @@ def _future_loss(outputs: dict[str, Tensor], targets: Targets) -> Tensor:
 
 
 def _is_near(a: Tensor, b: Tensor, n: int) -> Tensor:
-    """Say which flat cells of the same image are at most one cell apart."""
+    """Tell which flat cells of the same image are at most one cell apart."""
     same = (a // (n * n)) == (b // (n * n))
     rows = ((a % (n * n)) // n - (b % (n * n)) // n).abs()
     columns = (a % n - b % n).abs()
@@ -263,7 +262,7 @@ def _is_near(a: Tensor, b: Tensor, n: int) -> Tensor:
 
 
 def _plan_loss(outputs: dict[str, Tensor], targets: Targets) -> Tensor:
-    """Winner takes all over the sixteen proposals, against what the vehicle did."""
+    """Take the loss of the best of the sixteen proposals alone, against the driven path."""
     is_known = torch.isfinite(targets.ego_futures).all(dim=-1).all(dim=-1)
     plans, scores = outputs["plans"], outputs["plan_scores"]
     if not bool(is_known.any()):

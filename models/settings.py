@@ -1,4 +1,4 @@
-"""How a network is trained: one dial per choice, readable without torch."""
+"""Settings of training; reading them needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Factor = Annotated[float, Meta(gt=0.0, le=1e6)]
 
 @dataclass
 class FitSettings:
-    """One dial per choice; the defaults are the recipe of a baseline."""
+    """Settings of training; the defaults are the recipe of a baseline."""
 
     steps: Steps = 9600
     """Number of optimiser steps."""
@@ -53,8 +53,8 @@ class FitSettings:
     replay_balance_ratio: Ratio = 0.0
     """Share of the replay drawn by class, see ``draws_by_class``; the rest comes in passes over all of it."""
     shared_rate_ratio: Ratio = 1.0
-    """Rate of the layers that all heads share, as a ratio of ``learning_rate``: below 1 a fine-tune
-    moves what every head stands on less than the heads."""
+    """Rate of the layers that all heads share, as a ratio of ``learning_rate``; below 1 a fine-tune changes
+    them less than the heads."""
     is_batchnorm_frozen: bool = False
     """Keep the statistics of BatchNorm as the parent had them."""
     positive_weights: dict[str, Factor] = field(default_factory=dict)
@@ -64,4 +64,4 @@ class FitSettings:
     log_every: Steps = 50
     """Steps between two reports of progress."""
     seed: Count = 0
-    """What everything random in the training derives from."""
+    """Seed of everything random in the training."""

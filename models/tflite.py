@@ -1,9 +1,9 @@
 """Convert trained weights to TFLite; needs the extra ``tflite-export`` in an environment of its own.
 
-The converter brings two gigabytes of compilers that neither vehicle nor fleet want, and pins versions
-that they use otherwise. So it is run by hand when a baseline is made: ``python -m models.tflite``.
-Inputs and outputs lose their names on the way; the file gives them by position, and the vehicle's
-engine puts the contract's names back.
+The converter needs two gigabytes of compilers that neither vehicle nor fleet use, and pins versions of
+packages that they use in other versions. So it is run by hand when a baseline is made: ``python -m
+models.tflite``. Inputs and outputs lose their names on the way; the file gives them by position, and the
+vehicle's engine puts the contract's names back.
 """
 
 from __future__ import annotations
