@@ -1,7 +1,7 @@
-"""Render data recipes: visit places, look a few times at each, write down what was really there.
+"""Render data recipes: visit places, sense a few instants at each, write down the truth.
 
-A recipe is always split into the same number of shares, one child process each, whatever the machine
-has: what a world shows depends on the visits before, so the number of shares is part of the recipe.
+A recipe is always split into the same number of shares, one child process each, on every machine: a world
+depends on the visits before, so the number of shares is part of the recipe.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BEV_RANGE_M = 32.0
 
 
 class RecipeJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a child process is told."""
+    """The order to a child process."""
 
     recipe: DataRecipe
     rig: Rig
@@ -56,7 +56,7 @@ class RecipeStage:
         self._world = world or WorldSettings()
 
     def rigs(self) -> Sequence[Rig]:
-        """Return the one rig that everything is seen with."""
+        """Return the one rig that everything is sensed with."""
         return [self._rig]
 
     def made_of(self, recipe: DataRecipe) -> str:
@@ -67,7 +67,7 @@ class RecipeStage:
         """Render every share side by side and join the rows.
 
         Raises:
-            OperatorError: A share failed; the message ends with what it said.
+            OperatorError: A share failed; the message ends with its last output.
         """
         with TemporaryDirectory(prefix="ringroad-recipe-") as folder:
             job = Path(folder) / "job.json"
@@ -111,7 +111,7 @@ def rows_of_share(
     """Render and label one share of a recipe in this process.
 
     Raises:
-        OperatorError: See ``check_recipe``; said before anything is rendered.
+        OperatorError: See ``check_recipe``; raised before anything is rendered.
     """
     check_recipe(recipe)
     settings = settings or WorldSettings()

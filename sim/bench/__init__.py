@@ -1,4 +1,4 @@
-"""`ringroad bench gate`, and what `ringroad bench edge` runs on where a clip or a bundle is not given."""
+"""`ringroad bench gate`, and frames and bundles for `ringroad bench edge` without a clip or a bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="Measure what the gate is worth.", no_args_is_help=True)
 
 @app.callback()
 def bench() -> None:
-    """Measure what the gate is worth."""
+    """Measure how reliable the gate is."""
 
 
 @app.command()

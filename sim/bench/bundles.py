@@ -1,7 +1,7 @@
-"""The network that a bench runs: a bundle from disk, the shipped one, or one of random numbers.
+"""The network of a benchmark: a bundle from disk, the shipped one, or one of random numbers.
 
-Random numbers take as long to multiply as trained ones. What they see is nonsense, so the threshold is
-set where about as many boxes come out as in traffic, and tracker and planner have something to do.
+Random numbers take as long to multiply as trained ones. Their boxes are meaningless, so the threshold is set
+where about as many boxes come out as in traffic, and tracker and planner have work to do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from models.bev import BevNet
 
 BOXES = 16
-"""How many boxes a random network is let to see."""
+"""Number of boxes that a random network shall report."""
 BENCH_CALIBRATION_FRAMES = 8
 
 Inputs = Mapping[str, NDArray[np.generic]]
@@ -79,7 +79,7 @@ def write_bench_bundle(
 
 @dataclass(frozen=True)
 class _Network:
-    """Files of one network: what answers for the golden set, what drives, and from which score on."""
+    """Files of one network: the one for the golden answers, the one that drives, and its threshold."""
 
     fp32: Path
     files: Mapping[EngineKey, Path]

@@ -1,7 +1,7 @@
-"""What the class guards of the gate are worth, on the answers that a lap left behind.
+"""Measure how often the class guards of the gate err, on the answers that a lap has left.
 
-A lap judges three models on the same frames: candidate, control and incumbent. Their answers are dealt out by
-chance, so the guards meet models that are equal, and models that lost one class.
+A lap judges three models on the same frames: candidate, control and incumbent. Their answers are assigned at
+random, so the guards judge models that are equal, and models that lost one class.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def rehearse_lap(
     seed: int,
     on_steps: Callable[[int], None],
 ) -> Rehearsed:
-    """Let the guards meet the models of the fleet's last judged lap.
+    """Run the guards on the models of the fleet's last judged lap.
 
     Raises:
         OperatorError: No candidate was ever judged beside a control.

@@ -171,7 +171,7 @@ def build_sets(
 
 
 def origin(model: str, base: DatasetManifest, run_id: str, seed: int) -> ModelCard:
-    """Report what made a network; nothing is measured yet."""
+    """Describe the origin of a network; nothing is measured yet."""
     recipe = load_recipe("base")
     return ModelCard(
         model=model,
@@ -192,7 +192,7 @@ def origin(model: str, base: DatasetManifest, run_id: str, seed: int) -> ModelCa
 
 
 def known_origin(out: Path) -> ModelCard:
-    """Read what made a network from its old card; its exported files may be newer than the card.
+    """Read the origin of a network from its old card; its exported files may be newer than the card.
 
     Raises:
         OperatorError: The weights are not those of the card, which then says nothing of their origin.
@@ -209,7 +209,7 @@ def known_origin(out: Path) -> ModelCard:
 def train_baseline(
     base: DatasetManifest, model: str, steps: int, seed: int, start: Path | None, report: Report
 ) -> tuple[Path, str]:
-    """Fit a network with two processes that average their gradients; give weights and run id."""
+    """Fit a network with two processes that average their gradients; return weights and run id."""
     files = files_of({"base": base}, FolderStore(CACHE / "store"), CACHE)
     rate = 3e-3 if start is None else 8e-4  # twice that once threw a trained network off its course
     job = TrainJob(
@@ -240,7 +240,7 @@ def measured(
     report: Report,
     outputs: OutputSettings | None = None,
 ) -> ModelCard:
-    """Measure int8 on tune and gate, with radar and without; give the card with the new numbers."""
+    """Measure int8 on tune and gate, with radar and without; return the card with the new numbers."""
     files = files_of({name: sets[name] for name in _MEASURING}, FolderStore(CACHE / "store"), CACHE)
     data = {name: Dataset(Path(file.path)) for name, file in files.items()}
     store = FolderStore(CACHE / "store")

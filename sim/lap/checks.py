@@ -33,10 +33,10 @@ _ROOM_BYTES, _QUICK_ROOM_BYTES = 1_000_000_000, 200_000_000
 
 
 def refuse_nonsense(settings: LapSettings) -> None:
-    """Look up everything that settings name, and hold every number against its bounds.
+    """Look up every name in the settings, and check every number against its bounds.
 
     Raises:
-        OperatorError: A dial is out of bounds, or names what is not there.
+        OperatorError: A setting is out of bounds, or names what is not there.
     """
     settings_from(msgspec.to_builtins(settings), LapSettings, origin="lap")
     zoo_folder(settings.model)
@@ -57,7 +57,7 @@ def refuse_nonsense(settings: LapSettings) -> None:
 
 
 def refuse_no_room(settings: LapSettings, runs: Path) -> None:
-    """Ask the store and the disk before anything is rendered.
+    """Check store and disk before anything is rendered.
 
     Args:
         settings: The lap's.
@@ -97,7 +97,7 @@ _FILLED = {
 
 
 def _expect_unset(settings: LapSettings) -> None:
-    """Refuse a value that the lap would replace without a word."""
+    """Refuse a value that the lap would replace silently."""
     for key, why in _FILLED.items():
         value, default = (attrgetter(key)(record) for record in (settings, LapSettings()))
         if value != default:

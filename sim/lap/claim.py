@@ -13,7 +13,7 @@ from fleet.evaluate import SLICES, Slice
 from models.settings import Factor
 
 VehiclesPerKm = Annotated[float, Meta(ge=0.0, le=200.0)]
-"""On a lane that is jammed from end to end stand about 150."""
+"""Moving vehicles per kilometre; a lane that is jammed from end to end holds about 150."""
 
 
 @dataclass
@@ -27,8 +27,8 @@ class DriveScene:
     is_night: bool = False
     """Drive in the dark."""
     vehicles_per_km: VehiclesPerKm = 8.0
-    """How much else drives, per kilometre of lane: on quiet streets a minute goes some way, on crowded
-    ones it is spent behind a bus."""
+    """Other vehicles per kilometre of lane: on quiet streets a minute covers some distance, on crowded ones
+    the vehicle stands behind a bus."""
 
 
 @dataclass
@@ -49,11 +49,11 @@ class Claim:
     quick_rare_set: str = ""
     """The same for ``--quick``."""
     episodes: str = ""
-    """What candidate and incumbent drive in closed loop: a file of ``conf/episodes``."""
+    """Episodes that candidate and incumbent drive in closed loop: a file of ``conf/episodes``."""
     quick_episodes: str = ""
     """The same for ``--quick``."""
     scenes: list[DriveScene] = field(default_factory=list)
-    """Where vehicles drive; dealt to them in turn."""
+    """Scenes in which vehicles drive; dealt to them in turn."""
     reset_classes: list[str] = field(default_factory=list)
     """Classes whose heat-map output starts anew, unless the parent has learnt them."""
     positive_weights: dict[str, Factor] = field(default_factory=dict)

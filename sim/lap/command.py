@@ -79,7 +79,7 @@ def _new_run(runs: Path) -> Path:
 
 
 def _point_at(latest: Path, run: Path) -> None:
-    """Let ``latest`` mean this run, in one step: another lap may be doing the same."""
+    """Point ``latest`` at this run, in one step: another lap may be doing the same."""
     link = run.with_name(f".latest-{run.name}")
     link.symlink_to(run.name)
     link.replace(latest)

@@ -1,4 +1,4 @@
-"""Where a lap keeps what: one run folder, nothing outside it but the cache."""
+"""Folders of a lap: one run folder, nothing outside it but the cache."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class LapFolders:
 
     @property
     def here(self) -> Path:
-        """What belongs to this lap alone: jobs, logs, models."""
+        """Files of this lap alone: jobs, logs, models."""
         return self.run / f"lap-{self.lap}"
 
     @property
     def logs(self) -> Path:
-        """What child processes said."""
+        """Logs of child processes."""
         return self.here / "logs"
 
     def truth(self, phase: str) -> Path:
-        """What was really there in one phase; outside fleet and vehicles."""
+        """The truth of one phase; outside fleet and vehicles."""
         return self.run / "truth" / f"lap-{self.lap}-{phase}"
 
     def vehicle(self, vehicle_id: str) -> Path:

@@ -1,8 +1,7 @@
-"""Choose the moments of a lap that a person should see, and let both models look at them again.
+"""Choose the moments of a lap for its page, and run both models on them again.
 
-What a model makes of a moment has no say in the choice: of the clips it is those, and of a clip the
-instant, that show the object best; of the gate the encounters at fixed ranks from the best visible to
-the median.
+The choice does not depend on the models' answers: of the clips it takes those, and of a clip the instant,
+that show the object best; of the gate the encounters at fixed ranks from the best visible to the median.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ _TRIED = 6
 
 @dataclass(frozen=True)
 class Gallery:
-    """The two models that look, and what is looked at."""
+    """The two models and the images that they are run on."""
 
     claim: Slice
     models: Mapping[str, BundledModel]
-    """``incumbent`` and ``candidate``; each looks at the thresholds of its own bundle."""
+    """``incumbent`` and ``candidate``; each with the thresholds of its own bundle."""
     limits: MatchSettings
     """Range and pixels from which an object counts, as in the gate."""
 
@@ -101,7 +100,7 @@ class Gallery:
         return pictures
 
     def _seen(self, case: EdgeCase, sample: Sample) -> EdgeCase:
-        """Add what both models make of an instant, at the thresholds that they ship with."""
+        """Add both models' boxes of an instant, at the thresholds that they ship with."""
 
         def seen(name: str) -> tuple[Box3D, ...]:
             manifest = self.models[name].bundle.manifest
@@ -171,7 +170,7 @@ class Gallery:
 
 
 def shown_ranks(count: int) -> list[int]:
-    """Give the ranks of ``count`` that are shown: the first, the median, and evenly between."""
+    """Return the ranks of ``count`` that are shown: the first, the median, and evenly between."""
     last = count - 1
     return sorted({last * k // (2 * (SHOWN - 1)) for k in range(SHOWN)}) if count else []
 

@@ -16,7 +16,7 @@ from sim.lap.settings import LapSettings
 
 
 def run_laps(settings: LapSettings, run: Path, laps: int, display: Stages) -> Iterator[LapRecord]:
-    """Run laps, write ``lap.json`` and ``report.html`` after each, and give its record.
+    """Run laps, write ``lap.json`` and ``report.html`` after each, and return the records.
 
     Args:
         settings: What to do.

@@ -1,7 +1,7 @@
 """Numbers of a drive that need the truth: one function and one row of ``MEASURES`` each.
 
-A lap adds them up tick by tick, writes them into ``lap.json`` and shows them beside the drive on its page.
-They decide nothing; what the gate decides by is in ``fleet.evaluate``.
+A lap adds them up tick by tick, writes them into ``lap.json`` and shows them beside the drive on its page. No
+decision depends on them; the gate's numbers are in ``fleet.evaluate``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sim.world.props import STANDSTILL_MPS
 
 @dataclass(frozen=True)
 class SeenTick:
-    """One tick of a simulated vehicle, and what was really there."""
+    """One tick of a simulated vehicle, and the truth at that time."""
 
     perception: Perception
     truths: tuple[TruthBox, ...]
     speed_mps: float
-    """Of the vehicle itself."""
+    """Speed of the vehicle itself."""
 
 
 class Per(Enum):
@@ -36,7 +36,7 @@ class Per(Enum):
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a drive as the table lists it."""
+    """A row of the table of measures."""
 
     name: str
     of_tick: Callable[[SeenTick], float]
@@ -67,7 +67,7 @@ class MeasureTally:
             self._sums[name] += measure.of_tick(tick)
 
     def measured(self, progress_m: float) -> dict[str, float]:
-        """Return each measure by name; what has nothing to be divided by is left out."""
+        """Return each measure by name; one whose divisor is zero is left out."""
         amounts = {Per.TICK: float(self.ticks), Per.KM: progress_m / 1000.0}
         return {
             name: round(total / amounts[MEASURES[name].per], 3)

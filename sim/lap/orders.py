@@ -1,6 +1,6 @@
-"""Decide what a lap orders: who drives where, which arm gets which clips and questions and learns from what.
+"""Decide a lap's orders: each vehicle's drive, and each arm's clips, questions and training data.
 
-Every function is pure: it takes settings, rows and models and gives typed orders. It starts no process,
+Every function is pure: it takes settings, rows and models and returns typed orders. It starts no process,
 writes no file and reads no clock. ``turn.py`` carries the orders out. The arms of the experiment are the
 candidate, which learns from the clips of triggers, and the control, which learns from random clips.
 """
@@ -59,12 +59,12 @@ def vehicle_ids(settings: LapSettings) -> tuple[str, ...]:
 
 
 def first_phase(settings: LapSettings) -> DrivePhase:
-    """Give the phase before the gate, whose clips the lap learns from."""
+    """Return the phase before the gate, whose clips the lap learns from."""
     return DrivePhase("drive", settings.drive_s)
 
 
 def last_phase(settings: LapSettings) -> DrivePhase:
-    """Give the phase after the gate has decided."""
+    """Return the phase after the gate has decided."""
     return DrivePhase("redrive", settings.redrive_s)
 
 

@@ -1,6 +1,6 @@
 """The lap, stage by stage: read ``run_lap`` first, then ``orders`` and ``turn``.
 
-This is the composition root: the only place that knows the world, the vehicles and the fleet at once.
+This is the composition root: the only place that joins the world, the vehicles and the fleet.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sim.lap.turn import Turn
 
 @dataclass(frozen=True)
 class Legacy:
-    """What a lap leaves to the next one."""
+    """Results of a lap that the next one starts from."""
 
     incumbent: BundledModel
     earlier: tuple[DatasetManifest, ...]

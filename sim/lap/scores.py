@@ -1,4 +1,4 @@
-"""Turn what the gate saw of each model into the scores of a lap's record, each with its 95 % bounds."""
+"""Turn the gate's measurements of each model into the scores of a lap's record, each with its 95 % bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a lap, with the defaults that make one learn something in about ten minutes."""
+"""Settings of a lap; with the defaults one lap learns something in about ten minutes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class LapSettings:
     """One lap; a dial is one word on the command line."""
 
     seed: Count = 0
-    """What everything random in the lap derives from."""
+    """Seed of everything random in the lap."""
     is_quick: bool = False
-    """Set by ``--quick``: shorter than what can prove anything."""
+    """Set by ``--quick``: too short to prove anything."""
     vehicles: Vehicles = 3
     """Number of vehicles."""
     model: str = "pico"
@@ -69,7 +69,7 @@ class LapSettings:
     fleet: ServiceSettings = field(default_factory=ServiceSettings)
     """Of the lap's service; its folder and its store are the lap's."""
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
-    """Every vehicle of the lap, and the one that drives the gate's episodes."""
+    """Settings of every vehicle of the lap, and of the one that drives the gate's episodes."""
     world: WorldSettings = field(default_factory=WorldSettings)
     """How every drive, episode and rendered set of the lap looks, moves and is sensed and labelled."""
     cache: str = ".ringroad/cache"
@@ -77,7 +77,7 @@ class LapSettings:
 
     @property
     def claim_fit(self) -> FitSettings:
-        """The fine-tune with what the claim says of classes."""
+        """The fine-tune, with the claim's settings of classes."""
         return replace(
             self.fit,
             reset_classes=list(self.claim.reset_classes),
@@ -107,7 +107,7 @@ MOVED = {
     "fit.reset_classes": "claim.reset_classes",
     "fit.positive_weights": "claim.positive_weights",
 }
-"""Settings of a lap that a claim has now, and their names there."""
+"""Settings of a lap that have moved to the claim, and their names there."""
 
 
 def lap_settings(words: Sequence[str], *, is_quick: bool = False) -> LapSettings:

@@ -37,7 +37,7 @@ from sim.lap.settings import LapSettings
 from sim.recipes import RecipeStage
 
 ACTOR = "lap"
-"""Who does all this, in the audit log."""
+"""Name of the lap in the audit log."""
 
 _START_S, _POLL_S = 60.0, 0.05
 
@@ -86,7 +86,7 @@ def running_service(state: StateFolder, log: Path) -> Iterator[ServiceCard]:
     It has this process's environment, and with it the S3 client's credentials.
 
     Raises:
-        LinkDownError: It did not come up; the message ends with what it said.
+        LinkDownError: It did not start; the message ends with its last output.
     """
     words = ["fleet", "serve", "--state", str(state.root), "--json"]
     with start_child("edge", words, log) as child:
@@ -153,7 +153,7 @@ def release_baseline(
     tune: Dataset,
     homes: Mapping[str, Path],
 ) -> BundledModel:
-    """Release the shipped baseline, and give every vehicle that bundle to be born with."""
+    """Release the shipped baseline, and install that bundle on every vehicle as the factory's."""
     model = find_model(workspace, settings.model)
     tuned = read_model_card(zoo_folder(settings.model)).tuned
     bundle = depot.build(model, tuned, tune, profile=settings.profile)

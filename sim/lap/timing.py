@@ -61,7 +61,7 @@ class RunningProcess:
     _last_s: float = 0.0
 
     def cpu_s(self) -> float:
-        """Give the CPU seconds of it and of its ended children; after its end, the last known.
+        """Return the CPU seconds of it and of its ended children; after its end, the last known.
 
         Fields 14 to 17 of ``/proc/PID/stat``, see proc_pid_stat(5).
         """
@@ -72,5 +72,5 @@ class RunningProcess:
 
 
 def part_lines(stage: StageProgress) -> OnProgress:
-    """Give each vehicle, run or set of a stage a line of its own."""
+    """Show a line for each vehicle, run or set of a stage."""
     return lambda name, progress: stage.part(name, progress.done, progress.total, progress.note)

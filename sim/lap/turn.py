@@ -1,4 +1,4 @@
-"""Carry out the orders of one lap: a method per stage, each a call of what the single command calls.
+"""Carry out the orders of one lap: a method per stage, each a call of the function behind a single command.
 
 Which order is given is decided in ``orders.py``.
 """
@@ -63,7 +63,7 @@ class Turn:
     vehicles: Sequence[str]
 
     def drive(self) -> list[FinishedDrive]:
-        """Let every vehicle drive, record and upload."""
+        """Run the drives of all vehicles, which record and upload."""
         phase = orders.first_phase(self.settings)
         drives = self._drive_orders(phase)
         with self.timer.stage("drive", ticks_of(drives)) as stage:
@@ -113,7 +113,7 @@ class Turn:
         return {arm: find_model(self.workspace, run.run_id) for arm, run in runs.items()}
 
     def answer_order(self, trained: Mapping[str, Model]) -> AnswerOrder:
-        """Name the models that the gate looks at and the sets they answer.
+        """Name the models of the gate and the sets that they answer.
 
         The anchor, if it is not the incumbent, is the shipped baseline in every lap of every run.
         """
@@ -122,7 +122,7 @@ class Turn:
         return judging.answer_order(models, self.sets)
 
     def evaluate(self, order: AnswerOrder) -> dict[str, Contender]:
-        """Let the models answer the sets."""
+        """Run the models on the sets."""
         files = files_of(order.sets, self.workspace.store, self.workspace.cache)
         with self.timer.stage("evaluate", order.answers) as stage:
             stage.note(f"{len(order.models)} models answered {len(order.sets)} sets")

@@ -1,1 +1,1 @@
-"""Where nothing moves: maps, ground, scenery, and the spots where something may stand."""
+"""The still world: maps, ground, scenery, and the spots where something may stand."""

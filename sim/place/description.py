@@ -1,4 +1,4 @@
-"""What a map's YAML file says about it: how it is split, where drives start, how its net was drawn.
+"""A map's YAML file: how the map is split, where drives start, how its net was drawn.
 
 A map is two files side by side: ``NAME.net.xml.gz`` (or ``.net.xml``), the network, and ``NAME.yaml``. The
 shipped ones lie in ``nets``; a map of one's own is named by the path of either of its files.
@@ -18,7 +18,7 @@ from edge.contracts.errors import OperatorError
 NETS = Path(__file__).parent / "nets"
 NET_SUFFIXES = (".net.xml.gz", ".net.xml")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,50}")
-"""Leaves room for a place's number in a name of 64 letters."""
+"""Pattern of a map's name; it leaves room for a place's number in a name of 64 letters."""
 
 
 class Split(enum.StrEnum):
@@ -56,11 +56,11 @@ class PlacesRule:
     spacing_m: float = 32.0
     """No two places that are spread are nearer than this."""
     first_m: float = 15.0
-    """From the beginning of a lane to its first place."""
+    """Distance from the beginning of a lane to its first place."""
     step_m: float = 10.0
-    """From one offset on a lane that is tried to the next."""
+    """Distance from one offset on a lane that is tried to the next."""
     end_m: float = 8.0
-    """Nothing is tried this near to the end of a lane."""
+    """No place is nearer than this to the end of a lane."""
 
     def __post_init__(self) -> None:
         if self.step_m <= 0.0:

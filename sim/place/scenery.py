@@ -1,6 +1,6 @@
 """Place buildings, trees, bushes and lamp posts beside the roads of a map, seeded by the map's name.
 
-They are what a vehicle meets most and must not report: they hide road users from cameras and radar and
+A vehicle passes them most often and must not report them: they hide road users from cameras and radar and
 return radar clutter. Everything is an upright box, so that one record serves picture, line of sight and
 radar; the renderer gives each kind its shape.
 """
@@ -23,7 +23,7 @@ from sim.place.rectangles import distances_m
 
 
 class SceneryKind(enum.IntEnum):
-    """What stands there."""
+    """Kind of a thing beside the road."""
 
     BUILDING = 0
     CONIFER = 1
@@ -42,7 +42,7 @@ class ScenerySettings:
     """How densely a map is furnished."""
 
     seed: int = 0
-    """What places, sizes and kinds derive from."""
+    """Seed of places, sizes and kinds."""
     buildings_per_km2: float = 1100.0
     """Buildings tried beside the roads, per area of the map."""
     trees_per_km2: float = 1900.0
@@ -231,7 +231,7 @@ def _plants(placer: _Placer, count: int, *, is_bush: bool) -> Scenery:
 
 
 def _outside(plants: Scenery, buildings: Scenery) -> Scenery:
-    """Fell what would grow through a wall."""
+    """Drop plants that would overlap a building."""
     chunks = np.array_split(plants.boxes, 1 + len(plants.boxes) // 256)
     room_m = [distances_m(part[:, :2], buildings.boxes).min(axis=1) for part in chunks]
     keep = np.concatenate(room_m) > 0.45 * plants.boxes[:, 3]

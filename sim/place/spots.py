@@ -1,4 +1,4 @@
-"""Where traffic can be put on a map and where it can go from there."""
+"""Spots at which traffic can be put on a map, and where it can go from there."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def _nearest(snapshot: Snapshot, limit: int) -> list[Entity]:
 
 
 class _EntityNodes:
-    """Nodes that show entities. An entity keeps its node while it is in range; others reuse it later."""
+    """Nodes that show entities: an entity keeps its node in range, and others reuse it later."""
 
     def __init__(self, parent: Any) -> None:
         self._parent = parent
@@ -193,7 +193,7 @@ class _EntityNodes:
 
 
 def _free_code(entity_id: int, entity_of_code: NDArray[np.int32]) -> int:
-    """Choose a code for an entity: one that stays its own from frame to frame, unless two want it."""
+    """Choose a code for an entity: the same from frame to frame, unless two entities have that code."""
     slot = entity_id % MAX_ENTITIES
     while entity_of_code[slot + 1]:
         slot = (slot + 1) % MAX_ENTITIES

@@ -1,11 +1,11 @@
 """Low-poly meshes of road users whose front and back cannot be confused.
 
-A network learns heading only from meshes that show it: with front-back symmetric boxes the sine and
-cosine of the two possible answers cancel and the learnt yaw is noise. So bonnets are lower than cabins,
-head lamps are white and tail lamps red, windscreens differ from rear windows, cabs from boxes, faces
-from hair. Every mesh fills the unit box x, y in [-0.5, 0.5], z in [0, 1] (x forward, y left, z up), so
-that a truth box scaled to an entity's size touches the drawn object on all sides. Shading is baked into
-the face colours (a bright sky, no sun direction), because software rendering pays for lights.
+A network learns heading only from meshes that show it: with front-back symmetric boxes the sine and cosine of
+the two possible answers cancel and the learnt yaw is noise. So bonnets are lower than cabins, head lamps are
+white and tail lamps red, windscreens differ from rear windows, cabs from boxes, faces from hair. Every mesh
+fills the unit box x, y in [-0.5, 0.5], z in [0, 1] (x forward, y left, z up), so that a truth box scaled to
+an entity's size touches the drawn object on all sides. Shading is baked into the face colours (a bright sky,
+no sun direction), because lights are slow in software rendering.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What this simulator needs of Panda3D: an offscreen buffer, triangles from arrays, a calibrated lens.
+"""All that this simulator needs of Panda3D: an offscreen buffer, triangles from arrays, a calibrated lens.
 
-The only files that know Panda3D are this one, ``static_scene.py`` and ``cameras.py``.
+Only this file, ``static_scene.py`` and ``cameras.py`` import Panda3D.
 """
 
 from __future__ import annotations

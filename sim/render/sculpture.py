@@ -1,8 +1,8 @@
 """Build low-poly meshes out of painted hulls, side views and panels.
 
-A sculpture collects polygons in metres, with x forward, y left and z up; ``mesh()`` bakes the light of
-the sky into the face colours, because software rendering pays for lights, and fits the whole into the
-unit box.
+A sculpture collects polygons in metres, with x forward, y left and z up; ``mesh()`` bakes the light of the
+sky into the face colours, because lights are slow in software rendering, and fits the whole into the unit
+box.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The still part of the picture: ground tiles around the ego, buildings and plants, the horizon.
 
-Memory is what this file is about. A whole map as one texture set costs half a gigabyte; here a window of
-``(2 * reach + 1)`` squared small tiles moves with the ego and reuses its textures, so that a world needs
-about 12 MB of them whatever the size of the map. Scenery is merged by cells of the map, so that Panda3D
-culls hundreds of nodes and not thousands: that halved the time of a frame.
+This file limits memory. A whole map as one texture set costs half a gigabyte; here a window of ``(2 * reach +
+1)`` squared small tiles moves with the ego and reuses its textures, so that a world needs about 12 MB of them
+whatever the size of the map. Scenery is merged by cells of the map, so that Panda3D culls hundreds of nodes
+and not thousands: that halved the time of a frame.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a vehicle's sensors read, and the truth that an annotator is asked for."""
+"""Readings of a vehicle's sensors, and the truth for an annotator."""

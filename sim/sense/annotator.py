@@ -1,9 +1,9 @@
-"""Simulate the people who label: slow, sometimes wrong, and paid by what they do.
+"""Simulate the people who label: slow, sometimes wrong, and paid for their time.
 
-No other file opens truth logs. Every answer passes through the ``Labeler`` seam, with the errors of a
-person: boxes a hand's breadth off, now and then a wrong class or an overlooked object. The errors of a
-question depend on its name and the seed alone, so that the order of questions, and the process that asks
-them, change no answer.
+No other file opens truth logs. Every answer passes through the ``Labeler`` protocol, with the errors of a
+person: boxes a few centimetres off, now and then a wrong class or an overlooked object. The errors of a
+question depend on its name and the seed alone, so that neither the order of questions nor the process that
+asks them changes an answer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SETTINGS_FILE = "annotator.yaml"
 
 @dataclass
 class AnnotatorSettings:
-    """How good, and how slow, the people are."""
+    """Errors and speed of the people who label."""
 
     position_sigma_m: float = 0.10
     """Standard deviation of the position of a drawn box."""
@@ -44,21 +44,21 @@ class AnnotatorSettings:
     heading_sigma_rad: float = 0.04
     """Standard deviation of its heading."""
     wrong_class_ratio: float = 0.02
-    """Of the reviewed tracks."""
+    """Share of the reviewed tracks with a wrong class."""
     overlooked_ratio: float = 0.03
-    """Of the reviewed tracks: something is there and the reviewer says that nothing is."""
+    """Share of the reviewed tracks of an object for which the answer is that nothing is there."""
     seconds_per_track: float = 15.0
-    """Working time for each reviewed track…"""
+    """Working time for each reviewed track, without its boxes."""
     seconds_per_box: float = 1.5
-    """…plus this much for each box of it."""
+    """Working time for each box of a reviewed track."""
     max_range_m: float = 45.0
     """A reviewer draws no box further away."""
     min_visible_px: int = 12
-    """A reviewer draws a box only where this much of the object shows."""
+    """A reviewer draws a box only where the object shows at least so many pixels."""
     pointing_distance_m: float = 1.5
-    """How far beside an object's outline a sighting may point and still mean it."""
+    """Distance beside an object's outline within which a sighting points at it."""
     seed: int = 0
-    """What the errors derive from."""
+    """Seed of the errors."""
 
 
 class Annotator:

@@ -1,7 +1,7 @@
-"""Radar and ultrasonics from geometry, with the faults that make them hard: noise, ghosts, drop-outs.
+"""Radar and ultrasonics from geometry, with their faults: noise, ghosts, drop-outs.
 
-How often each class returns an echo is configuration and is the same in every scenario: a radar that
-saw exactly the rare objects better would do the mining that the triggers are to be judged by.
+How often each class returns an echo is configuration and is the same in every scenario: a radar that saw
+exactly the rare objects better would do the mining that the triggers are to be judged by.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RadarSettings:
     speed_sigma_mps: float = 0.15
     """Standard deviation of the radial speed."""
     ghosts_per_scan: float = 8.0
-    """Mean number of echoes from nowhere."""
+    """Mean number of false echoes."""
     ghost_speed_mps: float = 12.0
     """Half of the ghosts move, by up to this much."""
 
@@ -81,7 +81,7 @@ class UltrasonicSettings:
 def radar_scan(
     around: Surroundings, rig: Rig, settings: RadarSettings, rng: np.random.Generator
 ) -> RadarScan:
-    """Draw one sweep of every radar of a rig: echoes of road users, of scenery, and of nothing at all."""
+    """Draw one sweep of every radar of a rig: echoes of road users, of scenery, and false ones."""
     sweeps = [_sweep(around, mount, settings, rng) for mount in rig.radars]
     if len(sweeps) == 1:
         return RadarScan(points_ego=sweeps[0])
@@ -217,7 +217,7 @@ def _clutter(
 
 
 def _ghosts(settings: RadarSettings, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return echoes (K, 4) of nothing: multipath and noise, half of them seeming to move."""
+    """Return false echoes (K, 4): multipath and noise, half of them with a radial speed."""
     n = int(rng.poisson(settings.ghosts_per_scan))
     speed = settings.ghost_speed_mps
     return np.stack(

@@ -1,8 +1,8 @@
-"""Line up what is around the ego, in its own frame, and work out who hides behind whom.
+"""Bring the entities around the ego into its frame, and compute how much of each is hidden.
 
-Radar and truth need to know what stands in the way without asking the renderer. A fan of rays goes to
-each entity; whatever a ray meets earlier throws a shadow, and the shadow's height where the entity stands
-says how much of the entity it covers. So a car hides a child and not a bus.
+Radar and truth need occlusion without the renderer. A fan of rays goes to each entity; a box that a ray meets
+earlier throws a shadow, and the shadow's height where the entity stands gives how much of the entity it
+covers. So a car hides a child and not a bus.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sim.place.scenery import Scenery, SceneryKind
 from sim.world.snapshot import Entity, Snapshot
 
 EYE_HEIGHT_M = 1.5
-"""From where it is judged: the middle of the vehicle, at the height of its cameras."""
+"""Height of the eye: the middle of the vehicle, at the height of its cameras."""
 
 STATIC_RANGE_M = 70.0
 _RAYS = 5
@@ -26,11 +26,11 @@ _SEE_THROUGH = (SceneryKind.LAMP_POST, SceneryKind.BUSH)
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What is around the ego at one instant, in the ego frame; row i belongs to ``entities[i]``.
+    """The entities around the ego at one instant, in the ego frame; row i belongs to ``entities[i]``.
 
-    ``boxes_ego``: float64 (N, 6): x, y, yaw (rad), length, width, height. ``velocities_ego``: float64
-    (N, 2), m/s over the ground. ``hidden_ratio``: float64 (N,), the share of each entity that something
-    nearer covers. ``statics_ego``: float64 (M, 6), scenery near the ego; ``static_kinds``: uint8 (M,).
+    ``boxes_ego``: float64 (N, 6): x, y, yaw (rad), length, width, height. ``velocities_ego``: float64 (N, 2),
+    m/s over the ground. ``hidden_ratio``: float64 (N,), the share of each entity that something nearer
+    covers. ``statics_ego``: float64 (M, 6), scenery near the ego; ``static_kinds``: uint8 (M,).
     """
 
     entities: tuple[Entity, ...]
@@ -42,7 +42,7 @@ class Surroundings:
 
 
 def survey(snapshot: Snapshot, scenery: Scenery | None = None) -> Surroundings:
-    """Bring entities and the scenery near the ego into its frame, and judge what is hidden."""
+    """Bring entities and the scenery near the ego into its frame, and compute what is hidden."""
     pose = snapshot.ego.world_from_ego
     world = np.array(
         [
@@ -69,11 +69,11 @@ def survey(snapshot: Snapshot, scenery: Scenery | None = None) -> Surroundings:
 def hidden_ratios(
     boxes: NDArray[np.float64], count: int, eye: tuple[float, float, float]
 ) -> NDArray[np.float64]:
-    """Judge how much of each of the first ``count`` boxes the others hide from an eye.
+    """Compute how much of each of the first ``count`` boxes the others hide from an eye.
 
     Args:
         boxes: (N, 6): x, y, yaw, length, width, height; all of them can hide.
-        count: How many of them are asked about.
+        count: How many of them are wanted.
         eye: x, y and height of the eye, in the frame of the boxes.
 
     Returns:
@@ -99,7 +99,7 @@ def hidden_ratios(
 def ray_distances(
     origin: NDArray[np.float64], directions: NDArray[np.float64], boxes: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Give how far each ray goes until it enters each box; the slab method in each box's own axes.
+    """Return how far each ray goes until it enters each box; the slab method in each box's own axes.
 
     Args:
         origin: (2,) or (K, 2), metres.

@@ -1,9 +1,8 @@
-"""What was really there: boxes, who showed how many pixels, and the log that keeps it out of the loop.
+"""The truth: boxes, the pixels that show each of them, and the log that keeps it out of the loop.
 
-A simulated vehicle writes its truth to a file that is no clip and enters no store; only the annotator
-opens it, as a person would look at the scene, and only through the ``Labeler`` seam. A lap may be killed
-at any moment, so every record carries its length and a checksum, and a reader stops at the first record
-that is cut off.
+A simulated vehicle writes its truth to a file that is no clip and enters no store; only the annotator opens
+it, and only behind the ``Labeler`` protocol. A lap may be killed at any moment, so every record carries its
+length and a checksum, and a reader stops at the first record that is cut off.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ T = TypeVar("T")
 
 
 class TruthBox(msgspec.Struct, frozen=True, kw_only=True):
-    """One road user as it really was, in the ego frame."""
+    """The truth about one road user, in the ego frame."""
 
     box: Box3D
     entity_id: Count
@@ -65,11 +64,11 @@ def truth_boxes(
     visible_px: Mapping[int, int],
     encounter_of: Mapping[int, str] | None = None,
 ) -> tuple[TruthBox, ...]:
-    """Give the truth about every entity around the ego, nearest or not, seen or not.
+    """Return the truth about every entity around the ego, seen or not.
 
     Args:
         around: The entities in the ego frame.
-        visible_px: Pixels by entity_id; who is missing shows none.
+        visible_px: Pixels by entity_id; an entity that is missing shows none.
         encounter_of: Encounter by entity_id, for those that a scenario placed.
     """
     encounter_of = encounter_of or {}

@@ -1,8 +1,8 @@
-"""The page that a lap leaves behind for people: one HTML file that asks nothing of the network.
+"""The page that a lap writes for people: one HTML file that makes no network request.
 
-Read in this order: ``page`` (the record laid out as a page), ``words`` (what it says first),
-``loop`` (the strip of stages), ``rows`` (the tables), ``history`` (several laps side by side), ``charts``
-(small drawings), ``text`` (how numbers are written), ``pictures`` (what the cameras saw).
+Read in this order: ``page`` (the record laid out as a page), ``words`` (its first sentences), ``loop`` (the
+strip of stages), ``rows`` (the tables), ``history`` (several laps side by side), ``charts`` (small drawings),
+``text`` (how numbers are written), ``pictures`` (camera images).
 """
 
 from sim.lap.report.page import write_report

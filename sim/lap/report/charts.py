@@ -27,7 +27,7 @@ class Axis:
     high: float = 1.0
 
     def place(self, value: float) -> str:
-        """Give where a value stands, as a percentage."""
+        """Return where a value stands, as a percentage."""
         ratio = (value - self.low) / (self.high - self.low)
         return _percent(_EDGE_RATIO + (1.0 - 2.0 * _EDGE_RATIO) * min(max(ratio, 0.0), 1.0))
 

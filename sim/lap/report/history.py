@@ -1,7 +1,7 @@
-"""Several laps side by side: how well the fleet's model did on each slice after each lap.
+"""Several laps side by side: the scores of the fleet's model on each slice after each lap.
 
-The gate's places are the same in every lap, so a column is one model and a row is one question. From
-the matrix come the three numbers by which continual learning is judged.
+The gate's places are the same in every lap, so a column is one model and a row is one slice. From the matrix
+come the three numbers by which continual learning is judged.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class SliceHistory:
     scores: tuple[float | None, ...]
     """Before the first lap, then after each."""
     claimed_in: int | None
-    """Which of the laps first set out to improve it, counted from 1; None if none did."""
+    """Number of the first lap that claimed to improve it, from 1; None if none did."""
 
     @property
     def backward(self) -> float | None:
-        """Backward transfer: what later laps did to what one lap had learned.
+        """Backward transfer: how later laps changed the score that one lap had reached.
 
         Lopez-Paz and Ranzato 2017, Gradient episodic memory, equation 3, for one task.
         """
@@ -35,7 +35,7 @@ class SliceHistory:
 
     @property
     def forward(self) -> float | None:
-        """Forward transfer: what earlier laps had taught before one lap set out to learn it.
+        """Forward transfer: how earlier laps changed the score before one lap claimed to improve it.
 
         Same paper, equation 4; the first model stands where the paper has a random one.
         """
@@ -70,7 +70,7 @@ def lap_matrix(laps: Sequence[LapRecord]) -> tuple[SliceHistory, ...]:
 
 
 def fleet_model(lap: LapRecord) -> Contestant:
-    """Give the model that the fleet ended on: the candidate once every vehicle runs it."""
+    """Return the model that the fleet ended on: the candidate once every vehicle runs it."""
     is_installed = all(v.bundle_id == lap.candidate.bundle_id for v in lap.vehicles)
     return lap.candidate if lap.vehicles and is_installed else lap.incumbent
 

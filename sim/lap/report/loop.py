@@ -22,7 +22,7 @@ _STEP_WORDS: dict[str, frozenset[str]] = {
     "judge": frozenset({"evaluate", "gate", "episodes"}),
     "ship": frozenset({"bundle", "sign", "release", "rollout"}),
 }
-"""By which words in its name a stage of the record belongs to a step; the first step that knows one wins."""
+"""Words in the name of a stage by which it belongs to a step; the first step that has one counts."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Step:
 
 
 def steps(record: LapRecord) -> tuple[Step, ...]:
-    """Lay out the loop in the order in which a moment goes round it."""
+    """List the steps of the loop, in order."""
     clips, labels, gate = record.clips, record.labels, record.gate
     vehicles = len(record.vehicles)
     ticks = sum(drive.ticks for drive in record.drives if not drive.is_redrive)

@@ -1,7 +1,7 @@
-"""An instant of a captured clip as pictures: what each model said about it, and the scene from above.
+"""An instant of a captured clip as pictures: each model's boxes, and the scene from above.
 
-A crop of one camera is worth more than all eight small: the reader shall see the one object that the
-clip was kept for. Crops are enlarged by whole factors, so that a pixel of the camera stays a square.
+A crop of one camera shows the one object that the clip was kept for, better than all eight small images.
+Crops are enlarged by whole factors, so that a pixel of the camera stays a square.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class EdgeCase:
-    """One instant of a clip and what was said about it; all boxes in the ego frame of the instant."""
+    """One instant of a clip and the models' boxes; all in the ego frame of the instant."""
 
     clip_id: str
     frame_set: FrameSet
     rig: Rig
     claim: Slice
-    """What the lap is about."""
+    """The claim of the lap."""
     labels: tuple[Box3D, ...]
     """Reviewed, of any class."""
     incumbent: tuple[Box3D, ...]
@@ -230,7 +230,7 @@ def _image(case: EdgeCase, camera: int) -> Image:
 
 
 def _cropped(camera: Camera, x_px: int, y_px: int, side_px: int) -> Camera:
-    """Give the camera that would have taken only a square part of the picture."""
+    """Return the camera that would have taken only a square part of the picture."""
     k = camera.intrinsics
     intrinsics = Intrinsics(
         fx_px=k.fx_px,
@@ -280,7 +280,7 @@ def _from_above(case: EdgeCase, subject: Box3D | None, ground: Ground | None) ->
 
 
 def _found(boxes: Sequence[Box3D], subject: Box3D | None, labels: Sequence[Box3D]) -> str:
-    """Say in words what a model said about the object; a box about its neighbour says nothing of it."""
+    """Describe a model's box about the object; a box about its neighbour does not count."""
     if subject is None:
         return f"{len(boxes)} boxes."
     near = [box for box in boxes if _distance_m(box, subject) <= HIT_M]
@@ -313,7 +313,7 @@ def _name(box: Box3D) -> str:
 
 
 def _place(box: Box3D) -> str:
-    """Say where a box is, as seen by a passenger; less than half a metre is not worth a word."""
+    """Describe where a box is, as seen by a passenger; less than half a metre is left out."""
     along = f"{abs(box.x_m):.0f} m {'ahead' if box.x_m >= 0 else 'behind'}"
     aside = f"{abs(box.y_m):.0f} m to the {'left' if box.y_m >= 0 else 'right'}"
     far = [words for words, m in ((along, box.x_m), (aside, box.y_m)) if abs(m) >= 0.5]

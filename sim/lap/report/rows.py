@@ -1,6 +1,6 @@
 """The rows of the page's tables, each with its drawing.
 
-What is computed here beyond the record is shares, sums and differences; every interval about a *claim* is the
+Computed here, beyond the record, are shares, sums and differences; every interval about a *claim* is the
 gate's own.
 """
 
@@ -81,7 +81,7 @@ class Share:
 
 @dataclass(frozen=True)
 class UplinkUse:
-    """What the bytes that were sent came to."""
+    """Bytes that were sent, per clip, per minute and per find."""
 
     per_clip_bytes: int
     per_minute_bytes: int
@@ -181,7 +181,7 @@ def class_rows(record: LapRecord) -> list[dict[str, object]]:
 
 
 def common_axis(rows: Sequence[SliceRow]) -> Axis:
-    """Give an axis from 0 to 1, or wider where a score lies outside."""
+    """Return an axis from 0 to 1, or wider where a score lies outside."""
     scores = [s for row in rows for s in (row.incumbent, row.control, row.candidate) if s]
     return Axis(
         low=min([0.0, *(math.floor(score.low) for score in scores)]),
@@ -204,7 +204,7 @@ def driven_s(drive: DriveRecord) -> float:
 
 
 def uplink(record: LapRecord) -> UplinkUse | None:
-    """Say what a clip, a minute and a find cost; None when nothing was sent."""
+    """Return the bytes of a clip, of a minute and of a find; None when nothing was sent."""
     clips = record.clips
     seconds = math.fsum(driven_s(drive) for drive in record.drives if not drive.is_redrive)
     if not clips.uploaded or not seconds:
@@ -236,7 +236,7 @@ def stage_bars(stage: StageCost, longest_s: float) -> str:
 
 
 def longest_s(record: LapRecord) -> float:
-    """Give the longest time of any stage, wall or CPU."""
+    """Return the longest time of any stage, wall or CPU."""
     return max((t for s in record.stages for t in (s.seconds, s.cpu_seconds)), default=0.0)
 
 

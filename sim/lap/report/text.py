@@ -64,7 +64,7 @@ def megabytes(size_bytes: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as one would say it."""
+    """Write a duration in the units that people use."""
     if seconds < 60.0:
         return f"{seconds:.1f}{BOUND}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -84,12 +84,12 @@ def metric(name: str) -> str:
 
 
 def short(identity: str) -> str:
-    """Cut an id to what tells it from its neighbours."""
+    """Cut an id to the part that tells it from its neighbours."""
     return identity if len(identity) <= 14 else f"{identity[:12]}…"
 
 
 def answer_text(decision: str) -> str:
-    """Write what a rule, or the whole gate, answered."""
+    """Write the answer of a rule, or of the whole gate."""
     return {
         Decision.PASS: "passed",
         Decision.FAIL: "failed",

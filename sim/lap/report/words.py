@@ -1,7 +1,7 @@
-"""What the page says first: who won, by how much, and who drives what now, in one sentence.
+"""The page's first sentence: which model won, by how much, and what vehicles drive on now.
 
-A refusal is as good a result as a promotion, so every decision has a sentence of its own and none is
-written as a failure of the other.
+A refusal is as good a result as a promotion, so every decision has a sentence of its own and none is written
+as a failure of the other.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class LapOutcome:
-    """The top of the page: a sentence in three parts, and what decided it."""
+    """The top of the page: a sentence in three parts, and the reason of the decision."""
 
     tone: str
     """``pass``, ``fail`` or ``not_enough_evidence``."""
@@ -61,7 +61,7 @@ class LapOutcome:
 
 
 def headline(record: LapRecord) -> Headline | None:
-    """Give the numbers that the lap is about; None when the gate did not measure its claim."""
+    """Return the numbers of the lap's claim; None when the gate did not measure it."""
     claim = claimed(record)
     candidate = score_of(record.candidate, *claim) if claim else None
     if claim is None or candidate is None:
@@ -75,7 +75,7 @@ def headline(record: LapRecord) -> Headline | None:
 
 
 def outcome(record: LapRecord) -> LapOutcome:
-    """Put the lap into one sentence, and what decided it into another."""
+    """Put the lap into one sentence, and the reason of the decision into another."""
     decision, found = Decision(record.verdict.decision), headline(record)
     on_candidate = _count_on(record, record.candidate.bundle_id)
     is_promoted = decision is Decision.PASS and on_candidate == len(record.vehicles)
@@ -128,7 +128,7 @@ def _ending(record: LapRecord, decision: Decision) -> str:
 
 
 def _because(record: LapRecord, decision: Decision) -> str:
-    """Say which rule decided, or which wave."""
+    """Name the rule that decided, or the wave."""
     stopped = [
         wave.reason for wave in record.rollout if wave.state == RolloutStage.HALTED and wave.reason
     ]
