@@ -2,9 +2,9 @@
 
     python -m sim.episodes ORDER.json RESULT.json
 
-An episode is a process of its own, because SUMO holds one world per process and because whatever drove
-before it must not change it: the same order gives the same result. What is counted is the truth of the
-world and not what the vehicle believed, so a bundle that sees nothing cannot look careful.
+An episode is a process of its own, because SUMO holds one world per process and because earlier episodes must
+not change it: the same order gives the same result. Everything is counted from the world's truth and not from
+the vehicle's perception, so a bundle that detects nothing cannot look careful.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _RASTER_CELLS, _RASTER_RANGE_M = 24, 4.8
 
 
 class EpisodeOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a child process is told."""
+    """The order to a child process."""
 
     spec: EpisodeSpec
     bundle: str
@@ -64,7 +64,7 @@ class EpisodeList:
 
 
 def default_episodes() -> tuple[EpisodeSpec, ...]:
-    """Give the episodes that a gate drives unless it is told otherwise."""
+    """Return the episodes that a gate drives by default."""
     return load_episodes("default")
 
 
@@ -207,7 +207,7 @@ class _Course:
     tally: Tally
 
     def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
-        """Move the world by the last plan and look."""
+        """Move the world by the last plan and sense it."""
         if self.frames_left <= 0:
             return None
         self.frames_left -= 1

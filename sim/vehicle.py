@@ -1,7 +1,7 @@
 """A simulated world as a source of frame sets; ``edge.vehicle`` starts the vehicle that drives in it.
 
-Nothing of the vehicle knows that the world is simulated. The truth goes to a log beside the vehicle's
-own folder; no byte of it enters a clip.
+No code of the vehicle depends on the world being simulated. The truth goes to a log beside the vehicle's own
+folder; no byte of it enters a clip.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DriveOrder(msgspec.Struct, frozen=True, kw_only=True):
     seed: Count = 0
     is_night: bool = False
     vehicles_per_km: Finite | None = None
-    """How much else drives, per kilometre of driving lane; None: as the world's settings say."""
+    """Moving vehicles per kilometre of driving lane; None: as in the world's settings."""
     world: WorldSettings = msgspec.field(default_factory=WorldSettings)
     vehicle: VehicleSettings = msgspec.field(default_factory=VehicleSettings)
 
@@ -108,12 +108,12 @@ class SimulatedRoad:
 
 
 def simulated_vehicle(settings: VehicleSettings) -> VehicleSettings:
-    """Return the settings of a simulated vehicle: its images may leave it, for they show nobody."""
+    """Return the settings of a simulated vehicle: its images may leave it, for they show no real person."""
     return replace(settings, recorder=replace(settings.recorder, privacy="synthetic"))
 
 
 def identity_of(order: DriveOrder) -> DriveIdentity:
-    """Return what the clips of a drive say about it."""
+    """Return the identity that a drive's clips carry."""
     return DriveIdentity(
         vehicle_id=order.vehicle_id,
         drive_id=order.drive_id,

@@ -40,7 +40,7 @@ def ticks_of(orders: Sequence[DriveOrder]) -> int:
 
 
 def anchors_of(image: ImageRepository, director: DirectorRepository) -> TrustAnchorsFile:
-    """Give the roots that vehicles are born with."""
+    """Return the roots that vehicles are delivered with."""
     return TrustAnchorsFile(
         image_root=image.root_bytes().hex(), director_root=director.root_bytes().hex()
     )

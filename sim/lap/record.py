@@ -54,7 +54,7 @@ class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LapLabelCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about the clips that the candidate learns from."""
+    """How many labels the candidate's clips have, and their cost."""
 
     auto: Count
     """Boxes by hindsight."""
@@ -116,9 +116,9 @@ class ClassScore(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Finite | None
     """None where the gate has too few truths to compare anything."""
     incumbent: Finite | None
-    """None where the incumbent does not know the class."""
+    """None where the incumbent has not learnt the class."""
     anchor: Finite | None
-    """Of the shipped baseline; None where it does not know the class, or is the incumbent itself."""
+    """Of the shipped baseline; None where it has not learnt the class, or is the incumbent itself."""
     over_incumbent: BoundedScore | None
     """Candidate minus incumbent."""
     over_anchor: BoundedScore | None

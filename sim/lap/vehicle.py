@@ -33,7 +33,7 @@ from sim.vehicle import DriveOrder, SimulatedRoad, identity_of, open_road, simul
 
 
 class TrustAnchorsFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The roots that the vehicle was born with, as hex."""
+    """The roots that the vehicle was delivered with, as hex."""
 
     image_root: str
     director_root: str
@@ -87,7 +87,7 @@ class VehicleOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def live(order: VehicleOrder) -> VehicleOutcome:
-    """Live one life.
+    """Run one life of a vehicle: prepare, drive, send.
 
     Raises:
         LinkDownError: The fleet did not answer.
@@ -116,7 +116,7 @@ def progress_of(order: VehicleOrder) -> ProgressReport:
 
 
 def _settings(order: VehicleOrder) -> VehicleSettings:
-    """Fill in what the fleet's service says of itself; all else is the order's."""
+    """Fill in the addresses of the fleet's service; all else is the order's."""
     settings = simulated_vehicle(order.drive.vehicle)
     return replace(
         settings,
@@ -173,7 +173,7 @@ def _sensor_to_plan(outcome: LifeOutcome) -> tuple[float, ...]:
 
 
 def main(arguments: list[str]) -> None:
-    """Read an order, live it, write what came of it."""
+    """Read an order, run it, write its outcome."""
     order = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=VehicleOrder)
     outcome = live(order)
     write_whole(Path(arguments[1]), msgspec.json.encode(outcome))

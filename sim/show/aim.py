@@ -9,7 +9,7 @@ from sim.world.snapshot import Snapshot
 from sim.world.world import World
 
 LONGEST_SEARCH_S = 300.0
-"""How long a drive looks for an encounter."""
+"""Longest time to search for an encounter in a drive."""
 
 
 def advance_to_encounter(

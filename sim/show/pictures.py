@@ -48,7 +48,7 @@ _LAYOUT = (
     ),
     ("rearward_left", "rear", "rearward_right", "front_wide"),
 )
-"""Three columns as one would look around, and a fourth for the other two lenses to the front."""
+"""Three columns of cameras, arranged as around the vehicle, and a fourth for the other two front lenses."""
 
 _SIDE_RAD = math.radians(80.0)
 _MIN_LABELLED_PX = 36

@@ -86,7 +86,7 @@ def versions() -> dict[str, str]:
 
 
 def _file_of(module: str) -> Path | None:
-    """Find the file of one of our modules; None for anything else."""
+    """Find the file of a module of this repository; None for anything else."""
     if module.partition(".")[0] not in _OURS:
         return None
     path = _ROOT.joinpath(*module.split("."))

@@ -19,7 +19,7 @@ from sim.world.sumo.settings import SumoSettings
 
 @dataclass
 class WorldSettings:
-    """How the world looks, moves and is sensed and labelled, wherever a drive goes in it."""
+    """Settings of pictures, motion, sensors and labels in every drive of a world."""
 
     sumo: SumoSettings = field(default_factory=SumoSettings)
     ground: GroundSettings = field(default_factory=GroundSettings)

@@ -1,8 +1,7 @@
-"""Seeded trouble along the ego's way: a scenario is data, ``conf/sim/scenario/NAME.yaml``.
+"""Seeded encounters along the ego's route: a scenario is data, ``conf/sim/scenario/NAME.yaml``.
 
-An *encounter* is one point of the route where all placements of a scenario are put together, all or
-none: a jaywalker without the van that hides it would be another scenario. ``sim.world.placing`` puts them
-there.
+An *encounter* is one point of the route where all placements of a scenario are put together, all or none: a
+jaywalker without the van that hides it would be another scenario. ``sim.world.placing`` puts them there.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Datum(StrEnum):
     EITHER_KERB = "either_kerb"
     """One of the two, by chance, for each thing anew."""
     SAME_KERB = "same_kerb"
-    """The one of the thing that this thing comes ``after``."""
+    """The kerb of the thing that this thing starts ``after``."""
 
 
 class Heading(StrEnum):
@@ -59,7 +58,7 @@ class After:
     placement: str
     """Name of a placement further up; its first thing counts."""
     delay_s: Bounds = (0.0, 0.0)
-    """From when that one begins to when this one does."""
+    """Time from the start of that thing to the start of this one."""
 
 
 @dataclass
@@ -67,7 +66,7 @@ class Placement:
     """Some things of one kind, relative to the point of their encounter."""
 
     mesh: str
-    """What it looks like; its class follows from it."""
+    """Name of its shape; its class follows from it."""
     name: str = ""
     """What other placements, and scenarios that extend this one, call it."""
     count: tuple[int, int] = (1, 1)
@@ -90,7 +89,7 @@ class Placement:
     speed_mps: Bounds = (1.0, 1.0)
     """Speed while it moves."""
     trigger_m: Bounds | None = None
-    """It waits until the ego is this near; without, it moves from the beginning."""
+    """Distance of the ego at which it starts; without, it moves from the beginning."""
     after: After | None = None
     """It waits for another thing of its encounter."""
     attribute: Attribute = Attribute.UNKNOWN
@@ -128,8 +127,8 @@ class Scenario:
     name: str = "none"
     """Name of the scenario, as in its file name."""
     extends: str = ""
-    """Another scenario, or the path of one from the folder of this: its values hold where these say
-    nothing else. A placement whose name it has changes that placement; any other is added."""
+    """Another scenario, or the path of one from the folder of this file; its values hold where this file has
+    none. A placement of the same name changes that placement; any other is added."""
     first_m: Bounds = (15.0, 30.0)
     """From where a drive starts to its first encounter."""
     spacing_m: Bounds = (30.0, 60.0)

@@ -1,4 +1,4 @@
-"""Where something is at a time, when its positions at some stamps are known."""
+"""Interpolate a motion between positions that are known at some stamps."""
 
 from __future__ import annotations
 

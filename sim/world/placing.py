@@ -1,7 +1,7 @@
 """Put the encounters of a scenario along a route as the ego comes near, and count them.
 
-What finds no room is tried again a little further on, and what never finds any is counted, because a
-scenario that silently places nothing looks exactly like a model that sees nothing.
+A thing that finds no room is tried again a little further on, and one that never finds any is counted,
+because a scenario that silently places nothing looks exactly like a model that detects nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The route of the ego: a chain of lanes over junctions that is drawn further as it drives on.
 
-Navigation works on lanes and not on roads, so that following it never needs a lane change. A route has
-no end: it uses no dead ends, and a vehicle on it is told the next 60 m only.
+Navigation works on lanes and not on roads, so that following it never needs a lane change. A route has no
+end: it uses no dead ends, and a vehicle gets the next 60 m of it only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from sim.place.maps import JunctionLink, RoadMap
 
 ROUTE_LENGTH_M, ROUTE_STEP_M = 60.0, 2.0
-"""How much of the route the ego is told, and how finely."""
+"""Length and step of the part of the route that the ego gets."""
 
 _TURN_WEIGHTS = {"s": 2.0, "l": 1.0, "r": 1.0, "L": 1.5, "R": 1.5}
 

@@ -32,4 +32,4 @@ class Trip:
     start_speed_mps: float = 5.0
     """Of an ego that plans drive."""
     vehicles_per_km: float | None = None
-    """Moving vehicles per kilometre of driving lane; None: as the world's settings say."""
+    """Moving vehicles per kilometre of driving lane; None: as in the world's settings."""

@@ -14,7 +14,7 @@ from sim.world.props import Prop
 GAP_M = 0.6
 """Smallest gap between a prop's outline and a vehicle that the prop walks towards."""
 CARE_S = 1.6
-"""How far ahead in time ordinary pedestrians look; those of an encounter do not look ahead."""
+"""How far ahead in time ordinary pedestrians avoid vehicles; those of an encounter do not."""
 SHY_AFTER_S, SHY_M = 1.0, 9.0
 """A prop of an encounter that has waited this long walks ``SHY_M`` to the side, so that it and a vehicle
 do not wait for each other for ever."""

@@ -1,7 +1,7 @@
-"""What a world must be able to do: move by camera frames and say what is in it.
+"""The protocol of a world: it moves by camera frames and returns what is in it.
 
-Renderer, sensors and vehicles know worlds by this protocol alone. SUMO's is one (``sim.world.sumo``), one
-of given paths another (``sim.world.scripted``).
+Renderer, sensors and vehicles use this protocol alone. SUMO's world implements it (``sim.world.sumo``), and
+so does one of given paths (``sim.world.scripted``).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""SUMO as a world: its traffic, and around it what SUMO does not know of."""
+"""SUMO as a world: its traffic, and around it the things that SUMO does not know of."""
