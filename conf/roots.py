@@ -1,6 +1,6 @@
-"""The roots of all settings: which record a command composes, and who reads it.
+"""The roots of all settings: which record a command composes, and which command reads it.
 
-A record that is nested in none of these can be set by nobody; a test walks the four packages and refuses one.
+A record that is nested in none of these could not be set; a test walks the four packages and refuses one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the end of a setting's name says: its unit, and which numbers make no sense in it.
+"""The unit of a setting by the end of its name, and the numbers that are out of bounds for it.
 
 A type may bound a number more closely. Where it does not, an amount of time, bytes or pixels, a share and a
 whole number are not negative, and no number is so large that nothing in the world has that size.

@@ -1,9 +1,9 @@
-"""One tick of the vehicle: what it senses in, what it believes, does and finds worth keeping out.
+"""One tick of the vehicle: a frame set in; perception, plan and trigger events out.
 
 Read ``Runtime.tick`` first. Every stage is one call and is accounted for. In lockstep no decision reads a
 wall clock: the same frames give the same bytes; see ``edge.budget.charge`` for real time. Readings are
-cleaned before anything looks at them. A network that fails or answers nonsense costs the tick its boxes and
-nothing else; the vehicle then drives on radar, ultrasonics and plain code.
+cleaned before any stage uses them. A network that fails or returns invalid outputs costs the tick its boxes
+and nothing else; the vehicle then drives on radar, ultrasonics and plain code.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class RuntimeSettings:
     trigger: TriggerSettings = field(default_factory=TriggerSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     moments_s: float = 3.0
-    """How far back the triggers look."""
+    """Length of the past that the triggers read."""
     sensors: SensorWatchSettings = field(default_factory=SensorWatchSettings)
     hold_s: float = 0.5
     """How long own motion is held from the last reading that made sense; then the vehicle stops."""
@@ -149,7 +149,7 @@ class Runtime:
         self._tracker = Tracker(settings.tracker, radars=rig.radars)
         self._radar_tracker = RadarTracker(settings.radar_tracker, rig.radars)
         self.moments: deque[Moment] = deque()
-        """The last seconds, oldest first: what the triggers look at."""
+        """The last seconds, oldest first: input of the triggers."""
         self._trigger_state = TriggerState()
         self._intake = SensorIntake(rig, settings.sensors, settings.hold_s)
         self._busy_until_ns = 0
@@ -179,7 +179,7 @@ class Runtime:
 
     @property
     def health(self) -> BundleHealth:
-        """How the bundle has done so far: what a health report says."""
+        """Health of the bundle so far, as a health report states it."""
         return self._count.health
 
     @property
@@ -268,7 +268,7 @@ class Runtime:
     def _look(
         self, frame_set: FrameSet, rung: Rung, account: TickAccount
     ) -> tuple[NetOutput | None, bool]:
-        """Ask the network, if this rung has one; say whether its answer had to be thrown away."""
+        """Run the network, if this rung has one; return whether its output had to be thrown away."""
         if rung not in self._bundle.perceivers:
             return None, False
         try:
@@ -304,7 +304,7 @@ class Runtime:
     def _plan_inputs(
         self, sensors: SensorState, perception: Perception, seen: NetOutput | None
     ) -> PlanInputs:
-        """Hand planning what is known; without a usable network it plans as on the radar rung."""
+        """Collect the inputs of planning; without a usable network they are those of the radar rung."""
         frame_set = sensors.frame_set
         is_blind = seen is None and perception.rung is not Rung.MINIMUM_RISK
         return PlanInputs(

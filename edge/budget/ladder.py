@@ -1,7 +1,7 @@
 """Choose the richest rung that fits: down at once, up only after it has fitted for a while.
 
-The *pace* of a stage (charged over modelled milliseconds, a leaky maximum) is what the ladder has learned
-about the board: a slow tick is believed at once, recovery only slowly. Paces are learned per stage, because a
+The *pace* of a stage (charged over modelled milliseconds, a leaky maximum) is the ladder's estimate of the
+board: a slow tick raises it at once, recovery lowers it slowly. Paces are learned per stage, because a
 network that is too slow for the board says nothing about the rungs without one.
 """
 
@@ -69,7 +69,7 @@ class Ladder:
         return Choice(self._rungs[now], f"{richer} has fitted for {self._fitted_ticks} ticks only")
 
     def observe(self, rung: Rung, stages: Sequence[StageTime]) -> None:
-        """Learn the paces from what a tick was charged and what the profile says it costs.
+        """Learn the paces from a tick's charges and the profile's costs.
 
         A stage that did not run takes the pace of those that did: it recovers with the board.
         """

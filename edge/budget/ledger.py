@@ -33,7 +33,7 @@ class MonotonicClock:
 
 @dataclass
 class VirtualClock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when its time is set."""
 
     stamp_ns: int = 0
 

@@ -1,4 +1,4 @@
-"""What a clip has of the window that was asked for, camera by camera."""
+"""Coverage of the window that was asked for, camera by camera."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.contracts.time import NS_PER_S
 
 
 def coverage(instants: Sequence[Instant], rig: Rig, asked: Span) -> tuple[Coverage, ...]:
-    """Say what each camera has of a window.
+    """Compute what each camera has of a window.
 
     Args:
         instants: Recorded, oldest first.

@@ -17,8 +17,8 @@ Rank = tuple[float, str]
 class Quota:
     """Keeps the best clips of one stream: at most so many, at most so many bytes.
 
-    What it holds is the longest run of best clips offered so far that fits both limits. ``floor`` is
-    the best clip that it ever let go: nothing worse comes back, whatever room there is later.
+    It holds the longest run of best clips offered so far that fits both limits. ``floor`` is the best clip
+    that it ever let go: no worse clip comes back, whatever room there is later.
     """
 
     max_clips: int

@@ -368,7 +368,7 @@ def _ranks(window: Window, clip_id: str) -> dict[_Stream, Rank]:
 
 
 def _bundle_at(stamp_ns: int, frames: Sequence[ClipFrame]) -> str:
-    """Return the bundle that drove at a stamp, as the last conclusion before it says; empty if none does."""
+    """Return the bundle that drove at a stamp, from the last conclusion before it; empty if there is none."""
     seen = [f.perception for f in frames if f.stamp_ns <= stamp_ns and f.perception is not None]
     return seen[-1].bundle_id if seen else ""
 

@@ -1,4 +1,4 @@
-"""Clips that lie whole on disk: what is known of one, and which ones a folder holds."""
+"""Whole clips on disk: the record of one, and the list of a folder."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""Follow what the radar sees without asking the network: points in, radar tracks out.
+"""Follow radar echoes without the network: points in, radar tracks out.
 
-A network that has never seen an animal says nothing about it; the radar still gets echoes. These
-tracks are what the planner falls back on and what a trigger compares the boxes with, so they must not
-come from the network and must not be born of ghosts: echoes that come from nowhere and do not return.
-Standing things count (a parked van is a track).
+A network that has never seen an animal says nothing about it; the radar still gets echoes. The planner falls
+back on these tracks and a trigger compares the boxes with them, so they must not come from the network and
+must not start on ghosts: false echoes that do not return. Standing things count (a parked van is a track).
 
 Points are clustered, then followed by constant-velocity Kalman filters in the world frame with the
-measurement split along and across the line of sight, because a radar knows range and radial speed well
-and bearing badly. The echoes of each radar of a rig are taken in turn: a radar corrects a track by one echo
-at most, and a scan counts as one hit, however many radars measured the body.
+measurement split along and across the line of sight, because a radar measures range and radial speed well and
+bearing badly. The echoes of each radar of a rig are taken in turn: a radar corrects a track by one echo at
+most, and a scan counts as one hit, however many radars measured the body.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class RadarTrackerSettings:
     cluster_mps: float = 1.5
     """Largest difference of radial speed within one thing."""
     range_sigma_m: float = 0.5
-    """Where on a body the echo comes from, more than the radar's own noise."""
+    """Standard deviation of the range of an echo: its place on the body, more than the radar's own noise."""
     cross_sigma_m: float = 0.5
     """Standard deviation of an echo across the line of sight, from the extent of the body."""
     bearing_sigma_rad: float = 0.016
@@ -59,11 +58,11 @@ class RadarTrackerSettings:
     """A track is confirmed when ``confirm_hits`` of the last ``confirm_scans`` scans hit it. Of scans and not
     of time by intent, as all counts here: what tells a body from ghosts is how many scans hit it."""
     tentative_misses: int = 4
-    """A tentative track dies after this many scans without a hit, a confirmed one after ``coast_s``."""
+    """A tentative track ends after this many scans without a hit, a confirmed one after ``coast_s``."""
     coast_s: float = 0.5
-    """How long a confirmed track lives without a hit."""
+    """How long a confirmed track goes on without a hit."""
     keep_hits: int = 3
-    """A confirmed track also dies when fewer of the last ``confirm_scans`` scans hit it."""
+    """A confirmed track also ends when fewer of the last ``confirm_scans`` scans hit it."""
     same_m: float = 2.0
     """Tracks closer than this, and as fast, follow one body; the older one stays."""
     same_mps: float = 2.0
