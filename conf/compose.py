@@ -56,7 +56,7 @@ def compose(
 
 
 def _is_choice(word: str, schema: type, config_module: str) -> bool:
-    """Tell whether a word chooses a file of a group, or takes something out of the defaults.
+    """Return whether a word chooses a file of a group, or takes something out of the defaults.
 
     A text field may be called like a group: its value is then a name that the code looks up. A mapping
     sets keys and is no file.

@@ -76,7 +76,7 @@ def names(group: str, *, module: str = "conf") -> tuple[str, ...]:
 
 
 def is_path(name: str) -> bool:
-    """Tell whether a word is the path of a file rather than a name."""
+    """Return whether a word is the path of a file rather than a name."""
     return "/" in name or name.endswith((".yaml", ".yml"))
 
 

@@ -137,7 +137,7 @@ def _refuse_unknown(value: object, kind: inspect.Type, *, at: str) -> None:
 
 
 def _holds_records(kind: inspect.Type) -> bool:
-    """Tell whether a field holds records, whose own fields say what their numbers mean."""
+    """Return whether a field holds records, whose own fields say what their numbers mean."""
     match kind:
         case inspect.DataclassType() | inspect.StructType():
             return True

@@ -120,7 +120,7 @@ def _is_fraction(kind: inspect.Type) -> bool:
 
 
 def absurdity_of(value: float, name: str) -> str:
-    """Say what a number has to be where its name rules it out; empty where it may be.
+    """Return what a number has to be where its name rules it out; empty where it may be.
 
     Args:
         value: Finite.

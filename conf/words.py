@@ -53,7 +53,7 @@ def with_words(
 
 
 def is_text(schema: type, path: Sequence[str]) -> bool:
-    """Tell whether this place of a schema holds text and nothing else."""
+    """Return whether this place of a schema holds text and nothing else."""
     kind: inspect.Type | None = type_of(schema)
     for name in path:
         kind = _inside(kind, name)

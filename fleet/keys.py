@@ -127,7 +127,7 @@ def verify_report(catalog: Catalog, vehicle_id: str, signed: SignedReport) -> He
     Raises:
         SignatureError: No active report key of the vehicle made the signature.
         SchemaError: The payload is no report.
-        ContractError: The report speaks of another vehicle.
+        ContractError: The report names another vehicle.
     """
     keys = catalog.all(
         KeyRow, vehicle_id=vehicle_id, purpose=KeyPurpose.REPORT, state=TrustState.ACTIVE

@@ -67,7 +67,7 @@ def zoo_folder(model: str) -> Path:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Read a model's card and check that its files are the ones it speaks of.
+    """Read a model's card and check that its files are the ones that it names.
 
     Raises:
         HashMismatchError: A file is missing or differs from the card.
@@ -84,7 +84,7 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def decode_card(folder: Path) -> ModelCard:
-    """Read a model's card without looking at the files that it speaks of."""
+    """Read a model's card without looking at the files that it names."""
     return msgspec.json.decode((folder / CARD).read_bytes(), type=ModelCard)
 
 

@@ -138,7 +138,7 @@ def _name_constants(model: onnx.ModelProto, weights: Mapping[str, torch.Tensor])
 
 
 def classes_in(graph: Path) -> int:
-    """Count the classes that an ONNX file of the family tells apart."""
+    """Count the classes that an ONNX file of the family distinguishes."""
     outputs = onnx.load(graph).graph.output
     heatmap = next(output for output in outputs if output.name == "heatmap")
     return int(heatmap.type.tensor_type.shape.dim[1].dim_value)

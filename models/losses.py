@@ -254,7 +254,7 @@ def _future_loss(outputs: dict[str, Tensor], targets: Targets) -> Tensor:
 
 
 def _is_near(a: Tensor, b: Tensor, n: int) -> Tensor:
-    """Tell which flat cells of the same image are at most one cell apart."""
+    """Return which flat cells of the same image are at most one cell apart."""
     same = (a // (n * n)) == (b // (n * n))
     rows = ((a % (n * n)) // n - (b % (n * n)) // n).abs()
     columns = (a % n - b % n).abs()

@@ -217,7 +217,7 @@ class _Course:
 
 
 def true_time_to_collision_s(snapshot: Snapshot) -> float:
-    """Tell when the ego touches something if it keeps speed and steering and others go straight on.
+    """Return when the ego touches something if it keeps speed and steering and others go straight on.
 
     Returns:
         Seconds, to a tenth; ``TTC_FREE_S`` when nothing is touched within four, or when it stands.
@@ -263,7 +263,7 @@ def _arc(
 
 
 def is_off_road(snapshot: Snapshot, ground: Ground) -> bool:
-    """Tell whether some of the ego's body is over ground that is not for driving."""
+    """Return whether some of the ego's body is over ground that is not for driving."""
     raster = ground.drivable_raster(
         snapshot.ego.world_from_ego, cells=_RASTER_CELLS, range_m=_RASTER_RANGE_M
     )

@@ -27,7 +27,7 @@ class Quota:
     floor: Rank | None = None
 
     def is_open_to(self, rank: Rank) -> bool:
-        """Tell whether a clip might be kept, before the work of sealing it."""
+        """Return whether a clip might be kept, before the work of sealing it."""
         if self.floor is not None and rank > self.floor:
             return False
         return len(self.held) < self.max_clips or bool(self.held and rank < self.held[-1][0])

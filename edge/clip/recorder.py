@@ -202,7 +202,7 @@ class Recorder:
         return self._before_ns + self._period_ns
 
     def _is_due(self, stamp_ns: int) -> bool:
-        """Tell whether a frame set is far enough from the last recorded one; one given again is not."""
+        """Return whether a frame set is far enough from the last recorded one; one given again is not."""
         newest = self._ring[-1] if self._ring else None
         return newest is None or stamp_ns - newest.stamp_ns >= _EARLIEST * self._period_ns
 
@@ -343,7 +343,7 @@ def _leaving(privacy: str) -> Privacy:
 
 
 def _follows(frame_set: FrameSet, last: FrameSet) -> bool:
-    """Tell whether a frame set goes on where the last one was; a source that starts anew does not."""
+    """Return whether a frame set goes on where the last one was; a source that starts anew does not."""
     return frame_set.index >= last.index and is_one_time_base(last.stamp_ns, frame_set.stamp_ns)
 
 

@@ -76,7 +76,7 @@ class Instant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_usable(frame: EncodedFrame) -> bool:
-    """Tell whether a network may look at a stored image."""
+    """Return whether a network may look at a stored image."""
     return bool(frame.jpeg) and frame.status in USABLE
 
 
@@ -127,7 +127,7 @@ def stored_radar_scan(instant: Instant, rig: Rig) -> RadarScan:
 def cleaned(instant: Instant, rig: Rig) -> Instant:
     """Return an instant whose readings are clean, with what was dropped counted.
 
-    The writer may be another recorder than ours, or an older one. Own motion and route were checked when
+    The writer may be a foreign recorder, or an older one. Own motion and route were checked when
     they were decoded; images are not looked at.
     """
     counts: Counter[DropKey] = Counter()

@@ -190,7 +190,7 @@ def _decoded(jpeg: bytes) -> NDArray[np.uint8] | None:
 
 
 def _is_cut(data: bytes, bgr: NDArray[np.uint8]) -> bool:
-    """Say whether the scan's data, ``data`` without the end, ran out before the last block of pixels.
+    """Return whether the scan's data, ``data`` without the end, ran out before the last block of pixels.
 
     libjpeg fills up with grey and does not say so. Data that are whole are not read any further when
     something is put behind them, so that the same picture comes out; data that ran out are. A cut within

@@ -1,6 +1,6 @@
 """A campaign as a person writes it into a file, and the record that vehicles receive.
 
-The fleet proposes what such a file asks for; a board tries it on recorded clips before anybody approves it.
+The fleet proposes what such a file asks for; a board tries it on recorded clips before it is approved.
 """
 
 from __future__ import annotations

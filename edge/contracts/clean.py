@@ -100,7 +100,7 @@ def clean(frame_set: FrameSet, rig: Rig, last: FrameSet | None = None) -> FrameS
 
 
 def is_reachable(last: FrameSet, now: FrameSet) -> bool:
-    """Tell whether a vehicle can have driven from one place to the next one, or localisation has jumped.
+    """Return whether a vehicle can have driven from one place to the next one, or localisation has jumped.
 
     Args:
         last: The clean frame set before, of the same time base.
@@ -334,7 +334,7 @@ def _route_point(point: Any) -> tuple[float, float] | None:
 
 
 def _is_good_route(route: Route) -> bool:
-    """Tell whether a route holds Python floats alone, which a record can hold, and all within reach."""
+    """Return whether a route holds Python floats alone, which a record can hold, and all within reach."""
     reach_m, stop_m, limit_mps = _ROUTE_REACH_M, route.stop_distance_m, route.speed_limit_mps
     is_stop = stop_m is None or (type(stop_m) is float and 0.0 <= stop_m <= reach_m)
     is_limit = type(limit_mps) is float and abs(limit_mps) <= _SPEED_LIMIT_MPS

@@ -2,7 +2,7 @@
 
 Axes: *world* x east, y north, z up; *ego* x forward, y left, z up, origin on the ground under the rear axle;
 *cam* x right, y down, z forward. Metres, radians, right-handed. A transform is named ``a_from_b`` so that
-``points_a = a_from_b @ points_b`` checks itself by eye.
+``points_a = a_from_b @ points_b`` can be checked by reading it.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def pixels_from_cam(intrinsics: Intrinsics, points_cam: Floats) -> Floats:
 
 
 def is_visible(intrinsics: Intrinsics, points_cam: Floats) -> NDArray[np.bool_]:
-    """Tell which points (..., 3) of the camera frame the lens maps at all, inside the image or not.
+    """Return which points (..., 3) of the camera frame the lens maps at all, inside the image or not.
 
     A distortion polynomial that turns round maps points far outside the view back into the image; points
     beyond its turning point are not seen.

@@ -49,7 +49,7 @@ def frame_stamp_ns(
 
 
 def is_one_time_base(earlier_ns: int, later_ns: int) -> bool:
-    """Tell whether two successive stamps belong together, or the clock stepped between them.
+    """Return whether two successive stamps belong together, or the clock stepped between them.
 
     Clocks step back (NTP, GPS after a tunnel, a board without a battery) and ahead by as much. A stamp
     behind the last one, or more than ``LONGEST_GAP_S`` ahead of it, starts a new time base: what holds

@@ -111,7 +111,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     """Grows by one per report and boot: a replayed report is recognised."""
     bundle_id: Name
     release_counter: Count = 0
-    """Tells a bundle that was released again from its earlier release."""
+    """Distinguishes a bundle that was released again from its earlier release."""
     phase: InstallPhase
     ticks: Count
     faults: Count

@@ -61,7 +61,7 @@ class Disk(Protocol):
         ...
 
     def free_bytes(self) -> int:
-        """Tell how much room is left."""
+        """Return how much room is left."""
         ...
 
     def locate(self, path: str) -> Path:

@@ -105,7 +105,7 @@ def recovered(disk: Disk, stored: InstallState | None, now_ns: int) -> InstallSt
 
 
 def is_whole(disk: Disk, state: InstallState, slot: states.Slot) -> bool:
-    """Tell whether a slot holds, to the last byte, what the state says."""
+    """Return whether a slot holds, to the last byte, what the state says."""
     record = state.slot(slot)
     if record is None:
         return False

@@ -45,12 +45,12 @@ class Refusal:
 
     @property
     def is_temporary(self) -> bool:
-        """Tell whether trying again later, unchanged, may succeed."""
+        """Return whether trying again later, unchanged, may succeed."""
         return self.kind in {RefusalKind.LINK, RefusalKind.SPACE}
 
     @property
     def is_verdict(self) -> bool:
-        """Tell whether it judges the bundle itself, and not the transfer."""
+        """Return whether it judges the bundle itself, and not the transfer."""
         return self.bundle_id is not None and self.kind in _VERDICTS
 
 

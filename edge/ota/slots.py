@@ -36,7 +36,7 @@ def make_folders(disk: Disk) -> None:
 
 
 def is_at_hand(disk: Disk, sha256: str, size_bytes: int) -> bool:
-    """Tell whether a blob lies whole in some slot, so that it need not be fetched."""
+    """Return whether a blob lies whole in some slot, so that it need not be fetched."""
     return _find(disk, sha256, size_bytes) is not None
 
 

@@ -129,7 +129,7 @@ def first(record: SlotRecord, slot: Slot = "a") -> InstallState:
 
 
 def is_acceptable(state: InstallState, release_counter: int, manifest_sha256: str) -> bool:
-    """Tell whether a release is newer than all committed here, or the committed one itself again."""
+    """Return whether a release is newer than all committed here, or the committed one itself again."""
     if release_counter == state.floor_counter:
         return manifest_sha256 == state.floor_manifest
     return release_counter > state.floor_counter

@@ -33,7 +33,7 @@ class LoadedBundle:
     velocity_sigma_mps: Mapping[str, float] = field(default_factory=dict)
     """See ``BundleManifest.velocity_sigma_mps``."""
     categories: tuple[str, ...] = ()
-    """The classes that it tells apart."""
+    """The classes that it distinguishes."""
 
     @classmethod
     def of(cls, manifest: BundleManifest, perceivers: Mapping[Rung, Perceiver]) -> Self:

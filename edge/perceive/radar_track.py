@@ -279,7 +279,7 @@ class RadarTracker:
 
 
 def _is_within(gap: Floats, reach: float) -> NDArray[np.bool_]:
-    """Say which vectors of (..., 2) are shorter than ``reach``."""
+    """Return which vectors of (..., 2) are shorter than ``reach``."""
     return np.asarray(gap[..., 0] ** 2 + gap[..., 1] ** 2 < reach * reach)
 
 

@@ -166,7 +166,7 @@ def ground_coverage(rig: Rig, is_used: tuple[bool, ...]) -> GroundCoverage:
 
 
 def _shown(rig: Rig, is_used: tuple[bool, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Tell which cells of the ground, (n, n), some used camera shows."""
+    """Return which cells of the ground, (n, n), some used camera shows."""
     table = calibration_table(rig, PICO, missing=absent_slots(is_used, rig))
     ground = table.index[: PICO.bev_cells**2] < PICO.zero_row
     return np.asarray(ground.reshape(PICO.bev_cells, PICO.bev_cells))

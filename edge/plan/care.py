@@ -46,7 +46,7 @@ def careful_speeds(
     vehicle: Body,
     settings: CareSettings,
 ) -> Floats:
-    """Return the highest speed at each station of a path, (S,), in m/s; infinite where nothing hides anybody.
+    """Return the highest speed at each station of a path, (S,), in m/s; infinite where nothing is hidden.
 
     Args:
         path: The drive path.

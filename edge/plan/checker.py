@@ -189,7 +189,7 @@ def collision(
 def hits(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Tell which plan touches which hazard at any time, (P, A); see ``collision``."""
+    """Return which plan touches which hazard at any time, (P, A); see ``collision``."""
     gap_now = _gaps_now(situation.hazards, vehicle)
     is_flank = (gap_now < 0.0) & (situation.hazards.position[:, 0, 0] < vehicle.front_m)
     is_close = gap_now < settings.front_margin_m
@@ -208,7 +208,7 @@ def hits(
 def _is_hit(
     proposals: Proposals, hazards: Hazards, vehicle: Body, ahead_m: Floats, side_m: float
 ) -> Bools:
-    """Tell which plans touch which hazards, (P, A), with room ahead (P, K) and to the sides."""
+    """Return which plans touch which hazards, (P, A), with room ahead (P, K) and to the sides."""
     if len(hazards) == 0:
         return np.zeros((len(proposals), 0), np.bool_)
     steps = proposals.position.shape[1]
@@ -268,7 +268,7 @@ def stopping(
 def catches(
     proposals: Proposals, situation: Situation, vehicle: Body, settings: CheckSettings
 ) -> Bools:
-    """Tell which plan ends too fast to stop behind which hazard, (P, A); see ``stopping``."""
+    """Return which plan ends too fast to stop behind which hazard, (P, A); see ``stopping``."""
     hazards, steps = situation.hazards, proposals.position.shape[1]
     along, across = hazards.extents_along(situation.path)
     room = vehicle.half_width_m + settings.side_margin_m

@@ -87,7 +87,7 @@ def _arcs(mount: Floats, reach: Floats, settings: EchoSettings) -> Floats:
 
 
 def _has_missed(reach: Floats) -> Bools:
-    """Tell which sensors of a row measure nothing although both neighbours do: they may have failed."""
+    """Return which sensors of a row measure nothing although both neighbours do: they may have failed."""
     is_silent = np.isclose(reach, ULTRASONIC_MAX_RANGE_M)
     has_missed = np.zeros(len(reach), np.bool_)
     has_missed[1:-1] = is_silent[1:-1] & ~is_silent[:-2] & ~is_silent[2:]
@@ -95,7 +95,7 @@ def _has_missed(reach: Floats) -> Bools:
 
 
 def _refuted(places: Floats, mount: Floats, reach: Floats, settings: EchoSettings) -> Bools:
-    """Tell which places (H, B) must be empty: some sensor (M, 3) would have measured a nearer echo."""
+    """Return which places (H, B) must be empty: some sensor (M, 3) would have measured a nearer echo."""
     offset = places[:, :, None] - mount[:, :2]  # (H, B, M, 2)
     distance = np.hypot(offset[..., 0], offset[..., 1])
     ahead = offset[..., 0] * np.cos(mount[:, 2]) + offset[..., 1] * np.sin(mount[:, 2])

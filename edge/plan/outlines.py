@@ -156,7 +156,7 @@ def _calmed(velocity: Floats, standing_mps: Floats) -> Floats:
 
 
 def _is_explained(alone: Outlines, boxed: Outlines, match_m: float) -> Bools:
-    """Tell which radar tracks lie in or beside a box, (R,)."""
+    """Return which radar tracks lie in or beside a box, (R,)."""
     gap = alone.position[:, None] - boxed.position[None]  # (R, A, 2)
     c, s = np.cos(boxed.yaw_rad), np.sin(boxed.yaw_rad)
     along = np.abs(c * gap[..., 0] + s * gap[..., 1]) < boxed.half_length_m + match_m

@@ -212,7 +212,7 @@ def _resampled(trajectories: Floats, step_s: float, settings: PredictSettings) -
 
 
 def _is_credible(modes: Floats, owners: Outlines, settings: PredictSettings) -> Bools:
-    """Tell which futures (M, K+1, 2) continue the tracked motion of their owners, (M,)."""
+    """Return which futures (M, K+1, 2) continue the tracked motion of their owners, (M,)."""
     second = min(round(1.0 / settings.step_s), settings.steps)
     expected = owners.position + owners.velocity * second * settings.step_s
     error = np.hypot(*(modes[:, second] - expected).T)

@@ -172,7 +172,7 @@ def _longest_gap_s(track_id: int, moments: Sequence[Moment]) -> float:
 def _was_in_view(
     newborn: Agent, birth: Moment, before: Sequence[Moment], settings: TriggerSettings
 ) -> bool:
-    """Tell whether a newborn's place was seen throughout ``before`` and nothing known there."""
+    """Return whether a newborn's place was seen throughout ``before`` and nothing known there."""
     if not all(m.can_see for m in before):
         return False
     earliest, last = before[0], before[-1]

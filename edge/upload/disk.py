@@ -25,7 +25,7 @@ _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
 
 def is_disk_full(error: OSError | sqlite3.Error) -> bool:
-    """Tell whether an error means that there was no room: a retry helps once something was deleted."""
+    """Return whether an error means that there was no room: a retry helps once something was deleted."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return _code(error) in _REFUSALS

@@ -198,7 +198,7 @@ class Spool:
         """Read a piece of a waiting clip; shorter at its end.
 
         Raises:
-            OperatorError: Somebody took the file away, or the disk cannot read it.
+            OperatorError: The file is gone, or the disk cannot read it.
         """
         path = self._path(item.clip_id)
         try:

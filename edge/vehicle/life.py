@@ -1,7 +1,7 @@
 """One life of a vehicle, as between two ignitions: ``prepare``, ``drive``, ``finish``.
 
 Prepare: learn the campaigns, send what waits, look for an update. Drive: run a source to its end in lockstep
-and tell the update agent how its bundle does. Finish: send clips and reports. What the fleet has not
+and report the bundle's health to the update agent. Finish: send clips and reports. What the fleet has not
 acknowledged stays in the spool for the next life, and so do clips that a killed drive had sealed.
 """
 

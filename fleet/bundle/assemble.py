@@ -67,8 +67,8 @@ def export_weights(
     Args:
         weights: As ``models.weights`` saves them.
         spec: The network's size.
-        graph: Any fp32 ONNX file of the same size; its numbers are replaced, unless it tells another number
-            of classes apart: then the graph is exported anew, which takes half a minute.
+        graph: Any fp32 ONNX file of the same size; its numbers are replaced, unless it has another number
+            of classes: then the graph is exported anew, which takes half a minute.
         calibration: Frames that set the int8 ranges.
         out: Folder of the two files.
         categories: The network's classes in the order of its channels.

@@ -54,7 +54,7 @@ def shown(address: Address) -> str:
 
 
 def is_same(first: Address, second: Address) -> bool:
-    """Tell whether two addresses name the same catalog; user and password do not matter."""
+    """Return whether two addresses name the same catalog; user and password do not matter."""
     if isinstance(first, Path) and isinstance(second, Path):
         return first.resolve() == second.resolve()
     return shown(first) == shown(second)

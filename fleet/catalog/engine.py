@@ -58,7 +58,7 @@ def new_file(path: Path) -> Path:
     """Make an empty write-ahead database beside ``path``, under a name of its own, and return that name.
 
     Switching a shared file to write-ahead fails with "locked" when two processes try together, however
-    long they are told to wait; a file that appears in that mode leaves nothing to switch.
+    long they may wait; a file that appears in that mode leaves nothing to switch.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

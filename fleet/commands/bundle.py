@@ -97,7 +97,7 @@ def build(
 
 @app.command("list")
 def list_bundles(state: State = STATE, as_json: Json = False) -> None:
-    """List the bundles, their counters, and whether vehicles may be told to install them."""
+    """List the bundles, their counters, and whether a rollout may assign them."""
     with reading(state) as fleet:
         released = {(r.bundle_id, r.release_counter) for r in fleet.image.released()}
         rows = [
@@ -128,7 +128,7 @@ def sign(
 
 @app.command()
 def publish(yes: Yes = False, state: State = STATE, as_json: Json = False) -> None:
-    """Show the signed draft to the fleet; a rollout then tells vehicles to install it."""
+    """Show the signed draft to the fleet; a rollout then assigns it to vehicles."""
     with writing(state) as fleet:
         before = {(r.bundle_id, r.release_counter) for r in fleet.image.released()}
         agree("Every vehicle will see the draft's bundles. Publish them?", yes=yes)

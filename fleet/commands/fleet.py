@@ -222,7 +222,7 @@ def propose(
     ],
     state: State = STATE,
 ) -> None:
-    """Put campaigns up for approval; vehicles hear of none before that."""
+    """Put campaigns up for approval; no vehicle gets one before that."""
     configured = load("campaign", file, dict[str, CampaignSettings])
     with writing(state) as fleet:
         for name, settings in configured.items():
@@ -294,7 +294,7 @@ def _checkpoint_in(file: Path) -> Checkpoint:
 
 
 def _updates(fleet: Fleet, now_ns: int) -> dict[str, object]:
-    """Say when update metadata expires: what comes next, and what no service can renew."""
+    """Return when update metadata expires: what comes next, and what no service can renew."""
     ends, damaged = expiries_of(fleet.image, fleet.director)
     following = min(ends, key=lambda end: end.expires_ns, default=None)
     return {

@@ -47,7 +47,7 @@ def start(
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Plan a rollout, show the plan, and tell the first wave."""
+    """Plan a rollout, show the plan, and assign the bundle to the first wave."""
     named = {"ticks": ticks, "report_s": report_s, "wave_s": wave_s}
     options = [f"{name}={value}" for name, value in named.items() if value is not None]
     rule = with_words(CanaryRule(), [*(overrides or ()), *options])
@@ -110,7 +110,7 @@ def halt(
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Stop a rollout; vehicles that may have switched are told to go back."""
+    """Stop a rollout; vehicles that may have switched go back."""
     with open_depot(state) as opened:
         catalog, place = opened.workspace.catalog, opened.workspace
         plan = plan_of(catalog, rollout)

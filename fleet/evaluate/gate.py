@@ -263,7 +263,7 @@ def _level(settings: GateSettings) -> float:
 
 
 def _is_enough(guard: Guard | None, settings: GateSettings) -> bool:
-    """Tell whether the gate split is large enough for its bounds to mean anything."""
+    """Return whether the gate split is large enough for its bounds to mean anything."""
     return (
         guard is not None
         and guard.frames >= settings.min_guard_frames

@@ -266,7 +266,7 @@ def _disc_table(frames: Sequence[EvalFrame]) -> Floats:
 
 
 def _is_counted_place(boxes: BoxTable, discs_ego: Floats, settings: MatchSettings) -> Bools:
-    """Tell which boxes stand within range and in no ignored disc of their frame, (N,)."""
+    """Return which boxes stand within range and in no ignored disc of their frame, (N,)."""
     discs = discs_ego[boxes.frame]  # (N, D, 3)
     offset = boxes.xy_ego[:, None, :] - discs[..., :2]
     is_inside = np.hypot(offset[..., 0], offset[..., 1]) < discs[..., 2]

@@ -132,7 +132,7 @@ def within(matches: Matches, part: Slice) -> Matches:
 
 
 def holds(part: Slice, box: Box3D, *, is_night: bool) -> bool:
-    """Tell whether one box, in the ego frame, is in a slice; the frame's tags are not looked at.
+    """Return whether one box, in the ego frame, is in a slice; the frame's tags are not looked at.
 
     Args:
         part: The slice.
@@ -166,7 +166,7 @@ def heading_bin(yaw_ego_rad: Floats) -> Ints:
 
 
 def is_heading(yaw_ego_rad: Floats, band: HeadingBand) -> Bools:
-    """Tell which yaws lie in a heading band, (n,)."""
+    """Return which yaws lie in a heading band, (n,)."""
     bins = [k for k, name in enumerate(_HEADING_OF_BIN) if name is band]
     return np.isin(heading_bin(yaw_ego_rad), bins)
 

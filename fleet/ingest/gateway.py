@@ -59,7 +59,7 @@ class GatewaySettings:
     session_idle_s: float = 600.0
     """A session that is silent this long is dropped; its vehicle says hello again."""
     chores_interval_s: float = 1.0
-    """How often silent sessions are forgotten, and rollouts looked at for news to hint at."""
+    """How often silent sessions are forgotten, and rollouts are checked for changes to announce."""
     messages_per_step: int = 256
     """Most messages handled in one step."""
 

@@ -101,7 +101,7 @@ def _not_told(
 def _is_told(
     question: ReviewQuestion, boxes: Mapping[int, SampleBox], settings: LabelSettings
 ) -> bool:
-    """Tell whether at half of a question's sightings these boxes stand where it points."""
+    """Return whether at half of a question's sightings these boxes stand where it points."""
     margin_m = settings.same_thing_margin_m
     told = sum(
         sighting.stamp_ns in boxes
@@ -112,7 +112,7 @@ def _is_told(
 
 
 def _points_beside(question: ReviewQuestion, boxes: Mapping[int, SampleBox]) -> bool:
-    """Tell whether a question ever points near one of these boxes."""
+    """Return whether a question ever points near one of these boxes."""
     return any(
         sighting.stamp_ns in boxes
         and math.dist((sighting.x_m, sighting.y_m), _centre(boxes[sighting.stamp_ns])) < _BESIDE_M

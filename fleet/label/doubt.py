@@ -150,7 +150,7 @@ def _wonder(
 
 
 def _belongs(track: RadarTrack, box: Box3D, settings: LabelSettings) -> bool:
-    """Tell whether a radar track lies on or just beside a box."""
+    """Return whether a radar track lies on or just beside a box."""
     return is_on(box, track.x_m, track.y_m, settings.box_margin_m)
 
 

@@ -16,6 +16,6 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     """None means every object of the class."""
 
     def holds(self, box: Box3D) -> bool:
-        """Tell whether a box is of this form."""
+        """Return whether a box is of this form."""
         is_class = box.category == self.category
         return is_class and self.attribute in (None, box.attribute)

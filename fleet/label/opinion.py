@@ -154,7 +154,7 @@ def settle(
 
 
 def _is_told(disc: Disc, reviewed: Sequence[SampleBox], settings: LabelSettings) -> bool:
-    """Tell whether a reviewer drew what a doubt points at."""
+    """Return whether a reviewer drew what a doubt points at."""
     margin_m = settings.same_thing_margin_m
     return any(is_on(box.box, disc.x_m, disc.y_m, margin_m) for box in reviewed)
 

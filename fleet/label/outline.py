@@ -8,7 +8,7 @@ from edge.contracts.scene import Box3D
 
 
 def is_on(box: Box3D, x_m: float, y_m: float, margin_m: float) -> bool:
-    """Tell whether a point lies in a box's outline or at most ``margin_m`` beside it, axis by axis.
+    """Return whether a point lies in a box's outline or at most ``margin_m`` beside it, axis by axis.
 
     Args:
         box: In any frame.

@@ -43,7 +43,7 @@ def clip_rows(
 
 
 def is_random(manifest: ClipManifest) -> bool:
-    """Tell whether a clip was chosen by chance alone, so that its driving is ordinary driving.
+    """Return whether a clip was chosen by chance alone, so that its driving is ordinary driving.
 
     A clip with a trigger event beside a random one is not. A rule that this version does not know counts as a
     trigger.

@@ -71,7 +71,7 @@ class ImageRepository:
             self.publish(now_ns)
 
     def is_created(self) -> bool:
-        """Tell whether there is a list of bundles, empty or not."""
+        """Return whether there is a list of bundles, empty or not."""
         return self._metadata.is_started()
 
     def root_bytes(self) -> bytes:

@@ -67,7 +67,7 @@ class MetadataFolder:
         self._lifetimes = lifetimes
 
     def is_started(self) -> bool:
-        """Tell whether a root was ever written here."""
+        """Return whether a root was ever written here."""
         return bool(self._root_versions())
 
     def start(self, roles: RoleKeys, now_ns: int) -> None:
@@ -149,7 +149,7 @@ class MetadataFolder:
         return self.signature_count(metadata, role)
 
     def can_sign(self, role: str) -> bool:
-        """Tell whether the private half of a key of this role is here."""
+        """Return whether the private half of a key of this role is here."""
         return self._keys.holds(self.root().signed.roles[role].keyids)
 
     def signature_count(self, metadata: Metadata[Any], role: str) -> int:

@@ -84,7 +84,7 @@ class KeyRing:
         return tuple(sorted(path.stem for path in self._folder.glob("*.pub")))
 
     def holds(self, keyids: list[str]) -> bool:
-        """Tell whether the private half of any of the given keys is here."""
+        """Return whether the private half of any of the given keys is here."""
         return any(
             self.public(name).keyid in keyids and self._path(name, "pem").exists()
             for name in self.names()

@@ -92,7 +92,7 @@ def halt_rollout(catalog: Catalog, rollout_id: str, reason: str, *, actor: str, 
 def advance_rollout(
     catalog: Catalog, director: Director, rollout_id: str, *, actor: str, at_ns: int
 ) -> RolloutDecision:
-    """Take in new reports, decide, record, and tell the vehicles.
+    """Take in new reports, decide, record, and publish assignments.
 
     Raises:
         OperatorError: There is no such rollout.

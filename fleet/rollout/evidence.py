@@ -128,7 +128,7 @@ def _is_good(report: HealthReport, rule: CanaryRule) -> bool:
 
 
 def _has_histogram(report: HealthReport, rule: CanaryRule) -> bool:
-    """Tell whether a report's histogram covers enough ticks to be judged."""
+    """Return whether a report's histogram covers enough ticks to be judged."""
     return 0 < sum(report.rungs.values()) >= rule.ticks
 
 

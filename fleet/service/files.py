@@ -257,7 +257,7 @@ class _Request(BaseHTTPRequestHandler):
     def _answer(self, *, is_body_wanted: bool) -> None:
         path = find_file(self.root, self.path)
         if path is None:
-            self._say(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
+            self._write_header(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
             return
         self.file = path.open("rb")  # so that a file that is replaced meanwhile stays in one piece
         wanted = self._answer_with(os.fstat(self.file.fileno()))
@@ -265,7 +265,7 @@ class _Request(BaseHTTPRequestHandler):
             self.wanted = wanted
 
     def _answer_with(self, facts: os.stat_result) -> range:
-        """Say what comes of the open file; give its bytes."""
+        """Write the answer's header for the open file; return the range of its bytes to send."""
         tag = f'"{facts.st_size:x}-{facts.st_mtime_ns:x}"'
         header = self.headers.get("Range")
         if self.headers.get("If-Range", tag) != tag:
@@ -273,17 +273,17 @@ class _Request(BaseHTTPRequestHandler):
         wanted = find_range(header, facts.st_size)
         if wanted is None:
             unmet = {"Content-Range": f"bytes */{facts.st_size}", "Content-Length": "0"}
-            self._say(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, unmet)
+            self._write_header(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, unmet)
             return range(0)
         fields = {"Content-Length": str(len(wanted)), "ETag": tag, "Accept-Ranges": "bytes"}
         status = HTTPStatus.OK
         if len(wanted) < facts.st_size:
             status = HTTPStatus.PARTIAL_CONTENT
             fields["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{facts.st_size}"
-        self._say(status, fields)
+        self._write_header(status, fields)
         return wanted
 
-    def _say(self, status: HTTPStatus, fields: dict[str, str]) -> None:
+    def _write_header(self, status: HTTPStatus, fields: dict[str, str]) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Connection", "close")

@@ -59,7 +59,7 @@ class Renewal:
             self._end(now_ns)
 
     def _is_time(self, now_ns: int) -> bool:
-        """Tell whether the next round is due; at once, also, when the clock was set back."""
+        """Return whether the next round is due; at once, also, when the clock was set back."""
         if self._next_ns is None:
             return True
         return not now_ns < self._next_ns <= now_ns + _ROUND_S * NS_PER_S

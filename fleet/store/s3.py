@@ -109,7 +109,7 @@ class S3Store(BlobStore):
         return True
 
     def _is_whole(self, key: str, blob_id: str, found: Mapping[str, Any], size_bytes: int) -> bool:
-        """Tell whether an object under a blob's name is the blob, by size and, up to a limit, by hash."""
+        """Return whether an object under a blob's name is the blob, by size and, up to a limit, by hash."""
         if found["ContentLength"] != size_bytes:
             return False
         if size_bytes > _HASHED_BYTES:

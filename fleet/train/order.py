@@ -83,7 +83,7 @@ def learnt(
     categories: Sequence[Category],
     minimum: int = 20,
 ) -> tuple[Category, ...]:
-    """List what a network will have learnt to see: what its parent knew, and what there is enough of."""
+    """List what a network will have learnt to see: the parent's classes, and those with enough examples."""
     instances: Counter[str] = Counter()
     for manifest in fresh:
         instances.update(manifest.instances)

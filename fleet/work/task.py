@@ -1,4 +1,4 @@
-"""Work that is named by content: what a job reads, as blob ids, and what it is told, without a path.
+"""Work that is named by content: a job's inputs, as blob ids, and its parameters, without a path.
 
 A task can be carried out on any machine that reaches the store. The executor there lays its inputs out as
 files and writes an *assignment* for the child process: the task's parameters, and where each input lies.

@@ -37,7 +37,7 @@ def gate(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Tell how often the class guards refuse an equal model, and catch one that lost a class."""
+    """Measure how often the class guards refuse an equal model, and catch one that lost a class."""
     from conf.words import with_words
     from edge.cli.console import show_table, stages
     from fleet.commands.options import open_workspace

@@ -40,7 +40,7 @@ class LapFolders:
         return self.run / "vehicles" / vehicle_id
 
     def job(self, name: str) -> Path:
-        """A file that tells a child process what to do, its folder made."""
+        """The order file of a child process, its folder made."""
         folder = self.here / "jobs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name

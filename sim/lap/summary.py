@@ -163,7 +163,7 @@ def _clips(facts: LapFacts) -> ClipCounts:
 
 
 def _holds(facts: LapFacts, row: ClipRow, *, is_night: bool) -> bool:
-    """Tell whether a clip really shows the claimed slice within the gate's own limits."""
+    """Return whether a clip really shows the claimed slice within the gate's own limits."""
     part, limits = facts.settings.claim.part, facts.settings.gate.match
     return any(
         holds(part, seen.box, is_night=is_night)

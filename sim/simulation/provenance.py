@@ -1,9 +1,9 @@
 """Name by one hash what a rendered set is made of, besides its recipe: code, packages, data, settings.
 
-The list is computed and not kept by hand: every source file of ours that ``sim.recipes`` reaches through
-imports, and every foreign package that the simulator's own files among them import. It names too much
-rather than too little, since a set rendered once too often costs minutes, and one rendered once too
-seldom judges a model on yesterday's pictures without a word.
+The list is computed and not kept by hand: every source file of this repository that ``sim.recipes`` reaches
+through imports, and every foreign package that the simulator's own files among them import. It names too much
+rather than too little, since a set rendered once too often costs minutes, and one rendered once too seldom
+judges a model silently on outdated pictures.
 """
 
 from __future__ import annotations

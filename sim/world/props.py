@@ -65,7 +65,7 @@ def drawn_look(
 
 
 def nominal_look(mesh: str, color_rgb: tuple[float, float, float] = (0.6, 0.6, 0.6)) -> Look:
-    """Return what a mesh looks like at its nominal size."""
+    """Return the look of a mesh at its nominal size."""
     return Look(MESH_CATEGORIES[mesh], mesh, *MESH_SIZES[mesh], color_rgb)
 
 
@@ -91,7 +91,7 @@ def entity_at(entity_id: int, look: Look, motion: Motion, attribute: Attribute) 
 
 
 def moving_or_stopped(speed_mps: float) -> Attribute:
-    """Return what traffic that drives or stands is called."""
+    """Return the attribute of traffic at a speed: moving or stopped."""
     return Attribute.MOVING if speed_mps > STANDSTILL_MPS else Attribute.STOPPED
 
 

@@ -65,7 +65,7 @@ def _suppression(rows: tuple[ClassRow, ...]) -> NDArray[np.float64]:
 
 
 def _is_one(a: ClassRow, b: ClassRow) -> bool:
-    """Tell whether boxes of two classes in one place are one road user."""
+    """Return whether boxes of two classes in one place are one road user."""
     is_thing = Kind.THING in (a.kind, b.kind)
     return a.name == b.name or (a.family == b.family and not is_thing)
 

@@ -51,7 +51,7 @@ class Memory:
         return Memory((*kept, recollection))
 
     def _is_of_another_time(self, stamp_ns: int) -> bool:
-        """Tell whether the clock stepped back since the newest recollection: no age is known then."""
+        """Return whether the clock stepped back since the newest recollection: no age is known then."""
         return bool(self.recollections) and self.recollections[-1].stamp_ns > stamp_ns
 
 

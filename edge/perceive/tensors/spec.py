@@ -138,7 +138,7 @@ def input_specs(spec: NetSpec) -> tuple[TensorSpec, ...]:
 
 
 def output_specs(spec: NetSpec, classes: int) -> tuple[TensorSpec, ...]:
-    """List the outputs of a network that tells ``classes`` classes apart, in the order of its signature."""
+    """List the outputs of a network of ``classes`` classes, in the order of its signature."""
     n, k = spec.bev_cells, spec.queries
     shapes: dict[str, tuple[int, ...]] = {
         "heatmap": (1, classes, n, n),

@@ -85,7 +85,7 @@ def measure(
         boxes: In the ego frame.
         rotation: Of the ego frame, (2, 2); see ``planar``.
         origin: Of the ego frame, (2,).
-        velocity_sigma_mps: Error per axis of the boxes' velocities; not believed where it has no class.
+        velocity_sigma_mps: Error per axis of the boxes' velocities; ignored for a class that it lacks.
         numbers: Number of every class that occurs.
     """
     rows = [
@@ -141,7 +141,7 @@ def born(
 
 
 def surely_moves(tracks: Tracks, settings: TrackerSettings) -> NDArray[np.bool_]:
-    """Tell which speeds are more than ``sure_sigmas`` standard deviations from zero, (N,)."""
+    """Return which speeds are more than ``sure_sigmas`` standard deviations from zero, (N,)."""
     velocity, spread = tracks.mean_world[:, 2:], tracks.covariance_world[:, 2:, 2:]
     square = (velocity**2).sum(axis=1)
     along = np.einsum("ni,nij,nj->n", velocity, spread, velocity)  # of the speed, times its square

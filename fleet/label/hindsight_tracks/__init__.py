@@ -56,6 +56,6 @@ def hindsight_tracks(
 
 
 def is_long_enough(rows: list[int], boxes: ClipBoxes, settings: HindsightSettings) -> bool:
-    """Tell whether a track has enough boxes over enough time to be kept."""
+    """Return whether a track has enough boxes over enough time to be kept."""
     length_s = boxes.times_s[boxes.frame[rows[-1]]] - boxes.times_s[boxes.frame[rows[0]]]
     return len(rows) >= settings.min_hits and bool(length_s >= settings.min_length_s)

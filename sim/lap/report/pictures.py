@@ -296,7 +296,7 @@ def _found(boxes: Sequence[Box3D], subject: Box3D | None, labels: Sequence[Box3D
 
 
 def _is_another(box: Box3D, subject: Box3D, labels: Sequence[Box3D]) -> bool:
-    """Tell whether a box is rightly about another labelled object of its own class."""
+    """Return whether a box is rightly about another labelled object of its own class."""
     return any(
         label.category == box.category and _distance_m(box, label) <= HIT_M
         for label in labels

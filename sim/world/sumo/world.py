@@ -249,7 +249,7 @@ class SumoWorld:
             self._reroute()
 
     def _keep_sumo_on_route(self) -> None:
-        """Follow the lane that SUMO chose, and tell it where to go before its route ends."""
+        """Follow the lane that SUMO chose, and extend its route before it ends."""
         lane = self.road_map.lane[self._traffic.ego_lane_id]
         front_m = self._odometer_m + self.body.front_m
         if lane.kind is not LaneKind.DRIVING or not self._route.is_on_road(front_m, 1.0):
