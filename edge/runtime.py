@@ -232,7 +232,7 @@ class Runtime:
         """Take in what was sensed; reset what holds stamps or places that mean nothing any more."""
         taken = self._intake.take(frame_set)
         self._count.add_inputs(taken.frame_set, taken.sensors.faults, has_stepped=taken.has_stepped)
-        if taken.has_stepped or taken.has_jumped:  # the network's memory tells a step by itself
+        if taken.has_stepped or taken.has_jumped:  # the network's memory notices a step by itself
             self._tracker.reset()
             self._radar_tracker.reset()
             self.moments.clear()

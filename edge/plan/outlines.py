@@ -56,7 +56,7 @@ class Outlines:
     yaw_rad: Floats  # (A,)
     half_length_m: Floats  # (A,)
     half_width_m: Floats  # (A,)
-    trust: Floats  # (A,) in [0, 1], how far sideways motion is believed
+    trust: Floats  # (A,) in [0, 1], how much of the sideways motion counts
     agent: Ints  # (A,) number of the agent, -1 for a radar track that no box explains
     radar: Ints  # (A,) number of that radar track, -1 for an agent
 

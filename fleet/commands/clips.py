@@ -39,7 +39,7 @@ def list_clips(
         show_table([_without_manifest(row) for row in bad], _BAD_COLUMNS, as_json=as_json)
         return
     rows = [_without_manifest(row) for row in found]
-    if not as_json:  # a rule that fired often fills a line and says no more
+    if not as_json:  # a rule that fired often is named once
         rows = [
             {**row, "rules": tuple(dict.fromkeys(clip.rules))}
             for row, clip in zip(rows, found, strict=True)

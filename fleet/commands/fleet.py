@@ -116,7 +116,7 @@ def serve(
 
     def say(card: ServiceCard) -> None:
         show_record(msgspec.structs.asdict(card), as_json=as_json, title="serving")
-        sys.stdout.flush()  # who waits for this line may read from a pipe
+        sys.stdout.flush()  # the reader of this line may wait at a pipe
 
     serve_fleet(with_options(settings, state=str(state)), say)
 

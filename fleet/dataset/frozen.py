@@ -231,7 +231,7 @@ class TrainingView:
         cache.mkdir(parents=True, exist_ok=True)
         path = cache / f"{key}-{spec.image_width_px}.npy"
         with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another training process may want the same images
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another training process may decode the same images
             images = _cached_images(path, shape)
             is_new = images is None
             partial = path.with_suffix(".partial.npy")

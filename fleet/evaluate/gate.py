@@ -236,7 +236,7 @@ def _class_rule(guard: Guard, other: Other, settings: GateSettings, *, is_enough
         got = "; ".join(_fallen(row, change) for row, _, change in found)
         return Reason(rule=rule, outcome=Decision.FAIL, expected=expected, got=got)
     few = [row for row in guard.classes if row.truths < settings.min_instances]
-    if few and other is Other.INCUMBENT:  # said once, though it holds for both
+    if few and other is Other.INCUMBENT:  # named once, though it holds for both
         counts = ", ".join(f"{row.truths} {row.category}" for row in few)
         return _lacking(rule, expected, f"{counts}, of {settings.min_instances} truths needed")
     every, resamples = compared(guard.classes), settings.bootstrap.resamples

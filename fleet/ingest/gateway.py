@@ -118,7 +118,7 @@ class Gateway:
         self._rollout_events: int | None = None
         self._context = zmq.Context()
         self._zap = self._context.socket(zmq.REP)
-        self._zap.bind(zap.ENDPOINT)  # before any socket that could be asked about
+        self._zap.bind(zap.ENDPOINT)  # before any socket whose connections it judges
         self._router = self._context.socket(zmq.ROUTER)
         self._set_up_router()
         self._poller = zmq.Poller()
@@ -296,7 +296,7 @@ class Gateway:
     def _send(self, routing_id: bytes, message: Message) -> None:
         try:
             self._router.send_multipart([routing_id, encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:  # gone, or not reading: it will ask again
+        except zmq.ZMQError as error:  # gone, or not reading: the vehicle tries again
             _log.info("answer_dropped", extra={"error": str(error)})
 
     def _note(self, peer: _Peer, cause: str, now_ns: int) -> None:

@@ -143,7 +143,7 @@ def s3_client(settings: StoreSettings) -> Any:
     Raises:
         OperatorError: The endpoint is no URL.
     """
-    import boto3  # here, so that only who keeps blobs in S3 pays for loading it
+    import boto3  # here, so that it is loaded for stores in S3 alone
     from botocore.config import Config
 
     config = Config(

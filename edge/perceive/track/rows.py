@@ -57,7 +57,7 @@ class Measured:
 
     position_world: Floats  # (B, 2)
     velocity_world: Floats  # (B, 2)
-    velocity_sigma_mps: Floats  # (B,) infinite where the network is not believed
+    velocity_sigma_mps: Floats  # (B,) infinite where the network's velocity is ignored
     heading_world: Floats  # (B, 2) unit
     shape_m: Floats  # (B, 4) length, width, height, z
     score: Floats  # (B,)
