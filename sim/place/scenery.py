@@ -83,18 +83,18 @@ _COARSE_STEP = 8
 _POST_SETBACK_M = 0.35
 
 
-def lay_out(
+def ground_and_scenery(
     road_map: RoadMap, ground: GroundSettings, scenery: ScenerySettings
 ) -> tuple[Ground, Scenery]:
     """Paint a map and furnish it, or return what the same settings made of it before.
 
-    The process keeps the last two, for it takes half a second; nobody may change them.
+    The process keeps the last two, because it takes half a second; callers must not change them.
     """
-    return _laid_out(road_map, astuple(ground), astuple(scenery))
+    return _kept(road_map, astuple(ground), astuple(scenery))
 
 
 @lru_cache(maxsize=2)
-def _laid_out(
+def _kept(
     road_map: RoadMap, ground_fields: tuple[Any, ...], scenery_fields: tuple[Any, ...]
 ) -> tuple[Ground, Scenery]:
     ground = Ground(road_map, GroundSettings(*ground_fields))

@@ -21,7 +21,7 @@ from edge.contracts.rig import Rig
 from edge.contracts.scene import Plan
 from edge.contracts.sensors import FrameSet, frames_of
 from edge.contracts.time import FRAME_RATE_HZ
-from sim.place.scenery import lay_out
+from sim.place.scenery import ground_and_scenery
 from sim.render.cameras import Renderer
 from sim.render.weather import Night
 from sim.sense.rig import default_rig
@@ -74,7 +74,9 @@ class Simulation:
                 raise OperatorError(
                     f"rig {rig.name} refused: its body is {rig.body}, and the world moves {world.body}"
                 )
-            self.ground, self.scenery = lay_out(world.road_map, settings.ground, settings.scenery)
+            self.ground, self.scenery = ground_and_scenery(
+                world.road_map, settings.ground, settings.scenery
+            )
             self._renderer = Renderer(
                 world.road_map,
                 self.rig,
