@@ -4,6 +4,7 @@ from edge.clip.quota import Quota, Rank
 from edge.clip.recorder import (
     Drive,
     DriveClips,
+    DriveIdentity,
     Recorder,
     RecorderSettings,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "CLIP_SUFFIX",
     "Drive",
     "DriveClips",
+    "DriveIdentity",
     "Quota",
     "Rank",
     "Recorder",

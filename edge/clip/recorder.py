@@ -36,7 +36,7 @@ from edge.contracts.errors import OperatorError, SchemaError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
 from edge.contracts.sensors import FrameSet
-from edge.contracts.time import NS_PER_S, NamedClock, is_one_time_base
+from edge.contracts.time import NS_PER_S, ClockKind, NamedClock, is_one_time_base
 
 _EARLIEST = 0.75
 """A frame set may be recorded this part of a period after the last one: a camera's stamps jitter."""
@@ -44,6 +44,7 @@ _JITTER = 0.01
 """Part of a period by which rounding can move a stamp."""
 
 _log = logging.getLogger(__name__)
+_VIRTUAL = NamedClock(kind=ClockKind.VIRTUAL)
 
 
 @dataclass
@@ -64,19 +65,30 @@ class RecorderSettings:
     """Whether agents keep their predicted trajectories, a third of a clip's bytes; a replay remakes them."""
 
 
-@dataclass(frozen=True)
-class Drive:
-    """One drive of one vehicle: what each of its clips says about itself."""
+@dataclass(frozen=True, kw_only=True)
+class DriveIdentity:
+    """Which vehicle drives, and which of its drives this is."""
 
     vehicle_id: str
     drive_id: str
+    seed: int = 0
+    """Seed of the random control stream."""
+    clock: NamedClock = _VIRTUAL
+    """Clock of the frame sets' stamps."""
+    rate_hz: float
+    """Frame sets per second of the source."""
+    software: str = ""
+    """Name of the software, as clips state it."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive of one vehicle, as its clips describe it."""
+
+    identity: DriveIdentity
     bundle_id: str
     """The bundle at the start; a clip names the one that drove at its first event."""
     rig: Rig
-    clock: NamedClock
-    rate_hz: float
-    """Frame sets per second of its source."""
-    software: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,7 @@ class Recorder:
 
         Args:
             settings: How to record.
-            drive: What every clip says about itself.
+            drive: The drive, as its clips describe it.
             campaigns: Their windows and quotas. A campaign that arms ``RANDOM`` beside other rules may
                 keep its ``max_clips_per_drive`` and ``max_bytes_per_drive`` of each.
             folder: Where sealed clips go; made when missing.
@@ -134,7 +146,7 @@ class Recorder:
             for campaign in campaigns
             for is_control in (False, True)
         }
-        self._recorded_hz = recorded_hz(settings.record_hz, drive.rate_hz)
+        self._recorded_hz = recorded_hz(settings.record_hz, drive.identity.rate_hz)
         self._period_ns = round(NS_PER_S / self._recorded_hz)
         self._before_ns = max((_ns(c.before_s) for c in campaigns), default=0)
         after_ns = max((_ns(c.after_s) for c in campaigns), default=0)
@@ -245,9 +257,9 @@ class Recorder:
 
     def _seal_one(self, window: Window, is_cut: bool) -> None:
         """Write a window's clip, unless no quota would keep it, and let its quotas decide."""
-        drive = self._drive
+        identity = self._drive.identity
         clip_id = ClipManifest.make_id(
-            drive.vehicle_id, drive.drive_id, window.events[0], self._time_base
+            identity.vehicle_id, identity.drive_id, window.events[0], self._time_base
         )
         if clip_id in self._holders:
             self._lose(clip_id, "a clip of the same rule and stamp was sealed before")
@@ -293,14 +305,14 @@ class Recorder:
     def _manifest(
         self, window: Window, clip_id: str, frames: Sequence[ClipFrame], is_cut: bool
     ) -> ClipManifest:
-        drive = self._drive
+        drive, identity = self._drive, self._drive.identity
         asked = Span(start_ns=window.start_ns, end_ns=window.end_ns)
         sensed = [frame.sensed for frame in frames]
         return ClipManifest(
             clip_id=clip_id,
-            vehicle_id=drive.vehicle_id,
-            drive_id=drive.drive_id,
-            clock=drive.clock,
+            vehicle_id=identity.vehicle_id,
+            drive_id=identity.drive_id,
+            clock=identity.clock,
             rig=drive.rig,
             rig_id=drive.rig.rig_id,
             bundle_id=_bundle_at(window.events[0].stamp_ns, frames) or drive.bundle_id,
@@ -308,7 +320,7 @@ class Recorder:
             start_ns=min(frames[0].stamp_ns, window.events[0].stamp_ns),
             end_ns=max(frames[-1].stamp_ns, window.events[-1].stamp_ns),
             frame_count=len(frames),
-            rate_hz=drive.rate_hz,
+            rate_hz=identity.rate_hz,
             recorded_hz=self._recorded_hz,
             asked=asked,
             coverage=coverage(sensed, drive.rig, asked),
@@ -317,7 +329,7 @@ class Recorder:
             time_base=self._time_base,
             is_cut=is_cut,
             privacy=self._privacy,
-            software=drive.software,
+            software=identity.software,
         )
 
     def _let_go(self, clip_id: str, stream: _Stream) -> None:

@@ -9,13 +9,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.clip import SealedClip, sealed_clips
+from edge.clip import DriveIdentity, SealedClip, sealed_clips
 from edge.contracts.wire import Hello
 from edge.ota import Identity, TrustAnchors, UpdateAgent, golden_probe, open_agent
 from edge.perceive.engine import open_engine
 from edge.upload import Outbox, Spool, Uplink, load_or_make_keys
 from edge.vehicle.settings import VehicleSettings
-from edge.vehicle.start import DriveIdentity
 
 
 @dataclass(frozen=True, eq=False)

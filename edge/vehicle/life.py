@@ -15,7 +15,7 @@ from typing import Protocol
 
 from edge.board.profile import device_profile
 from edge.budget import Clock, DeadlineSummary, MonotonicClock
-from edge.clip import CLIP_SUFFIX, DriveClips
+from edge.clip import CLIP_SUFFIX, DriveClips, DriveIdentity
 from edge.contracts.campaign import Campaign
 from edge.contracts.errors import LinkDownError, RingroadError
 from edge.contracts.rig import Rig
@@ -28,7 +28,7 @@ from edge.upload import SpoolItem, UplinkCounts
 from edge.vehicle.exchange import Exchange, ignore_count
 from edge.vehicle.home import VehicleHome
 from edge.vehicle.settings import VehicleSettings
-from edge.vehicle.start import DriveIdentity, Vehicle, start_vehicle
+from edge.vehicle.start import Vehicle, start_vehicle
 
 _log = logging.getLogger(__name__)
 

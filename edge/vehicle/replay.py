@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.named import load
+from edge.clip import DriveIdentity
 from edge.clip_file import Clip
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
@@ -21,7 +22,7 @@ from edge.perceive.loaded import LoadedBundle, load_bundle, recorded_boxes
 from edge.perceive.perceiver import read_manifest
 from edge.sources.replay import ReplayedTick, replay_ticks
 from edge.vehicle.settings import VehicleSettings
-from edge.vehicle.start import DriveIdentity, start_vehicle
+from edge.vehicle.start import start_vehicle
 
 
 @dataclass(frozen=True)

@@ -11,33 +11,14 @@ from pathlib import Path
 
 from edge.budget import Charge
 from edge.budget import Clock as StageClock
-from edge.clip import Drive, DriveClips, Recorder
+from edge.clip import Drive, DriveClips, DriveIdentity, Recorder
 from edge.contracts.bundle import DeviceProfile
 from edge.contracts.campaign import Campaign
 from edge.contracts.rig import Rig
-from edge.contracts.time import ClockKind, NamedClock
 from edge.perceive.loaded import LoadedBundle
 from edge.runtime import Runtime, TickResult, TickSource, drive
 from edge.trigger import ControlStream
 from edge.vehicle.settings import VehicleSettings
-
-_VIRTUAL = NamedClock(kind=ClockKind.VIRTUAL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriveIdentity:
-    """Which vehicle drives, and which of its drives this is."""
-
-    vehicle_id: str
-    drive_id: str
-    seed: int = 0
-    """Seed of the random control stream."""
-    clock: NamedClock = _VIRTUAL
-    """Clock of the frame sets' stamps."""
-    rate_hz: float
-    """Frame sets per second of the source."""
-    software: str = ""
-    """Name of the software, as clips state it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +67,7 @@ def start_vehicle(
     """
     recorder = None
     if clips_folder is not None:
-        about = Drive(
-            vehicle_id=identity.vehicle_id,
-            drive_id=identity.drive_id,
-            bundle_id=bundle.bundle_id,
-            rig=rig,
-            clock=identity.clock,
-            rate_hz=identity.rate_hz,
-            software=identity.software,
-        )
+        about = Drive(identity, bundle.bundle_id, rig)
         recorder = Recorder(settings.recorder, about, campaigns, clips_folder)
     runtime = Runtime(
         settings.runtime,

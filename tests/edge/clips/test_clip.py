@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edge.clip import (
     Drive,
     DriveClips,
+    DriveIdentity,
     Quota,
     Rank,
     Recorder,
@@ -42,17 +43,14 @@ from edge.contracts.sensors import (
     UltrasonicScan,
     frames_of,
 )
-from edge.contracts.time import NS_PER_S, ClockKind, NamedClock, frame_stamp_ns
+from edge.contracts.time import NS_PER_S, frame_stamp_ns
 
 RANDOM = TriggerRule.RANDOM
 
 
 @pytest.fixture(scope="session")
 def drive(rig):
-    clock = NamedClock(kind=ClockKind.VIRTUAL)
-    return Drive(
-        vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock, rate_hz=36.0
-    )
+    return Drive(DriveIdentity(vehicle_id="v-1", drive_id="d-1", rate_hz=36.0), "b-1", rig)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.clip import Drive, Recorder, RecorderSettings
+from edge.clip import Drive, DriveIdentity, Recorder, RecorderSettings
 from edge.clip_file import Clip, read_clip
 from edge.contracts.campaign import Campaign
 from edge.contracts.clip import Privacy, Span, TriggerEvent, TriggerRule
@@ -19,7 +19,7 @@ from edge.contracts.sensors import (
     UltrasonicScan,
     frames_of,
 )
-from edge.contracts.time import NS_PER_S, ClockKind, NamedClock, frame_stamp_ns
+from edge.contracts.time import NS_PER_S, frame_stamp_ns
 
 CAMPAIGN = Campaign(campaign_id="c-1", rules=(), before_s=3.0, after_s=2.0, until_ns=2**62)
 
@@ -28,7 +28,7 @@ def record(
     rig, folder: Path, rate_hz: float, jitter_s: float = 0.0, gone: slice = slice(0)
 ) -> Clip:
     """Record twenty seconds at a rate, with an event at ten; the rear camera gives nothing in ``gone``."""
-    drive = Drive("v-1", "d-1", "b-1", rig, NamedClock(kind=ClockKind.VIRTUAL), rate_hz=rate_hz)
+    drive = Drive(DriveIdentity(vehicle_id="v-1", drive_id="d-1", rate_hz=rate_hz), "b-1", rig)
     recorder = Recorder(RecorderSettings(privacy="synthetic"), drive, [CAMPAIGN], folder)
     rng = np.random.default_rng(0)
     count = round(20 * rate_hz)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edge.budget import VirtualClock
-from edge.clip import Drive, Recorder, RecorderSettings
+from edge.clip import Drive, DriveIdentity, Recorder, RecorderSettings
 from edge.clip_file import decode_instant, read_clip
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import TriggerRule
@@ -29,7 +29,6 @@ from edge.contracts.sensors import (
     Route,
     UltrasonicScan,
 )
-from edge.contracts.time import ClockKind, NamedClock
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.runtime import Runtime, RuntimeSettings, TickResult
@@ -116,14 +115,7 @@ def drive(rig, manifest, profile, scripted_engine, box, frame_set):
         engine = scripted_engine(boxes=lambda tick: [box(12.0, 0.0)])
         recorder = Recorder(
             RecorderSettings(privacy="synthetic", record_hz=1000.0),
-            Drive(
-                vehicle_id="v-1",
-                drive_id="d-1",
-                bundle_id="b-1",
-                rig=rig,
-                clock=NamedClock(kind=ClockKind.VIRTUAL),
-                rate_hz=36.0,
-            ),
+            Drive(DriveIdentity(vehicle_id="v-1", drive_id="d-1", rate_hz=36.0), "b-1", rig),
             [EVERY_TICK],
             folder,
         )

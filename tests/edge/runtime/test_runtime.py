@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.budget import MeasuredCharge, ModelledCharge, Slowdown, VirtualClock
-from edge.clip import Drive, Recorder, RecorderSettings
+from edge.clip import Drive, DriveIdentity, Recorder, RecorderSettings
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.classes import CAR, PEDESTRIAN
 from edge.contracts.clean import by_reading
@@ -22,7 +22,7 @@ from edge.contracts.geometry import Pose
 from edge.contracts.rig import BODY
 from edge.contracts.scene import Plan, PlanSource, Rung
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.contracts.time import NS_PER_S, ClockKind, NamedClock, frame_stamp_ns
+from edge.contracts.time import NS_PER_S, frame_stamp_ns
 from edge.perceive.loaded import LoadedBundle
 from edge.perceive.perceiver import NetworkPerceiver
 from edge.perceive.tensors import PICO, GroundClass
@@ -548,13 +548,10 @@ def test_an_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(
     armed = (campaign(TriggerRule.RADAR_WITHOUT_BOX),)
     recorder = Recorder(
         RecorderSettings(privacy="synthetic"),
-        Drive(
-            vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig,
-            clock=NamedClock(kind=ClockKind.VIRTUAL), rate_hz=36.0,
-        ),
+        Drive(DriveIdentity(vehicle_id="v-1", drive_id="d-1", rate_hz=36.0), "b-1", rig),
         armed,
         tmp_path,
-    )  # fmt: skip
+    )
     rng = np.random.default_rng(0)
     runtime = wake(scripted_engine(), campaigns=armed, recorder=recorder)
     results = run(runtime, [frame_set(k, radar=echo(rng, 12.0, 0.5)) for k in range(90)])

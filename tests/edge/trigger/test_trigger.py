@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.clip import Drive, Recorder, RecorderSettings
+from edge.clip import Drive, DriveIdentity, Recorder, RecorderSettings
 from edge.clip_file import read_clip
 from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.classes import CAR
@@ -28,7 +28,7 @@ from edge.contracts.scene import (
     Rung,
 )
 from edge.contracts.sensors import EgoState, FrameSet, RadarScan, Route, UltrasonicScan, frames_of
-from edge.contracts.time import ClockKind, NamedClock, frame_stamp_ns
+from edge.contracts.time import frame_stamp_ns
 from edge.perceive.radar_track import RadarTracker
 from edge.perceive.tensors import IMAGE_SLOTS
 from edge.trigger import (
@@ -174,12 +174,9 @@ def test_object_in_front_of_the_camera_with_zero_boxes_is_still_mined(tmp_path):
         name="tiny",
         cameras=tuple(Camera(name=n, intrinsics=small, ego_from_cam=Pose()) for n in CAMERAS),
     )
-    clock = NamedClock(kind=ClockKind.VIRTUAL)
     recorder = Recorder(
         RecorderSettings(privacy="synthetic"),
-        Drive(
-            vehicle_id="v-1", drive_id="d-1", bundle_id="b-1", rig=rig, clock=clock, rate_hz=36.0
-        ),
+        Drive(DriveIdentity(vehicle_id="v-1", drive_id="d-1", rate_hz=36.0), "b-1", rig),
         [asked],
         tmp_path,
     )
