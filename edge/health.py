@@ -21,7 +21,7 @@ class BundleHealth:
     """Ticks on clean readings whose network failed or whose output was unusable."""
     rungs: dict[Rung, int]
     excused_faults: int = 0
-    """The same on poor inputs: they say nothing about the bundle."""
+    """Ticks on poor inputs with such a fault: they say nothing about the bundle."""
     dropped: Mapping[Reading, int] = field(default_factory=dict)
     """Readings that made no sense, per kind."""
     clock_steps: int = 0

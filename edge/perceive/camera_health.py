@@ -37,8 +37,7 @@ class CameraHealthSettings:
     noise_correlation: float = 0.2
     """Correlation of neighbouring pixels below which an image is noise; roads at night have 0.6 and more."""
     min_contrast: float = 8.0
-    """Standard deviation of 255 below which an image is plain and says nothing about noise or passing: fog, a
-    wall."""
+    """Standard deviation of 255 below which an image is plain (fog, a wall): it shows no noise nor motion."""
     look_s: float = 0.07
     """How often each camera is judged; between two looks its status stays."""
     fault_s: float = 0.25
@@ -46,7 +45,7 @@ class CameraHealthSettings:
     frozen_m: float = 1.0
     """How far the vehicle must have moved while the pixels stayed the same."""
     frozen_plain_m: float = 60.0
-    """The same for a plain image: a camera at the side sees the same wall for as long as a house is."""
+    """How far it must have moved for a plain image: a side camera sees one wall along a whole house."""
     swap_min_mps: float = 3.0
     """Below this speed the scene of a side camera hardly passes between two frames."""
     swap_max_turn_radps: float = 0.05

@@ -77,7 +77,7 @@ class RareRecall(msgspec.Struct, frozen=True, kw_only=True):
     tune_false_alarms: float
     """Per clean frame of the tune split, at that threshold."""
     gate_false_alarms: float | None
-    """The same on the gate split; None when it has no clean frame."""
+    """Per clean frame of the gate split, at that threshold; None when it has no clean frame."""
     gate_alarm_rate: Interval | None = None
     """False alarms per frame of the gate split, over all frames; None in verdicts of older software."""
     precision: float | None

@@ -42,7 +42,7 @@ class Trial:
     refused: tuple[tuple[bool, bool], ...]
     """Whether the equal model was refused: in a lap whose incumbent is the anchor, in one that has both."""
     caught: tuple[tuple[bool, bool], ...]
-    """The same of the model that lost this class."""
+    """Whether the model that lost this class was refused, in the same two laps."""
 
 
 @dataclass(frozen=True, eq=False)

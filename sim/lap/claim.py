@@ -47,11 +47,11 @@ class Claim:
     rare_set: str = ""
     """Recipe of the encounters that judge the claim."""
     quick_rare_set: str = ""
-    """The same for ``--quick``."""
+    """Recipe of the encounters that judge the claim with ``--quick``."""
     episodes: str = ""
     """Episodes that candidate and incumbent drive in closed loop: a file of ``conf/episodes``."""
     quick_episodes: str = ""
-    """The same for ``--quick``."""
+    """Episodes of candidate and incumbent with ``--quick``."""
     scenes: list[DriveScene] = field(default_factory=list)
     """Scenes in which vehicles drive; dealt to them in turn."""
     reset_classes: list[str] = field(default_factory=list)

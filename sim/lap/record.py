@@ -95,7 +95,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     plan_l2_m: BoundedScore | None = None
     """Mean distance of the best-scored plan from what was driven, over 3 s; None without futures."""
     forecast_ade_m: BoundedScore | None = None
-    """The same of the best of six forecasts, over the moving road users that the model found."""
+    """Mean distance of the best of six forecasts over 3 s, of the moving road users that were found."""
 
 
 class GateCounts(msgspec.Struct, frozen=True, kw_only=True):

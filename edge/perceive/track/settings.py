@@ -21,9 +21,9 @@ class TrackerSettings:
     vehicle_gate_m: float = 2.5
     """Largest distance of a box from the prediction of a vehicle, motorcycle or bicycle."""
     vulnerable_gate_m: float = 1.5
-    """The same for a pedestrian or an animal."""
+    """Largest distance of a box from the prediction of a pedestrian or an animal."""
     thing_gate_m: float = 1.2
-    """The same for a thing that does not move by itself."""
+    """Largest distance of a box from the prediction of a thing that does not move by itself."""
     gate_growth_mps: float = 2.0
     """How fast a gate widens while its track is not seen."""
     other_class_m: float = 0.5
@@ -56,9 +56,9 @@ class TrackerSettings:
     vehicle_acceleration_mps2: float = 1.0
     """Standard deviation of the acceleration of a vehicle, motorcycle or bicycle."""
     vulnerable_acceleration_mps2: float = 0.7
-    """The same for a pedestrian or an animal."""
+    """Standard deviation of the acceleration of a pedestrian or an animal."""
     thing_acceleration_mps2: float = 0.2
-    """The same for a thing that does not move by itself."""
+    """Standard deviation of the acceleration of a thing that does not move by itself."""
     shape_weight: float = 0.15
     """Weight of the newest box in length, width, height, elevation and heading."""
     vote_memory: float = 0.97

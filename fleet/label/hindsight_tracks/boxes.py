@@ -25,11 +25,11 @@ class HindsightSettings:
     gate: float = 13.8
     """Largest squared Mahalanobis distance plus price: chi-square, 2 degrees of freedom, 99.9 %."""
     gap_gate: float = 18.5
-    """The same for two pieces of a track, place and velocity: chi-square, 4 degrees, 99.9 %."""
+    """Largest such distance of two pieces of a track, place and velocity: chi-square, 4 degrees, 99.9 %."""
     other_class_price: float = 1.0
     """Added to the squared distance where box and track differ in class but not in kind."""
     other_kind_price: float = 6.0
-    """Added when they differ in kind (vehicle, two-wheeler, pedestrian, animal, thing)."""
+    """Added where box and track differ in kind (vehicle, two-wheeler, pedestrian, animal, thing)."""
     max_coast_s: float = 0.8
     """A track without a box for longer ends; joining gaps may continue it."""
     max_gap_s: float = 2.5
