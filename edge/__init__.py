@@ -1,1 +1,1 @@
-"""What runs in the vehicle: perceive, plan, notice, record, send, update."""
+"""The software of the vehicle: perceive, plan, trigger, record, send, update."""

@@ -13,7 +13,7 @@ from edge.contracts.sensors import FrameSet, Reading
 
 @dataclass(frozen=True)
 class BundleHealth:
-    """How the driving bundle has done since it was put in."""
+    """Counts of the driving bundle since it was installed or swapped in."""
 
     bundle_id: str
     ticks: int

@@ -77,7 +77,7 @@ class RuntimeSettings:
 
 @dataclass(frozen=True)
 class TickResult:
-    """What one tick concluded."""
+    """Conclusions of one tick."""
 
     perception: Perception
     plan: Plan
@@ -95,7 +95,7 @@ class TickResult:
 
 
 class TickSource(Protocol):
-    """Where frame sets come from: a simulated world moves by the last plan, a recording ignores it."""
+    """Source of frame sets: a simulated world moves by the last plan, a recording ignores it."""
 
     def next_frame_set(self, plan: Plan | None) -> FrameSet | None:
         """Give the next instant, or None at the end."""

@@ -1,1 +1,1 @@
-"""What runs in the cloud, in the order a clip meets it."""
+"""The software of the fleet, in the order of a clip's way through it."""

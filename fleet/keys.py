@@ -33,7 +33,7 @@ from fleet.disk import write_synced
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What an operator registers of a vehicle; all of it public."""
+    """Keys and calibration that an operator registers of a vehicle; all of it public."""
 
     vehicle_id: str
     curve_key: str

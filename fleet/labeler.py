@@ -17,7 +17,7 @@ from fleet.sample.row import SampleBox, SampleLabels
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an uncertain track stands at one instant, in the ego frame."""
+    """Place of an uncertain track at one instant, in the ego frame."""
 
     stamp_ns: StampNs
     x_m: Metres

@@ -72,7 +72,7 @@ class StateFolder:
 
 
 class ServiceCard(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach the running service; all of it public."""
+    """Addresses and key of the running service; all of it public."""
 
     pid: Count
     gateway: Text

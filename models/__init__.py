@@ -1,1 +1,1 @@
-"""What is learned: the network, its training, its export, and the shipped weights."""
+"""The network, its training, its export, and the shipped weights."""

@@ -28,7 +28,7 @@ BOX_FIELDS = ("category", "x", "y", "z", "length", "width", "height", "yaw", "vx
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is true about one instant, in the ego frame.
+    """The truth about one instant, in the ego frame.
 
     ``boxes``: (N, 11), see ``BOX_FIELDS``. ``futures``: (N, 12, 2) positions relative to the box centre
     every 0.25 s, NaN where unknown. ``ignored``, ``looked``, ``signs``: (M, 3) discs x, y, radius;
@@ -49,7 +49,7 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Senses:
-    """What was sensed at one instant, already at the network's image size.
+    """Readings of one instant, already at the network's image size.
 
     ``images``: uint8 (8, 3, h, w). ``radar_points``: (N, 4). ``ultrasonics``: (1, 12, 4) tokens.
     ``ego``: (1, 1, EGO_WIDTH) token.
@@ -173,7 +173,7 @@ PLAIN_VIEW = View()
 
 @dataclass(frozen=True)
 class Lighting:
-    """How the images are lit: gain per colour and sensor noise, applied to a whole example alike."""
+    """Light of the images: gain per colour and sensor noise, applied to a whole example alike."""
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     offset: float = 0.0

@@ -33,7 +33,7 @@ _FRONT = slice(8, 10)
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each head counts beside the heat map."""
+    """Weight of each head beside the heat map."""
 
     boxes: float = 0.4
     front: float = 0.5

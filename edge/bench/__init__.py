@@ -1,1 +1,1 @@
-"""What a tick costs on this board in real time."""
+"""Measure the cost of a tick on this board in real time."""

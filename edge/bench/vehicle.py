@@ -48,7 +48,7 @@ CAMPAIGN = Campaign(
 
 @dataclass
 class BenchSettings:
-    """How long, and in what turns."""
+    """Length of the measurement, and of the turns in it."""
 
     rate_hz: float
     """Frame sets per second."""
@@ -60,7 +60,7 @@ class BenchSettings:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What was measured; all latencies count from the frame's stamp."""
+    """Latencies, all from the frame's stamp, and counts."""
 
     ticks: int
     dropped_frames: int
@@ -87,7 +87,7 @@ class BenchResult:
 
 @dataclass(eq=False)
 class _Series:
-    """What the ticks leave behind."""
+    """The measured times of the ticks."""
 
     beats: list[Beat] = field(default_factory=list)
     after_plan_ms: list[float] = field(default_factory=list)

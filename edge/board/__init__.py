@@ -1,1 +1,1 @@
-"""What board this is, and what a tick costs on it."""
+"""The board: its facts, the costs of a tick on it, and the rig that it serves."""

@@ -51,7 +51,7 @@ class Urgency(StrEnum):
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found on this board."""
+    """The facts of this board."""
 
     machine: Machine
     engines: tuple[EngineFound, ...]

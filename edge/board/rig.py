@@ -105,7 +105,7 @@ class RigFile:
 
 @dataclass(frozen=True)
 class VehicleRig:
-    """What a vehicle carries, and how often it senses."""
+    """A vehicle's rig, and the rate of its frame sets."""
 
     rig: Rig
     rate_hz: float

@@ -1,4 +1,4 @@
-"""What a stage of a tick is charged: modelled milliseconds in lockstep, measured ones in real time.
+"""The charge of a stage of a tick: modelled milliseconds in lockstep, measured ones in real time.
 
 The ladder decides by charges and by nothing else. In lockstep a decision must not read the wall clock, or the
 same seed would not give the same bytes; in real time the model would hide a board that is too slow.

@@ -1,4 +1,4 @@
-"""What a tick costs by a device profile, stage by stage and rung by rung.
+"""The cost of a tick by a device profile, stage by stage and rung by rung.
 
 In lockstep these costs are charged; in real time they are the ladder's first guess, which measured times
 correct.
@@ -26,7 +26,7 @@ _STAGES: dict[Rung, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ModelledLatency:
-    """What each stage costs by the profile, per rung, on one board with one model.
+    """The cost of each stage by the profile, per rung, on one board with one model.
 
     ``costs_ms``: rung → stage → milliseconds, for the rungs that this vehicle can run.
     """

@@ -35,7 +35,7 @@ class BudgetSettings:
 
 @dataclass(frozen=True)
 class Budget:
-    """What one tick may take and what it has taken so far."""
+    """The time that one tick may take, and the time that it has taken so far."""
 
     deadline_ms: float
     spent: tuple[StageTime, ...] = ()

@@ -1,4 +1,4 @@
-"""Where the time of each tick went: what was charged, and beside it what the process really took."""
+"""The time of each tick, stage by stage: charged, and beside it measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.contracts.scene import Rung, StageTime
 
 
 class Clock(Protocol):
-    """Where a process reads the time that it measures itself by."""
+    """The clock that a process measures its stages by."""
 
     def now_ns(self) -> int:
         """Read the clock."""
@@ -44,7 +44,7 @@ class VirtualClock:
 
 @dataclass(frozen=True)
 class TickLedger:
-    """Where the time of one tick went, in the time that decisions are made by."""
+    """The charged time of one tick, stage by stage; decisions go by it."""
 
     index: int
     stamp_ns: int

@@ -49,7 +49,7 @@ _VIRTUAL = NamedClock(kind=ClockKind.VIRTUAL)
 
 @dataclass
 class RecorderSettings:
-    """How clips are recorded; campaigns decide how many and how long."""
+    """Settings of recording; campaigns decide how many clips and how long."""
 
     privacy: str = "unknown"
     """Why images may leave the vehicle: ``synthetic`` or ``blurred``. With any other value the recorder

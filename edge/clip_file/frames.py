@@ -1,4 +1,4 @@
-"""What a clip holds in memory, what its channels carry of a tick, and what must be true of a whole clip."""
+"""Records of a clip in memory and of its channels, and the checks of a whole clip."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Clip:
 
 
 class CameraTick(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one camera's image in one tick."""
+    """Stamp and status of one camera's image in one tick."""
 
     camera: str
     stamp_ns: StampNs
@@ -78,7 +78,7 @@ class CameraTick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/tick`` carries: which frame set this is, and the state of its images and readings."""
+    """A message of ``/tick``: the frame set's index and stamp, and the state of its images and readings."""
 
     index: Count
     stamp_ns: StampNs
@@ -87,14 +87,14 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ranges(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/ultrasonics`` carries."""
+    """A message of ``/ultrasonics``."""
 
     ranges_m: tuple[float, ...]
     """Unbounded, as radar points are: a reader cleans both."""
 
 
 class FirstTick(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/tick`` carried in schema 1, as msgpack: all of a frame that had no Foxglove schema."""
+    """A message of ``/tick`` in schema 1, as msgpack: all of a frame that had no Foxglove schema."""
 
     index: Count
     stamp_ns: StampNs

@@ -31,7 +31,7 @@ Shape = Annotated[
 
 @dataclass
 class ArrayLimits:
-    """How much a reader is willing to take."""
+    """Bounds of a container that a reader accepts."""
 
     max_bytes: int = 256 * 1024 * 1024
     max_arrays: int = 4096

@@ -85,7 +85,7 @@ class GoldenSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model came from; free of personal data."""
+    """Origin of the model; free of personal data."""
 
     parent_bundle_id: Name | None = None
     dataset_id: Name | None = None

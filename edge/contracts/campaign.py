@@ -52,7 +52,7 @@ class ArmedRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """What to record, how many, until when. An unknown rule in it is ignored by an older vehicle."""
+    """Rules to arm, windows, quotas and an end. A vehicle ignores a rule that it does not know."""
 
     schema: Count = CAMPAIGN_SCHEMA
     campaign_id: Name

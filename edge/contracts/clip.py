@@ -1,4 +1,4 @@
-"""What the vehicle sends home: why it recorded, and what the recording holds."""
+"""The manifest of a clip: why it was recorded, and what it holds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Privacy(OpenEnum):
 
 
 class Blur(msgspec.Struct, frozen=True, kw_only=True):
-    """What made people and plates unrecognisable in a clip's images, and how much it found."""
+    """The software that blurred people and plates in a clip's images, and its counts."""
 
     version: Name
     images: Count
@@ -60,7 +60,7 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """How the images of a clip are encrypted, and under which key."""
+    """Encryption of a clip's images, and the id of its key."""
 
     key_id: Name
     algorithm: Name
@@ -74,7 +74,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one camera has of the window that was asked for."""
+    """Images of one camera in the window that was asked for."""
 
     camera: Name
     images: Count
@@ -188,7 +188,7 @@ class ClipManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _FirstSchema(msgspec.Struct, frozen=True):
-    """What only a manifest of schema 1 says."""
+    """Fields that only a manifest of schema 1 has."""
 
     schema: Count
     frame_step: Count = 1

@@ -1,4 +1,4 @@
-"""How far a child process is: a small file that it replaces and its parent reads at any time."""
+"""Progress of a child process: a small file that it replaces and its parent reads at any time."""
 
 from __future__ import annotations
 

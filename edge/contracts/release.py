@@ -1,4 +1,4 @@
-"""What rides, signed, beside a bundle in the two update repositories, and where things lie in them.
+"""Signed records about bundles in the two update repositories, and the paths of files in them.
 
 The tree is plain files, for any static HTTP server (layout after the Uptane Standard's two repositories):
 
@@ -26,7 +26,7 @@ MANIFEST_FILE = "manifest.json"
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """What both repositories must state alike about one released bundle."""
+    """The statement about one released bundle, alike in both repositories."""
 
     bundle_id: Name
     profile: Name
@@ -38,7 +38,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the Director states for one vehicle about one release."""
+    """The Director's assignment of one release to one vehicle."""
 
     vehicle_id: Name
     release: Release

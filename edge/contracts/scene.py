@@ -1,4 +1,4 @@
-"""What one tick concludes: boxes, agents and their futures, and the plan that was chosen."""
+"""Conclusions of one tick: boxes, agents and their futures, and the plan that was chosen."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Rung(OpenEnum):
 
 
 class Perception(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vehicle has concluded about one instant."""
+    """The vehicle's conclusions about one instant."""
 
     stamp_ns: StampNs
     rung: Rung
@@ -135,7 +135,7 @@ class Perception(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanSource(OpenEnum):
-    """Where the chosen plan came from, best first."""
+    """Origin of the chosen plan, best first."""
 
     NETWORK = "network"
     ROUTE = "route"
@@ -144,7 +144,7 @@ class PlanSource(OpenEnum):
 
 
 class CauseKind(OpenEnum):
-    """What kind of thing a vehicle brakes or waits for."""
+    """Kind of thing that a vehicle brakes or waits for."""
 
     NONE = "none"
     """It neither brakes nor waits, or only for a bend or a speed limit."""
@@ -159,7 +159,7 @@ class CauseKind(OpenEnum):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """What one plan brakes or waits for, in the ego frame of its tick."""
+    """The thing that one plan brakes or waits for, in the ego frame of its tick."""
 
     kind: CauseKind = CauseKind.NONE
     track_id: Count | None = None
@@ -199,7 +199,7 @@ TTC_FREE_S = 60.0
 
 
 class StageTime(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one stage of a tick took."""
+    """Time of one stage of a tick."""
 
     stage: Name
     ms: Milliseconds

@@ -1,4 +1,4 @@
-"""What the vehicle senses in one instant: images, radar, ultrasonics, its own motion."""
+"""Readings of one instant: images, radar, ultrasonics, own motion."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class UltrasonicScan:
 
 
 class FrameStatus(OpenEnum):
-    """What is known of one image, and so whether a network may look at it."""
+    """Status of one image; it decides whether the image is shown to a network."""
 
     FRESH = "fresh"
     LATE = "late"

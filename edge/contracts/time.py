@@ -1,4 +1,4 @@
-"""What a stamp means: integer nanoseconds of a named clock.
+"""Stamps: integer nanoseconds of a named clock.
 
 A period of 36 Hz is not a whole number of nanoseconds, so frame k is computed from the epoch each time and
 never accumulated: an hour of ticks drifts by nothing.

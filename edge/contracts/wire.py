@@ -26,7 +26,7 @@ MAX_CLIP_BYTES = 512 * 1024 * 1024
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What every message carries: the version of this table that its sender was built with."""
+    """Part of every message: the version of this table that its sender was built with."""
 
     schema: Count = WIRE_SCHEMA
 

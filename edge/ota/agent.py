@@ -54,7 +54,7 @@ REMEMBERED_REPORTS = 1024
 
 @dataclass
 class AgentSettings:
-    """Where updates come from and how careful a vehicle is with them."""
+    """Source of updates, and the rules of their trial."""
 
     base_url: str = "http://127.0.0.1:8400"
     """Where the tree of both repositories is served."""
@@ -68,7 +68,7 @@ class AgentSettings:
 
 @dataclass(frozen=True)
 class UpdateOutcome:
-    """What one look at the repositories came to."""
+    """Result of one look at the repositories."""
 
     phase: BundlePhase
     bundle_id: str

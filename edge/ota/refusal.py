@@ -16,7 +16,7 @@ from edge.contracts.errors import (
 
 
 class RefusalKind(StrEnum):
-    """What was wrong; only ``LINK`` and ``SPACE`` may pass by themselves."""
+    """Kind of fault; only ``LINK`` and ``SPACE`` may pass by themselves."""
 
     LINK = "link"
     SPACE = "space"

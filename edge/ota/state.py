@@ -34,7 +34,7 @@ Slot = Literal["a", "b"]
 
 
 class BundlePhase(StrEnum):
-    """Where the newest bundle stands."""
+    """Phase of the newest bundle."""
 
     IDLE = "idle"
     STAGED = "staged"
@@ -45,7 +45,7 @@ class BundlePhase(StrEnum):
 
 @dataclass
 class TrialRule:
-    """When a new bundle has proven itself."""
+    """Conditions under which a new bundle is committed."""
 
     ticks: int = 360
     """Good ticks before it is committed; ten seconds of driving."""

@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 @dataclass
 class CameraHealthSettings:
-    """What is not an image of the road, and for how long it must last."""
+    """Thresholds of each fault of a camera, and the time that it must last."""
 
     black_level: float = 6.0
     """Mean of 255 below which an image is black: a moonless road lit by low beams has about 12."""
@@ -70,7 +70,7 @@ _SIDE_RAD = (math.radians(35.0), math.radians(145.0))
 
 @dataclass(eq=False)
 class _Watched:
-    """What is remembered of one camera."""
+    """State of one camera between looks."""
 
     pixels: bytes = b""
     """Of the last look's grid."""

@@ -21,7 +21,7 @@ from edge.perceive.tensors import PICO, SPECS
 
 @dataclass(frozen=True, eq=False)
 class LoadedBundle:
-    """What the runtime needs of a bundle."""
+    """The part of a bundle that the runtime uses."""
 
     bundle_id: str
     model: str | None

@@ -1,4 +1,4 @@
-"""Where the radars of a rig sit, as arrays: the points from which ranges and radial speeds are measured.
+"""Mounts of a rig's radars, as arrays: the points from which ranges and radial speeds are measured.
 
 A radial speed means nothing without its line of sight. A point of a scan says which radar measured it; a
 radar track may have been measured by several, and its sight is taken from the nearest that can see it.

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class AsideSettings:
-    """How much room to make."""
+    """Room that is made for things at the edge of the lane."""
 
     wanted_m: float = 0.5
     """Room wanted between the vehicle's flank and a standing thing."""

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class MinimumRiskSettings:
-    """How hard to stop."""
+    """Deceleration and gaps of the manoeuvre."""
 
     brake_mps2: float = 3.0
     """Deceleration when nothing is near."""

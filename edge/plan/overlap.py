@@ -1,4 +1,4 @@
-"""How far apart two upright boxes are on the ground, many pairs at once."""
+"""Gaps between upright boxes on the ground, many pairs at once."""
 
 from __future__ import annotations
 

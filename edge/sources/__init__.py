@@ -1,1 +1,1 @@
-"""Where frame sets come from when no simulator gives them."""
+"""Sources of frame sets besides the simulator."""

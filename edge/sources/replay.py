@@ -46,7 +46,7 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class ReplayedTick:
-    """What a replay concluded in one tick, beside what the drive had."""
+    """Conclusions of a replay in one tick, beside those of the drive."""
 
     index: int
     stamp_ns: int

@@ -40,7 +40,7 @@ class ControlStream:
 
 @dataclass(frozen=True)
 class Subject:
-    """What one armed rule remembers about one subject."""
+    """Memory of one armed rule about one subject."""
 
     crossings: int = 0
     """The last M ticks as bits, newest lowest: whether the value crossed."""

@@ -66,7 +66,7 @@ class TriggerSettings:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found in this tick about one subject; the rule says what ``value`` measures."""
+    """Result of a rule about one subject in this tick; the rule defines ``value``."""
 
     value: float
     worth: float

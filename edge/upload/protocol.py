@@ -67,7 +67,7 @@ class UplinkSettings:
 
 @dataclass
 class UplinkCounts:
-    """What happened since the start."""
+    """Counts since the start."""
 
     bytes_sent: int = 0
     """Header and payload frames, before encryption."""

@@ -53,7 +53,7 @@ _PART_SUFFIX = ".part"
 
 @dataclass
 class SpoolSettings:
-    """How much of the vehicle's disk waiting clips may take."""
+    """Limit of the vehicle's disk for waiting clips."""
 
     capacity_bytes: int = 2 * 1024**3
     """Most bytes of waiting clips; the least valuable ones make room for better ones."""
@@ -73,7 +73,7 @@ class SpoolItem:
 
 @dataclass
 class Swept:
-    """What a start found in the folder of clips beside the clips that the index knew."""
+    """Files that a start found in the folder of clips, beside the clips of the index."""
 
     adopted: int = 0
     """Whole clips that the index did not know, and knows now."""

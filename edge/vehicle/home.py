@@ -19,7 +19,7 @@ from edge.vehicle.settings import VehicleSettings
 
 @dataclass(frozen=True, eq=False)
 class VehicleHome:
-    """What outlives a drive: clips, spool, installed bundles, and the way to the fleet."""
+    """Everything that outlives a drive: clips, spool, installed bundles, and the connections to the fleet."""
 
     folder: Path
     agent: UpdateAgent

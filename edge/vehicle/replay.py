@@ -43,7 +43,7 @@ class Firing:
 
 @dataclass(frozen=True, eq=False)
 class ClipReplay:
-    """What a replay of one clip concluded."""
+    """Conclusions of a replay of one clip."""
 
     ticks: tuple[ReplayedTick, ...]
     firings: tuple[Firing, ...]

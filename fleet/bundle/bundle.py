@@ -53,7 +53,7 @@ class Tuned:
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """What the network is, apart from its weights."""
+    """Description of a network, apart from its weights."""
 
     model: str
     inputs: tuple[TensorSpec, ...]

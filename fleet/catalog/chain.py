@@ -23,7 +23,7 @@ Fact = str | int | bool | None | Sequence[str]
 
 
 class StreamKind(StrEnum):
-    """What a stream is about."""
+    """Kind of thing that a stream is about."""
 
     VEHICLE = "vehicle"
     CAMPAIGN = "campaign"

@@ -181,7 +181,7 @@ class Catalog:
 
 
 class Transaction:
-    """What can be done inside one write transaction; all of it happens, or none."""
+    """One write transaction; all of it happens, or none."""
 
     def __init__(self, connection: Connection, at_ns: int, actor: str) -> None:
         self.at_ns = at_ns

@@ -34,7 +34,7 @@ class LabelFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="stage", t
 
 
 class TrainFacts(msgspec.Struct, frozen=True, kw_only=True, tag_field="stage", tag="train"):
-    """What a training run learnt from, and where its files are."""
+    """Datasets, losses and files of a training run."""
 
     size: Name
     categories: tuple[Name, ...] = ()
@@ -70,7 +70,7 @@ RunFacts = LabelFacts | TrainFacts | EvaluateFacts
 
 
 class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many labels one clip has."""
+    """Counts of one clip's labels."""
 
     instants: Count
     auto: Count
@@ -82,7 +82,7 @@ class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list of datasets shows; the manifest is the blob."""
+    """Columns of a list of datasets; the manifest is the blob."""
 
     names: tuple[Name, ...]
     """What it was called, oldest first."""

@@ -34,7 +34,7 @@ class KeyPurpose(StrEnum):
 
 
 class CampaignState(StrEnum):
-    """How far a campaign is; only an approved one reaches vehicles."""
+    """State of a campaign; only an approved one reaches vehicles."""
 
     PROPOSED = "proposed"
     APPROVED = "approved"

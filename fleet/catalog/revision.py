@@ -31,7 +31,7 @@ TableColumns = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True)
 class Found:
-    """What a database that may be a catalog holds."""
+    """Tables and revision of a database that may be a catalog."""
 
     revision: str
     shape: TableColumns

@@ -1,4 +1,4 @@
-"""Where a command works: a fleet's state folder, opened; and the options that every command has."""
+"""Open a fleet's state folder for a command; and the options that every command has."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _COLUMNS = pa.schema(
 
 
 class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dataset is, without its bytes."""
+    """Description of a dataset, without its rows."""
 
     schema: Count = DATASET_SCHEMA
     dataset_id: Name

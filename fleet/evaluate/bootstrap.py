@@ -41,7 +41,7 @@ _CELLS_AT_ONCE = 1_000_000
 
 @dataclass
 class BootstrapSettings:
-    """How often to draw, and how sure to be."""
+    """Number of draws, and confidence of the intervals."""
 
     resamples: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2000
     """Number of samples that are drawn."""

@@ -36,7 +36,7 @@ class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in one run."""
+    """Result of one run."""
 
     episode_id: Name
     collisions: Count
@@ -62,7 +62,7 @@ class EpisodeRunner(Protocol):
 
 
 class EpisodeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model did over all episodes."""
+    """Sums of one model over all episodes."""
 
     collisions: int
     min_ttc_s: float

@@ -41,7 +41,7 @@ class Decision(StrEnum):
 
 @dataclass
 class GateSettings:
-    """What a candidate must show."""
+    """Bounds that a candidate must keep."""
 
     max_false_alarms_per_clean_frame: Range = 0.05
     """On the tune split; fixes each model's threshold of the rare class."""

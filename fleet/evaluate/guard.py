@@ -59,7 +59,7 @@ class ClassGuard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
-    """What the candidate must not lose: known classes, and the mean over the classes that are not claimed."""
+    """Comparisons of what must not fall: known classes, and the mean over those that are not claimed."""
 
     frames: int
     places: int

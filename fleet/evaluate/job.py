@@ -27,7 +27,7 @@ ANSWERS_FILE = "answers"
 
 
 class AnswerJob(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model answers a dataset."""
+    """One model on one dataset."""
 
     size: Name
     categories: tuple[Category, ...]

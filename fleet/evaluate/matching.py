@@ -69,7 +69,7 @@ class EvalFrame:
 
 @dataclass
 class MatchSettings:
-    """What counts as something that should have been found."""
+    """Which truths count."""
 
     max_range_m: Range = 30.0
     """Truths further away are not counted."""
@@ -98,7 +98,7 @@ class BoxTable:
 
 @dataclass(frozen=True, eq=False)
 class FrameTable:
-    """What is known of whole frames, as columns of length F."""
+    """Facts of whole frames, as columns of length F."""
 
     frame_ids: tuple[str, ...]
     places: tuple[str, ...]

@@ -72,7 +72,7 @@ class DetectionScores:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What one threshold gives; recall and precision are None where there is nothing to divide by."""
+    """Counts at one threshold; recall and precision are None where the divisor is zero."""
 
     threshold: float
     distance_m: float

@@ -24,7 +24,7 @@ MOVING_MPS = 0.5
 
 
 class OpenLoop(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one model was from what happened in the three seconds after one sample."""
+    """Errors of one model against the three seconds after one sample."""
 
     place_id: str
     plan_l2_m: float

@@ -60,7 +60,7 @@ TUNE = "tune"
 
 @dataclass(frozen=True)
 class Network:
-    """What answers: an ONNX file and the classes of its channels."""
+    """A network to be evaluated: an ONNX file and the classes of its channels."""
 
     file: Path
     categories: tuple[Category, ...]

@@ -41,7 +41,7 @@ class Output(StrEnum):
 
 @dataclass
 class OutputSettings:
-    """What an output must show to be alive."""
+    """Conditions under which an output is alive."""
 
     max_error_ratio: float = 0.8
     """Largest ratio of its error to the constant's."""
@@ -107,7 +107,7 @@ def believed_velocities(verdicts: Sequence[OutputVerdict]) -> dict[Category, flo
 
 @dataclass(frozen=True, eq=False)
 class _Errors:
-    """What an output and its constant got wrong about the same found road users."""
+    """Errors of an output and of its constant, about the same found road users."""
 
     said: Floats  # (N,) squared error per axis, or 1 for a wrong answer
     of_constant: Floats  # (N,) the same of the constant

@@ -29,14 +29,14 @@ from fleet.evaluate.matching import (
 
 
 class Light(StrEnum):
-    """When the frame was taken."""
+    """Light of a frame."""
 
     DAY = "day"
     NIGHT = "night"
 
 
 class HeadingBand(StrEnum):
-    """How a road user points, seen from the ego: |yaw| in degrees."""
+    """Heading of a road user, seen from the ego: absolute yaw in degrees."""
 
     ALONG = "along"
     """0 to 20."""

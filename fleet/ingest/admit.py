@@ -22,7 +22,7 @@ MAX_REASON_CHARACTERS = 2_000
 
 @dataclass
 class AdmissionSettings:
-    """What a plausible clip looks like, and how much one vehicle may send."""
+    """Bounds of a plausible clip, and the quota of one vehicle."""
 
     max_clip_s: float = 120.0
     """Longest plausible clip."""
@@ -42,7 +42,7 @@ class AdmissionSettings:
 
 @dataclass(frozen=True)
 class BlobFacts:
-    """What the received bytes are, whatever was promised."""
+    """Facts of the received bytes, whatever was promised."""
 
     blob_id: str
     """Their SHA-256."""
@@ -59,7 +59,7 @@ class BlobFacts:
 
 @dataclass(frozen=True)
 class Known:
-    """What was known to the fleet before this clip."""
+    """The fleet's knowledge before this clip."""
 
     vehicle: VehicleRow
     """The vehicle whose key brought it."""

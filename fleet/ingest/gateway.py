@@ -42,7 +42,7 @@ _ROWS = {row.record: row for row in TABLE.values()}
 
 @dataclass
 class GatewaySettings:
-    """Where the gateway listens, and its limits."""
+    """Address and limits of the gateway."""
 
     bind: str = "tcp://127.0.0.1:0"
     """Port 0 means any free one."""
@@ -66,7 +66,7 @@ class GatewaySettings:
 
 @dataclass
 class GatewayCounts:
-    """What happened since the start."""
+    """Counts since the start."""
 
     messages: int = 0
     payload_bytes: int = 0

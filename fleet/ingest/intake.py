@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class IngestSettings:
-    """How clips are taken in."""
+    """Settings of the intake."""
 
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     max_parts_per_vehicle: int = 4

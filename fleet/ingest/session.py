@@ -1,4 +1,4 @@
-"""What the gateway answers to one connected vehicle: the fleet's half of the protocol, without sockets.
+"""The gateway's answers to one connected vehicle: the fleet's half of the protocol, without sockets.
 
 A message that makes no sense where it stands is answered with Bye, which ends the session; the
 vehicle comes back with Hello. Every chunk that fits is answered with the new offset, every one that

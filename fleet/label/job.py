@@ -41,7 +41,7 @@ ROWS_FILE = "rows"
 
 
 class ReviewChoice(StrEnum):
-    """How a review budget is spent."""
+    """Order in which a review budget is spent."""
 
     VALUE = "value"
     """By the estimated value of the answer."""
@@ -50,7 +50,7 @@ class ReviewChoice(StrEnum):
 
 
 class LabelJob(msgspec.Struct, frozen=True, kw_only=True):
-    """How to label; inputs are the teacher's ONNX file, ``MODEL``, and sealed clips by their ids."""
+    """One labelling job; inputs are the teacher's ONNX file, ``MODEL``, and sealed clips by their ids."""
 
     size: Name
     """The teacher's, a key of ``SPECS``."""

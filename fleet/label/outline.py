@@ -1,4 +1,4 @@
-"""Whether a point on the ground belongs to a box."""
+"""Test whether a point on the ground belongs to a box."""
 
 from __future__ import annotations
 

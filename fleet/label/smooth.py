@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass
 class SmoothSettings:
-    """How road users move."""
+    """Assumptions about the motion of road users."""
 
     acceleration_density_m2ps3: float = 2.0
     """Spectral density of the acceleration noise: the variance of speed gained per second."""

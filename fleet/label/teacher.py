@@ -42,7 +42,7 @@ from edge.perceive.tensors import (
 
 @dataclass
 class TeacherSettings:
-    """How the two looks become one opinion."""
+    """Settings of merging two passes into one opinion."""
 
     score_floor: float = 0.12
     """Boxes below it in a single look are not considered."""
@@ -52,7 +52,7 @@ class TeacherSettings:
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """What the teacher sees at one instant; ``segmentation`` is uint8 (n, n) of the plain look."""
+    """The teacher's output at one instant; ``segmentation`` is uint8 (n, n) of the plain pass."""
 
     boxes: tuple[Box3D, ...]
     segmentation: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""When signed metadata ends, and warnings for an operator before it does."""
+"""Ends of signed metadata, and warnings for an operator before them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ Days = Annotated[float, msgspec.Meta(gt=0.0, le=3650.0)]
 
 @dataclass
 class Lifetimes:
-    """How long each role's metadata is valid, in real time."""
+    """Lifetime of each role's metadata, in real time."""
 
     root_days: Days = 365.0
     """Of a root, which names the keys of every role; people sign it."""

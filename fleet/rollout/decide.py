@@ -57,7 +57,7 @@ class RolloutState:
 
 @dataclass(frozen=True)
 class RolloutDecision:
-    """What follows from a state at a time."""
+    """The decision that follows from a state at a time."""
 
     stage: RolloutStage
     wave: int
@@ -156,7 +156,7 @@ def assignments_of(state: RolloutState) -> tuple[Assignment, ...]:
 
 
 class Director(Protocol):
-    """Where assignments are published, see ``fleet.repository.DirectorRepository``."""
+    """Publishes assignments, see ``fleet.repository.DirectorRepository``."""
 
     def assign(self, assignment: Assignment, now_ns: int) -> bool:
         """Publish one assignment; False when it was published already."""

@@ -1,4 +1,4 @@
-"""What a vehicle's reports prove: signed by its own key, counted once, and about the release in question."""
+"""Evidence of a vehicle's reports: signed by its own key, counted once, about the release in question."""
 
 from __future__ import annotations
 

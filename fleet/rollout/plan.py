@@ -1,4 +1,4 @@
-"""What is rolled out to whom and judged how, and what can happen to it: records alone."""
+"""Records of a rollout: its plan, its rule, and its events."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ TimeoutSeconds = Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)]
 
 @dataclass
 class StoreSettings:
-    """Where blobs live. Credentials come from the S3 client's own environment, never from here."""
+    """Place of the blobs. Credentials come from the S3 client's own environment, never from here."""
 
     kind: str = "folder"
     """``folder`` or ``s3``: a key of ``fleet.store.STORES``."""

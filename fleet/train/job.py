@@ -76,7 +76,7 @@ class TrainJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did."""
+    """Record of a finished run."""
 
     schema: Count = RUN_SCHEMA
     run_id: Name

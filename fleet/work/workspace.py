@@ -31,7 +31,7 @@ def ignore_progress(name: str, progress: Progress) -> None:
 
 
 class CatalogAndStore(Protocol):
-    """Where rows and blobs are found: a fleet that is opened to read has both, and so has a workspace."""
+    """Catalog and store together: a fleet that is opened to read has both, and so has a workspace."""
 
     @property
     def catalog(self) -> Catalog:

@@ -1,4 +1,4 @@
-"""What a lap sets out to learn and how that is judged: a file of ``conf/claim``, chosen by ``claim=NAME``."""
+"""The claim of a lap and its judgement: a file of ``conf/claim``, chosen by ``claim=NAME``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VehiclesPerKm = Annotated[float, Meta(ge=0.0, le=200.0)]
 
 @dataclass
 class DriveScene:
-    """Where one vehicle drives in a lap."""
+    """The scene of one vehicle's drive in a lap."""
 
     road_map: str = "suburb"
     """Name of a shipped map, or path of one's own."""

@@ -53,7 +53,7 @@ class AnswerOrder:
 
 @dataclass(frozen=True, eq=False)
 class BundleOrder:
-    """What the candidate's bundle is made of."""
+    """Parts of the candidate's bundle."""
 
     model: Model
     tune: Matches
@@ -66,7 +66,7 @@ class BundleOrder:
 
 @dataclass(frozen=True)
 class VetoOrder:
-    """Whose bundles are driven through which closed-loop episodes and compared."""
+    """Bundles that are driven through closed-loop episodes and compared."""
 
     bundles: Mapping[str, Bundle]
     episodes: tuple[EpisodeSpec, ...]

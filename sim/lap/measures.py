@@ -27,7 +27,7 @@ class SeenTick:
 
 
 class Per(Enum):
-    """What the sum over a drive is divided by."""
+    """Divisor of the sum over a drive."""
 
     TICK = auto()
     KM = auto()

@@ -1,4 +1,4 @@
-"""What a lap leaves behind for machines: ``lap.json``. The page ``report.html`` is drawn from the same.
+"""The record of a lap, ``lap.json``. The page ``report.html`` is drawn from the same.
 
 The same seed gives the same record apart from ``seconds``, ``cpu_seconds``, ``deadline`` and signatures,
 so everything measured in real time stands in fields of its own.
@@ -38,7 +38,7 @@ class Deadline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the moments that triggers found."""
+    """Counts of a lap's clips, from trigger to admission."""
 
     captured: Count
     evicted: Count
@@ -54,7 +54,7 @@ class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LapLabelCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many labels the candidate's clips have, and their cost."""
+    """Counts of the labels of the candidate's clips, and their cost."""
 
     auto: Count
     """Boxes by hindsight."""
@@ -99,7 +99,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How much evidence the gate had."""
+    """Counts of the gate's evidence."""
 
     frames: Count
     places: Count
@@ -144,7 +144,7 @@ class WaveRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle runs when the lap ends."""
+    """Bundle and phase of a vehicle at the end of the lap."""
 
     vehicle_id: Name
     bundle_id: Name

@@ -57,7 +57,7 @@ class VehicleOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What one life came to."""
+    """Result of one life."""
 
     vehicle_id: Name
     drive_id: Name

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,50}")
 
 
 class Split(enum.StrEnum):
-    """What frames of a place may be used for."""
+    """Use of a place's frames."""
 
     TRAIN = "train"
     TUNE = "tune"
@@ -49,7 +49,7 @@ class ListedPlace:
 
 @dataclass
 class PlacesRule:
-    """Where drives can start, in the order of the lanes in the net."""
+    """Rule of the places where drives can start, in the order of the lanes in the net."""
 
     listed: list[ListedPlace] = field(default_factory=list)
     """These places in this order. Without any, places are spread over the kerb-side driving lanes."""
@@ -69,7 +69,7 @@ class PlacesRule:
 
 @dataclass
 class NetRecipe:
-    """How ``sim.place.build`` draws a net: arguments of ``netgenerate``, shares of kinds of road."""
+    """Recipe of a net for ``sim.place.build``: arguments of ``netgenerate``, shares of kinds of road."""
 
     netgenerate: list[str]
     seed: int

@@ -29,7 +29,7 @@ _SHIFT = 4
 
 
 class Surface(enum.IntEnum):
-    """What a texel is painted as."""
+    """Surface of a texel."""
 
     GRASS = 0
     ASPHALT = 1
@@ -73,7 +73,7 @@ _GRAIN_STEPS = 16
 
 @dataclass
 class GroundSettings:
-    """How finely the ground is painted."""
+    """Sizes of the painted ground."""
 
     texel_m: float = 0.2
     """Side of a square of one colour."""

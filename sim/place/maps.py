@@ -32,7 +32,7 @@ __all__ = ["JunctionLink", "Lane", "LaneKind", "Place", "RoadMap", "Split", "loa
 
 @dataclass(frozen=True)
 class Place:
-    """Where a drive can start: on a driving lane, ``offset_m`` from its beginning."""
+    """A start of drives: on a driving lane, ``offset_m`` from its beginning."""
 
     place_id: str
     lane_id: str

@@ -29,7 +29,7 @@ _EVERYBODY = "all"
 
 
 class LaneKind(enum.StrEnum):
-    """What a strip of ground is for."""
+    """Use of a strip of ground."""
 
     DRIVING = "driving"
     PARKING = "parking"
@@ -97,7 +97,7 @@ class JunctionLink:
 
 @dataclass(frozen=True, eq=False)
 class Net:
-    """What a network file holds.
+    """Content of a network file.
 
     ``junction_areas``: outlines (N, 2) of the junctions, metres. ``ends_of_edge``: the junctions that each
     road leads from and to.

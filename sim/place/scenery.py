@@ -39,7 +39,7 @@ class SceneryKind(enum.IntEnum):
 
 @dataclass
 class ScenerySettings:
-    """How densely a map is furnished."""
+    """Density and sizes of the scenery."""
 
     seed: int = 0
     """Seed of places, sizes and kinds."""
@@ -128,7 +128,7 @@ def furnish(road_map: RoadMap, ground: Ground, settings: ScenerySettings | None 
 
 @dataclass(frozen=True, eq=False)
 class _Placer:
-    """Where there is room: ``room_m`` (rows, columns) is the distance to the nearest road or pavement."""
+    """Finds free places: ``room_m`` (rows, columns) is the distance to the nearest road or pavement."""
 
     rng: np.random.Generator
     room_m: NDArray[np.float32]

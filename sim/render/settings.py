@@ -1,4 +1,4 @@
-"""What can be set about pictures; reading it needs no Panda3D."""
+"""Settings of pictures; reading them needs no Panda3D."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StaticSceneSettings:
 
 @dataclass
 class RenderSettings:
-    """How the world is drawn."""
+    """Settings of drawing the world."""
 
     pipe: str = "p3tinydisplay"
     """Panda3D display: ``p3tinydisplay`` (software, pip only) or ``p3headlessgl`` (EGL)."""

@@ -20,7 +20,7 @@ _TABLE_BYTES = 1 << 21
 
 @dataclass
 class NightSettings:
-    """How dark a night can be."""
+    """Darkness and noise of nights."""
 
     min_gain_ratio: float = 0.16
     """Brightness of the darkest night, as a share of the day's."""

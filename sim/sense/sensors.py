@@ -24,7 +24,7 @@ _POINTS = 3
 
 @dataclass
 class RadarSettings:
-    """What each radar of a rig measures; the rig says where they sit and look."""
+    """Errors and echoes of each radar of a rig; the rig gives their mounts."""
 
     max_range_m: float = 60.0
     """Largest range of an echo."""

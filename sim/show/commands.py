@@ -242,7 +242,7 @@ def _world(name: str, overrides: Sequence[str] | None) -> WorldSettings:
 
 @dataclass
 class _ClassCounts:
-    """What is known about the road users of one class."""
+    """Counts of the road users of one class."""
 
     entities: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)

@@ -1,1 +1,1 @@
-"""What moves: traffic, the ego vehicle, walkers, and the scripted encounters that put them to the test."""
+"""The moving world: traffic, the ego vehicle, walkers, and the encounters of scenarios."""

@@ -1,4 +1,4 @@
-"""How fast a driver may go towards things that SUMO does not know of."""
+"""Limit the speed of drivers towards things that SUMO does not know of."""
 
 from __future__ import annotations
 

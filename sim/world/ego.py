@@ -1,4 +1,4 @@
-"""How a simulated vehicle moves: a kinematic bicycle whose reference point is the rear axle.
+"""Motion of a simulated vehicle: a kinematic bicycle whose reference point is the rear axle.
 
 See Kong et al., "Kinematic and dynamic vehicle models for autonomous driving control design", 2015;
 without side slip the rear axle drives a circle of radius wheelbase / tan(steering).

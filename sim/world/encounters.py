@@ -27,7 +27,7 @@ MESH_FILES = "sim/render/meshes.py, sim/world/snapshot.py and sim/world/props.py
 
 
 class Datum(StrEnum):
-    """What ``aside_m`` is measured from."""
+    """Line that ``aside_m`` is measured from."""
 
     LANE = "lane"
     """The middle of the ego's lane, positive to the left."""
@@ -42,7 +42,7 @@ class Datum(StrEnum):
 
 
 class Heading(StrEnum):
-    """Where something faces."""
+    """Direction that something faces."""
 
     ALONG = "along"
     AGAINST = "against"
@@ -122,7 +122,7 @@ class Placement:
 
 @dataclass
 class Scenario:
-    """What is placed, and how often along the way."""
+    """Things that are placed, and how often along the route."""
 
     name: str = "none"
     """Name of the scenario, as in its file name."""

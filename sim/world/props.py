@@ -38,7 +38,7 @@ GREYS = (0.1, 0.33, 0.6, 0.93)
 
 @dataclass(frozen=True)
 class Look:
-    """What something looks like, apart from where it is."""
+    """Shape, size and colour of something, apart from its place."""
 
     category: Category
     mesh: str

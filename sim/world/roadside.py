@@ -27,7 +27,7 @@ CORNER_M = 9.0
 
 @dataclass
 class RoadsideSettings:
-    """How much stands along the roads."""
+    """Density of things along the roads."""
 
     parked_ratio: float = 0.42
     """Mean share of the kerb that is parked on; it differs from road to road."""

@@ -46,7 +46,7 @@ class Scripted:
 
 @dataclass(frozen=True, eq=False)
 class Script:
-    """What happens after a trip has started.
+    """The motions of all things after the start of a trip.
 
     ``ego``: path of the rear axle, in the frame of the place, of an ego that no plan drives. Without
     one it goes straight on at the trip's speed.

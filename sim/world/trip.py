@@ -1,4 +1,4 @@
-"""What one simulated drive is: where it starts, what it meets, and what drives the ego."""
+"""One simulated drive: its start, its scenario, and the driver of the ego."""
 
 from __future__ import annotations
 

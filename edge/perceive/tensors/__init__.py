@@ -1,4 +1,4 @@
-"""What goes into the network and what comes out of it: the one definition, for vehicle and fleet alike.
+"""Inputs and outputs of the network: the one definition, for vehicle and fleet alike.
 
 Training, labelling, calibration, golden answers and the vehicle all build their inputs and read their
 outputs here, in numpy and OpenCV, so that a model is evaluated on exactly what it will drive on.

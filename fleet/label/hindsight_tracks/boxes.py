@@ -18,7 +18,7 @@ from fleet.label.smooth import Floats, Ints, SmoothSettings, States, smooth
 
 @dataclass
 class HindsightSettings:
-    """How detections become tracks."""
+    """Thresholds and noise of tracking a whole clip."""
 
     birth_score: float = 0.2
     """Score that a box needs to begin a track; weaker ones may only join."""

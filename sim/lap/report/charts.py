@@ -21,7 +21,7 @@ _SQUARES_PER_ROW = 20
 
 @dataclass(frozen=True)
 class Axis:
-    """What the two ends of a drawing mean."""
+    """Values at the two ends of a drawing."""
 
     low: float = 0.0
     high: float = 1.0

@@ -49,7 +49,7 @@ _NEAR_M = 0.2
 
 
 class PictureKind(StrEnum):
-    """What a picture shows; the page lays them out by it."""
+    """Subject of a picture; the page lays pictures out by it."""
 
     EDGE_CASE = "edge_case"
     BIRDS_EYE = "birds_eye"
@@ -97,7 +97,7 @@ class EdgeCase:
 
 @dataclass(frozen=True)
 class _View:
-    """Where an object shows best."""
+    """The camera view that shows an object best."""
 
     camera: int
     low_px: NDArray[np.float64]

@@ -58,7 +58,7 @@ class SliceRow:
 
 @dataclass(frozen=True)
 class Share:
-    """How many clips of one origin show the claimed slice."""
+    """Count of clips of one origin that show the claimed slice."""
 
     title: str
     name: str

@@ -1,4 +1,4 @@
-"""How the page writes numbers and names."""
+"""Format numbers and names for the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be set about SUMO's traffic and about what stands beside its roads."""
+"""Settings of SUMO's traffic and of the things beside its roads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sim.world.roadside import RoadsideSettings
 
 @dataclass
 class TrafficSettings:
-    """How much moves around the ego, and how far from it."""
+    """Density of the traffic around the ego, and its distances."""
 
     vehicles_per_km: float = 20.0
     """Moving vehicles per kilometre of driving lane."""
