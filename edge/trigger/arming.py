@@ -166,7 +166,7 @@ def _advance(
     now_ns: int,
     interval_ns: int,
 ) -> dict[int | None, Subject]:
-    """Shift this tick into every subject's history; drop subjects without a crossing, which re-arms them."""
+    """Shift this tick into every subject's history; a subject long without a crossing is re-armed."""
     mask = (1 << window) - 1
     advanced = {}
     for track_id in dict.fromkeys([*subjects, *crossing]):
