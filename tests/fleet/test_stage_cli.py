@@ -370,7 +370,9 @@ def test_the_same_training_is_one_run_and_trained_once(
     fresh = find_dataset(trained_workspace, "edge").dataset_id
     assert trained["fresh"] == [fresh]
     assert "animal" in trained["known"]
+    made = {path: path.stat().st_mtime_ns for path in trainer.root.rglob("progress.jsonl")}
     assert train(trainer, "--recipe", str(trainer.root / OWN_RECIPE)) == trained
+    assert made and all(path.stat().st_mtime_ns == at_ns for path, at_ns in made.items())
     (row,) = trained_workspace.catalog.all(RunRow, stage="train")
     assert (row.run_id, row.dataset_id, row.state) == (trained["run_id"], fresh, "done")
     for blob_id in trained["blobs"].values():
