@@ -55,8 +55,8 @@ proof-lap: $(READY) ## slow: the default lap ends as its gate says, two laps in 
 lint: $(READY) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/ruff format --quiet --check $(CODE)
-	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/mypy --no-error-summary & types=$$!; $(BIN)/lint-imports --no-logo; rules=$$?; \
+		wait $$types && exit $$rules
 
 # Torch stands outside (its builds differ by platform, so it is pinned by version only), but all that it
 # imports is inside: the torch step then finds everything and adds nothing but torch and its CUDA files.
