@@ -42,14 +42,16 @@ def lap(
     """Drive, collect, label, retrain, evaluate, sign, update, and drive again."""
     from conf.compose import with_options, write_resolved
     from edge.cli.console import show_json, show_table, stages
-    from sim.lap.checks import refuse_no_room, refuse_nonsense
-    from sim.lap.laps import run_laps
-    from sim.lap.report import class_rows, outcome
     from sim.lap.settings import lap_settings
 
     settings = lap_settings(overrides or [], is_quick=is_quick)
     if seed is not None:
         settings = with_options(settings, seed=seed)
+    # A misspelt word is refused before the seconds that these imports take.
+    from sim.lap.checks import refuse_no_room, refuse_nonsense
+    from sim.lap.laps import run_laps
+    from sim.lap.report import class_rows, outcome
+
     refuse_nonsense(settings)
     refuse_no_room(settings, runs)
     run = _new_run(runs)
