@@ -31,8 +31,10 @@ def predict_filters(
     """
     transition = np.eye(4)
     transition[0, 2] = transition[1, 3] = dt_s
-    along = np.array([[dt_s**3 / 3.0, dt_s**2 / 2.0], [dt_s**2 / 2.0, dt_s]])
-    noise = np.kron(along, np.eye(2))  # x with vx, y with vy
+    noise = np.zeros((4, 4))  # x goes with vx, y with vy
+    noise[0, 0] = noise[1, 1] = dt_s**3 / 3.0
+    noise[0, 2] = noise[2, 0] = noise[1, 3] = noise[3, 1] = dt_s**2 / 2.0
+    noise[2, 2] = noise[3, 3] = dt_s
     moved = transition @ covariance @ transition.T
     return mean @ transition.T, moved + noise * (acceleration_mps2**2)[:, None, None]
 

@@ -13,11 +13,12 @@ most, and a scan counts as one hit, however many radars measured the body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.columns import Columns
 from edge.contracts.rig import RADARS, RadarMount
 from edge.contracts.scene import RadarTrack
 from edge.contracts.sensors import EgoState, RadarScan
@@ -72,7 +73,7 @@ class RadarTrackerSettings:
 
 
 @dataclass(eq=False)
-class _Tracks:
+class _Tracks(Columns):
     """One row per track, oldest first."""
 
     mean_world: Floats  # (N, 4) x, y, vx, vy
@@ -85,16 +86,9 @@ class _Tracks:
     recent: NDArray[np.bool_]  # (N, confirm_scans), newest first
     is_confirmed: NDArray[np.bool_]  # (N,)
 
-    def select(self, index: NDArray[np.bool_] | Ints) -> _Tracks:
-        return _Tracks(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def followed_by(self, other: _Tracks) -> _Tracks:
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return _Tracks(**{name: np.concatenate(pair) for name, pair in pairs.items()})
-
 
 @dataclass(eq=False)
-class _Echoes:
+class _Echoes(Columns):
     """This scan's clusters, with the line of sight that each was seen along."""
 
     position_world: Floats  # (C, 2)
@@ -103,9 +97,6 @@ class _Echoes:
     radial_mps: Floats  # (C,)
     rcs_dbsm: Floats  # (C,)
     radar: Ints  # (C,) the radar that measured it
-
-    def select(self, index: NDArray[np.bool_]) -> _Echoes:
-        return _Echoes(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def by_radar(self) -> list[_Echoes]:
         numbers = np.unique(self.radar)

@@ -7,11 +7,12 @@ mostly noise; a radar measures motion along its line of sight well and across it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.columns import Columns
 from edge.contracts.rig import Body
 from edge.contracts.scene import Agent, RadarTrack
 
@@ -48,7 +49,7 @@ class OutlineSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Outlines:
+class Outlines(Columns):
     """Upright rectangles in the ego frame of this tick, one row each."""
 
     position: Floats  # (A, 2)
@@ -73,10 +74,6 @@ class Outlines:
         """Which stand still, (A,)."""
         return np.asarray(~self.velocity.any(axis=1))
 
-    def select(self, index: Bools | Ints) -> Outlines:
-        """Keep some rows."""
-        return Outlines(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
 
 def outlines(
     agents: Sequence[Agent],
@@ -92,12 +89,7 @@ def outlines(
     boxed = _of_agents(agents, settings)
     alone = _of_radar(radar_tracks, settings)
     alone = alone.select(~_is_explained(alone, boxed, settings.radar_match_m))
-    everyone = Outlines(
-        **{
-            f.name: np.concatenate([getattr(boxed, f.name), getattr(alone, f.name)])
-            for f in fields(Outlines)
-        }
-    )
+    everyone = boxed.followed_by(alone)
     return everyone.select(_matters(everyone.position, vehicle, settings))
 
 

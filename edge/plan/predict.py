@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.contracts.columns import Columns
 from edge.contracts.scene import Agent, Trajectory
 from edge.plan.outlines import Outlines
 from edge.plan.path import Path
@@ -55,7 +56,7 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Hazards:
+class Hazards(Columns):
     """Rectangles over time; time index 0 is now, k is k steps ahead."""
 
     position: Floats  # (A, K+1, 2) ego frame of this tick
@@ -80,15 +81,6 @@ class Hazards:
     def half(self) -> Floats:
         """Half length and half width, (A, 2)."""
         return np.stack([self.half_length_m, self.half_width_m], axis=1)
-
-    def select(self, index: Bools | Ints) -> Hazards:
-        """Keep some rows."""
-        return Hazards(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def followed_by(self, other: Hazards) -> Hazards:
-        """Put other hazards after these."""
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return Hazards(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
     def extents_along(self, path: Path) -> tuple[Floats, Floats]:
         """Return the half extents along and across the path, (A, K+1) each."""

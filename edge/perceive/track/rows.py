@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts.classes import Category, Kind, row_of
+from edge.contracts.columns import Columns
 from edge.contracts.geometry import Pose
 from edge.contracts.scene import Box3D
 from edge.perceive.track.settings import TrackerSettings
@@ -24,7 +25,7 @@ _LEAST_VOTE = 1e-12
 
 
 @dataclass(eq=False)
-class Tracks:
+class Tracks(Columns):
     """One row per track, oldest first."""
 
     mean_world: Floats  # (N, 4) x, y, vx, vy
@@ -41,18 +42,9 @@ class Tracks:
     recent: NDArray[np.bool_]  # (N, confirm_ticks), newest first
     is_confirmed: NDArray[np.bool_]  # (N,)
 
-    def select(self, index: NDArray[np.bool_]) -> Tracks:
-        """Keep some rows."""
-        return Tracks(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def followed_by(self, other: Tracks) -> Tracks:
-        """Put other tracks after these."""
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return Tracks(**{name: np.concatenate(pair) for name, pair in pairs.items()})
-
 
 @dataclass(eq=False)
-class Measured:
+class Measured(Columns):
     """This tick's boxes as arrays in the world frame."""
 
     position_world: Floats  # (B, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -240,8 +240,9 @@ class Tracker:
         is_new = np.ones(len(measured.score), np.bool_)
         is_new[column] = False
         orphans = np.flatnonzero(is_new)
-        chosen = Measured(**{f.name: getattr(measured, f.name)[orphans] for f in fields(measured)})
-        newborn = born(chosen, self._next_id, stamp_ns, len(self.numbers), self.settings)
+        newborn = born(
+            measured.select(orphans), self._next_id, stamp_ns, len(self.numbers), self.settings
+        )
         self._next_id += len(orphans)
         self._tracks = self._tracks.followed_by(newborn)
         return dict(zip(newborn.track_id.tolist(), orphans.tolist(), strict=True))
