@@ -71,7 +71,7 @@ _GRAIN_OF_SURFACE = np.array([0.16, 0.07, 0.05, 0.07, 0.06, 0.04, 0.07, 0.05])
 _GRAIN_STEPS = 16
 
 
-@dataclass
+@dataclass(frozen=True)
 class GroundSettings:
     """Sizes of the painted ground."""
 

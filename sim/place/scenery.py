@@ -8,9 +8,8 @@ radar; the renderer gives each kind its shape.
 from __future__ import annotations
 
 import enum
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +36,7 @@ class SceneryKind(enum.IntEnum):
         return self.name.lower()
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScenerySettings:
     """Density and sizes of the scenery."""
 
@@ -83,6 +82,7 @@ _COARSE_STEP = 8
 _POST_SETBACK_M = 0.35
 
 
+@lru_cache(maxsize=2)
 def ground_and_scenery(
     road_map: RoadMap, ground: GroundSettings, scenery: ScenerySettings
 ) -> tuple[Ground, Scenery]:
@@ -90,15 +90,8 @@ def ground_and_scenery(
 
     The process keeps the last two, because it takes half a second; callers must not change them.
     """
-    return _kept(road_map, astuple(ground), astuple(scenery))
-
-
-@lru_cache(maxsize=2)
-def _kept(
-    road_map: RoadMap, ground_fields: tuple[Any, ...], scenery_fields: tuple[Any, ...]
-) -> tuple[Ground, Scenery]:
-    ground = Ground(road_map, GroundSettings(*ground_fields))
-    return ground, furnish(road_map, ground, ScenerySettings(*scenery_fields))
+    painted = Ground(road_map, ground)
+    return painted, furnish(road_map, painted, scenery)
 
 
 def furnish(road_map: RoadMap, ground: Ground, settings: ScenerySettings | None = None) -> Scenery:
