@@ -283,12 +283,13 @@ def _checkpoint_in(file: Path) -> Checkpoint:
     """Read the heads that an earlier ``fleet verify --json`` wrote.
 
     Raises:
-        OperatorError: The file cannot be read, or holds something else.
+        OperatorError: The file holds something else.
+        OSError: It cannot be read.
     """
     try:
         rows = msgspec.json.decode(file.read_bytes(), type=list[_VerifiedStream])
         heads = [Head(stream=row.stream, seq=row.events - 1, hash=row.hash) for row in rows]
-    except (OSError, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         raise OperatorError(f"{file} is no output of `fleet verify --json`: {error}") from error
     return Checkpoint.of(heads)
 
