@@ -15,6 +15,7 @@ from edge.clip_file.instant import (
     Instant,
     decode_instant,
     encode_instant,
+    frame_without_status,
     is_usable,
     stored_radar_scan,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "encode_clip_manifest",
     "encode_instant",
     "encode_jpeg",
+    "frame_without_status",
     "is_usable",
     "read_clip",
     "stored_radar_scan",

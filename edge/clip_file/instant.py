@@ -75,6 +75,11 @@ class Instant(msgspec.Struct, frozen=True, kw_only=True):
         return np.frombuffer(self.ultrasonics, "<f4")
 
 
+def frame_without_status(jpeg: bytes, stamp_ns: int) -> EncodedFrame:
+    """Return a camera's image as schema 1 stored it: with no status, at the stamp of its frame set."""
+    return EncodedFrame(jpeg, stamp_ns, FrameStatus.FRESH if jpeg else FrameStatus.MISSING)
+
+
 def is_usable(frame: EncodedFrame) -> bool:
     """Return whether a network may look at a stored image."""
     return bool(frame.jpeg) and frame.status in USABLE

@@ -34,12 +34,12 @@ from edge.clip_file.frames import (
     Tick,
     check_clip,
 )
-from edge.clip_file.instant import EncodedFrame, Instant, cleaned
+from edge.clip_file.instant import EncodedFrame, Instant, cleaned, frame_without_status
 from edge.contracts.clip import decode_clip_manifest
 from edge.contracts.errors import SchemaError
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Perception, Plan
-from edge.contracts.sensors import EgoState, FrameStatus, RadarScan, Route
+from edge.contracts.sensors import EgoState, RadarScan, Route
 from edge.contracts.wire import MAX_CLIP_BYTES, decode_json, decode_record
 
 MAX_TICK_BYTES = 1024 * 1024
@@ -133,8 +133,7 @@ class _Draft:
         jpeg = self.jpegs.get(camera, b"")
         state = next((c for c in self.tick.cameras if c.camera == camera), None)
         if state is None:
-            status = FrameStatus.FRESH if jpeg else FrameStatus.MISSING
-            return EncodedFrame(jpeg, self.tick.stamp_ns, status)
+            return frame_without_status(jpeg, self.tick.stamp_ns)
         return EncodedFrame(jpeg, state.stamp_ns, state.status)
 
 

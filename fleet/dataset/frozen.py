@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edge.clip_file import EncodedFrame, Instant, decode_instant
+from edge.clip_file import Instant, decode_instant, frame_without_status
 from edge.contracts.classes import SHIPPED_CLASSES, Category
 from edge.contracts.errors import SchemaError
 from edge.contracts.fields import Count, Name, Sha256, StampNs, Text
 from edge.contracts.rig import Rig
-from edge.contracts.sensors import EgoState, FrameStatus, Route
+from edge.contracts.sensors import EgoState, Route
 from edge.perceive.tensors import IMAGE_SLOTS, NetSpec, slot_images
 from fleet.sample.row import Sample, SampleLabels, senses_of, training_labels
 from fleet.store import BlobStore
@@ -146,16 +146,12 @@ class _FirstInstant(msgspec.Struct, frozen=True, kw_only=True):
         """Return it as schema 2 stores it; its cameras had no stamps of their own."""
         return Instant(
             stamp_ns=self.stamp_ns,
-            frames=tuple(EncodedFrame(jpeg, self.stamp_ns, _status(jpeg)) for jpeg in self.jpegs),
+            frames=tuple(frame_without_status(jpeg, self.stamp_ns) for jpeg in self.jpegs),
             radar=self.radar,
             ultrasonics=self.ultrasonics,
             ego=self.ego,
             route=self.route,
         )
-
-
-def _status(jpeg: bytes) -> FrameStatus:
-    return FrameStatus.FRESH if jpeg else FrameStatus.MISSING
 
 
 class Dataset:

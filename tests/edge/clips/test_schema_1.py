@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge.clip_file import decode_instant, read_clip
+from edge.clip_file import decode_instant, frame_without_status, read_clip
 from edge.contracts.clip import Privacy
 from edge.contracts.rig import BODY, RADARS
 from edge.contracts.scene import PlanSource
@@ -41,3 +41,10 @@ def test_a_dataset_of_schema_1_is_learnt_from(tmp_path: Path) -> None:
     example = TrainingView(dataset, PICO, tmp_path, "first")[1]
     assert example.senses.images.shape == (8, 3, 96, 192) and example.senses.absent == ()
     assert np.isfinite(example.senses.ego).all() and len(example.labels.boxes) > 0
+
+
+def test_a_camera_that_schema_1_stored_no_image_of_is_missing() -> None:
+    """What read clips and datasets of schema 1 ask."""
+    assert frame_without_status(b"jpeg", 5).status is FrameStatus.FRESH
+    lacking = frame_without_status(b"", 5)
+    assert (lacking.status, lacking.stamp_ns) == (FrameStatus.MISSING, 5)
