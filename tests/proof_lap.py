@@ -1,4 +1,4 @@
-"""What takes too long for the suite: ``make proof-lap``, about twenty-five minutes on two cores.
+"""What takes too long for the suite: ``make proof-lap``, about twenty-two minutes on two cores.
 
 The default lap ends as its gate says: a candidate that passes drives every vehicle, one that does not drives
 none. A second lap of the same run goes on from there; two runs of one seed tell the same story.
