@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from edge.clip_file import ClipFrame, encode_clip, encode_clip_manifest, encode_instant
+from edge.contracts.campaign import ArmedRule, Campaign
 from edge.contracts.clip import ClipManifest, Privacy, TriggerEvent, TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig
@@ -147,3 +148,22 @@ def opencv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Non
         monkeypatch.setattr(PathFinder, "find_distributions", found)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def health_campaign() -> Campaign:
+    """A campaign that asks for everything that a vehicle notices about itself."""
+    return Campaign(
+        campaign_id="c-health",
+        rules=tuple(
+            ArmedRule(rule=rule, threshold=threshold)
+            for rule, threshold in (
+                (TriggerRule.IMAGE_HEALTH, 1.0),
+                (TriggerRule.RADAR_SILENT, 1.0),
+                (TriggerRule.NETWORK_FAULT, 0.0),
+                (TriggerRule.RUNG_CHANGE, 1.0),
+                (TriggerRule.CLOCK_STEP, 1.0),
+            )
+        ),
+        until_ns=2**62,
+    )

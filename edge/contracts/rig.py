@@ -128,9 +128,9 @@ def ego_from_cam(
     """Build the pose of a camera that looks along ``yaw_rad``, up by ``pitch_rad``.
 
     Args:
-        x_m: Place in the ego frame.
-        y_m: The same.
-        z_m: The same.
+        x_m: Of the camera in the ego frame, forward.
+        y_m: Of the camera in the ego frame, to the left.
+        z_m: Of the camera in the ego frame, up.
         yaw_rad: 0 ahead, positive to the left.
         pitch_rad: Positive upwards.
         roll_rad: Turn about the optical axis, positive clockwise as seen from behind the camera.

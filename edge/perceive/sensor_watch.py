@@ -32,7 +32,7 @@ class SensorWatchSettings:
     """Part of the road ahead, of what all cameras show of it, below which the network does not run: with
     every camera black it found 0.02 of what it finds otherwise, with all but one frozen about half."""
     poor_ahead_ratio: float = 0.9
-    """The same, below which the vehicle drives slowly."""
+    """Part of the road ahead, of what all cameras show of it, below which the vehicle drives slowly."""
     poor_around_ratio: float = 0.6
     """Part of everything around, of what all cameras show of it, below which the vehicle drives slowly."""
     poor_speed_mps: float = 8.3

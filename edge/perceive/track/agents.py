@@ -40,11 +40,8 @@ def agents_of(
         tracks.is_confirmed.tolist(), strict=True,
     )  # fmt: skip
     agents = []
-    for (x, y), (
-        vx,
-        vy,
-    ), yaw_rad, cov, shape, winner, score, track_id, first, hits, sure in columns:
-        length, width, height, z = shape
+    for place, motion, yaw_rad, cov, shape, winner, score, track_id, first, hits, sure in columns:
+        (x, y), (vx, vy), (length, width, height, z) = place, motion, shape
         box = Box3D(
             category=names[winner],
             x_m=x,

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from edge.budget import VirtualClock
-from edge.contracts.campaign import ArmedRule, Campaign
-from edge.contracts.clip import TriggerRule
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Camera, Intrinsics, Rig, UltrasonicMount, ego_from_cam
 from edge.contracts.scene import Rung
@@ -26,20 +24,6 @@ ROUTE = Route(points_ego=tuple((2.0 * k, 0.0) for k in range(60)), speed_limit_m
 CLUTTER = RadarScan(np.array([[40.0, 9.0, 0.0, 5.0]], np.float32))
 ALL = tuple(range(4))
 FULL_MPS, SLOW_MPS, RADAR_MPS = 13.9, 8.3, 7.0
-CAMPAIGN = Campaign(
-    campaign_id="c-health",
-    rules=tuple(
-        ArmedRule(rule=rule, threshold=threshold)
-        for rule, threshold in (
-            (TriggerRule.IMAGE_HEALTH, 1.0),
-            (TriggerRule.RADAR_SILENT, 1.0),
-            (TriggerRule.NETWORK_FAULT, 0.0),
-            (TriggerRule.RUNG_CHANGE, 1.0),
-            (TriggerRule.CLOCK_STEP, 1.0),
-        )
-    ),
-    until_ns=2**62,
-)
 
 Change = Callable[[FrameSet], FrameSet]
 
@@ -65,7 +49,7 @@ def rig() -> Rig:
 
 
 @pytest.fixture
-def drive(rig, manifest, profile, scripted_engine, frame_set):
+def drive(rig, manifest, profile, scripted_engine, frame_set, health_campaign):
     """Drive for four seconds at 8 m/s with a fault from the first second on."""
 
     def run(
@@ -78,7 +62,7 @@ def drive(rig, manifest, profile, scripted_engine, frame_set):
             bundle=LoadedBundle.of(manifest, {Rung.FULL: perceiver}),
             profile=profile,
             control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
-            campaigns=(CAMPAIGN,),
+            campaigns=(health_campaign,),
             clock=VirtualClock(),
             rate_hz=36.0,
         )

@@ -17,8 +17,7 @@ import pytest
 
 from edge.board.profile import device_profile
 from edge.budget import VirtualClock
-from edge.contracts.campaign import ArmedRule, Campaign
-from edge.contracts.clip import TriggerRule
+from edge.contracts.campaign import Campaign
 from edge.contracts.geometry import Pose
 from edge.contracts.rig import Rig
 from edge.contracts.scene import Box3D, Rung
@@ -85,7 +84,7 @@ def engine(recorded: Recorded, bundle_folder: Path) -> Engine:
 
 
 @pytest.fixture
-def drive(recorded: Recorded, bundle_folder: Path, engine: Engine):
+def drive(recorded: Recorded, bundle_folder: Path, engine: Engine, health_campaign: Campaign):
     """Drive the recorded way with a fault of the sensors, the calibration or the network."""
 
     def run(
@@ -99,7 +98,7 @@ def drive(recorded: Recorded, bundle_folder: Path, engine: Engine):
             bundle=LoadedBundle.of(manifest, {Rung.FULL: perceiver}),
             profile=device_profile("laptop"),
             control=ControlStream(seed=0, vehicle_id="v-1", drive_id="d-1"),
-            campaigns=(CAMPAIGN,),
+            campaigns=(health_campaign,),
             clock=VirtualClock(),
             rate_hz=HZ,
         )
@@ -107,22 +106,6 @@ def drive(recorded: Recorded, bundle_folder: Path, engine: Engine):
         return [runtime.tick(frame_set, frame_set.stamp_ns) for frame_set in spoilt]
 
     return run
-
-
-CAMPAIGN = Campaign(
-    campaign_id="c-health",
-    rules=tuple(
-        ArmedRule(rule=rule, threshold=threshold)
-        for rule, threshold in (
-            (TriggerRule.IMAGE_HEALTH, 1.0),
-            (TriggerRule.RADAR_SILENT, 1.0),
-            (TriggerRule.NETWORK_FAULT, 0.0),
-            (TriggerRule.RUNG_CHANGE, 1.0),
-            (TriggerRule.CLOCK_STEP, 1.0),
-        )
-    ),
-    until_ns=2**62,
-)
 
 
 def is_ahead(box: Box3D) -> bool:
